@@ -1,0 +1,96 @@
+"""A vantage: one interface in one network namespace, as a place where frames are seen.
+
+The list of vantages is what a capture file keeps of the topology. Each is written as
+JSON into the comment of its Interface Description Block (`Vantage.to_json`), so that a
+capture taken on a server is analysed on a laptop: the topology is the union of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from analyzer.model.topology import Key
+
+MARK = "vethscope"
+"""Key of the JSON comment that tells our IDBs from other people's comments."""
+VERSION = 1
+
+
+class Role(StrEnum):
+    """What a vantage is in the picture of one container host."""
+
+    CONTAINER = "container"
+    HOST_VETH = "host-veth"
+    BRIDGE = "bridge"
+    UPLINK = "uplink"
+    HOST = "host"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Vantage:
+    """A place where frames are seen, with all that analysis has to know of it."""
+
+    name: str
+    """``docker0``, ``veth3d64d10``, ``tomcat01:eth0``"""
+    interface: str
+    """the device's own name in its namespace"""
+    role: Role = Role.OTHER
+    netns: int = 0
+    ifindex: int = 0
+    kind: str = ""
+    mac: str = ""
+    addresses: tuple[str, ...] = ()
+    """with prefix length"""
+    mtu: int = 0
+    qdisc: str = ""
+    container: str = ""
+    """for role container: who is inside; for host-veth: whose eth0 is at the other end"""
+    container_id: str = ""
+    sharing: tuple[str, ...] = ()
+    """further containers in the same namespace"""
+    network: str = ""
+    """the engine's network that this interface belongs to"""
+    peer: str = ""
+    """vantage name of the other end of the veth pair; empty where unknown"""
+    peer_netns: int = 0
+    peer_ifindex: int = 0
+    bridge: str = ""
+    """name of the bridge that this is a port of, or that its peer is a port of"""
+    master_ifindex: int = 0
+    """ifindex of the bridge (same namespace) that this interface is a port of; 0 none"""
+    promiscuous: bool = False
+    """for a bridge: whether bridged unicast is passed up to the capture (KERNEL: it must be)"""
+    fdb: tuple[tuple[str, int], ...] = ()
+    """for a bridge: (mac, port ifindex) at the start of the capture"""
+    ring: int = 0
+    """vantages with the same number share one ring: their file order is kernel order"""
+
+    @property
+    def key(self) -> Key:
+        return (self.netns, self.ifindex)
+
+    @property
+    def peer_key(self) -> Key | None:
+        return (self.peer_netns, self.peer_ifindex) if self.peer_ifindex else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The IDB comment's object; empty values are left out."""
+        slim = {k: v for k, v in asdict(self).items() if v not in ("", 0, (), False)}
+        return {MARK: VERSION, **slim}
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Vantage:
+        """The reverse of `to_json`; unknown keys of later versions are passed over.
+
+        Raises KeyError where ``name`` or ``interface`` are missing.
+        """
+        known = {f.name for f in fields(cls)}
+        values = {k: v for k, v in found.items() if k in known}
+        values["role"] = Role(values.get("role", "other"))
+        for name in ("addresses", "sharing"):
+            values[name] = tuple(values.get(name, ()))
+        values["fdb"] = tuple((mac, port) for mac, port in values.get("fdb", ()))
+        return cls(**{"name": found["name"], "interface": found["interface"], **values})
