@@ -1,0 +1,126 @@
+"""Network namespaces: make, open, name by inode, and run a function inside one.
+
+A namespace belongs to a *thread* in Linux (setns(2), unshare(2)), so every function that
+has to be inside runs in a thread made for it. What it opens there (sockets, netlink)
+stays in that namespace for good and can be used from any thread; what it forks starts there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from analyzer.errors import EnvironmentProblem
+
+CLONE_NEWNET = 0x40000000
+CLONE_NEWUSER = 0x10000000
+SELF = "/proc/thread-self/ns/net"
+
+T = TypeVar("T")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(name: str, *args: int) -> None:
+    if getattr(_libc, name)(*args) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def open_netns(path: str) -> int:
+    """Open a namespace by path; the descriptor keeps it alive. Raises OSError."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def netns_inode(where: str | int) -> int:
+    """The inode number that names a namespace, from its path or descriptor. Raises OSError."""
+    return os.stat(where).st_ino
+
+
+def run_inside(where: str | int, function: Callable[..., T], *args: Any) -> T:
+    """Call ``function(*args)`` inside a namespace and return or raise what it does.
+
+    ``where`` is a path or an open descriptor. Needs CAP_SYS_ADMIN, unless the namespace
+    is the caller's own already. Raises EnvironmentProblem where setns is not permitted and
+    OSError where the path does not exist (any more).
+    """
+    fd = open_netns(where) if isinstance(where, str) else where
+    try:
+        inode = netns_inode(fd)
+        if inode == netns_inode(SELF):
+            return function(*args)
+
+        def inside() -> T:
+            try:
+                _call("setns", fd, CLONE_NEWNET)
+            except PermissionError as error:
+                raise EnvironmentProblem(
+                    f"cannot enter network namespace {inode}: not permitted; "
+                    "run as root or with CAP_SYS_ADMIN"
+                ) from error
+            return function(*args)
+
+        return _in_thread(inside)
+    finally:
+        if isinstance(where, str):
+            os.close(fd)
+
+
+def new_netns() -> int:
+    """A new anonymous namespace, as a descriptor.
+
+    Only descriptors and sockets keep it: when they are closed, be it by SIGKILL, the kernel
+    takes it down with every interface in it. Raises EnvironmentProblem without CAP_SYS_ADMIN.
+    """
+
+    def make() -> int:
+        try:
+            _call("unshare", CLONE_NEWNET)
+        except PermissionError as error:
+            raise EnvironmentProblem(
+                "cannot make a network namespace: not permitted; run as root, "
+                "or allow unprivileged user namespaces"
+            ) from error
+        return open_netns(SELF)
+
+    return _in_thread(make)
+
+
+def become_root_in_user_namespace() -> None:
+    """Without root: a user namespace in which this process is root, for labs of its own.
+
+    Must be called before any thread is started (unshare(2), EINVAL). Raises EnvironmentProblem.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        _call("unshare", CLONE_NEWUSER)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"no root and no user namespace ({error.strerror}); run as root, or allow it: "
+            "sysctl kernel.unprivileged_userns_clone=1 "
+            "(Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"
+        ) from error
+    for name, line in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(line)
+
+
+def _in_thread(function: Callable[[], T]) -> T:
+    """Run in a thread of its own and hand back its result or exception."""
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            result.append(function())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=target, name="netns")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return result[0]
