@@ -55,6 +55,9 @@ class Vantage:
     """the engine's network that this interface belongs to"""
     peer: str = ""
     """vantage name of the other end of the veth pair; empty where unknown"""
+    peer_mac: str = ""
+    """for a host veth: the MAC inside the container, which attributes frames without inside vantages"""
+    peer_addresses: tuple[str, ...] = ()
     peer_netns: int = 0
     peer_ifindex: int = 0
     bridge: str = ""
@@ -90,7 +93,7 @@ class Vantage:
         known = {f.name for f in fields(cls)}
         values = {k: v for k, v in found.items() if k in known}
         values["role"] = Role(values.get("role", "other"))
-        for name in ("addresses", "sharing"):
+        for name in ("addresses", "peer_addresses", "sharing"):
             values[name] = tuple(values.get(name, ()))
         values["fdb"] = tuple((mac, port) for mac, port in values.get("fdb", ()))
         return cls(**{"name": found["name"], "interface": found["interface"], **values})

@@ -1,0 +1,68 @@
+"""The command line: parse → one call into the pipeline → render. Nothing else is decided here.
+
+Commands are imported when they are asked for, and what they need when they run: ``--help``
+and completion stay instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from analyzer.errors import VethscopeError
+from analyzer.version import __version__
+
+COMMANDS = ("demo", "ping", "capture", "report", "verify", "topology", "export", "lab", "doctor")
+
+
+class LazyGroup(click.Group):
+    """Finds each command in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"analyzer.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Try: vethscope demo",
+)
+@click.version_option(__version__, prog_name="vethscope")
+def cli() -> None:
+    """mtr for the veth layer: container traffic at every interface it crosses.
+
+    Captures docker0, the host veths and the containers' own eth0 at the same time,
+    recognises the same packet at each of them, and tells what each hop cost, where a
+    packet died, and whether bridged traffic really goes through docker0.
+    """
+
+
+def main() -> None:
+    """Entry of the ``vethscope`` command: errors become one line and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = 130
+    except VethscopeError as error:
+        click.echo(f"vethscope: {error}", err=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # the reader (head, less) has gone; python would complain once more while flushing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

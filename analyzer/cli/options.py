@@ -1,0 +1,52 @@
+"""Options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class EngineName(click.ParamType):
+    """auto, docker, lab, lab:NAME or netns."""
+
+    name = "ENGINE"
+    plain = ("auto", "docker", "lab", "netns")
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in self.plain or (value.startswith("lab:") and len(value) > 4):
+            return value
+        self.fail(f"{value!r} is not one of auto, docker, lab, lab:NAME, netns", param, ctx)
+
+
+def engine_option(default: str = "auto") -> Callable[[F], F]:
+    """--engine"""
+    return click.option(
+        "--engine",
+        type=EngineName(),
+        default=default,
+        show_default=True,
+        help="Who tells the containers: auto (Docker), docker, lab, lab:NAME, netns.",
+    )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+html_option = click.option(
+    "--html", "html", type=click.Path(dir_okay=False), help="Also write the report as one page."
+)
+
+
+def common(engine: str | None = "auto") -> Callable[[F], F]:
+    """--engine (where a default is given), --json, -q and -v."""
+
+    def decorate(function: F) -> F:
+        for option in (verbose_option, quiet_option, json_option):
+            function = option(function)
+        return engine_option(engine)(function) if engine else function
+
+    return decorate

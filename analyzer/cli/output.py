@@ -1,0 +1,55 @@
+"""Data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from analyzer.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from analyzer.model.report import Report
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1 if sys.stdout.isatty() else None))
+
+
+def print_report(report: Report, *, as_json: bool, html: str | None = None) -> None:
+    """The report as the options want it."""
+    if html:
+        write_html(report, html)
+    if as_json:
+        print_json(report.to_json())
+        return
+    from rich.console import Console
+
+    from analyzer.report.text import render_text
+
+    render_text(report, Console(highlight=False, soft_wrap=False))
+
+
+def write_html(report: Report, path: str) -> None:
+    """Write the page. Raises UsageProblem where the file cannot be written."""
+    from analyzer.report.html import render_html
+
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(render_html(report))
+    except OSError as error:
+        raise UsageProblem(f"cannot write {path}: {error.strerror}; choose another --html FILE") from error
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """A line for the person, on stderr."""
+    if not quiet:
+        click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """A warning on stderr, in yellow on a terminal."""
+    click.echo(click.style(f"vethscope: {text}", fg="yellow"), err=True)

@@ -1,0 +1,51 @@
+"""``vethscope ping``"""
+
+from __future__ import annotations
+
+import click
+
+from analyzer.cli.options import common, html_option
+
+
+@click.command(name="ping", epilog="Example: vethscope ping tomcat01 tomcat02 -c 20 -w ping.pcapng")
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option("-c", "--count", type=click.IntRange(1, 65535), default=10, show_default=True,
+              metavar="N", help="Echo requests.")  # fmt: skip
+@click.option("-i", "--interval", type=click.FloatRange(0.001), default=0.2, show_default=True,
+              metavar="S", help="Seconds between them.")  # fmt: skip
+@click.option("-s", "--size", type=click.IntRange(16, 65000), default=56, show_default=True,
+              metavar="BYTES", help="Payload.")  # fmt: skip
+@click.option("-W", "--wait", type=click.FloatRange(0.01), default=1.0, show_default=True,
+              metavar="S", help="Wait for the last answers.")  # fmt: skip
+@click.option("-w", "--write", "output", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Keep the capture.")  # fmt: skip
+@click.option("--no-inside", is_flag=True, help="Do not capture inside the containers.")
+@click.option("-p", "--no-promiscuous", is_flag=True, help="Leave docker0 as it is.")
+@html_option
+@common()
+def command(
+    source: str, destination: str, count: int, interval: float, size: int, wait: float,
+    output: str | None, no_inside: bool, no_promiscuous: bool, html: str | None, engine: str,
+    as_json: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Ping DST from inside SRC, captured at every interface on the way, and report it.
+
+    SRC is a container or "host"; DST a container, "host" or an address. The echo is
+    vethscope's own, sent inside SRC's namespace. Exit 0 answered, 1 no answer, 2 error.
+    """
+    from analyzer.cli.output import note, print_report, progress
+    from analyzer.pipeline.ping import PingPlan, run_ping
+
+    plan = PingPlan(
+        source=source, destination=destination, count=count, interval_s=interval, size=size,
+        wait_s=wait, output=output, inside=not no_inside, promiscuous=not no_promiscuous,
+    )  # fmt: skip
+    with progress(quiet) as tick:
+        result = run_ping(engine, plan, on_echo=tick)
+    for warning in result.warnings:
+        note(f"vethscope: {warning}", quiet=quiet)
+    print_report(result.report, as_json=as_json, html=html)
+    if output:
+        note(f"kept: {output}", quiet=quiet)
+    raise SystemExit(result.exit_code)

@@ -1,0 +1,34 @@
+"""``vethscope report``"""
+
+from __future__ import annotations
+
+import click
+
+from analyzer.cli.options import common, html_option
+
+
+@click.command(name="report", epilog="Example: vethscope report ping.pcapng --json | jq .hops")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
+@click.option("--packets", is_flag=True, help="Also every packet with its journey, every echo.")
+@click.option("--bridge", default="docker0", show_default=True, help="For the verdict.")
+@html_option
+@common(engine=None)
+def command(
+    files: tuple[str, ...], packets: bool, bridge: str, html: str | None, as_json: bool,
+    quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Analyse capture files: no root and no Docker needed.
+
+    Our own files hold the topology. Of any other pcap or pcapng, what it holds is told.
+    Several files are taken for one capture. Exit 1 where a file is damaged: its readable
+    prefix is analysed all the same.
+    """
+    from analyzer.cli.output import print_report, warn
+    from analyzer.pipeline.analyse import report_files
+
+    report, errors = report_files(files, bridge=bridge, packets=packets)
+    for error in errors:
+        warn(str(error))
+    print_report(report, as_json=as_json, html=html)
+    if errors:
+        raise SystemExit(1)

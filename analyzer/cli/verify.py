@@ -1,0 +1,32 @@
+"""``vethscope verify``"""
+
+from __future__ import annotations
+
+import click
+
+from analyzer.cli.options import common
+
+
+@click.command(name="verify", epilog="Example: vethscope verify ping.pcapng && echo proved")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
+@click.option("--bridge", default="docker0", show_default=True, help="The bridge of the claim.")
+@common(engine=None)
+def command(
+    files: tuple[str, ...], bridge: str, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """Does the traffic in FILE really go through docker0? With evidence, line by line.
+
+    Exit 0 proved for every pair, 1 refuted for one, 3 undecided (and why), 2 error.
+    """
+    from analyzer.cli.output import print_json, print_verdicts, warn
+    from analyzer.pipeline.analyse import report_files, verdict_code
+
+    report, errors = report_files(files, bridge=bridge)
+    for error in errors:
+        warn(str(error))
+    if as_json:
+        keys = ("schema", "capture", "verdicts", "findings")
+        print_json({key: report.to_json()[key] for key in keys})
+    elif not quiet:
+        print_verdicts(report, bridge)
+    raise SystemExit(verdict_code(report.verdicts))

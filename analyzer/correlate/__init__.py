@@ -1,0 +1,1 @@
+"""Recognise the same packet at every vantage and put its frames in order of the topology."""

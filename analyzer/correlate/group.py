@@ -1,0 +1,76 @@
+"""Group rows by a 64-bit key in linear time, groups in order of first appearance.
+
+A hash table and a counting sort instead of a sort: the frames of one packet lie close to
+each other in the file, so both passes stay in cache, and rows of a group keep file order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(cache=True, nogil=True)
+def mix(a: np.uint64, b: np.uint64) -> np.uint64:
+    """Two 64-bit values into one, well spread (the finaliser of splitmix64)."""
+    x = np.uint64(a) ^ (np.uint64(b) * _GOLDEN)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def mix_columns(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Element-wise `mix`."""
+    out = np.empty(len(a), np.uint64)
+    for i in range(len(a)):
+        out[i] = mix(a[i], b[i])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def group_rows(
+    keys: npt.NDArray[np.uint64],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Rows sorted by group, and where each group starts.
+
+    keys: [n] uint64. Returns (order: [n] int32, start: [groups + 1] int64).
+    """
+    n = len(keys)
+    size = 16
+    while size < 2 * n:
+        size *= 2
+    mask = np.uint64(size - 1)
+    slot_group = np.full(size, -1, np.int32)
+    slot_key = np.empty(size, np.uint64)
+    group = np.empty(n, np.int32)
+    count = np.zeros(n + 1, np.int64)
+    groups = 0
+    for i in range(n):
+        key = keys[i]
+        slot = mix(key, np.uint64(1)) & mask
+        while slot_group[slot] >= 0 and slot_key[slot] != key:
+            slot = (slot + np.uint64(1)) & mask
+        if slot_group[slot] < 0:
+            slot_group[slot] = groups
+            slot_key[slot] = key
+            groups += 1
+        group[i] = slot_group[slot]
+        count[group[i] + 1] += 1
+    start = np.empty(groups + 1, np.int64)
+    total = 0
+    for g in range(groups + 1):
+        total += count[g]
+        start[g] = total
+    fill = start[:groups].copy()
+    order = np.empty(n, np.int32)
+    for i in range(n):
+        g = group[i]
+        order[fill[g]] = i
+        fill[g] += 1
+    return order, start

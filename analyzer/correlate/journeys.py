@@ -1,0 +1,136 @@
+"""From links between frames to journeys: one row a packet, with its end and what was seen of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from analyzer.correlate.stages import BRIDGE, PORT, STATION
+from analyzer.model.journeys import Evidence, Hop
+
+_COPY, _ROUTE = int(Hop.COPY), int(Hop.ROUTE)
+_STATION_OUT, _STATION_IN = int(Evidence.STATION_OUT), int(Evidence.STATION_IN)
+_PORT_IN, _PORT_OUT = int(Evidence.PORT_IN), int(Evidence.PORT_OUT)
+_BRIDGE_COPY, _BRIDGE_OUT = int(Evidence.BRIDGE_COPY), int(Evidence.BRIDGE_OUT)
+_DELIVERED_UP, _ROUTED = int(Evidence.DELIVERED_UP), int(Evidence.ROUTED)
+_FLOODED, _SAME_BRIDGE = int(Evidence.FLOODED), int(Evidence.SAME_BRIDGE)
+_MULTICAST = np.uint64(1 << 40)
+
+
+@njit(cache=True, nogil=True)
+def number_packets(parent):  # type: ignore[no-untyped-def]
+    """(packet of each frame: [n] int32, first frame of each packet: [p] int32).
+
+    Packets are numbered by their first frame's place in the file.
+    """
+    n = len(parent)
+    packet = np.full(n, -1, np.int32)
+    first = np.empty(n, np.int32)
+    count = 0
+    for i in range(n):
+        if parent[i] < 0:
+            packet[i] = count
+            first[count] = i
+            count += 1
+    for i in range(n):
+        root, depth = i, 0
+        while packet[root] < 0 and depth < 255:
+            root = parent[root]
+            depth += 1
+        packet[i] = packet[root]
+    return packet, first[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def _rank(kind, stage, at_target):  # type: ignore[no-untyped-def]
+    """How good an end of the main path a leaf is: the addressee first, then how far it came."""
+    return 8 * at_target + stage
+
+
+@njit(cache=True, nogil=True)
+def find_ends(parent, hop, packet, first, stage, vantage, kind, mac, eth_dst):  # type: ignore[no-untyped-def]
+    """(last: [p] int32, leaves: [p] int32): the main path's last frame, and the number of leaves.
+
+    A leaf is a frame that nothing came from, copies aside. Of several (unicast flooded for
+    want of an FDB entry) the one at the addressee counts. A multicast's journey is a tree
+    without main path: its ``last`` is its first frame.
+    """
+    n, p = len(parent), len(first)
+    inner = np.zeros(n, np.bool_)
+    for i in range(n):
+        if parent[i] >= 0 and hop[i] != _COPY:
+            inner[parent[i]] = True
+    last = first.copy()
+    best = np.full(p, -1, np.int32)
+    leaves = np.zeros(p, np.int32)
+    for i in range(n):
+        if inner[i] or hop[i] == _COPY:
+            continue
+        q, v = packet[i], vantage[i]
+        leaves[q] += 1
+        if eth_dst[first[q]] & _MULTICAST:
+            continue
+        rank = _rank(kind[v], stage[i], np.int32(kind[v] != PORT and mac[v] == eth_dst[i]))
+        if rank > best[q]:
+            best[q] = rank
+            last[q] = i
+    return last, leaves
+
+
+@njit(cache=True, nogil=True)
+def gather_evidence(parent, hop, packet, first, last, stage, vantage, ts, kind, master):  # type: ignore[no-untyped-def]
+    """What was seen of each packet.
+
+    Returns (evidence: [p] uint16 bits, in_port, out_port: [p] int32 vantages, frames: [p] int32).
+    """
+    n, p = len(parent), len(first)
+    evidence = np.zeros(p, np.uint16)
+    in_port = np.full(p, -1, np.int32)
+    out_port = np.full(p, -1, np.int32)
+    frames = np.zeros(p, np.int32)
+    ports_out = np.zeros(p, np.int32)
+    for i in range(n):
+        q, v = packet[i], vantage[i]
+        frames[q] += 1
+        bits = 0
+        if hop[i] == _COPY:
+            bits = _BRIDGE_COPY if ts[i] == ts[parent[i]] else 0
+        elif kind[v] == PORT:
+            if stage[i] == 1:
+                bits = _PORT_IN
+                in_port[q] = v
+            else:
+                bits = _PORT_OUT
+                ports_out[q] += 1
+        elif kind[v] == BRIDGE:
+            bits = _DELIVERED_UP if stage[i] == 2 else _BRIDGE_OUT
+            if stage[i] == 2 and parent[i] >= 0 and ts[i] == ts[parent[i]]:
+                bits |= _BRIDGE_COPY
+        elif kind[v] == STATION:
+            bits = _STATION_IN if stage[i] == 3 else _STATION_OUT
+        if hop[i] == _ROUTE:
+            bits |= _ROUTED
+        evidence[q] |= bits
+    for q in range(p):
+        i = last[q]
+        while i >= 0:
+            v = vantage[i]
+            if kind[v] == PORT and stage[i] == 2 and out_port[q] < 0:
+                out_port[q] = v
+            i = parent[i]
+        if ports_out[q] > 1:
+            evidence[q] |= _FLOODED
+        a, b = in_port[q], out_port[q]
+        if a >= 0 and b >= 0 and master[a] >= 0 and master[a] == master[b]:
+            evidence[q] |= _SAME_BRIDGE
+    return evidence, in_port, out_port, frames
+
+
+def stages_of(
+    stage: npt.NDArray[np.int32],
+    vantage: npt.NDArray[np.int32],
+    direction: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.int32]:
+    """[n] stage of each frame from its vantage and direction (2 is egress, else ingress)."""
+    return stage[vantage, (direction == 2).astype(np.intp)]

@@ -1,0 +1,146 @@
+"""Where a frame stands on its way through one layer-2 segment, from the vantages alone.
+
+In a segment (a bridge with its veth pairs, or one veth pair) a frame passes four stages::
+
+    0  leaves a station     (tomcat01:eth0 egress)
+    1  enters the bridge    (veth port ingress, or the bridge device's egress from the host)
+    2  leaves the bridge    (veth port egress, or the bridge device's ingress up to the host)
+    3  reaches a station    (tomcat02:eth0 ingress)
+
+A station is any interface that is neither bridge nor port. The parent of stage 1 and 3 is
+the other end of that veth pair; the parent of stage 2 is any entry of the same segment
+other than the same port. Vantages of a file without topology have no stage (``FREE``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.model.vantage import Role, Vantage
+
+FREE = 4
+"""no topology: frames of these vantages are tied by identity and time alone"""
+
+STATION, PORT, BRIDGE, LOOSE = 0, 1, 2, 3
+_STAGES = {STATION: (3, 0), PORT: (1, 2), BRIDGE: (2, 1), LOOSE: (FREE, FREE)}
+"""(ingress, egress) stage by kind of vantage"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The vantages as arrays, v of them. All int32."""
+
+    kind: npt.NDArray[np.int32]
+    """[v] STATION, PORT, BRIDGE or LOOSE"""
+    stage: npt.NDArray[np.int32]
+    """[v, 2] stage of ingress and of egress"""
+    segment: npt.NDArray[np.int32]
+    """[v] layer-2 segment"""
+    site: npt.NDArray[np.int32]
+    """[v] segments joined by the namespaces between them"""
+    peer: npt.NDArray[np.int32]
+    """[v] vantage at the other end of the veth pair, -1 where it was not captured"""
+    master: npt.NDArray[np.int32]
+    """[v] number of the bridge that this is, or is a port of; -1"""
+    bridge: npt.NDArray[np.int32]
+    """[v] vantage of that bridge, -1 where it was not captured"""
+    ring: npt.NDArray[np.int32]
+    netns: npt.NDArray[np.int32]
+    """[v] small number of the namespace; each LOOSE vantage has one of its own"""
+    queued: npt.NDArray[np.bool_]
+    """[v] a qdisc may hold frames back before the egress tap"""
+    mac: npt.NDArray[np.uint64]
+
+    @property
+    def count(self) -> int:
+        return len(self.kind)
+
+
+class _Union:
+    """Disjoint sets of hashable nodes."""
+
+    def __init__(self) -> None:
+        self._up: dict[Hashable, Hashable] = {}
+
+    def find(self, node: Hashable) -> Hashable:
+        self._up.setdefault(node, node)
+        while self._up[node] != node:
+            node = self._up[node]
+        return node
+
+    def join(self, a: Hashable, b: Hashable) -> None:
+        self._up[self.find(a)] = self.find(b)
+
+
+def mac_value(mac: str) -> int:
+    """``02:42:ac:11:00:02`` → 0x0242ac110002; 0 for an empty text."""
+    return int(mac.replace(":", ""), 16) if mac else 0
+
+
+def build_layout(vantages: Sequence[Vantage]) -> Layout:
+    """Resolve peers, segments and stages of all vantages of a file."""
+    index = {v.key: i for i, v in enumerate(vantages) if v.ifindex}
+    kinds = [_kind(v) for v in vantages]
+    masters = [_master(v) for v in vantages]
+    bridges = {(v.netns, v.interface): i for i, v in enumerate(vantages) if v.role is Role.BRIDGE}
+    return Layout(
+        kind=np.array(kinds, np.int32),
+        stage=np.array([_STAGES[k] for k in kinds], np.int32).reshape(-1, 2),
+        segment=_numbers(_segments(vantages, kinds, routed=False)),
+        site=_numbers(_segments(vantages, kinds, routed=True)),
+        peer=np.array([index.get(v.peer_key or (0, 0), -1) for v in vantages], np.int32),
+        master=_numbers(masters),
+        bridge=np.array([bridges.get(m, -1) if m else -1 for m in masters], np.int32),
+        ring=np.array([v.ring for v in vantages], np.int32),
+        netns=_numbers([v.netns or ("loose", i) for i, v in enumerate(vantages)]),
+        queued=np.array([v.qdisc not in ("", "noqueue") for v in vantages], np.bool_),
+        mac=np.array([mac_value(v.mac) for v in vantages], np.uint64),
+    )
+
+
+def _kind(vantage: Vantage) -> int:
+    if not vantage.ifindex:
+        return LOOSE
+    if vantage.role is Role.BRIDGE:
+        return BRIDGE
+    return PORT if vantage.master_ifindex else STATION
+
+
+def _master(vantage: Vantage) -> tuple[int, str] | None:
+    """(netns, name) of the bridge that the vantage is or is a port of."""
+    if vantage.role is Role.BRIDGE:
+        return (vantage.netns, vantage.interface)
+    return (vantage.netns, vantage.bridge) if vantage.master_ifindex else None
+
+
+def _segments(
+    vantages: Sequence[Vantage], kinds: Sequence[int], *, routed: bool
+) -> list[Hashable]:
+    """The layer-2 segment of each vantage, uncaptured interfaces between them included.
+
+    routed: interfaces of one namespace count as joined, too.
+    """
+    union = _Union()
+    for vantage, kind in zip(vantages, kinds, strict=True):
+        if kind == LOOSE:
+            continue
+        if routed:
+            union.join(vantage.key, vantage.netns)
+        if vantage.peer_key and vantage.kind == "veth":
+            union.join(vantage.key, vantage.peer_key)
+        if master := _master(vantage):
+            union.join(vantage.key, master)
+        elif vantage.bridge and vantage.peer_key:
+            union.join(vantage.key, (vantage.peer_netns, vantage.bridge))
+    pairs = zip(vantages, kinds, strict=True)
+    return [union.find(v.key) if k != LOOSE else "loose" for v, k in pairs]
+
+
+def _numbers(nodes: Sequence[Hashable]) -> npt.NDArray[np.int32]:
+    """Small numbers for equal nodes, in order of appearance; None → -1."""
+    seen: dict[Hashable, int] = {}
+    return np.array([-1 if n is None else seen.setdefault(n, len(seen)) for n in nodes], np.int32)

@@ -1,0 +1,128 @@
+"""Who a packet is from and for: names by MAC within a segment, then by address within a site.
+
+The MAC that the engine told comes first, because addresses repeat (two networks with one
+subnet) and can be anything in a forged frame. An address names an endpoint only where the
+MAC belongs to the host, which routes for others, or to nobody that we know.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.model.journeys import Journeys
+from analyzer.model.vantage import Role, Vantage
+
+HOST = "host"
+BROADCAST = "broadcast"
+_BROADCAST_MAC = (1 << 48) - 1
+_GROUP_BIT = 1 << 40
+_V4_MAPPED = 0xFFFF_0000_0000
+_DOCKER_PREFIX = 0x0242AC11
+
+
+def address_text(hi: int, lo: int) -> str:
+    """128 bits as text; IPv4-mapped addresses as IPv4."""
+    if hi == 0 and lo >> 32 == 0xFFFF:
+        return str(ipaddress.IPv4Address(lo & 0xFFFF_FFFF))
+    return str(ipaddress.IPv6Address(hi << 64 | lo))
+
+
+def address_value(text: str) -> tuple[int, int]:
+    """The reverse of `address_text`; a prefix length is ignored. Raises ValueError."""
+    address = ipaddress.ip_address(text.partition("/")[0].partition("%")[0])
+    if address.version == 4:
+        return 0, _V4_MAPPED | int(address)
+    return int(address) >> 64, int(address) & (1 << 64) - 1
+
+
+def mac_text(mac: int) -> str:
+    """48 bits as ``02:42:ac:11:00:02``."""
+    return ":".join(f"{mac >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
+
+
+def inferred_address(mac: int) -> str:
+    """The address that Docker before 28 derived a MAC from (02:42:ac:11:xx:yy), or ''."""
+    return f"172.17.{mac >> 8 & 0xFF}.{mac & 0xFF}" if mac >> 16 == _DOCKER_PREFIX else ""
+
+
+class Endpoints:
+    """Names for (segment, MAC, address), from the vantages of a file."""
+
+    def __init__(
+        self, vantages: Sequence[Vantage], journeys: Journeys, names: Mapping[str, str]
+    ) -> None:
+        self._site_of: dict[int, int] = {}
+        self._by_mac: dict[tuple[int, int], str] = {}
+        self._by_address: dict[tuple[int, tuple[int, int]], set[str]] = {}
+        self._names = {address_value(a): n for a, n in names.items() if _is_address(a)}
+        self.inferred: set[int] = set()
+        """MACs that stand for an address only because of Docker's old scheme"""
+        for i, vantage in enumerate(vantages):
+            self._site_of[int(journeys.segment[i])] = int(journeys.site[i])
+            self._learn(vantage, int(journeys.segment[i]), int(journeys.site[i]))
+
+    def _learn(self, vantage: Vantage, segment: int, site: int) -> None:
+        if not vantage.ifindex:
+            return
+        owner = vantage.container if vantage.role is Role.CONTAINER else HOST
+        self._add(segment, site, owner, vantage.mac, vantage.addresses)
+        if vantage.container and vantage.role is Role.HOST_VETH:
+            self._add(segment, site, vantage.container, vantage.peer_mac, vantage.peer_addresses)
+
+    def _add(
+        self, segment: int, site: int, owner: str, mac: str, addresses: Sequence[str]
+    ) -> None:
+        if mac:
+            self._by_mac[(segment, int(mac.replace(":", ""), 16))] = owner
+        for address in addresses:
+            self._by_address.setdefault((site, address_value(address)), set()).add(owner)
+
+    def name(self, segment: int, mac: int, version: int, hi: int, lo: int) -> str:
+        """The name of one endpoint: container, ``host``, else its address, else its MAC."""
+        if mac == _BROADCAST_MAC:
+            return BROADCAST
+        owner = "" if mac & _GROUP_BIT else self._by_mac.get((segment, mac), "")
+        if not version:
+            return owner or self._infer(mac) or mac_text(mac)
+        if owner and owner != HOST:
+            return owner
+        site = self._site_of.get(segment, -1)
+        owners = self._by_address.get((site, (hi, lo)), set())
+        if len(owners) == 1:
+            return next(iter(owners))
+        return self._names.get((hi, lo)) or address_text(hi, lo)
+
+    def _infer(self, mac: int) -> str:
+        address = inferred_address(mac)
+        if address:
+            self.inferred.add(mac)
+        return address
+
+    def column(
+        self,
+        segment: npt.NDArray[np.int32],
+        mac: npt.NDArray[np.uint64],
+        version: npt.NDArray[np.uint8],
+        hi: npt.NDArray[np.uint64],
+        lo: npt.NDArray[np.uint64],
+    ) -> pl.Series:
+        """[p] names; each distinct endpoint is resolved once."""
+        keys = ["segment", "mac", "version", "hi", "lo"]
+        rows = pl.DataFrame(dict(zip(keys, (segment, mac, version, hi, lo), strict=True)))
+        unique = rows.unique(maintain_order=True)
+        texts = [self.name(*row) for row in unique.iter_rows()]
+        named = unique.with_columns(pl.Series("name", texts, pl.String))
+        return rows.join(named, on=keys, how="left", maintain_order="left")["name"]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        address_value(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""Losses by place: who lost packets to whom, where they were last seen, where they had to be next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.flows.packets import path_matrix
+from analyzer.model.journeys import Hop, Journeys, Status
+from analyzer.model.report import LossRow
+from analyzer.model.vantage import Role, Vantage
+
+UNKNOWN = "unknown"
+_GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
+
+
+def summarise_losses(packets: pl.DataFrame) -> pl.DataFrame:
+    """One row a (protocol, source, destination, last_vantage, expected): packets, one example."""
+    return (
+        packets.filter(pl.col("status") == Status.LOST)
+        .group_by(_GROUP, maintain_order=True)
+        .agg(pl.len().alias("packets"), pl.col("last_frame").first(), pl.col("packet").first())
+    )
+
+
+def name_losses(
+    table: pl.DataFrame,
+    frames: Mapping[str, npt.NDArray[np.generic]],
+    journeys: Journeys,
+    vantages: Sequence[Vantage],
+    sysctls: Mapping[str, str],
+) -> list[LossRow]:
+    """The report's rows: places as names, with advice on where to look further."""
+    rows = []
+    for row in table.iter_rows(named=True):
+        last, expected = vantages[row["last_vantage"]], vantages[row["expected"]]
+        rows.append(
+            LossRow(
+                protocol=row["protocol"],
+                source=row["source"],
+                destination=row["destination"],
+                last_seen=last.name,
+                expected=expected.name,
+                packets=row["packets"],
+                reason=UNKNOWN,
+                location=_location(last, expected),
+                advice=_advice(last, expected, sysctls),
+                seen=_seen(row["last_frame"], frames, journeys, vantages),
+            )
+        )
+    return rows
+
+
+def _seen(
+    last_frame: int,
+    frames: Mapping[str, npt.NDArray[np.generic]],
+    journeys: Journeys,
+    vantages: Sequence[Vantage],
+) -> list[str]:
+    """Vantages along the lost packet's path, the bridge's copy after its ingress port."""
+    path = path_matrix(np.array([last_frame], np.int32), journeys.parent)[0]
+    members = np.flatnonzero(journeys.packet == journeys.packet[last_frame])
+    copies = {int(journeys.parent[m]): int(m) for m in members if journeys.hop[m] == Hop.COPY}
+    seen = []
+    for frame in path:
+        for here in (int(frame), copies.get(int(frame), -1)):
+            if here >= 0:
+                seen.append(vantages[frames["vantage"][here]].name)
+    return seen
+
+
+def _location(last: Vantage, expected: Vantage) -> str:
+    """The piece of the network between the two vantages, for a person."""
+    if expected.role is Role.BRIDGE:
+        return f"on the way up from {last.name} to {expected.name}"
+    if last.master_ifindex and expected.master_ifindex:
+        return f"in bridge {last.bridge}, between its ports {last.name} and {expected.name}"
+    if last.role is Role.BRIDGE:
+        return f"in bridge {last.name}, on the way out of port {expected.name}"
+    return f"veth pair {last.name} ↔ {expected.name}"
+
+
+def _advice(last: Vantage, expected: Vantage, sysctls: Mapping[str, str]) -> str:
+    """One line that names the command to look further."""
+    if last.master_ifindex and expected.master_ifindex:
+        if sysctls.get("net.bridge.bridge-nf-call-iptables") == "1":
+            return (
+                "bridged frames pass iptables here (net.bridge.bridge-nf-call-iptables=1): "
+                "look at iptables -nvL FORWARD and iptables -nvL DOCKER-USER"
+            )
+        return f"look at: bridge link show; bridge fdb show br {last.bridge}; tc -s qdisc show dev {expected.name}"
+    if last.role is Role.BRIDGE:
+        return f"look at: tc -s qdisc show dev {expected.interface}; bridge link show dev {expected.interface}"
+    return f"look at: ip -s link show dev {expected.interface}"

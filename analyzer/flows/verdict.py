@@ -1,0 +1,202 @@
+"""The verdict "bridged through docker0", with the evidence it rests on, line by line.
+
+For every pair of endpoints that exchanged unicast IP: proved only where every line holds
+for every delivered packet; refuted where a delivered packet took another way; undecided,
+with the reason, where the capture cannot tell. docker0's copy proves arrival at the bridge,
+not forwarding: that is why the egress port has to have seen the packet as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.flows.endpoints import mac_text
+from analyzer.model.journeys import Evidence, Status
+from analyzer.model.report import Fact, Verdict
+from analyzer.model.vantage import Role, Vantage
+
+PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
+_IP_PROTOCOLS = ["icmp", "icmpv6", "tcp", "udp", "other"]
+_GROUP_BIT = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the verdict has to know besides the packets."""
+
+    bridge: str
+    vantages: Sequence[Vantage]
+    fdb: Mapping[str, Sequence[tuple[str, int]]]
+    """bridge vantage name → (MAC, port ifindex), start and end of the capture together"""
+    complete: bool
+    """no ring dropped anything"""
+
+    @property
+    def device(self) -> Vantage | None:
+        """The bridge's own vantage, where it was captured."""
+        bridges = (v for v in self.vantages if v.role is Role.BRIDGE)
+        return next((v for v in bridges if v.interface == self.bridge), None)
+
+
+def judge_pairs(
+    frames: Mapping[str, npt.NDArray[np.generic]], packets: pl.DataFrame, scene: Scene
+) -> list[Verdict]:
+    """One verdict a (source, destination), in order of appearance."""
+    pairs = _count_evidence(_unicast(frames, packets))
+    return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
+
+
+def _unicast(
+    frames: Mapping[str, npt.NDArray[np.generic]], packets: pl.DataFrame
+) -> pl.DataFrame:
+    """The packets that the claim is about, with their destination MAC."""
+    mac = frames["eth_dst"][packets["last_frame"].to_numpy()]
+    is_ip = frames["ip_version"][packets["first_frame"].to_numpy()] > 0
+    return packets.with_columns(pl.Series("dst_mac", mac)).filter(
+        pl.Series(is_ip & ((mac & np.uint64(_GROUP_BIT)) == 0))
+    )
+
+
+def _count_evidence(packets: pl.DataFrame) -> pl.DataFrame:
+    """Per pair: packets, lost, delivered, and for how many delivered each bit is set."""
+    delivered = pl.col("status") == Status.DELIVERED
+    bits = [
+        ((pl.col("evidence") & bit.value) > 0).filter(delivered).sum().alias(bit.name.lower())
+        for bit in Evidence
+    ]
+    return packets.group_by("source", "destination", maintain_order=True).agg(
+        pl.len().alias("packets"),
+        (pl.col("status") == Status.LOST).sum().alias("lost"),
+        delivered.sum().alias("delivered"),
+        *bits,
+        pl.col("in_port").filter(delivered).unique(maintain_order=True),
+        pl.struct("out_port", "dst_mac").filter(delivered).unique(maintain_order=True).alias("out"),
+        pl.col("first_vantage", "last_vantage").filter(delivered).unique(maintain_order=True),
+    )
+
+
+def _judge(row: dict[str, Any], scene: Scene) -> Verdict:
+    evidence = _facts(row, scene)
+    result, reason = _result(row, evidence, scene)
+    return Verdict(
+        claim=f"bridged through {scene.bridge}",
+        source=row["source"],
+        destination=row["destination"],
+        result=result,
+        packets=row["packets"],
+        evidence=evidence,
+        reason=reason,
+    )
+
+
+def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
+    """The lines of evidence, over the delivered packets."""
+    total, bridge, device = row["delivered"], scene.bridge, scene.device
+    ins = [scene.vantages[v] for v in row["in_port"] if v >= 0]
+    outs = [scene.vantages[o["out_port"]] for o in row["out"] if o["out_port"] >= 0]
+    masters = sorted({v.bridge for v in (*ins, *outs)})
+
+    def counted(text: str, count: int, told: bool = True) -> Fact:
+        return Fact(text, count == total if total and told else None, count)
+
+    copies = row["bridge_copy"]
+    sees = device is not None and device.promiscuous
+    return [
+        counted(f"ingress port {_names(ins)} saw the packets", row["port_in"], bool(ins)),
+        counted(f"{bridge}'s own copy bears the ingress port's stamp, bit for bit", copies, sees),
+        counted(f"egress port {_names(outs)} saw the packets", row["port_out"], bool(outs)),
+        Fact(
+            f"master of these ports: {', '.join(masters) or 'none seen'}",
+            masters == [bridge] and row["same_bridge"] == total if masters and total else None,
+            row["same_bridge"],
+        ),
+        _fdb_fact(row, scene),
+    ]
+
+
+def _names(vantages: Sequence[Vantage]) -> str:
+    return ", ".join(v.name for v in vantages) or "(none captured)"
+
+
+def _fdb_fact(row: dict[str, Any], scene: Scene) -> Fact:
+    """Whether the bridge's own table sends the destination MAC out of the port that was seen."""
+    device = scene.device
+    table = dict(scene.fdb.get(device.name, ())) if device else {}
+    texts, holds = [], True
+    for out in row["out"]:
+        mac = mac_text(out["dst_mac"])
+        port = scene.vantages[out["out_port"]] if out["out_port"] >= 0 else None
+        if port is None or mac not in table:
+            return Fact(f"{scene.bridge}'s FDB entry for {mac}: not known", None)
+        holds &= table[mac] == port.ifindex
+        texts.append(f"{mac} → {port.name if table[mac] == port.ifindex else f'port {table[mac]}'}")
+    if not texts:
+        return Fact(f"{scene.bridge}'s FDB maps the destination to the egress port", None)
+    return Fact(f"{scene.bridge}'s FDB: {', '.join(texts)}", holds, row["delivered"])
+
+
+def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tuple[str, str]:
+    if not any(v.ifindex for v in scene.vantages):
+        return UNDECIDED, "the file holds no topology: it does not say which interface is what"
+    if row["delivered"]:
+        other_way = _another_way(row, scene)
+        if other_way:
+            return REFUTED, other_way
+        if all(fact.holds for fact in evidence):
+            return PROVED, ""
+    return UNDECIDED, _why_undecided(row, evidence, scene)
+
+
+def _another_way(row: dict[str, Any], scene: Scene) -> str:
+    """How delivered packets passed the claim by; '' where none did."""
+    bridge, total = scene.bridge, row["delivered"]
+    if row["routed"]:
+        return f"{row['routed']} of {total} packets were routed through the host (hop limit one less)"
+    if row["bridge_out"] or row["delivered_up"]:
+        return (
+            "the host itself is one end (host, or a container in its network): it speaks "
+            f"through {_own_device(row, scene)} as its own interface, nothing is bridged port to port"
+        )
+    used = {scene.vantages[v].bridge for v in row["in_port"] if v >= 0}
+    used |= {scene.vantages[o["out_port"]].bridge for o in row["out"] if o["out_port"] >= 0}
+    if used and bridge not in used:
+        return f"bridged through {', '.join(sorted(used))}, another bridge"
+    kinds = {scene.vantages[v].kind for v in (*row["first_vantage"], *row["last_vantage"])}
+    if kinds & {"macvlan", "ipvlan"}:
+        return f"{'/'.join(sorted(kinds & {'macvlan', 'ipvlan'}))} passes {bridge} by"
+    ends = [scene.vantages[v] for v in (*row["first_vantage"], *row["last_vantage"])]
+    if not used and ends and all(v.peer and not v.bridge for v in ends):
+        return f"the pair {' ↔ '.join(sorted({v.name for v in ends}))} hangs on no bridge"
+    return ""
+
+
+def _own_device(row: dict[str, Any], scene: Scene) -> str:
+    ends = [scene.vantages[v] for v in (*row["first_vantage"], *row["last_vantage"])]
+    return next((v.name for v in ends if v.role is Role.BRIDGE), "its bridge")
+
+
+def _why_undecided(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> str:
+    bridge, device = scene.bridge, scene.device
+    if not row["delivered"]:
+        return f"no packet was delivered ({row['lost']} of {row['packets']} lost on the way)"
+    if device is None:
+        return f"{bridge} was not captured"
+    if not device.promiscuous:
+        return (
+            f"{bridge} was not in promiscuous mode during the capture: "
+            "bridged unicast is not shown to it then"
+        )
+    if not row["port_in"]:
+        return "no ingress port was captured"
+    if not row["port_out"]:
+        return "no egress port was captured: arrival at the bridge does not prove forwarding"
+    if not scene.complete:
+        return "the kernel dropped frames during the capture"
+    failing = next(f for f in evidence if not f.holds)
+    return f"not all of the evidence holds: {failing.fact}"

@@ -1,0 +1,1 @@
+"""Where the stages meet: each command is one call into this package."""

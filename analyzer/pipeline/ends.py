@@ -1,0 +1,90 @@
+"""The two ends of a ping: a container, the host or an address, found in the topology."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from analyzer.errors import UsageProblem
+from analyzer.model.topology import Container, Topology
+from analyzer.topology.vantages import find_container
+
+HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end: where it is, or, for an address beyond this host, only what it is called."""
+
+    name: str
+    netns: int = 0
+    """0: not a namespace that we know"""
+    container: Container | None = None
+    address: str = ""
+
+
+def find_end(topology: Topology, word: str, *, address: bool = False) -> End:
+    """The end that a word of the command line names.
+
+    Raises UsageProblem where no running container is called so, or several are.
+    """
+    if word == HOST:
+        return End(HOST, topology.host_netns)
+    if address and (literal := _address(word)):
+        return _owner_of(topology, literal) or End(literal, address=literal)
+    container = find_container(topology, word)
+    if container.netns == topology.host_netns:
+        return End(container.name, topology.host_netns)
+    if not container.netns or container.netns not in topology.netns_paths:
+        raise UsageProblem(f"{container.name} has no network namespace that can be entered")
+    return End(container.name, container.netns, topology.owner(container.netns) or container)
+
+
+def _address(word: str) -> str:
+    try:
+        return str(ipaddress.ip_address(word))
+    except ValueError:
+        return ""
+
+
+def _owner_of(topology: Topology, address: str) -> End | None:
+    """The container or host that an address belongs to, if exactly one does."""
+    owners = {
+        i.netns for i in topology.interfaces if address in [a.partition("/")[0] for a in i.addresses]
+    }
+    if len(owners) != 1:
+        return None
+    netns = owners.pop()
+    if netns == topology.host_netns:
+        return End(HOST, netns, address=address)
+    owner = topology.owner(netns)
+    return End(owner.name, netns, owner, address) if owner else None
+
+
+def choose_address(topology: Topology, source: End, destination: End) -> str:
+    """The destination's address to ping: one that shares a network with the source.
+
+    Raises UsageProblem where the destination has none.
+    """
+    if destination.address:
+        return destination.address
+    theirs = _addresses(topology, destination)
+    if not theirs:
+        raise UsageProblem(
+            f"{destination.name} has no address (network none?): connect it to a network first"
+        )
+    ours = [ipaddress.ip_interface(a).network for a in _addresses(topology, source)]
+    near = [a for a in theirs if any(ipaddress.ip_interface(a).ip in net for net in ours if net.version == ipaddress.ip_interface(a).version)]
+    return (near or theirs)[0].partition("/")[0]
+
+
+def _addresses(topology: Topology, end: End) -> list[str]:
+    """Global addresses with prefix length, IPv4 first; for the host those of its bridges."""
+    found = [
+        address
+        for i in sorted(topology.interfaces, key=lambda i: (i.kind != "bridge", i.ifindex))
+        if i.netns == end.netns and i.name != "lo"
+        for address in i.addresses
+        if not ipaddress.ip_interface(address).ip.is_link_local
+    ]
+    return sorted(found, key=lambda a: ":" in a)

@@ -1,0 +1,168 @@
+"""Files → decoded frames and what the files tell about themselves.
+
+Several files are one capture: vantages with the same (netns, ifindex) are one vantage,
+whichever file they come from. A file without our topology has one vantage per interface,
+named as the file names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.decode.decode import decode_frames
+from analyzer.errors import SavefileError
+from analyzer.model.frames import DECODED, FrameChunk
+from analyzer.model.vantage import MARK, Vantage
+from analyzer.savefile.read import Savefile, SavefileInterface, open_savefile
+
+_META = {"ts_ns": "int64", "vantage": "int32", "flags": "uint32", "caplen": "uint32", "wirelen": "uint32"}
+
+
+@dataclass(slots=True)
+class VantageNotes:
+    """What a file tells of one vantage besides its topology."""
+
+    start_ns: int | None = None
+    end_ns: int | None = None
+    received: int | None = None
+    dropped: int | None = None
+    ended: bool = False
+    """statistics were written: the capture came to its end in good order"""
+    fdb: list[tuple[str, int]] = field(default_factory=list)
+    """for a bridge: its table at the end of the capture"""
+    process_rtt: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """n frames of one or more files, with v vantages."""
+
+    paths: list[str]
+    frames: dict[str, npt.NDArray[np.generic]]
+    """DECODED columns and ts_ns, vantage, flags, caplen, wirelen; [n] each, in file order"""
+    vantages: list[Vantage]
+    notes: list[VantageNotes]
+    names: dict[str, str] = field(default_factory=dict)
+    engine: str = ""
+    sysctls: dict[str, str] = field(default_factory=dict)
+    ring_dropped: int | None = None
+    errors: list[SavefileError] = field(default_factory=list)
+
+
+class _Collector:
+    """Vantages and frames while files are read."""
+
+    def __init__(self) -> None:
+        self.vantages: list[Vantage] = []
+        self.notes: list[VantageNotes] = []
+        self.columns: list[dict[str, npt.NDArray[np.generic]]] = []
+        self._index: dict[tuple[object, ...], int] = {}
+
+    def place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
+        """The vantage of a file's interface."""
+        vantage = told_vantage(interface, file_number) or foreign_vantage(interface, path)
+        key = vantage.key if vantage.ifindex else (file_number, interface.index)
+        if key not in self._index:
+            self._index[key] = len(self.vantages)
+            self.vantages.append(vantage)
+            self.notes.append(VantageNotes())
+        return self._index[key]
+
+    def add(self, chunk: FrameChunk, vantage_of: npt.NDArray[np.int32], linktypes: npt.NDArray[np.int32]) -> None:
+        columns = decode_frames(chunk, linktypes)
+        columns["ts_ns"], columns["flags"] = chunk.ts_ns, chunk.flags
+        columns["caplen"], columns["wirelen"] = chunk.caplen, chunk.wirelen
+        columns["vantage"] = vantage_of[chunk.interface]
+        self.columns.append(columns)
+
+    def table(self) -> dict[str, npt.NDArray[np.generic]]:
+        if not self.columns:
+            return {name: np.empty(0, kind) for name, kind in {**DECODED, **_META}.items()}
+        if len(self.columns) == 1:
+            return self.columns[0]
+        return {n: np.concatenate([c[n] for c in self.columns]) for n in self.columns[0]}
+
+
+def load(paths: Sequence[str]) -> Loaded:
+    """Read and decode all frames of the files.
+
+    Damage is kept in ``errors`` and the readable prefix is returned. Raises UsageProblem
+    where a file does not exist and SavefileError where one is no capture file at all.
+    """
+    collector = _Collector()
+    loaded = Loaded(list(paths), {}, [], [])
+    for number, path in enumerate(paths):
+        savefile = open_savefile(path)
+        for chunk in savefile.chunks():
+            places = [collector.place(i, number, path) for i in savefile.interfaces]
+            linktypes = np.array([i.linktype for i in savefile.interfaces], np.int32)
+            collector.add(chunk, np.array(places, np.int32), linktypes)
+        _take_notes(savefile, number, collector, loaded)
+    loaded.frames = collector.table()
+    loaded.vantages, loaded.notes = collector.vantages, collector.notes
+    return loaded
+
+
+def _take_notes(savefile: Savefile, number: int, collector: _Collector, loaded: Loaded) -> None:
+    """What stands beside the frames: statistics, names, the section's comment, damage."""
+    for interface in savefile.interfaces:
+        at = collector.place(interface, number, str(savefile.path))
+        _read_statistics(interface, collector.notes[at], loaded)
+    loaded.names.update(savefile.names)
+    section = _json(savefile.comment)
+    loaded.engine = loaded.engine or str(section.get("engine", ""))
+    loaded.sysctls.update(section.get("sysctls", {}))
+    if savefile.error is not None:
+        loaded.errors.append(savefile.error)
+
+
+def _read_statistics(interface: SavefileInterface, notes: VantageNotes, loaded: Loaded) -> None:
+    found = interface.statistics
+    if not found:
+        return
+    notes.ended = True
+    notes.start_ns, notes.end_ns = found.get("starttime"), found.get("endtime")
+    notes.received = found.get("ifrecv")
+    notes.dropped = found.get("osdrop", found.get("ifdrop"))
+    told = _json(str(found.get("comment", "")))
+    notes.fdb = [(mac, port) for mac, port in told.get("fdb", ())]
+    notes.process_rtt = told.get("process_rtt", {})
+    if "ring_dropped" in told:
+        loaded.ring_dropped = max(loaded.ring_dropped or 0, told["ring_dropped"])
+
+
+def told_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:
+    """The vantage in our own comment; None where there is none (or not ours)."""
+    told = _json(interface.comment)
+    if MARK not in told:
+        return None
+    try:
+        vantage = Vantage.from_json(told)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return replace(vantage, ring=vantage.ring + 1000 * file_number)
+
+
+def foreign_vantage(interface: SavefileInterface, path: str) -> Vantage:
+    """A vantage of which nothing but the name is known."""
+    stem = os.path.basename(path)
+    name = interface.name or (stem.rsplit(".", 1)[0] if "." in stem else stem) or "-"
+    return Vantage(name=name, interface=name)
+
+
+def _json(text: str) -> dict[str, Any]:
+    """The object in a comment; {} where it is none."""
+    if not text.startswith("{"):
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,260 @@
+"""Tables → Report: the one place where numbers become the report's rows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.model.journeys import HOP_NAMES, Hop, Journeys, Status
+from analyzer.model.report import (
+    ArpRow,
+    CaptureInfo,
+    Echo,
+    EchoHop,
+    Finding,
+    HopRow,
+    IcmpRow,
+    LossRow,
+    PacketRow,
+    Path,
+    Report,
+    VantageRow,
+    Verdict,
+)
+from analyzer.model.vantage import Role, Vantage
+from analyzer.report.summary import summarise_frame
+
+
+@dataclass(slots=True)
+class Tables:
+    """All that analysis knows of one capture."""
+
+    info: CaptureInfo
+    vantages: Sequence[Vantage]
+    counters: Sequence[tuple[int | None, int | None]]
+    """(received, dropped) per vantage"""
+    frames: Mapping[str, npt.NDArray[np.generic]]
+    journeys: Journeys
+    packets: pl.DataFrame
+    edges: pl.DataFrame
+    hops: pl.DataFrame
+    echoes: pl.DataFrame
+    icmp: pl.DataFrame
+    arp: list[ArpRow]
+    losses: list[LossRow]
+    verdicts: list[Verdict]
+    paths: list[Path]
+    inferred: Sequence[str] = ()
+    """addresses that were guessed from MACs of Docker's old scheme"""
+    process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
+
+
+def build_report(tables: Tables, *, packets: bool, echoes: bool = False) -> Report:
+    """The report; ``packets`` adds every packet with its journey, and so every echo."""
+    report = Report(
+        capture=tables.info,
+        vantages=_vantage_rows(tables),
+        paths=tables.paths,
+        hops=_hop_rows(tables),
+        icmp=_icmp_rows(tables, packets or echoes),
+        arp=tables.arp,
+        losses=tables.losses,
+        verdicts=tables.verdicts,
+        packets=packet_rows(tables) if packets else [],
+    )
+    report.findings = find(report, tables)
+    return report
+
+
+def _vantage_rows(tables: Tables) -> list[VantageRow]:
+    counts = np.bincount(tables.frames["vantage"], minlength=len(tables.vantages))
+    return [
+        VantageRow(
+            name=v.name,
+            interface=v.interface,
+            role=v.role.value,
+            container=v.container,
+            netns=v.netns,
+            ifindex=v.ifindex,
+            peer=v.peer,
+            bridge=v.bridge,
+            mac=v.mac,
+            addresses=list(v.addresses),
+            frames=int(counts[i]),
+            received=tables.counters[i][0],
+            dropped=tables.counters[i][1],
+            inferred=not v.ifindex,
+            peer_ifindex=v.peer_ifindex,
+            promiscuous=v.promiscuous,
+        )
+        for i, v in enumerate(tables.vantages)
+    ]
+
+
+def _hop_rows(tables: Tables) -> list[HopRow]:
+    return [_hop_row(row, tables.vantages) for row in tables.hops.iter_rows(named=True)]
+
+
+def _hop_row(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> HopRow:
+    from_, to = vantages[row["from"]], vantages[row["to"]]
+    times = ("min_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns", "mean_ns")
+    return HopRow(
+        protocol=row["protocol"],
+        source=row["source"],
+        destination=row["destination"],
+        from_=from_.name,
+        to=to.name,
+        kind=HOP_NAMES[row["hop"]] if row["hop"] is not None else expected_kind(from_, to),
+        packets=row["packets"],
+        lost=row["lost"],
+        **{name: row[name] for name in times},
+    )
+
+
+def expected_kind(before: Vantage, after: Vantage) -> str:
+    """The kind of a hop that no packet passed."""
+    if before.role is Role.BRIDGE:
+        return Hop.ORIGINATE.name.lower()
+    if after.role is Role.BRIDGE:
+        return Hop.DELIVER.name.lower()
+    both_ports = before.master_ifindex and after.master_ifindex
+    return (Hop.BRIDGE if both_ports else Hop.VETH).name.lower()
+
+
+def _icmp_rows(tables: Tables, with_echoes: bool) -> list[IcmpRow]:
+    return [_icmp_row(row, tables, with_echoes) for row in tables.icmp.iter_rows(named=True)]
+
+
+def _icmp_row(row: Mapping[str, Any], tables: Tables, with_echoes: bool) -> IcmpRow:
+    mine = tables.echoes.filter(
+        *(pl.col(k) == row[k] for k in ("site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id"))
+    )
+    seen = [t for s in mine["seq"] if (t := tables.process_rtt.get((row["id"], s))) is not None]
+    times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
+    return IcmpRow(
+        source=row["source"],
+        destination=row["destination"],
+        source_ip=row["source_ip"],
+        destination_ip=row["destination_ip"],
+        id=row["id"],
+        sent=row["sent"],
+        answered=row["answered"],
+        lost=row["sent"] - row["answered"] - row["unmatched"],
+        duplicates=row["duplicates"],
+        **{name: row[name] for name in times},
+        echoes=_echoes(mine, tables) if with_echoes else [],
+        measured_at=tables.vantages[row["vantage"]].name,
+        unmatched=row["unmatched"],
+        process_rtt_p50_ns=sorted(seen)[(len(seen) - 1) // 2] if seen else None,
+        payload_len=row["payload_len"],
+    )
+
+
+def _echoes(rows: pl.DataFrame, tables: Tables) -> list[Echo]:
+    return [_echo(row, tables) for row in rows.iter_rows(named=True)]
+
+
+def _echo(row: Mapping[str, Any], tables: Tables) -> Echo:
+    names, vantage = tables.vantages, tables.frames["vantage"]
+    answered, back = row["answered"], row["reply_last"]
+    end = row["request_last"] if back is None else back
+    return Echo(
+        seq=row["seq"],
+        rtt_ns=row["rtt_ns"],
+        turnaround_ns=row["turnaround_ns"],
+        request_hops=_hops_to(row["request_last"], tables),
+        reply_hops=[] if back is None else _hops_to(back, tables),
+        lost_after=None if answered or row["open"] else names[vantage[end]].name,
+        lost=None if answered else _which_was_lost(row),
+        ts_ns=row["ts_ns"],
+        process_rtt_ns=tables.process_rtt.get((row["id"], row["seq"])),
+        ttl=row["ttl"],
+    )
+
+
+def _which_was_lost(row: Mapping[str, Any]) -> str | None:
+    """'request' or 'reply' where correlation says lost; None: delivered, but never answered."""
+    if row["request_status"] == Status.LOST:
+        return "request"
+    return "reply" if row["reply_status"] == Status.LOST else None
+
+
+def _hops_to(last: int, tables: Tables) -> list[EchoHop]:
+    """The timed hops from a journey's first frame to ``last``."""
+    journeys, ts, vantage = tables.journeys, tables.frames["ts_ns"], tables.frames["vantage"]
+    hops, frame = [], last
+    while (before := int(journeys.parent[frame])) >= 0:
+        hops.append(
+            EchoHop(
+                from_=tables.vantages[vantage[before]].name,
+                to=tables.vantages[vantage[frame]].name,
+                kind=HOP_NAMES[journeys.hop[frame]],
+                delay_ns=int(ts[frame] - ts[before]),
+            )
+        )
+        frame = before
+    return hops[::-1]
+
+
+def packet_rows(tables: Tables) -> list[PacketRow]:
+    """Every packet, in order of time, with the frames it was seen as."""
+    frames, journeys = tables.frames, tables.journeys
+    by_packet = np.lexsort((frames["ts_ns"], journeys.packet))
+    bounds = np.concatenate([[0], np.cumsum(journeys.frames)])
+    rows = []
+    for row in tables.packets.sort("ts_ns", maintain_order=True).iter_rows(named=True):
+        members = by_packet[bounds[row["packet"]] : bounds[row["packet"] + 1]]
+        rows.append(
+            PacketRow(
+                id=row["packet"],
+                ts_ns=row["ts_ns"],
+                protocol=row["protocol"],
+                source=row["source"],
+                destination=row["destination"],
+                summary=summarise_frame(frames, row["first_frame"]),
+                vantages=[tables.vantages[v].name for v in frames["vantage"][members]],
+                deltas_ns=[int(t) - row["ts_ns"] for t in frames["ts_ns"][members]],
+                certain=not row["likely"],
+            )
+        )
+    return rows
+
+
+def find(report: Report, tables: Tables) -> list[Finding]:
+    """What a person should know before believing the numbers, and what stands out."""
+    return [*_about_capture(report, tables), *_about_traffic(report)]
+
+
+def _about_capture(report: Report, tables: Tables) -> list[Finding]:
+    found = []
+    info = report.capture
+    if info.truncated:
+        found.append(Finding("warning", "truncated", "the file is damaged or ends in the middle of a block: only what is readable was analysed"))
+    if info.dropped:
+        found.append(Finding("warning", "dropped", f"the kernel dropped {info.dropped} frames for want of room: what is missing is not called lost"))
+    for v in tables.vantages:
+        if v.role is Role.BRIDGE and not v.promiscuous:
+            found.append(Finding("warning", "not-promiscuous", f"{v.name} was not in promiscuous mode: it shows no bridged unicast, only broadcasts and the host's own"))
+    if info.likely_matches:
+        found.append(Finding("info", "likely", f"{info.likely_matches} matches are likely, not certain: identical packets were in flight at the same time"))
+    if tables.inferred:
+        found.append(Finding("info", "inferred", f"no topology in the file: {', '.join(tables.inferred)} inferred from Docker's old MAC scheme 02:42:ac:11:…"))
+    if info.sysctls.get("net.core.netdev_tstamp_prequeue") == "1" and report.hops:
+        found.append(Finding("info", "prequeue", "receive stamps are taken at enqueue (net.core.netdev_tstamp_prequeue=1): the bridge hop includes the wait for the softirq"))
+    return found
+
+
+def _about_traffic(report: Report) -> list[Finding]:
+    found = []
+    for arp in report.arp:
+        if arp.state == "conflict":
+            found.append(Finding("error", "address-conflict", f"{arp.target_ip} is claimed by {len(arp.macs)} MACs: {', '.join(arp.macs)}"))
+        elif arp.state == "unanswered":
+            found.append(Finding("warning", "arp-unanswered", f"{arp.asker} asked {arp.requests}× who has {arp.target_ip} and nobody answered: not running, or in another network"))
+    return found
