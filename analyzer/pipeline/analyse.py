@@ -81,7 +81,7 @@ def _scene(
     loaded: Loaded, bridge: str, latest: Mapping[str, Sequence[tuple[str, int]]]
 ) -> Scene:
     fdb = {v.name: (*v.fdb, *latest.get(v.name, ())) for v in loaded.vantages}
-    return Scene(bridge, loaded.vantages, fdb, complete=not loaded.ring_dropped)
+    return Scene(bridge, loaded.vantages, fdb, complete=not loaded.dropped())
 
 
 def _span(loaded: Loaded) -> tuple[int, int] | None:
@@ -105,14 +105,13 @@ def _watch(loaded: Loaded) -> Watch:
     return Watch(
         start_ns=np.array([n.start_ns or span[0] for n in loaded.notes], np.int64),
         end_ns=np.array(ends, np.int64),
-        complete=np.array([not n.dropped and not loaded.ring_dropped for n in loaded.notes], np.bool_),
+        complete=np.array([not (n.dropped or n.ring_dropped) for n in loaded.notes], np.bool_),
     )
 
 
 def _info(loaded: Loaded, journeys: Journeys) -> CaptureInfo:
     span = _span(loaded)
     likely = int(np.count_nonzero(journeys.likely))
-    told = [n.dropped for n in loaded.notes if n.dropped is not None]
     return CaptureInfo(
         files=list(loaded.paths),
         frames=len(loaded.frames["ts_ns"]),
@@ -120,7 +119,7 @@ def _info(loaded: Loaded, journeys: Journeys) -> CaptureInfo:
         start_ns=span[0] if span else None,
         end_ns=span[1] if span else None,
         truncated=bool(loaded.errors),
-        dropped=loaded.ring_dropped if loaded.ring_dropped is not None else (sum(told) if told else None),
+        dropped=loaded.dropped(),
         engine=loaded.engine,
         sysctls=dict(loaded.sysctls),
         identity="certain and likely" if likely else "certain",

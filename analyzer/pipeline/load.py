@@ -35,6 +35,8 @@ class VantageNotes:
     dropped: int | None = None
     ended: bool = False
     """statistics were written: the capture came to its end in good order"""
+    ring_dropped: int = 0
+    """by the ring that the vantage shares with others: any of them may lack frames"""
     fdb: list[tuple[str, int]] = field(default_factory=list)
     """for a bridge: its table at the end of the capture"""
     process_rtt: dict[str, Any] = field(default_factory=dict)
@@ -52,8 +54,17 @@ class Loaded:
     names: dict[str, str] = field(default_factory=dict)
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
-    ring_dropped: int | None = None
     errors: list[SavefileError] = field(default_factory=list)
+
+
+    def dropped(self) -> int | None:
+        """Frames dropped by all rings; None where no file tells. A ring counts once."""
+        rings = {
+            (v.ring if v.ifindex else -i): max(n.ring_dropped, n.dropped or 0)
+            for i, (v, n) in enumerate(zip(self.vantages, self.notes, strict=True), 1)
+            if n.ended
+        }
+        return sum(rings.values()) if rings else None
 
 
 class _Collector:
@@ -114,7 +125,7 @@ def _take_notes(savefile: Savefile, number: int, collector: _Collector, loaded: 
     """What stands beside the frames: statistics, names, the section's comment, damage."""
     for interface in savefile.interfaces:
         at = collector.place(interface, number, str(savefile.path))
-        _read_statistics(interface, collector.notes[at], loaded)
+        _read_statistics(interface, collector.notes[at])
     loaded.names.update(savefile.names)
     section = _json(savefile.comment)
     loaded.engine = loaded.engine or str(section.get("engine", ""))
@@ -123,7 +134,7 @@ def _take_notes(savefile: Savefile, number: int, collector: _Collector, loaded: 
         loaded.errors.append(savefile.error)
 
 
-def _read_statistics(interface: SavefileInterface, notes: VantageNotes, loaded: Loaded) -> None:
+def _read_statistics(interface: SavefileInterface, notes: VantageNotes) -> None:
     found = interface.statistics
     if not found:
         return
@@ -133,9 +144,9 @@ def _read_statistics(interface: SavefileInterface, notes: VantageNotes, loaded: 
     notes.dropped = found.get("osdrop", found.get("ifdrop"))
     told = _json(str(found.get("comment", "")))
     notes.fdb = [(mac, port) for mac, port in told.get("fdb", ())]
-    notes.process_rtt = told.get("process_rtt", {})
+    notes.process_rtt = _json(str(told.get("note", ""))).get("process_rtt", {})
     if "ring_dropped" in told:
-        loaded.ring_dropped = max(loaded.ring_dropped or 0, told["ring_dropped"])
+        notes.ring_dropped = told["ring_dropped"]
 
 
 def told_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:

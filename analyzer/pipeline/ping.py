@@ -13,14 +13,14 @@ from analyzer.echo import EchoOutcome, EchoPlan, collect, echo_process
 from analyzer.engines import open_engine
 from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem
-from analyzer.model.report import Report
+from analyzer.model.report import IcmpRow, Report
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Vantage
 from analyzer.pipeline.analyse import analyse
 from analyzer.pipeline.ends import End, choose_address, find_end
 from analyzer.pipeline.load import load
 from analyzer.pipeline.signals import stopping
-from analyzer.pipeline.tap import Tap, open_tap
+from analyzer.pipeline.tap import Tap
 from analyzer.report.build import build_report
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -72,19 +72,18 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
     echo = _plan_echo(topology, source, destination, plan)
     vantages = choose_vantages(topology, source, destination, inside=plan.inside)
     with _output(plan.output) as path:
-        tap = open_tap(
-            topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous
-        )
+        tap = Tap(topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous)
         outcome = _echo_under(tap, echo, source, on_echo)
         tables = analyse(load([path]))
         report = build_report(tables, packets=False, echoes=True)
         report.capture.files = [plan.output] if plan.output else []
     code = ANSWERED if any(row.answered for row in _mine(report, outcome)) else NO_ANSWER
-    warnings = [*topology.warnings, *tap.warnings, *_send_errors(outcome)]
+    lost_on_the_way = tap.stats.warnings if tap.stats else ()
+    warnings = [*topology.warnings, *lost_on_the_way, *_send_errors(outcome)]
     return PingResult(report, outcome, code, warnings)
 
 
-def _mine(report: Report, outcome: EchoOutcome) -> list:  # type: ignore[type-arg]
+def _mine(report: Report, outcome: EchoOutcome) -> list[IcmpRow]:
     """The conversation rows of our own echo."""
     return [row for row in report.icmp if row.id == outcome.id]
 

@@ -1,19 +1,96 @@
-"""A capture session with its topology: opened ready, run, stopped, closed with notes."""
+"""A capture session with its topology: opened ready, run, stopped, closed with notes.
+
+Notes are what is known only at the end: the bridges' FDB (what it has learned meanwhile) and,
+for a ping, what the pinging process saw. They go into the statistics that close the file.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from analyzer.capture.session import CaptureOptions, CaptureSession
+from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
+from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
+from analyzer.errors import EnvironmentProblem
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Role, Vantage
-from analyzer.topology.netlink import read_fdb
+from analyzer.topology.discover import read_fdb
 
 SECTION_SCHEMA = "vethscope/capture/1"
+MOST_PROCESS_RTTS = 2000
+"""a pcapng option holds 64 KiB; of a longer session the first so many are kept"""
+
+
+class Tap:
+    """One capture of some vantages of a topology, as a context manager."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        vantages: Sequence[Vantage],
+        output: str | BinaryIO,
+        *,
+        filter_text: str = "",
+        promiscuous: bool = True,
+        snaplen: int = MAX_SNAPLEN,
+        limits: Mapping[str, Any] | None = None,
+        on_batch: Callable[[Any], None] | None = None,
+    ) -> None:
+        options = CaptureOptions(
+            filter=filter_text,
+            promiscuous=promiscuous,
+            snaplen=snaplen,
+            comment=section_comment(topology),
+            names=container_names(topology),
+            **(limits or {}),
+        )
+        self._paths = topology.netns_paths
+        self.session = CaptureSession(vantages, topology.netns_paths, output, options, on_batch)
+        self._notes: dict[str, str] = {}
+        self.stats: CaptureStats | None = None
+
+    def __enter__(self) -> Tap:
+        self.session.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.session.__exit__(kind, error, trace)
+            return
+        self.stats = self.session.close(self._bridge_tables(), self._notes)
+
+    def run(self) -> CaptureStats:
+        return self.session.run()
+
+    def stop(self) -> None:
+        self.session.stop()
+
+    def note_process_rtt(self, netns: int, ident: int, rtt_ns: Mapping[int, int]) -> None:
+        """Keep what the pinging process saw, with the first vantage of its namespace."""
+        mine = [v for v in self.session.vantages if v.netns == netns] or list(self.session.vantages)
+        kept = dict(list(rtt_ns.items())[:MOST_PROCESS_RTTS])
+        self._notes[mine[0].name] = json.dumps({"process_rtt": {ident: kept}})
+
+    def _bridge_tables(self) -> dict[str, list[tuple[str, int]]]:
+        """(MAC, port) of every captured bridge, as it is now."""
+        tables = {}
+        for vantage in self.session.vantages:
+            if vantage.role is Role.BRIDGE and vantage.netns in self._paths:
+                try:
+                    entries = read_fdb(self._paths[vantage.netns])
+                except (OSError, EnvironmentProblem):
+                    continue  # the bridge has gone meanwhile: what was told at the start stands
+                mine = [e for e in entries if e.bridge_ifindex == vantage.ifindex and not e.local]
+                tables[vantage.name] = [(e.mac, e.port_ifindex) for e in mine]
+        return tables
 
 
 def section_comment(topology: Topology) -> str:
@@ -23,12 +100,19 @@ def section_comment(topology: Topology) -> str:
 
 
 def container_names(topology: Topology) -> dict[str, str]:
-    """Address → container name for the Name Resolution Block; addresses that repeat are left out."""
-    seen: dict[str, set[str]] = {}
+    """Address → name for the Name Resolution Block.
+
+    An address that two containers have (networks with one subnet) names neither.
+    """
+    owners: dict[str, set[str]] = {}
     for interface in topology.interfaces:
         owner = topology.owner(interface.netns)
         if owner is None or interface.netns == topology.host_netns or interface.name == "lo":
             continue
         for address in interface.addresses:
-            seen.setdefault(address.partition("/")[0], set()).add(owner.name)
-    return {a: next(iter(names)) for a, names in seen.items() if len(names) == 1 and not a.startswith("fe80")}
+            owners.setdefault(address.partition("/")[0], set()).add(owner.name)
+    return {
+        address: min(names)
+        for address, names in owners.items()
+        if len(names) == 1 and not address.startswith("fe80:")
+    }

@@ -1,0 +1,26 @@
+"""``vethscope doctor``"""
+
+from __future__ import annotations
+
+import click
+
+from analyzer.cli.options import json_option
+
+
+@click.command(name="doctor", epilog="Example: sudo vethscope doctor")
+@json_option
+def command(as_json: bool) -> None:
+    """What this machine allows: rights, Docker, tshark, tracefs, sysctls that matter.
+
+    One line each, with the fix. Exit 0 where captures are possible, 1 where they are not.
+    """
+    from analyzer.cli.output import print_json
+    from analyzer.pipeline.doctor import examine
+
+    checks = examine()
+    if as_json:
+        print_json({"checks": [check.to_json() for check in checks]})
+    else:
+        for check in checks:
+            click.echo(check.line())
+    raise SystemExit(0 if all(check.ok or not check.needed for check in checks) else 1)

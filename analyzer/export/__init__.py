@@ -1,0 +1,1 @@
+"""Hand the capture on to other tools."""

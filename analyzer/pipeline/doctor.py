@@ -1,0 +1,149 @@
+"""``doctor``: what this machine allows, one line each, with the fix."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from analyzer.errors import VethscopeError
+
+_CAPABILITIES = {"NET_ADMIN": 12, "NET_RAW": 13, "SYS_ADMIN": 21}
+"""bit numbers (capability.h) of what a capture with inside vantages needs"""
+_OLDEST_KERNEL = (3, 2)
+"""TPACKET_V3 came with Linux 3.2 (packet(7))"""
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the doctor."""
+
+    name: str
+    ok: bool
+    finding: str
+    fix: str = ""
+    needed: bool = False
+    """a capture is not possible without it"""
+
+    def line(self) -> str:
+        """``ok   rights: …``"""
+        mark = "ok  " if self.ok else ("FAIL" if self.needed else "note")
+        return f"{mark} {self.name}: {self.finding}" + (f" — {self.fix}" if self.fix else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine() -> list[Check]:
+    """All checks, in the order in which they matter."""
+    checks: tuple[Callable[[], Check], ...] = (
+        _kernel, _rights, _user_namespaces, _docker, _libpcap, _tshark, _iptables, _jit_cache,
+        _tracefs, _prequeue, _bridge_netfilter,
+    )  # fmt: skip
+    return [check() for check in checks]
+
+
+def _kernel() -> Check:
+    release = platform.release()
+    version = tuple(int(n) for n in release.split("-")[0].split(".")[:2] if n.isdigit())
+    ok = version >= _OLDEST_KERNEL
+    return Check("kernel", ok, f"Linux {release}", "" if ok else "AF_PACKET TPACKET_V3 needs Linux 3.2", needed=True)
+
+
+def _rights() -> Check:
+    status = Path("/proc/self/status").read_text()
+    held = int(next(li.split()[1] for li in status.splitlines() if li.startswith("CapEff")), 16)
+    missing = [f"CAP_{name}" for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
+    if not missing:
+        return Check("rights", True, "may capture, also inside containers", needed=True)
+    only_inside = missing == ["CAP_SYS_ADMIN"]
+    fix = "run as root, or use --no-inside" if only_inside else "run as root (sudo vethscope …); demo works without"
+    return Check("rights", False, f"{', '.join(missing)} missing", fix, needed=not only_inside)
+
+
+def _user_namespaces() -> Check:
+    """Whether the lab works for someone who is not root."""
+    if os.geteuid() == 0:
+        return Check("lab", True, "as root in namespaces of its own")
+    allowed = subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode == 0
+    fix = "sysctl kernel.unprivileged_userns_clone=1 (Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"
+    return Check("lab", allowed, f"user namespaces {'allowed' if allowed else 'not allowed'}", "" if allowed else fix)
+
+
+def _docker() -> Check:
+    from analyzer.engines import open_engine
+
+    try:
+        with open_engine("docker") as engine:
+            running = [c for c in engine.containers() if c.running]
+    except VethscopeError as error:
+        return Check("docker", False, str(error))
+    return Check("docker", True, f"answers, {len(running)} containers running")
+
+
+def _libpcap() -> Check:
+    from ctypes.util import find_library
+
+    found = find_library("pcap")
+    return Check("libpcap", bool(found), found or "not found", "" if found else "apt-get install libpcap0.8: capture filters need it")
+
+
+def _tool(name: str, package: str, purpose: str) -> Check:
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    return Check(name, bool(path), path or "not found", "" if path else f"apt-get install {package}: {purpose}")
+
+
+def _tshark() -> Check:
+    return _tool("tshark", "tshark", "full dissection, second opinion")
+
+
+def _iptables() -> Check:
+    return _tool("iptables", "iptables", "NAT in the lab")
+
+
+def _jit_cache() -> Check:
+    """numba compiles once and keeps the result beside the code, or in the user's cache."""
+    package = Path(__file__).resolve().parent.parent
+    ok = os.access(package, os.W_OK) or os.access(Path.home(), os.W_OK)
+    return Check("compiled code", ok, "can be kept" if ok else "cannot be kept: every start compiles anew", "" if ok else "set NUMBA_CACHE_DIR to a folder that can be written")
+
+
+def _tracefs() -> Check:
+    events = [Path(root, "events/skb/kfree_skb/format") for root in _TRACEFS]
+    try:
+        ok = any(path.exists() for path in events)
+    except PermissionError:
+        return Check("tracefs", False, "no right to read it", "kernel drop reasons need root")
+    return Check("tracefs", ok, "mounted" if ok else "not mounted", "" if ok else "mount -t tracefs none /sys/kernel/tracing: kernel drop reasons need it")
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return Path("/proc/sys", *name.split(".")).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _prequeue() -> Check:
+    value = _sysctl("net.core.netdev_tstamp_prequeue")
+    meaning = {
+        "1": "receive stamps are taken at enqueue: the bridge hop includes the softirq's wait",
+        "0": "receive stamps are taken in the softirq: the veth hop includes its wait",
+    }
+    return Check("net.core.netdev_tstamp_prequeue", True, f"{value or 'unknown'}: {meaning.get(value, '')}")
+
+
+def _bridge_netfilter() -> Check:
+    value = _sysctl("net.bridge.bridge-nf-call-iptables")
+    meaning = {
+        "1": "iptables also sees (and may drop) bridged frames",
+        "0": "iptables does not see bridged frames",
+        "": "br_netfilter is not loaded: iptables does not see bridged frames",
+    }
+    return Check("net.bridge.bridge-nf-call-iptables", True, f"{value or 'absent'}: {meaning.get(value, value)}")

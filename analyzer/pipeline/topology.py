@@ -1,0 +1,28 @@
+"""``topology``: discover and render; watch for changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzer.engines import open_engine
+from analyzer.model.topology import Topology
+from analyzer.report.topology_text import render_dot, render_topology
+from analyzer.topology.discover import discover
+from analyzer.topology.json_form import to_json
+
+__all__ = ["read_topology", "render_dot", "render_topology", "to_json", "watch_topology"]
+
+
+def read_topology(engine_name: str) -> Topology:
+    """The topology at this moment. Raises EnvironmentProblem."""
+    with open_engine(engine_name) as engine:
+        return discover(engine)
+
+
+def watch_topology(engine_name: str) -> Iterator[object]:
+    """Changes as they happen, until SIGINT or SIGTERM."""
+    from analyzer.pipeline.signals import stopping
+    from analyzer.topology.watch import Watch
+
+    with open_engine(engine_name) as engine, Watch(engine) as watch, stopping(watch.stop):
+        yield from watch
