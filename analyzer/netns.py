@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -37,6 +38,19 @@ def open_netns(path: str) -> int:
 def netns_inode(where: str | int) -> int:
     """The inode number that names a namespace, from its path or descriptor. Raises OSError."""
     return os.stat(where).st_ino
+
+
+def allow_descriptors(count: int) -> None:
+    """Make room for ``count`` further descriptors, as far as the hard limit lets us.
+
+    A namespace costs one, and the usual soft limit of 1024 is meant for select(2), which
+    nothing here uses.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 512
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        ceiling = 4 * wanted if hard == resource.RLIM_INFINITY else min(hard, 4 * wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, ceiling), hard))
 
 
 def run_inside(where: str | int, function: Callable[..., T], *args: Any) -> T:

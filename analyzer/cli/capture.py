@@ -41,6 +41,9 @@ def command(
     the closing lines tell frames, received and dropped for each vantage. Without -w every
     packet is a line on the terminal.
     """
+    from analyzer.pipeline.rights import ready_for
+
+    ready_for(engine)  # before anything that starts threads is imported
     from analyzer.cli.output import note, print_json
     from analyzer.pipeline.capture import CapturePlan, parse_autostop, run_capture, summary_lines
 

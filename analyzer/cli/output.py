@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,6 +33,29 @@ def print_report(report: Report, *, as_json: bool, html: str | None = None) -> N
     from analyzer.report.text import render_text
 
     render_text(report, Console(highlight=False, soft_wrap=False))
+
+
+def print_verdicts(report: Report) -> None:
+    """The verdicts with their evidence."""
+    from rich.console import Console
+
+    from analyzer.report.text import render_verdicts
+
+    render_verdicts(report, Console(highlight=False))
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
+    """A line on the terminal that counts answers; nothing where stderr is none."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+
+    def tick(outcome: Any) -> None:
+        click.echo(f"\r{len(outcome.rtt_ns)} answered", nl=False, err=True)
+
+    yield tick
+    click.echo("\r\033[K", nl=False, err=True)
 
 
 def write_html(report: Report, path: str) -> None:

@@ -34,6 +34,9 @@ def command(
     SRC is a container or "host"; DST a container, "host" or an address. The echo is
     vethscope's own, sent inside SRC's namespace. Exit 0 answered, 1 no answer, 2 error.
     """
+    from analyzer.pipeline.rights import ready_for
+
+    ready_for(engine)  # before anything that starts threads is imported
     from analyzer.cli.output import note, print_report, progress
     from analyzer.pipeline.ping import PingPlan, run_ping
 

@@ -18,8 +18,17 @@ def command(
 
     Pairs are told by the kernel (peer index and namespace), never guessed from numbers.
     """
+    from analyzer.pipeline.rights import ready_for
+
+    ready_for(engine)  # before anything that starts threads is imported
     from analyzer.cli.output import note, print_json
-    from analyzer.pipeline.topology import read_topology, render_dot, render_json, render_text, watch_topology
+    from analyzer.pipeline.topology import (
+        read_topology,
+        render_dot,
+        render_topology,
+        to_json,
+        watch_topology,
+    )
 
     if watch:
         for event in watch_topology(engine):
@@ -27,8 +36,8 @@ def command(
         return
     topology = read_topology(engine)
     if as_json:
-        print_json(render_json(topology))
+        print_json(to_json(topology))
     else:
-        click.echo(render_dot(topology) if dot else render_text(topology))
+        click.echo(render_dot(topology) if dot else render_topology(topology))
     for warning in topology.warnings:
         note(f"vethscope: {warning}", quiet=quiet)

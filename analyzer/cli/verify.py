@@ -28,5 +28,5 @@ def command(
         keys = ("schema", "capture", "verdicts", "findings")
         print_json({key: report.to_json()[key] for key in keys})
     elif not quiet:
-        print_verdicts(report, bridge)
+        print_verdicts(report)
     raise SystemExit(verdict_code(report.verdicts))

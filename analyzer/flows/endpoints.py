@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.model.journeys import Journeys
 from analyzer.model.vantage import Role, Vantage
 
 HOST = "host"
@@ -54,8 +53,13 @@ class Endpoints:
     """Names for (segment, MAC, address), from the vantages of a file."""
 
     def __init__(
-        self, vantages: Sequence[Vantage], journeys: Journeys, names: Mapping[str, str]
+        self,
+        vantages: Sequence[Vantage],
+        segment: npt.NDArray[np.int32],
+        site: npt.NDArray[np.int32],
+        names: Mapping[str, str],
     ) -> None:
+        """segment, site: [v], as in `Journeys`. names: address → name, where a file tells."""
         self._site_of: dict[int, int] = {}
         self._by_mac: dict[tuple[int, int], str] = {}
         self._by_address: dict[tuple[int, tuple[int, int]], set[str]] = {}
@@ -63,8 +67,8 @@ class Endpoints:
         self.inferred: set[int] = set()
         """MACs that stand for an address only because of Docker's old scheme"""
         for i, vantage in enumerate(vantages):
-            self._site_of[int(journeys.segment[i])] = int(journeys.site[i])
-            self._learn(vantage, int(journeys.segment[i]), int(journeys.site[i]))
+            self._site_of[int(segment[i])] = int(site[i])
+            self._learn(vantage, int(segment[i]), int(site[i]))
 
     def _learn(self, vantage: Vantage, segment: int, site: int) -> None:
         if not vantage.ifindex:

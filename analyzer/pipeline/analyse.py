@@ -51,7 +51,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     frames, vantages = loaded.frames, loaded.vantages
     fdb = {v.name: n.fdb for v, n in zip(vantages, loaded.notes, strict=True) if n.fdb}
     journeys = correlate(frames, vantages, _watch(loaded), fdb)
-    endpoints = Endpoints(vantages, journeys, loaded.names)
+    endpoints = Endpoints(vantages, journeys.segment, journeys.site, loaded.names)
     packets = build_packets(frames, journeys, endpoints)
     edges = build_edges(frames, journeys)
     echoes = pair_echoes(frames, packets, journeys, _end_ns(loaded))

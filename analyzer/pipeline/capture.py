@@ -13,6 +13,7 @@ from analyzer.capture.stats import CaptureStats
 from analyzer.engines import open_engine
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Topology
+from analyzer.pipeline.lines import LinePrinter
 from analyzer.pipeline.signals import stopping
 from analyzer.pipeline.tap import Tap
 from analyzer.pipeline.words import split_words
@@ -100,13 +101,15 @@ def run_capture(engine_name: str, plan: CapturePlan, ready: Line, line: Line) ->
             topology, targets=targets, interfaces=plan.interfaces, networks=plan.networks,
             inside=plan.inside, uplink=False,
         )  # fmt: skip
-        lines = _line_printer(plan, line)
+        printer = _line_printer(plan, line)
         tap = Tap(
             topology, vantages, _output(plan, stack), filter_text=expression,
-            promiscuous=plan.promiscuous, limits=_limits(plan), on_batch=lines,
+            promiscuous=plan.promiscuous, limits=_limits(plan), on_batch=printer,
             **({"snaplen": plan.snaplen} if plan.snaplen else {}),
         )  # fmt: skip
         with tap, stopping(tap.stop):
+            if printer:
+                printer.begin(tap.session.vantages)
             ready(f"capturing on {', '.join(v.name for v in vantages)}; Ctrl-C ends it")
             tap.run()
     assert tap.stats is not None
@@ -139,12 +142,8 @@ def _output(plan: CapturePlan, stack: ExitStack) -> str | BinaryIO:
     return stack.enter_context(open(os.devnull, "wb"))
 
 
-def _line_printer(plan: CapturePlan, line: Line) -> Callable[[Any], None] | None:
-    if plan.output is not None:
-        return None
-    from analyzer.pipeline.lines import LinePrinter
-
-    return LinePrinter(line)
+def _line_printer(plan: CapturePlan, line: Line) -> LinePrinter | None:
+    return LinePrinter(line) if plan.output is None else None
 
 
 def summary_lines(outcome: CaptureOutcome) -> list[str]:

@@ -41,11 +41,11 @@ def _stage(engine_name: str, say: Say) -> Iterator[tuple[Engine, str, str]]:
             say(f"two throw-away containers on the Docker Engine: {', '.join(names)}")
             yield engine, names[0], names[1]
     elif engine_name == "lab":
-        from analyzer.engines.lab import Lab, LabEngine
+        from analyzer.engines.lab import Lab
 
-        with Lab(containers=2) as lab, LabEngine(lab) as engine:
+        with Lab(containers=2) as lab:
             say("an anonymous lab: Docker's picture in network namespaces, gone afterwards")
-            yield engine, "tomcat01", "tomcat02"
+            yield lab, "tomcat01", "tomcat02"
     elif engine_name.startswith("lab:"):
         with open_engine(engine_name) as engine:
             yield engine, "tomcat01", "tomcat02"

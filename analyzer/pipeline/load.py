@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.decode.decode import decode_frames
+from analyzer.decode.frames import decode_frames
 from analyzer.errors import SavefileError
 from analyzer.model.frames import DECODED, FrameChunk
 from analyzer.model.vantage import MARK, Vantage

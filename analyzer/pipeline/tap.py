@@ -17,7 +17,8 @@ from analyzer.capture.stats import CaptureStats
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Role, Vantage
-from analyzer.topology.discover import read_fdb
+from analyzer.netns import run_inside
+from analyzer.topology.netlink import read_bridge_tables
 
 SECTION_SCHEMA = "vethscope/capture/1"
 MOST_PROCESS_RTTS = 2000
@@ -85,7 +86,7 @@ class Tap:
         for vantage in self.session.vantages:
             if vantage.role is Role.BRIDGE and vantage.netns in self._paths:
                 try:
-                    entries = read_fdb(self._paths[vantage.netns])
+                    entries = run_inside(self._paths[vantage.netns], read_bridge_tables)
                 except (OSError, EnvironmentProblem):
                     continue  # the bridge has gone meanwhile: what was told at the start stands
                 mine = [e for e in entries if e.bridge_ifindex == vantage.ifindex and not e.local]

@@ -1,0 +1,51 @@
+# make demo    the tool at work: a ping between two containers of the embedded lab
+# make test    all tests; Docker tests where an engine answers
+# make lint    ruff, mypy, import-linter
+# make bench   benchmark tables
+# make setup   only install: system packages, .venv, compiled functions
+# Everything is installed by the first run; later runs find it.
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+COMPILED := $(shell grep -rlE '^(from|import) numba' analyzer --include='*.py' 2>/dev/null)
+KEEP := --preserve-env=VETHSCOPE_REQUIRE,DOCKER_HOST,NO_COLOR,CI,PYTEST_ADDOPTS
+SUDO = $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || echo sudo -n $(KEEP))
+
+.PHONY: demo test lint bench setup packages test-packages
+
+demo: setup
+	@$(SUDO) $(BIN)/vethscope demo
+
+test: setup test-packages
+	@$(SUDO) $(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	@if [ -d tests/bench ]; then $(SUDO) $(BIN)/python -m pytest tests/bench -q -s; \
+	else echo "no benchmarks: tests/bench does not exist"; fi
+
+setup: $(VENV)/.compiled
+
+packages:
+	@PYTHON=$(PYTHON) .ci/packages run
+
+test-packages: | packages
+	@PYTHON=$(PYTHON) .ci/packages test
+
+$(VENV)/.installed: setup.cfg pyproject.toml | packages
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"vethscope: needs Python 3.11 or later, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.11")'
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
+	@echo "vethscope: installing the project into $(VENV)" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.compiled: $(VENV)/.installed $(COMPILED)
+	@echo "vethscope: compiling" >&2
+	@$(BIN)/python -c 'import analyzer.pipeline as p; p.warm()'
+	@touch $@

@@ -1,0 +1,52 @@
+"""What a capture is asked to do, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from analyzer.capture.ring import RingSettings
+from analyzer.errors import UsageProblem
+
+MAX_SNAPLEN = 262144
+"""as tcpdump and libpcap have it: more than any frame"""
+MIN_SNAPLEN = 16
+"""a MAC header, rounded up"""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOptions:
+    """Defaults capture everything, whole, until stopped."""
+
+    snaplen: int = MAX_SNAPLEN
+    """bytes kept of a frame"""
+    filter: str = ""
+    """pcap-filter(7) syntax; empty: every frame"""
+    promiscuous: bool = True
+    """have bridges pass bridged unicast up; without it they show only what is for the host"""
+    max_packets: int | None = None
+    """frames, over all vantages, in the order of the file"""
+    max_seconds: float | None = None
+    max_kilobytes: int | None = None
+    """1,000 bytes of the file each; the closing statistics come on top"""
+    comment: str = ""
+    """of the section: JSON of schema ``vethscope/capture/1`` (engine, sysctls …)"""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """address → container name, for the Name Resolution Block"""
+    ring: RingSettings = field(default_factory=RingSettings)
+
+    def check(self) -> None:
+        """Raises UsageProblem with the value that cannot be."""
+        if not MIN_SNAPLEN <= self.snaplen <= MAX_SNAPLEN:
+            raise UsageProblem(
+                f"snaplen {self.snaplen}: must be {MIN_SNAPLEN} to {MAX_SNAPLEN} bytes"
+            )
+        limits = (
+            ("packets", self.max_packets),
+            ("duration", self.max_seconds),
+            ("filesize", self.max_kilobytes),
+        )
+        for name, value in limits:
+            if value is not None and value <= 0:
+                raise UsageProblem(f"{name} limit {value}: must be more than 0")
+        self.ring.check()

@@ -1,0 +1,236 @@
+"""One TPACKET_V3 ring: an AF_PACKET socket with memory shared with the kernel.
+
+The socket is not bound to an interface, so it hears its whole namespace in the kernel's
+order; a filter picks the vantages. The kernel fills a block after the other and hands a
+block over when it is full or ``retire_ms`` old; it is ours until `Ring.release`. See
+Documentation/networking/packet_mmap.rst and linux/if_packet.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import socket
+import struct
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer import netns
+from analyzer.capture import encode
+from analyzer.capture.bpf import Program
+from analyzer.capture.stamping import ask_for_stamps
+from analyzer.errors import CaptureError, EnvironmentProblem, UsageProblem
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+KIB, MIB = 1 << 10, 1 << 20
+
+_ETH_P_ALL = 0x0003
+_SOL_PACKET = 263
+_ADD_MEMBERSHIP, _RX_RING, _STATISTICS, _VERSION, _RESERVE = 1, 5, 6, 10, 12
+_TPACKET_V3 = 2
+_MR_PROMISC = 1
+_SO_ATTACH_FILTER = 26
+_SIOCGIFNAME, _SIOCGIFHWADDR = 0x8910, 0x8927
+_STATUS_USER = 1
+_RESERVED_BYTES = 2
+"""so that the 14 bytes of the MAC header start at a multiple of four, and words can be copied"""
+_SMALLEST_BLOCK = 128 * KIB
+"""a power of two in which a frame of 64 KiB (GSO) fits with its headers"""
+_FRAME_BYTES = 2048
+"""the kernel wants one and does not use it in V3: frames lie close together"""
+
+
+@dataclass(frozen=True, slots=True)
+class RingSettings:
+    """How much the kernel keeps for us while we are busy."""
+
+    block_size: int = 1 * MIB
+    """bytes; a power of two. Big: fewer wake-ups and larger writes under load"""
+    block_count: int = 64
+    """64 MiB: 0.4 s of 1 million small frames a second. Few frames use up blocks too, one each
+    ``retire_ms``: many blocks are what lets us be late (here by 1.3 s)"""
+    retire_ms: int = 20
+    """a block that is not full is handed over after one to two of these"""
+    inside_bytes: int = 64 * MIB
+    """for all rings inside containers together, as long as each gets its minimum"""
+
+    def check(self) -> None:
+        """Raises UsageProblem with the value that cannot be."""
+        size = self.block_size
+        if size < _SMALLEST_BLOCK or size & (size - 1):
+            raise UsageProblem(
+                f"ring block size {size}: must be a power of two, {_SMALLEST_BLOCK} or more"
+            )
+        if self.block_count < 2:
+            raise UsageProblem(f"ring block count {self.block_count}: must be 2 or more")
+        if not 1 <= self.retire_ms <= 60:
+            raise UsageProblem(
+                f"ring retire time {self.retire_ms} ms: must be 1 to 60, "
+                "for frames to be in the file within 200 ms"
+            )
+
+    def inside(self, rings: int) -> RingSettings:
+        """The settings of each of ``rings`` rings inside containers: 512 KiB to 16 MiB each."""
+        share = min(16 * MIB, max(512 * KIB, self.inside_bytes // max(1, rings)))
+        size = max(_SMALLEST_BLOCK, 1 << ((share // 64).bit_length() - 1))
+        return replace(self, block_size=size, block_count=share // size)
+
+
+class Ring:
+    """A ring that hears nothing until `start`, and then what the attached filter lets pass."""
+
+    def __init__(self, path: str, inode: int, settings: RingSettings) -> None:
+        """Open the ring inside the namespace at ``path``, which must be the one named ``inode``.
+
+        Raises EnvironmentProblem (rights, descriptors, memory), UsageProblem where the
+        namespace is gone.
+        """
+        self.netns = inode
+        self.settings = settings
+        self.received = 0
+        """frames that passed the filter, those dropped included, since `start`"""
+        self.dropped = 0
+        """of these, frames for which the ring had no room"""
+        self.cursor: npt.NDArray[np.int64] = np.zeros(encode.CURSOR, np.int64)
+        """where the walk stands; see `analyzer.capture.encode`"""
+        self._socket = _open_socket(path, inode)
+        ask_for_stamps(self._socket)
+        try:
+            self._map = self._make_ring()
+        except OSError as error:
+            self._socket.close()
+            raise EnvironmentProblem(
+                f"no ring of {settings.block_count} × {settings.block_size} bytes in network "
+                f"namespace {inode}: {error.strerror}; free memory or use a smaller ring"
+            ) from error
+        self.memory: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
+        self._words: npt.NDArray[np.uint32] = self.memory.view(np.uint32)
+        self._block = 0
+
+    def _make_ring(self) -> mmap.mmap:
+        settings, option = self.settings, self._socket.setsockopt
+        size = settings.block_size * settings.block_count
+        option(_SOL_PACKET, _VERSION, _TPACKET_V3)
+        option(_SOL_PACKET, _RESERVE, _RESERVED_BYTES)
+        request = (settings.block_size, settings.block_count, _FRAME_BYTES, size // _FRAME_BYTES)
+        option(_SOL_PACKET, _RX_RING, struct.pack("=7I", *request, settings.retire_ms, 0, 0))
+        return mmap.mmap(self._socket.fileno(), size)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def attach(self, program: Program) -> None:
+        """Set or replace the filter; no frame is lost between the two. Raises CaptureError."""
+        rows = b"".join(struct.pack("=HBBI", *row) for row in program)
+        buffer = ctypes.create_string_buffer(rows, len(rows))
+        request = struct.pack("@HP", len(program), ctypes.addressof(buffer))
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, request)
+        except OSError as error:
+            raise CaptureError(
+                f"the kernel refuses a filter of {len(program)} instructions: {error.strerror}; "
+                "capture fewer interfaces, or raise sysctl net.core.optmem_max"
+            ) from error
+
+    def start(self) -> None:
+        """Begin to hear: a packet socket with protocol 0 does not (packet(7))."""
+        # socket.bind() wants the name of an interface; index 0, all of them, has none.
+        protocol = struct.pack("!H", _ETH_P_ALL)
+        address = struct.pack("@H2siHBB8s", socket.AF_PACKET, protocol, 0, 0, 0, 0, b"")
+        if _libc.bind(self._socket.fileno(), address, len(address)) != 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise CaptureError(
+                f"packet socket in network namespace {self.netns}: {reason}; try again"
+            )
+
+    def be_promiscuous(self, ifindex: int) -> bool:
+        """Have a bridge pass bridged unicast up to us; ends with the socket. False: refused."""
+        member = struct.pack("@iHH8s", ifindex, _MR_PROMISC, 0, b"")
+        try:
+            self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, member)
+        except OSError:
+            return False
+        return True
+
+    def interface_name(self, ifindex: int) -> str | None:
+        """The present name of an interface of this namespace; None where there is none."""
+        try:
+            found = self._ask(_SIOCGIFNAME, struct.pack("@16si20x", b"", ifindex))
+        except OSError:
+            return None
+        return os.fsdecode(found[:16].split(b"\0")[0])
+
+    def hardware_type(self, name: str) -> int:
+        """ARPHRD_ type of linux/if_arp.h. Raises OSError where the interface is gone."""
+        found = self._ask(_SIOCGIFHWADDR, struct.pack("@16s24x", os.fsencode(name)))
+        return int.from_bytes(found[16:18], "little" if np.little_endian else "big")
+
+    def _ask(self, request: int, argument: bytes) -> bytes:
+        return fcntl.ioctl(self._socket.fileno(), request, argument)
+
+    def has_block(self) -> bool:
+        """Whether a block, whole or in part, waits to be walked."""
+        if self.cursor[encode.LEFT]:
+            return True
+        start = self._block * self.settings.block_size
+        # No barrier is needed: on x86 loads stay in order, and elsewhere the poll before orders.
+        if not self._words[(start >> 2) + 2] & _STATUS_USER:
+            return False
+        _, count, first, length = self._words[(start >> 2) + 2 : (start >> 2) + 6].tolist()
+        self.cursor[encode.AT] = start + first
+        self.cursor[encode.LEFT] = count
+        self.cursor[encode.END] = start + min(length, self.settings.block_size)
+        return True
+
+    def release(self) -> None:
+        """Give the walked block back to the kernel."""
+        self._words[(self._block * self.settings.block_size >> 2) + 2] = 0
+        self._block = (self._block + 1) % self.settings.block_count
+
+    def count(self) -> None:
+        """Add the kernel's counters, which each reading resets, to the totals (32 bits each)."""
+        found = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 12)
+        received, dropped, _ = struct.unpack("=3I", found)
+        self.received += received
+        self.dropped += dropped
+
+    @property
+    def drained(self) -> bool:
+        """Whether all frames that the kernel has counted (`count`) were walked."""
+        return bool(self.cursor[encode.WALKED] >= self.received - self.dropped)
+
+    def close(self) -> None:
+        """Give socket and memory back; an open socket keeps a dead container's namespace."""
+        self._words = self.memory = np.zeros(0, np.uint8)  # type: ignore[assignment]
+        self._map.close()
+        self._socket.close()
+
+
+def _open_socket(path: str, inode: int) -> socket.socket:
+    def inside() -> socket.socket:
+        if netns.netns_inode(netns.SELF) != inode:
+            raise FileNotFoundError(path)
+        return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+
+    try:
+        return netns.run_inside(path, inside)
+    except OSError as error:
+        raise _socket_problem(inode, error) from error
+
+
+def _socket_problem(inode: int, error: OSError) -> UsageProblem | EnvironmentProblem:
+    where = f"network namespace {inode}"
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return EnvironmentProblem(
+            f"cannot capture in {where}: CAP_NET_RAW is missing; run as root (sudo)"
+        )
+    if isinstance(error, FileNotFoundError | ProcessLookupError) or error.errno is None:
+        return UsageProblem(f"{where} is gone: its container has stopped; start it and run again")
+    advice = "raise ulimit -n" if error.errno in (errno.EMFILE, errno.ENFILE) else "try again"
+    return EnvironmentProblem(f"no packet socket in {where}: {error.strerror}; {advice}")

@@ -1,0 +1,144 @@
+"""Who is captured: vantages, the ring of each namespace, and what becomes of them.
+
+An interface may vanish while others go on. Its frames are kept; its end is remembered;
+and when a namespace has no vantage left, its ring is drained and closed, because an open
+packet socket would keep a dead container's namespace (and its veth) in existence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from analyzer import netns
+from analyzer.capture import bpf
+from analyzer.capture.links import LinkWatch
+from analyzer.capture.options import CaptureOptions
+from analyzer.capture.ring import Ring
+from analyzer.capture.source import Source
+from analyzer.errors import UsageProblem, VethscopeError
+from analyzer.model.topology import Key
+from analyzer.model.vantage import Role, Vantage
+
+
+class Roster:
+    """Vantages in the order of the file's interfaces, and their sources."""
+
+    def __init__(self, options: CaptureOptions) -> None:
+        self.vantages: list[Vantage] = []
+        self.ended: dict[int, int] = {}
+        """interface id → when it vanished, ns since the epoch"""
+        self.sources: list[Source] = []
+        self.watches: dict[int, LinkWatch] = {}
+        """namespace inode → who hears of its interfaces"""
+        self._options = options
+        self._program: bpf.Program | None = None
+
+    def admit(self, vantages: Sequence[Vantage], paths: Mapping[int, str]) -> list[Vantage]:
+        """Open what is needed to hear the vantages; rings of new sources are not started.
+
+        Those that are known already are passed over. Returns the new ones as captured. Raises
+        UsageProblem, EnvironmentProblem or CaptureError; what was admitted before them stays.
+        """
+        known = {vantage.key for vantage in self.vantages}
+        fresh = {one.key: one for one in vantages if one.key not in known}
+        groups: defaultdict[int, list[Vantage]] = defaultdict(list)
+        for vantage in fresh.values():
+            groups[vantage.netns].append(vantage)
+        for inode in {_watched(vantage, paths) for vantage in fresh.values()} - set(self.watches):
+            self.watches[inode] = LinkWatch(_path(inode, paths), inode)
+        inside = len(self.sources) + sum(map(_is_inside, groups.values()))
+        before = len(self.vantages)
+        for inode, group in groups.items():
+            source = self._source(inode, group, inside, paths)
+            try:
+                self.vantages += source.admit(group, len(self.vantages), self._options.promiscuous)
+            except VethscopeError:
+                self._forget(source)
+                raise
+        return self.vantages[before:]
+
+    def dismiss(self, watch: LinkWatch) -> bool:
+        """Take what the watch tells; returns whether a vantage ended."""
+        indexes = watch.gone()
+        if indexes is None:
+            lost = [number for number, _ in self._live() if self._is_missing(number)]
+        else:
+            keys = {(watch.netns, ifindex) for ifindex in indexes}
+            lost = [number for number, one in self._live() if _hangs_on(one, keys)]
+        by_source: defaultdict[int, set[int]] = defaultdict(set)
+        for number in lost:
+            self.ended[number] = time.time_ns()
+            by_source[self.vantages[number].ring].add(self.vantages[number].ifindex)
+        for ring, gone in by_source.items():
+            self.sources[ring].dismiss(gone)
+        return bool(lost)
+
+    @property
+    def all_gone(self) -> bool:
+        return len(self.ended) == len(self.vantages)
+
+    def close(self) -> None:
+        for watch in self.watches.values():
+            watch.close()
+        for source in self.sources:
+            source.close()
+
+    def _source(
+        self, inode: int, group: list[Vantage], inside: int, paths: Mapping[int, str]
+    ) -> Source:
+        """The source of a namespace: the open one, or a new one."""
+        for source in self.sources:
+            if source.ring.netns == inode and source.is_open and not source.hushed:
+                return source
+        path = _path(inode, paths)
+        if self._program is None:
+            self._program = self._compile(path, group)
+        settings = self._options.ring
+        ring = Ring(path, inode, settings.inside(inside) if _is_inside(group) else settings)
+        made = Source(ring, len(self.sources), self._program)
+        self.sources.append(made)
+        return made
+
+    def _forget(self, source: Source) -> None:
+        """Do not let a ring without a vantage keep its namespace."""
+        if not source.identifiers:
+            self.sources.remove(source)
+            source.close()
+
+    def _compile(self, path: str, group: list[Vantage]) -> bpf.Program:
+        devices = ("lo", *(vantage.interface for vantage in group))
+        options = self._options
+        return netns.run_inside(path, bpf.compile_filter, options.filter, options.snaplen, devices)
+
+    def _live(self) -> Iterable[tuple[int, Vantage]]:
+        return [pair for pair in enumerate(self.vantages) if pair[0] not in self.ended]
+
+    def _is_missing(self, number: int) -> bool:
+        vantage = self.vantages[number]
+        return self.sources[vantage.ring].ring.interface_name(vantage.ifindex) is None
+
+
+def _is_inside(group: Iterable[Vantage]) -> bool:
+    return all(vantage.role == Role.CONTAINER for vantage in group)
+
+
+def _watched(vantage: Vantage, paths: Mapping[int, str]) -> int:
+    """The namespace in which the vantage's end is noticed: a container's dies with its peer's."""
+    outside = vantage.role == Role.CONTAINER and vantage.peer_key and vantage.peer_netns in paths
+    return vantage.peer_netns if outside else vantage.netns
+
+
+def _hangs_on(vantage: Vantage, gone: set[Key]) -> bool:
+    """A veth's two ends, and a macvlan and its parent, are deleted together."""
+    return vantage.key in gone or vantage.peer_key in gone
+
+
+def _path(inode: int, paths: Mapping[int, str]) -> str:
+    if inode not in paths:
+        raise UsageProblem(
+            f"network namespace {inode} cannot be entered: no path to it is known; "
+            "run as root, or leave its interfaces out (--no-inside)"
+        )
+    return paths[inode]

@@ -1,0 +1,302 @@
+"""A capture from its first socket to its last block.
+
+One loop polls the rings, a netlink socket per watched namespace and an eventfd by which
+`CaptureSession.stop` reaches it from threads and signal handlers. Frames go from ring to
+staging (encoded) to file (in order of time); nothing else touches the file meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from analyzer.capture import describe
+from analyzer.capture.encode import Bytes
+from analyzer.capture.links import LinkWatch
+from analyzer.capture.options import CaptureOptions
+from analyzer.capture.output import Output
+from analyzer.capture.recorder import Recorder
+from analyzer.capture.roster import Roster
+from analyzer.capture.source import Source
+from analyzer.capture.stamping import wait_for_stamps
+from analyzer.capture.stats import CaptureStats, VantageStats
+from analyzer.errors import CaptureError, VethscopeError
+from analyzer.model.vantage import Vantage
+
+_COUNT_NS = 1_000_000_000
+"""how often the kernel's 32-bit counters are read"""
+_TICK_S, _BUSY_TICK_S, _DRAIN_TICK_S = 0.1, 0.02, 0.005
+
+_NO_STAMPS = (
+    "cannot tell whether frames are stamped on receive: a bridge's copies may bear "
+    "stamps of their own"
+)
+
+
+class CaptureSession:
+    """Open, run (in this thread or another), stop (from anywhere), close.
+
+    As a context manager it is open inside, and closed with a complete file behind.
+    """
+
+    def __init__(
+        self,
+        vantages: Sequence[Vantage],
+        netns_paths: Mapping[int, str],
+        output: str | os.PathLike[str] | BinaryIO,
+        options: CaptureOptions | None = None,
+        on_batch: Callable[[Bytes], None] | None = None,
+    ) -> None:
+        """``netns_paths``: namespace inode → a path that setns can open.
+
+        ``on_batch`` gets the EPBs just written, as uint8; valid during the call only.
+        """
+        self._wanted, self._paths, self._target = vantages, netns_paths, output
+        self._options = options or CaptureOptions()
+        self._on_batch = on_batch
+        self._roster = Roster(self._options)
+        self._newcomers: list[tuple[Sequence[Vantage], Mapping[int, str]]] = []
+        self._warnings: list[str] = []
+        self._stopped = ""
+        self._stop_asked = False
+        self._start_ns = self._end_ns = self._counted_ns = 0
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._poll: select.epoll
+        self._recorder: Recorder
+        self._wake = -1
+        self._is_open = False
+
+    @property
+    def vantages(self) -> tuple[Vantage, ...]:
+        """As captured, ``ring`` and ``promiscuous`` filled in; in the order of the IDBs."""
+        return tuple(self._roster.vantages)
+
+    def open(self) -> Self:
+        """Open sockets and file; when it returns, every frame from now on is captured.
+
+        Raises UsageProblem (interface, filter, file), EnvironmentProblem (rights, memory),
+        CaptureError; then nothing is left open, and the file is untouched unless it was the
+        file that failed.
+        """
+        self._options.check()
+        self._poll, self._wake = select.epoll(), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._listen(self._wake, self._woken)
+            fresh = self._roster.admit(self._wanted, self._paths)
+            if not wait_for_stamps():
+                self._warnings.append(_NO_STAMPS)
+            self._recorder = Recorder(Output(self._target), self._options, self._on_batch)
+            self._recorder.begin()
+            self._start_ns = time.time_ns()
+            self._welcome(fresh)
+            self._recorder.write(describe.names(self._options.names))
+            self._raise_problem()
+        except BaseException:
+            self._release()
+            raise
+        self._is_open = True
+        return self
+
+    def run(self, until: Callable[[], bool] | None = None) -> CaptureStats:
+        """Capture until `stop`, a limit, ``until()`` or the last vantage's end.
+
+        ``until`` is asked about ten times a second. Raises CaptureError when the output fails;
+        the file then holds what the message says.
+        """
+        seconds = self._options.max_seconds
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not self._stopped:
+            self._step(self._tick(deadline))
+            if deadline is not None and time.monotonic() >= deadline:
+                self._finish("duration")
+            elif until is not None and until():
+                self._finish("until")
+        self._raise_problem()
+        return self.stats()
+
+    def stop(self) -> None:
+        """End `run` soon. Safe in threads and signal handlers, before, during and after it."""
+        self._stop_asked = True
+        self._ring_bell()
+
+    def add(self, vantages: Sequence[Vantage], netns_paths: Mapping[int, str]) -> None:
+        """Capture further vantages from soon on. Safe in threads; what fails is a warning."""
+        self._newcomers.append((vantages, netns_paths))
+        self._ring_bell()
+
+    def stats(self) -> CaptureStats:
+        """The counts so far, from `open` on; complete after `close`."""
+        roster = self._roster
+        return CaptureStats(
+            vantages=tuple(map(self._vantage_stats, range(len(roster.vantages)))),
+            rings=tuple(source.stats() for source in roster.sources),
+            start_ns=self._start_ns,
+            end_ns=self._end_ns or time.time_ns(),
+            file_bytes=self._recorder.output.size,
+            stopped=self._stopped,
+            warnings=tuple(self._warnings),
+        )
+
+    def close(
+        self,
+        bridge_fdb: Mapping[str, describe.Fdb] | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> CaptureStats:
+        """Drain the rings, write the statistics, close everything; again: only the counts.
+
+        ``bridge_fdb`` and ``notes``, by vantage name, go into the statistics' comments. Raises
+        CaptureError where the output fails only now.
+        """
+        if not self._is_open:
+            return self.stats()
+        told = self._recorder.problem
+        try:
+            self._finish("stop")
+            self._drain()
+            self._end_ns = time.time_ns()
+            closing = describe.statistics(self.stats(), bridge_fdb or {}, notes or {})
+            self._recorder.write(b"".join(closing))
+        finally:
+            self._release()
+        if self._recorder.problem is not told:
+            self._raise_problem()
+        return self.stats()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        with contextlib.suppress(CaptureError):
+            self.close()
+
+    def _step(self, timeout: float) -> None:
+        for fd, _ in self._poll.poll(timeout):
+            # A handler before may have closed this one.
+            if handler := self._handlers.get(fd):
+                handler()
+        now = time.monotonic_ns()
+        self._recorder.flush(now)
+        if now - self._counted_ns >= _COUNT_NS:
+            self._counted_ns = now
+            for source in self._open_sources():
+                source.ring.count()
+        self._retire_hushed(now)
+        if self._recorder.finished:
+            self._finish(self._recorder.finished)
+
+    def _tick(self, deadline: float | None) -> float:
+        """How long to wait for the kernel, in seconds."""
+        busy = self._recorder.waiting or any(source.hushed for source in self._roster.sources)
+        tick = _BUSY_TICK_S if busy else _TICK_S
+        return tick if deadline is None else max(0.0, min(tick, deadline - time.monotonic()))
+
+    def _walk(self, source: Source) -> None:
+        self._recorder.walk(source, time.monotonic_ns())
+
+    def _notice(self, watch: LinkWatch) -> None:
+        if self._roster.dismiss(watch) and self._roster.all_gone and not self._stopped:
+            self._warnings.append("all captured interfaces are gone: the capture ended by itself")
+            self._finish("gone")
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        while self._newcomers:
+            vantages, paths = self._newcomers.pop(0)
+            for vantage in vantages:
+                try:
+                    self._welcome(self._roster.admit([vantage], paths))
+                except (VethscopeError, OSError) as error:
+                    self._warnings.append(f"{vantage.name} is not captured: {error}")
+        if self._stop_asked:
+            self._finish("stop")
+
+    def _welcome(self, fresh: list[Vantage]) -> None:
+        """Describe new vantages in the file, then listen to them."""
+        self._recorder.introduce(fresh, len(self._roster.sources))
+        for watch in self._roster.watches.values():
+            self._listen(watch.fileno(), partial(self._notice, watch))
+        for source in self._open_sources():
+            if source.ring.fileno() not in self._handlers:
+                self._listen(source.ring.fileno(), partial(self._walk, source))
+                source.ring.start()
+
+    def _retire_hushed(self, now_ns: int) -> None:
+        """Close the rings of namespaces without a vantage, once nothing is left in them."""
+        for source in self._open_sources():
+            if source.hushed:
+                self._walk(source)
+                if source.drained(now_ns):
+                    self._close_source(source)
+
+    def _drain(self) -> None:
+        """Shut the door, wait until the kernel hands the last blocks over, write what came."""
+        for source in self._open_sources():
+            source.hush()
+        while self._open_sources() and not self._recorder.finished:
+            time.sleep(_DRAIN_TICK_S)
+            self._retire_hushed(time.monotonic_ns())
+        self._recorder.flush(time.monotonic_ns(), everything=True)
+
+    def _close_source(self, source: Source) -> None:
+        fd = source.ring.fileno()
+        if self._handlers.pop(fd, None):
+            self._poll.unregister(fd)
+        source.close()
+
+    def _open_sources(self) -> list[Source]:
+        return [source for source in self._roster.sources if source.is_open]
+
+    def _listen(self, fd: int, handler: Callable[[], None]) -> None:
+        if fd not in self._handlers:
+            self._handlers[fd] = handler
+            self._poll.register(fd, select.EPOLLIN)
+
+    def _ring_bell(self) -> None:
+        if self._wake >= 0:
+            with contextlib.suppress(OSError):
+                os.eventfd_write(self._wake, 1)
+
+    def _finish(self, reason: str) -> None:
+        self._stopped = self._stopped or reason
+
+    def _raise_problem(self) -> None:
+        if self._recorder.problem is not None:
+            raise self._recorder.problem
+
+    def _vantage_stats(self, number: int) -> VantageStats:
+        vantage = self._roster.vantages[number]
+        source = self._roster.sources[vantage.ring]
+        frames, size = self._recorder.counters[number].tolist()
+        dropped: int | None = source.ring.dropped
+        if dropped and len(source.identifiers) > 1:
+            dropped = None
+        received = None if dropped is None else frames + dropped
+        return VantageStats(
+            vantage, frames, size, received, dropped, self._roster.ended.get(number)
+        )
+
+    def _release(self) -> None:
+        """Close whatever is open."""
+        self._is_open = False
+        wake, self._wake = self._wake, -1
+        os.close(wake)
+        self._poll.close()
+        self._handlers.clear()
+        self._roster.close()
+        if hasattr(self, "_recorder"):
+            self._recorder.output.close()

@@ -1,0 +1,76 @@
+"""What a capture counted.
+
+The kernel counts per socket, that is per ring (PACKET_STATISTICS, packet(7)): ``tp_packets``
+are the frames that passed the filter, those included for which the ring had no room;
+``tp_drops`` are these. Both start anew with every reading; `Ring.count` keeps the totals.
+A ring of several vantages does not tell whose frames it dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analyzer.model.vantage import Vantage
+
+
+@dataclass(frozen=True, slots=True)
+class RingStats:
+    """The kernel's counters of one ring."""
+
+    netns: int
+    received: int
+    """frames that passed the filter, dropped ones included"""
+    dropped: int
+    """of these, frames for which there was no room"""
+    unclaimed: int
+    """frames of no vantage: heard while the filter was being replaced"""
+
+
+@dataclass(frozen=True, slots=True)
+class VantageStats:
+    """One vantage's part."""
+
+    vantage: Vantage
+    frames: int
+    """in the file"""
+    bytes: int
+    """of these frames on the wire"""
+    received: int | None
+    """``frames`` plus ``dropped``; None where the latter is not known"""
+    dropped: int | None
+    """0 where its ring dropped nothing, the ring's drops where it is the ring's only vantage,
+    else None: the ring dropped frames and does not tell whose"""
+    ended_ns: int | None
+    """when the interface vanished; None where it lasted"""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureStats:
+    """All of a capture, so far or at its end."""
+
+    vantages: tuple[VantageStats, ...]
+    rings: tuple[RingStats, ...]
+    start_ns: int
+    end_ns: int
+    file_bytes: int
+    stopped: str
+    """why it ended: stop, until, packets, duration, filesize, gone, pipe, error; empty: it runs"""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        return sum(one.frames for one in self.vantages)
+
+    @property
+    def bytes(self) -> int:
+        """On the wire, all vantages."""
+        return sum(one.bytes for one in self.vantages)
+
+    @property
+    def received(self) -> int:
+        """By the kernel's counters, all rings; dropped ones included."""
+        return sum(ring.received for ring in self.rings)
+
+    @property
+    def dropped(self) -> int:
+        return sum(ring.dropped for ring in self.rings)

@@ -1,0 +1,40 @@
+"""``compiled``: numba with a cache that notices changes in other files.
+
+numba keeps machine code beside the source (or in the user's cache folder where that is not
+writable) and throws it away when *that* source file changes. What the function calls in
+other files is inlined and goes unnoticed: after ``git pull`` of a helper the old machine
+code would go on running. So the cache entry's name carries a digest of all files it may
+have been made from: those of the function's own package, and `analyzer.loads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SHARED = ("loads.py", "compiled.py")
+
+
+def compiled(function: F) -> F:
+    """Decorator of a loop that Python calls; what it calls itself is plain ``njit``.
+
+    The loop runs without the GIL, and its machine code is cached.
+    """
+    package = Path(function.__code__.co_filename).parent
+    function.__qualname__ += f".{_digest(package)}"
+    return cast(F, njit(cache=True, nogil=True)(function))
+
+
+@cache
+def _digest(package: Path) -> str:
+    """Of the contents of the package's sources and of those that all share."""
+    shared = (Path(__file__).with_name(name) for name in _SHARED)
+    files = sorted(package.glob("*.py"))
+    return blake2b(b"".join(f.read_bytes() for f in (*shared, *files)), digest_size=6).hexdigest()

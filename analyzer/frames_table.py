@@ -1,0 +1,156 @@
+"""``read_frames``: any capture file as one table, a row a frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.decode.frames import decode_frames
+from analyzer.decode.link import ETHERNET, ETHERTYPE_ARP, LINUX_SLL, LINUX_SLL2
+from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
+from analyzer.errors import SavefileError
+from analyzer.model.frames import (
+    EGRESS,
+    FLAG_DIRECTION,
+    INGRESS,
+    NO_PROTOCOL,
+    NO_VLAN,
+    FrameChunk,
+)
+from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.read import Savefile, open_savefile
+
+_TCP, _UDP = 6, 17
+_ICMP = (1, 58)
+_DIRECTIONS = {INGRESS: "ingress", EGRESS: "egress"}
+
+
+def read_frames(path: str | Path) -> pl.DataFrame:
+    """The frames of a pcap or pcapng file (compressed or not; ``-`` is standard input).
+
+    Columns: frame (from 1, as Wireshark counts), ts_ns (since the epoch), vantage (the
+    interface's name, or its number where it has none), direction (ingress, egress), caplen,
+    wirelen, eth_src, eth_dst, ethertype, vlan, arp_op, arp_sha, arp_spa, arp_tha, arp_tpa,
+    ip_version, src, dst, protocol, ttl, ip_id, ip_len, fragment_offset, src_port, dst_port,
+    tcp_flags, tcp_seq, tcp_ack, tcp_window, icmp_type, icmp_code, icmp_id, icmp_seq,
+    payload_len, marks (bits of `analyzer.model.frames`). Addresses are text; what a frame does
+    not have is null.
+
+    Raises SavefileError where the file is damaged, cut or no capture file: ``frames`` then
+    holds this table of the frames before the damage. Raises UsageProblem where it does not
+    exist or may not be read.
+    """
+    try:
+        savefile = open_savefile(path)
+    except SavefileError as error:
+        error.frames = _empty()
+        raise
+    tables = [_table(chunk, savefile) for chunk in savefile.chunks()]
+    frames = pl.concat(tables).with_row_index("frame", 1) if tables else _empty()
+    if savefile.error:
+        savefile.error.frames = frames
+        raise savefile.error
+    return frames
+
+
+def _empty() -> pl.DataFrame:
+    nothing = (np.empty(0, dtype) for dtype in ("i8", "u4", "u4", "i8", "i4", "u4"))
+    chunk = FrameChunk(np.empty(0, np.uint8), *nothing)  # type: ignore[arg-type]
+    return _table_of(chunk, [SavefileInterface(0, ETHERNET, 0)]).with_row_index("frame", 1)
+
+
+def _table(chunk: FrameChunk, savefile: Savefile) -> pl.DataFrame:
+    return _table_of(chunk, savefile.interfaces)
+
+
+def _table_of(chunk: FrameChunk, interfaces: list[SavefileInterface]) -> pl.DataFrame:
+    linktypes = np.array([interface.linktype for interface in interfaces], np.int32)
+    columns: dict[str, npt.NDArray[Any]] = dict(decode_frames(chunk, linktypes))
+    return pl.DataFrame(
+        {
+            **_frame(chunk, interfaces),
+            **_link(columns, linktypes[chunk.interface]),
+            **_arp(columns),
+            **_network(columns),
+            **_transport(columns),
+            "marks": columns["marks"],
+        }
+    )
+
+
+def _frame(chunk: FrameChunk, interfaces: list[SavefileInterface]) -> dict[str, Any]:
+    names = pl.Series([found.name or str(found.index) for found in interfaces], dtype=pl.String)
+    direction = pl.Series([_DIRECTIONS.get(code) for code in range(4)], dtype=pl.String)
+    return {
+        "ts_ns": chunk.ts_ns,
+        "vantage": names.gather(chunk.interface),
+        "direction": direction.gather(chunk.flags & FLAG_DIRECTION),
+        "caplen": chunk.caplen,
+        "wirelen": chunk.wirelen,
+    }
+
+
+def _link(columns: dict[str, npt.NDArray[Any]], linktype: npt.NDArray[np.int32]) -> dict[str, Any]:
+    ethernet = linktype == ETHERNET
+    cooked = np.isin(linktype, (LINUX_SLL, LINUX_SLL2))
+    return {
+        "eth_src": _where(ethernet | cooked, mac_texts(columns["eth_src"])),
+        "eth_dst": _where(ethernet, mac_texts(columns["eth_dst"])),
+        "ethertype": _where(columns["ethertype"] != 0, columns["ethertype"]),
+        "vlan": _where(columns["vlan"] != NO_VLAN, columns["vlan"]),
+    }
+
+
+def _arp(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    arp = (columns["ethertype"] == ETHERTYPE_ARP) & (columns["arp_op"] != 0)
+    return {
+        "arp_op": _where(arp, columns["arp_op"]),
+        "arp_sha": _where(arp, mac_texts(columns["arp_sha"])),
+        "arp_spa": _where(arp, ipv4_texts(columns["arp_spa"])),
+        "arp_tha": _where(arp, mac_texts(columns["arp_tha"])),
+        "arp_tpa": _where(arp, ipv4_texts(columns["arp_tpa"])),
+    }
+
+
+def _network(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    ip = columns["ip_version"] != 0
+    return {
+        "ip_version": _where(ip, columns["ip_version"]),
+        "src": _where(ip, address_texts(columns["src_hi"], columns["src_lo"])),
+        "dst": _where(ip, address_texts(columns["dst_hi"], columns["dst_lo"])),
+        "protocol": _where(columns["protocol"] != NO_PROTOCOL, columns["protocol"]),
+        **{
+            name: _where(ip, columns[name])
+            for name in ("ttl", "ip_id", "ip_len", "fragment_offset")
+        },
+    }
+
+
+def _transport(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    there = columns["l4_offset"] != 0
+    tcp = there & (columns["protocol"] == _TCP)
+    ports = tcp | (there & (columns["protocol"] == _UDP))
+    icmp = there & np.isin(columns["protocol"], _ICMP)
+    return {
+        "src_port": _where(ports, columns["src_port"]),
+        "dst_port": _where(ports, columns["dst_port"]),
+        **{
+            name: _where(tcp, columns[name])
+            for name in ("tcp_flags", "tcp_seq", "tcp_ack", "tcp_window")
+        },
+        **{
+            name: _where(icmp, columns[name])
+            for name in ("icmp_type", "icmp_code", "icmp_id", "icmp_seq")
+        },
+        "payload_len": _where(columns["ip_version"] != 0, columns["payload_len"]),
+    }
+
+
+def _where(holds: npt.NDArray[np.bool_], values: npt.NDArray[Any] | pl.Series) -> pl.Series:
+    """The values where it holds, null elsewhere."""
+    series = values if isinstance(values, pl.Series) else pl.Series(values)
+    return series.set(pl.Series(~holds), None)

@@ -1,0 +1,77 @@
+"""``capture`` without ``-w``: a line a frame as it comes, with names.
+
+The batch that the session has just written is read back by the same reader and decoder that
+read files, so a line says what the file would say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.capture import describe
+from analyzer.capture.options import MAX_SNAPLEN
+from analyzer.correlate.stages import build_layout
+from analyzer.decode.frames import decode_frames
+from analyzer.flows.endpoints import Endpoints
+from analyzer.model.frames import EGRESS, FLAG_DIRECTION
+from analyzer.model.vantage import Vantage
+from analyzer.report.sanitize import sanitize
+from analyzer.report.summary import summarise_frame
+from analyzer.savefile.columns import chunk_of, new_columns
+from analyzer.savefile.pcapng import PcapngReader
+
+_ETHERNET = 1
+_SMALLEST_BLOCK = 32
+"""bytes of an Enhanced Packet Block without data: how many fit into a batch at most"""
+
+
+class LinePrinter:
+    """Give each frame of a batch to ``line`` as text."""
+
+    def __init__(self, line: Callable[[str], None]) -> None:
+        self._line = line
+        self._vantages: Sequence[Vantage] = ()
+        self._head = np.empty(0, np.uint8)
+
+    def begin(self, vantages: Sequence[Vantage]) -> None:
+        """The vantages in the order of their interface numbers."""
+        layout = build_layout(vantages)
+        self._vantages, self._segment = vantages, layout.segment
+        self._endpoints = Endpoints(vantages, layout.segment, layout.site, {})
+        blocks = [describe.section(""), *(describe.interface(v, MAX_SNAPLEN, "") for v in vantages)]
+        self._head = np.frombuffer(b"".join(blocks), np.uint8)
+
+    def __call__(self, batch: npt.NDArray[np.uint8]) -> None:
+        data = np.concatenate([self._head, batch])
+        columns = new_columns(len(batch) // _SMALLEST_BLOCK + 1)
+        reader = PcapngReader()
+        stop = reader.walk(data, 0, columns, 0)
+        chunk = chunk_of(data, columns, stop.row)
+        frames = decode_frames(chunk, np.full(len(self._vantages), _ETHERNET, np.int32))
+        frames["wirelen"], frames["ts_ns"] = chunk.wirelen, chunk.ts_ns
+        frames["vantage"], frames["flags"] = chunk.interface, chunk.flags
+        sources, targets = self._names(frames, "src"), self._names(frames, "dst")
+        for row in range(len(chunk)):
+            self._line(self._text(frames, row, sources[row], targets[row]))
+
+    def _names(self, frames: dict[str, npt.NDArray[np.generic]], side: str) -> list[str]:
+        return self._endpoints.column(
+            self._segment[frames["vantage"]], frames[f"eth_{side}"], frames["ip_version"],
+            frames[f"{side}_hi"], frames[f"{side}_lo"],
+        ).to_list()  # fmt: skip
+
+    def _text(
+        self, frames: dict[str, npt.NDArray[np.generic]], row: int, source: str, target: str
+    ) -> str:
+        """``12:01:02.345678901 tomcat01:eth0 → ICMP echo request id 7 seq 3  tomcat01 → tomcat02``"""
+        seconds, rest = divmod(int(frames["ts_ns"][row]), 1_000_000_000)
+        clock = time.strftime("%H:%M:%S", time.localtime(seconds))
+        out = int(frames["flags"][row]) & FLAG_DIRECTION == EGRESS
+        arrow = "→" if out else "←"
+        name = self._vantages[int(frames["vantage"][row])].name
+        summary = summarise_frame(frames, row)
+        return sanitize(f"{clock}.{rest:09d} {name} {arrow} {summary}  {source} → {target}")

@@ -1,0 +1,188 @@
+"""What both renderers show, in the same order and the same words; how it looks is theirs.
+
+Nothing is measured here: rows of the report are picked, paired (there and back) and worded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from analyzer.model.report import (
+    ArpRow,
+    Echo,
+    Finding,
+    HopRow,
+    IcmpRow,
+    LossRow,
+    Report,
+)
+from analyzer.report.numbers import format_count, format_ns, format_plural, format_us_exact
+
+Level: TypeAlias = str
+"""ok, bad, warn, or '' (neither)"""
+
+MARKS = {True: "✓", False: "✗", None: "?"}
+RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
+RESULT_LEVELS = {"proved": "ok", "refuted": "bad", "undecided": "warn"}
+FACT_LEVELS = {True: "ok", False: "bad", None: "warn"}
+SEVERITY_LEVELS = {"info": "", "warning": "warn", "error": "bad"}
+SEVERITY_MARKS = {"info": "i", "warning": "!", "error": "✗"}
+FULL_VERDICTS = 4
+"""so many proved verdicts are shown with their evidence; the rest in a line each"""
+
+NOTE_PERCENTILES = "Percentiles do not add up. The hops of one echo do, to the nanosecond:"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A few words of a line, and whether they are good news."""
+
+    text: str
+    level: Level = ""
+
+
+@dataclass(slots=True)
+class HopSection:
+    """The hops of one pair and protocol, both ways."""
+
+    protocol: str
+    source: str
+    destination: str
+    there: list[HopRow] = field(default_factory=list)
+    back: list[HopRow] = field(default_factory=list)
+    icmp: IcmpRow | None = None
+
+
+def headline(report: Report) -> list[Piece]:
+    """The one line that says how it went."""
+    if not report.icmp:
+        return [_frames(report)]
+    row = report.icmp[0]
+    pieces = [
+        Piece(f"{row.source} → {row.destination}", "name"),
+        Piece(
+            f"{format_plural(row.sent, 'echo')}, {format_count(row.answered)} answered, ",
+            "ok" if row.answered == row.sent else "",
+        ),
+        Piece(f"{format_count(row.lost)} lost", "bad" if row.lost else "ok"),
+    ]
+    if row.unmatched:
+        pieces.append(Piece(f", {format_count(row.unmatched)} undecided", "warn"))
+    if row.duplicates:
+        pieces.append(Piece(f", {format_plural(row.duplicates, 'duplicate')}", "warn"))
+    if row.rtt_p50_ns is not None:
+        pieces.append(Piece(f" · RTT p50 {format_ns(row.rtt_p50_ns)}"))
+    if len(report.icmp) > 1:
+        more = format_plural(len(report.icmp) - 1, "more conversation")
+        pieces.append(Piece(f" · {more} below"))
+    return pieces
+
+
+def _frames(report: Report) -> Piece:
+    capture = report.capture
+    seen = format_plural(len(report.vantages), "vantage")
+    return Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo")
+
+
+def conversation(report: Report, protocol: str, source: str, destination: str) -> IcmpRow | None:
+    """The echo conversation of a pair; None for other protocols."""
+    rows = (r for r in report.icmp if (r.source, r.destination) == (source, destination))
+    return next(rows, None) if protocol.startswith("icmp") else None
+
+
+def hop_sections(report: Report) -> list[HopSection]:
+    """The hop rows paired there and back; an echo's asker comes first."""
+    sections: dict[tuple[str, str, str], HopSection] = {}
+    for row in report.hops:
+        there = (row.protocol, row.source, row.destination)
+        back = (row.protocol, row.destination, row.source)
+        if back in sections and back != there:
+            sections[back].back.append(row)
+            continue
+        section = sections.setdefault(there, HopSection(*there))
+        section.there.append(row)
+    for section in sections.values():
+        key = (section.protocol, section.source, section.destination)
+        section.icmp = conversation(report, *key)
+        if section.icmp is None and conversation(report, key[0], key[2], key[1]):
+            section.source, section.destination = section.destination, section.source
+            section.there, section.back = section.back, section.there
+            section.icmp = conversation(report, key[0], key[2], key[1])
+    return sorted(sections.values(), key=lambda s: not s.protocol.startswith("icmp"))
+
+
+def example_echo(row: IcmpRow) -> Echo | None:
+    """The first echo of which every piece was seen, so that they add up to its RTT."""
+    for echo in row.echoes:
+        pieces = [hop.delay_ns for hop in (*echo.request_hops, *echo.reply_hops)]
+        if echo.rtt_ns is not None and echo.rtt_ns == sum(pieces) + (echo.turnaround_ns or 0):
+            return echo
+    return None
+
+
+def echo_terms(echo: Echo) -> str:
+    """``5.512 + 84.103 + 1.807 + turnaround 14.063 + …``, in microseconds with all digits."""
+    there = [format_us_exact(hop.delay_ns) for hop in echo.request_hops]
+    back = [format_us_exact(hop.delay_ns) for hop in echo.reply_hops]
+    middle = f"turnaround {format_us_exact(echo.turnaround_ns or 0)}"
+    return " + ".join([*there, middle, *back])
+
+
+def two_views(row: IcmpRow) -> str:
+    """The difference between the wire and the pinging process in a sentence; '' if not known."""
+    if row.process_rtt_p50_ns is None or row.rtt_p50_ns is None:
+        return ""
+    where = f" at {row.measured_at}" if row.measured_at else ""
+    return (
+        f"On the wire{where} a round trip took {format_ns(row.rtt_p50_ns)} (p50); the pinging "
+        f"process saw {format_ns(row.process_rtt_p50_ns)}: its system calls, the socket and "
+        "its wake-up come on top."
+    )
+
+
+def arp_answer(row: ArpRow) -> Piece:
+    """Who answered, or why nobody had to."""
+    who = f"{row.answered_by} {row.answer_mac}".strip()
+    if row.state == "resolved":
+        return Piece(who, "ok")
+    if row.state == "conflict":
+        return Piece("conflict: " + ", ".join(row.macs), "bad")
+    if row.state == "probe":
+        return Piece(f"probe, taken: {who}" if who else "probe: nobody has it")
+    if row.state == "gratuitous":
+        return Piece("announces itself")
+    return Piece("nobody answered", "bad")
+
+
+def loss_lines(row: LossRow) -> list[tuple[str, str]]:
+    """(label, text) of what is known of a loss; unknown lines are left out."""
+    seen = f"{row.last_seen}  (seen at {', '.join(row.seen)})" if row.seen else row.last_seen
+    lines = [
+        ("last seen", seen),
+        ("expected", row.expected),
+        ("reason", row.reason),
+        ("advice", row.advice),
+    ]
+    return [(label, text) for label, text in lines if text]
+
+
+def footnotes(report: Report) -> list[str]:
+    """What has to be known to read the hop table."""
+    notes = []
+    if any(row.kind == "deliver" for row in report.hops):
+        notes.append(
+            "deliver: 0 by construction. The bridge's own copy of a frame keeps the stamp that "
+            "the frame got at its port, so this hop has no time of its own."
+        )
+    if any(row.kind == "span" for row in report.hops):
+        notes.append("span: the vantages between were not captured; the delay covers all of them.")
+    return notes
+
+
+def findings_by_severity(report: Report) -> list[Finding]:
+    """Errors first, then warnings, then information."""
+    order = ("error", "warning", "info")
+    return sorted(
+        report.findings, key=lambda f: order.index(f.severity) if f.severity in order else 3
+    )

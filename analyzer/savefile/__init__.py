@@ -1,0 +1,1 @@
+"""Capture files: pcapng and pcap, read and written in columns."""

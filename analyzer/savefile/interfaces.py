@@ -1,0 +1,35 @@
+"""An interface as a capture file describes it (IDB and ISB, or the pcap header)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MICROSECONDS, NANOSECONDS = 6, 9
+"""if_tsresol of pcap's two kinds; pcapng's default is microseconds"""
+
+
+@dataclass(slots=True)
+class SavefileInterface:
+    """One interface of a capture file; what the file does not tell is empty."""
+
+    index: int
+    """counted over all sections of the file: FrameChunk.interface"""
+    linktype: int
+    """LINKTYPE_ value (https://www.tcpdump.org/linktypes.html)"""
+    snaplen: int
+    """0: no limit"""
+    name: str = ""
+    description: str = ""
+    comment: str = ""
+    """the first opt_comment: where vethscope keeps the vantage as JSON"""
+    mac: str = ""
+    addresses: tuple[str, ...] = ()
+    """with prefix length, in the file's order"""
+    filter: str = ""
+    """in pcap-filter(7) syntax"""
+    tsresol: int = MICROSECONDS
+    """if_tsresol's byte: 10⁻ⁿ s, or 2⁻ⁿ s where bit 7 is set"""
+    tsoffset_s: int = 0
+    statistics: dict[str, int | str] | None = None
+    """of the last ISB: ifrecv, ifdrop, filteraccept, osdrop, usrdeliv, starttime_ns,
+    endtime_ns, comment — those that are told"""

@@ -1,0 +1,112 @@
+"""The classic pcap format (draft-ietf-opsawg-pcap): its header, and the walk over its records.
+
+Three kinds by magic number, each in both byte orders: microseconds, nanoseconds, and the
+"modified" one of old Linux distributions, whose record headers are 8 bytes longer.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from analyzer.compiled import compiled
+from analyzer.errors import SavefileError
+from analyzer.loads import Bytes, file32
+from analyzer.savefile.columns import BAD_CAPLEN, DAMAGE, FULL, MAX_RECORD, MORE, Columns, Stop
+from analyzer.savefile.interfaces import MICROSECONDS, NANOSECONDS, SavefileInterface
+from analyzer.savefile.order import order_of
+
+HEADER_LENGTH = 24
+MAGIC_MICROSECONDS = 0xA1B2C3D4
+MAGIC_NANOSECONDS = 0xA1B23C4D
+MAGIC_MODIFIED = 0xA1B2CD34
+MAGICS = (MAGIC_MICROSECONDS, MAGIC_NANOSECONDS, MAGIC_MODIFIED)
+
+_RECORD_HEADER = 16
+_MODIFIED_RECORD_HEADER = 24
+_LINKTYPE = 0xFFFF
+"""the rest of the word tells the length of the frame check sequence"""
+_USUAL_SNAPLEN = 262144
+"""files with a smaller snaplen than their records are common: up to here it is believed"""
+
+
+class PcapReader:
+    """Walks one file of this format."""
+
+    format = "pcap"
+
+    def __init__(self, swapped: bool, magic: int, snaplen: int, linktype: int) -> None:
+        nano = magic == MAGIC_NANOSECONDS
+        resolution = NANOSECONDS if nano else MICROSECONDS
+        self.start = HEADER_LENGTH
+        self.interfaces = [SavefileInterface(0, linktype, snaplen, tsresol=resolution)]
+        self.names: dict[str, str] = {}
+        self.comment = ""
+        self.application = ""
+        self._swapped = swapped
+        self._header = _MODIFIED_RECORD_HEADER if magic == MAGIC_MODIFIED else _RECORD_HEADER
+        self._fraction_ns = 1 if nano else 1000
+        self._largest = min(max(snaplen, _USUAL_SNAPLEN), MAX_RECORD)
+
+    def walk(self, data: Bytes, position: int, columns: Columns, row: int) -> Stop:
+        """Fill ``columns`` from ``row`` on with the records from ``position`` on."""
+        position, row, status = walk_records(
+            data, position, self._swapped, self._header, self._fraction_ns, self._largest,
+            columns, row,
+        )  # fmt: skip
+        return Stop(position, row, status, DAMAGE.get(status, ""))
+
+
+def pcap_reader(start: bytes) -> PcapReader | None:
+    """The reader for a file that starts so; None where that is no pcap magic number.
+
+    Raises SavefileError where the header is cut short.
+    """
+    for swapped in (False, True):
+        magic = struct.unpack(f"{order_of(swapped)}I", start[:4].ljust(4, b"\0"))[0]
+        if magic in MAGICS and len(start) == HEADER_LENGTH:
+            snaplen, linktype = struct.unpack_from(f"{order_of(swapped)}II", start, 16)
+            return PcapReader(swapped, magic, snaplen, linktype & _LINKTYPE)
+        if magic in MAGICS:
+            raise SavefileError("cut short inside the header of a pcap file", offset=len(start))
+    return None
+
+
+@compiled
+def walk_records(
+    data: Bytes,
+    position: int,
+    swapped: bool,
+    header: int,
+    fraction_ns: int,
+    largest: int,
+    columns: Columns,
+    row: int,
+) -> Any:
+    """Fill ``columns`` from ``row`` on with the records from ``position`` on.
+
+    header: bytes in front of each frame; fraction_ns: unit of the stamp's second word;
+    largest: bytes that a record may hold. Returns (position, row, status): where it stopped,
+    the number of rows filled, and MORE, FULL or BAD_CAPLEN.
+    """
+    end = len(data)
+    while True:
+        if row == len(columns.offset):
+            return position, row, FULL
+        if end - position < header:
+            return position, row, MORE
+        caplen = file32(data, position + 8, swapped)
+        if caplen > largest:
+            return position, row, BAD_CAPLEN
+        if end - position < header + caplen:
+            return position, row, MORE
+        seconds = file32(data, position, swapped)
+        fraction = file32(data, position + 4, swapped)
+        columns.offset[row] = position + header
+        columns.caplen[row] = caplen
+        columns.wirelen[row] = file32(data, position + 12, swapped)
+        columns.ts_ns[row] = seconds * 1_000_000_000 + fraction * fraction_ns
+        columns.interface[row] = 0
+        columns.flags[row] = 0
+        row += 1
+        position += header + caplen

@@ -1,0 +1,136 @@
+"""The pcapng format as a reader: the compiled walk, and Python for the blocks in between."""
+
+from __future__ import annotations
+
+import struct
+
+from analyzer.errors import SavefileError
+from analyzer.loads import Bytes
+from analyzer.savefile import blocks
+from analyzer.savefile.clocks import grown, new_clocks, set_clock, stamp_ns
+from analyzer.savefile.columns import (
+    BAD_CONTENT,
+    CONTROL,
+    DAMAGE,
+    WHOLE,
+    Columns,
+    Stop,
+)
+from analyzer.savefile.control import (
+    Section,
+    is_swapped,
+    read_interface,
+    read_names,
+    read_section,
+    read_statistics,
+)
+from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.order import order_of
+from analyzer.savefile.pcapng_walk import MIN_BLOCK, check_block, walk_blocks
+
+MAGIC = blocks.SECTION_HEADER.to_bytes(4, "big")
+"""the same in both byte orders"""
+
+
+class PcapngReader:
+    """Walks one file of this format and gathers what it says about itself."""
+
+    format = "pcapng"
+
+    def __init__(self) -> None:
+        self.start = 0
+        self.interfaces: list[SavefileInterface] = []
+        self.names: dict[str, str] = {}
+        self._section: Section | None = None
+        self._first_section: Section | None = None
+        self._first = 0
+        self._clocks = new_clocks()
+
+    @property
+    def comment(self) -> str:
+        """Of the first section."""
+        return self._first_section.comment if self._first_section else ""
+
+    @property
+    def application(self) -> str:
+        """Of the first section."""
+        return self._first_section.application if self._first_section else ""
+
+    @property
+    def _swapped(self) -> bool:
+        return bool(self._section and self._section.swapped)
+
+    def walk(self, data: Bytes, position: int, columns: Columns, row: int) -> Stop:
+        """Fill ``columns`` from ``row`` on with the packets from ``position`` on."""
+        while True:
+            position, row, status = walk_blocks(
+                data, position, self._swapped, self._first, len(self.interfaces),
+                self._clocks, columns, row,
+            )  # fmt: skip
+            if status != CONTROL:
+                return Stop(position, row, status, DAMAGE.get(status, ""))
+            try:
+                length, status = self._take(data, position)
+            except SavefileError as error:
+                return Stop(position, row, BAD_CONTENT, str(error))
+            if status != WHOLE:
+                return Stop(position, row, status, DAMAGE.get(status, ""))
+            position += length
+
+    def _take(self, data: Bytes, position: int) -> tuple[int, int]:
+        """Read the control block there; its (length, status) as of `check_block`."""
+        start = bytes(data[position : position + MIN_BLOCK])
+        swapped: bool | None = self._swapped
+        if start.startswith(MAGIC):
+            swapped = is_swapped(start)
+            if swapped is None:
+                raise SavefileError("a section header without byte-order magic")
+        length, status = check_block(data, position, bool(swapped))
+        if status == WHOLE:
+            self._understand(bytes(data[position : position + length]), bool(swapped))
+        return length, status
+
+    def _understand(self, block: bytes, swapped: bool) -> None:
+        kind = struct.unpack_from(f"{order_of(swapped)}I", block)[0]
+        if kind == blocks.SECTION_HEADER:
+            self._section = read_section(block, swapped)
+            self._first_section = self._first_section or self._section
+            self._first = len(self.interfaces)
+        elif kind == blocks.INTERFACE_DESCRIPTION:
+            self._add(read_interface(block, swapped, len(self.interfaces)))
+        elif kind == blocks.NAME_RESOLUTION:
+            self.names.update(read_names(block, swapped))
+        else:
+            self._add_statistics(block, swapped)
+
+    def _add(self, interface: SavefileInterface) -> None:
+        if interface.index == len(self._clocks.multiply):
+            self._clocks = grown(self._clocks)
+        set_clock(self._clocks, interface)
+        self.interfaces.append(interface)
+
+    def _add_statistics(self, block: bytes, swapped: bool) -> None:
+        found = read_statistics(block, swapped)
+        index = self._first + found.interface
+        if index >= len(self.interfaces):
+            raise SavefileError("statistics of an interface that was not described before")
+        statistics: dict[str, int | str] = dict(found.counters)
+        for name, (high, low) in found.stamps.items():
+            statistics[name] = int(stamp_ns(high, low, index, self._clocks))
+        if found.comment:
+            statistics["comment"] = found.comment
+        self.interfaces[index].statistics = statistics
+
+
+def pcapng_reader(start: bytes) -> PcapngReader | None:
+    """The reader for a file that starts so; None where that is no section header.
+
+    Raises SavefileError where the header is cut short or has no byte-order magic.
+    """
+    if not start.startswith(MAGIC):
+        return None
+    if len(start) < MIN_BLOCK:
+        raise SavefileError("cut short inside the header of a pcapng file", offset=len(start))
+    if is_swapped(start) is None:
+        raise SavefileError("starts like pcapng, but without its byte-order magic")
+    return PcapngReader()

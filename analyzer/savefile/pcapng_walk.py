@@ -1,0 +1,197 @@
+"""The walk over the blocks of a pcapng file (draft-ietf-opsawg-pcapng), one loop.
+
+Packet blocks (EPB, SPB, the obsolete PB) are turned into rows here; unknown, custom and
+secret blocks are stepped over; at a block that says something about the section or its
+interfaces the walk hands over to Python (`analyzer.savefile.pcapng`) and is called again
+behind it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from analyzer.compiled import compiled
+from analyzer.loads import Bytes, file16, file32
+from analyzer.savefile.blocks import (
+    ENHANCED_PACKET,
+    EPB_FLAGS,
+    INTERFACE_DESCRIPTION,
+    INTERFACE_STATISTICS,
+    NAME_RESOLUTION,
+    OPT_ENDOFOPT,
+    SECTION_HEADER,
+)
+from analyzer.savefile.clocks import Clocks, stamp_ns
+from analyzer.savefile.columns import (
+    BAD_CAPLEN,
+    BAD_LENGTH,
+    CONTROL,
+    FULL,
+    LENGTHS_DIFFER,
+    MAX_RECORD,
+    MORE,
+    NO_INTERFACE,
+    WHOLE,
+    Columns,
+)
+
+OBSOLETE_PACKET = 2
+SIMPLE_PACKET = 3
+
+MIN_BLOCK = 12
+"""type, length and length again"""
+_PACKET_DATA = 28
+"""offset of the data in an EPB and in a PB"""
+_MIN_PACKET = _PACKET_DATA + 4
+_SIMPLE_DATA = 12
+_MIN_SIMPLE = _SIMPLE_DATA + 4
+
+
+@njit(nogil=True)
+def _find_flags(data: Bytes, position: int, end: int, swapped: bool) -> Any:
+    """The epb_flags among the options from ``position`` on; 0 where there are none."""
+    while end - position >= 4:
+        code = file16(data, position, swapped)
+        length = file16(data, position + 2, swapped)
+        position += 4
+        if code == OPT_ENDOFOPT or length > end - position:
+            return 0
+        if code == EPB_FLAGS and length == 4:
+            return file32(data, position, swapped)
+        position += (length + 3) & ~3
+    return 0
+
+
+@njit(nogil=True)
+def _is_control(kind: int) -> Any:
+    return kind in (
+        SECTION_HEADER,
+        INTERFACE_DESCRIPTION,
+        NAME_RESOLUTION,
+        INTERFACE_STATISTICS,
+    )
+
+
+@compiled
+def check_block(data: Bytes, position: int, swapped: bool) -> Any:
+    """(length, status) of the block that starts at ``position``.
+
+    status: WHOLE; MORE where the window ends before the block does; BAD_LENGTH or
+    LENGTHS_DIFFER where it is damaged.
+    """
+    left = len(data) - position
+    if left < MIN_BLOCK:
+        return 0, MORE
+    length = file32(data, position + 4, swapped)
+    if length < MIN_BLOCK or length & 3 or length > MAX_RECORD:
+        return length, BAD_LENGTH
+    if length > left:
+        return length, MORE
+    if file32(data, position + length - 4, swapped) != length:
+        return length, LENGTHS_DIFFER
+    return length, WHOLE
+
+
+@njit(nogil=True)
+def _store_packet(
+    data: Bytes, position: int, length: int, swapped: bool, interface: int, clocks: Clocks,
+    columns: Columns, row: int,
+) -> Any:  # fmt: skip
+    """One EPB or PB into ``row``; False where its captured length does not fit into it."""
+    caplen = file32(data, position + 20, swapped)
+    start = position + _PACKET_DATA
+    options = start + ((caplen + 3) & ~3)
+    end = position + length - 4
+    if options > end:
+        return False
+    high = file32(data, position + 12, swapped)
+    low = file32(data, position + 16, swapped)
+    columns.offset[row] = start
+    columns.caplen[row] = caplen
+    columns.wirelen[row] = file32(data, position + 24, swapped)
+    columns.ts_ns[row] = stamp_ns(high, low, interface, clocks)
+    columns.interface[row] = interface
+    columns.flags[row] = _find_flags(data, options, end, swapped)
+    return True
+
+
+@njit(nogil=True)
+def _store_simple(
+    data: Bytes, position: int, length: int, swapped: bool, interface: int, clocks: Clocks,
+    columns: Columns, row: int,
+) -> Any:  # fmt: skip
+    """One SPB into ``row``: no stamp (0), captured length from the interface's snaplen."""
+    wirelen = file32(data, position + 8, swapped)
+    snaplen = clocks.snaplen[interface]
+    caplen = min(wirelen, snaplen) if snaplen else wirelen
+    if caplen > length - _MIN_SIMPLE:
+        return False
+    columns.offset[row] = position + _SIMPLE_DATA
+    columns.caplen[row] = caplen
+    columns.wirelen[row] = wirelen
+    columns.ts_ns[row] = 0
+    columns.interface[row] = interface
+    columns.flags[row] = 0
+    return True
+
+
+@njit(nogil=True)
+def _interface_of(data: Bytes, position: int, length: int, kind: int, swapped: bool) -> Any:
+    """Index within the section; -1 where the block is too short for its fixed fields."""
+    if length < (_MIN_SIMPLE if kind == SIMPLE_PACKET else _MIN_PACKET):
+        return -1
+    if kind == ENHANCED_PACKET:
+        return file32(data, position + 8, swapped)
+    return file16(data, position + 8, swapped) if kind == OBSOLETE_PACKET else 0
+
+
+@compiled
+def walk_blocks(
+    data: Bytes,
+    position: int,
+    swapped: bool,
+    first: int,
+    last: int,
+    clocks: Clocks,
+    columns: Columns,
+    row: int,
+) -> Any:
+    """Fill ``columns`` from ``row`` on with the packets from ``position`` on.
+
+    first, last: the section's interfaces are first … last-1 of the file's. Returns (position,
+    row, status): where it stopped, the number of rows filled, and why (MORE, FULL, CONTROL
+    or a kind of damage; see `analyzer.savefile.columns`). It is FULL only at a packet that
+    finds no row, so that all that is described before is known by then.
+    """
+    while True:
+        if len(data) - position < MIN_BLOCK:
+            return position, row, MORE
+        kind = file32(data, position, swapped)
+        if _is_control(kind):
+            return position, row, CONTROL
+        length, status = check_block(data, position, swapped)
+        if status != WHOLE:
+            return position, row, status
+        if kind in (ENHANCED_PACKET, OBSOLETE_PACKET, SIMPLE_PACKET):
+            if row == len(columns.offset):
+                return position, row, FULL
+            interface = _interface_of(data, position, length, kind, swapped)
+            if interface < 0:
+                return position, row, BAD_LENGTH
+            interface += first
+            if interface >= last:
+                return position, row, NO_INTERFACE
+            if kind == SIMPLE_PACKET:
+                whole = _store_simple(
+                    data, position, length, swapped, interface, clocks, columns, row
+                )
+            else:
+                whole = _store_packet(
+                    data, position, length, swapped, interface, clocks, columns, row
+                )
+            if not whole:
+                return position, row, BAD_CAPLEN
+            row += 1
+        position += length

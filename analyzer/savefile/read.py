@@ -1,0 +1,137 @@
+"""Read any capture file in columns: pcap and pcapng, plain or compressed, mapped or piped.
+
+`open_savefile` looks at the header, `Savefile.chunks` walks. Damage is no exception while
+reading: the frames before it are handed out, then ``error`` says what is wrong and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analyzer.errors import SavefileError, UsageProblem
+from analyzer.model.frames import FrameChunk
+from analyzer.savefile.columns import FULL, MORE, Stop, chunk_of, new_columns
+from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.pcap import HEADER_LENGTH, PcapReader, pcap_reader
+from analyzer.savefile.pcapng import PcapngReader, pcapng_reader
+from analyzer.savefile.source import Source, Window, is_rereadable, open_source
+
+FRAMES_PER_CHUNK = 1 << 20
+
+
+@dataclass(slots=True)
+class Savefile:
+    """A capture file. What it says about itself grows while ``chunks`` is gone through."""
+
+    path: str
+    """as given; ``-`` is standard input"""
+    format: str
+    """pcap or pcapng"""
+    interfaces: list[SavefileInterface]
+    names: dict[str, str]
+    """address → name, of all Name Resolution Blocks"""
+    comment: str = ""
+    """of the first section"""
+    application: str = ""
+    """that wrote the first section"""
+    frames: int = 0
+    """read so far"""
+    error: SavefileError | None = None
+    """set where damage or a cut was met: what came before it was handed out"""
+    truncated: bool = False
+    """the file ends in the middle of a record; ``error`` is set too"""
+    _opened: tuple[Source, Window] | None = field(default=None, repr=False)
+
+    def chunks(self, frames_per_chunk: int = FRAMES_PER_CHUNK) -> Iterator[FrameChunk]:
+        """All frames in file order, in chunks of ``frames_per_chunk`` or fewer, none empty.
+
+        Never raises for what the file holds: see ``error`` at the end. A regular file can be
+        gone through again from its start; a pipe cannot (UsageProblem).
+        """
+        source, window = self._open()
+        reader = self._begin(window)
+        position = reader.start
+        while True:
+            columns = new_columns(frames_per_chunk)
+            stop = reader.walk(window.data, position, columns, 0)
+            position = stop.position
+            self._note(reader, stop.row)
+            if stop.row:
+                yield chunk_of(window.data, columns, stop.row)
+            if stop.status == FULL:
+                continue
+            if stop.status != MORE or window.final:
+                break
+            window = source.advance(position)
+            position = 0
+        self._finish(stop, window)
+
+    def _open(self) -> tuple[Source, Window]:
+        opened, self._opened = self._opened, None
+        if opened:
+            return opened
+        if not is_rereadable(self.path):
+            raise UsageProblem(f"{self.path}: a pipe can be read only once; save it to a file")
+        source = open_source(self.path)
+        return source, source.advance()
+
+    def _begin(self, window: Window) -> PcapReader | PcapngReader:
+        """A reader from the start, and this object as if nothing had been read."""
+        reader = _reader(self.path, window)
+        self.interfaces, self.names = reader.interfaces, reader.names
+        self.frames, self.error, self.truncated = 0, None, False
+        return reader
+
+    def _note(self, reader: PcapReader | PcapngReader, rows: int) -> None:
+        self.frames += rows
+        self.comment, self.application = reader.comment, reader.application
+
+    def _finish(self, stop: Stop, window: Window) -> None:
+        offset = window.base + stop.position
+        if stop.status != MORE:
+            self._fail(f"damaged at byte {offset}: {stop.reason}", offset)
+        elif window.fault:
+            self.truncated = window.fault.endswith("cut short")
+            self._fail(f"{window.fault} behind byte {offset} of its content", offset)
+        elif stop.position < len(window.data):
+            self.truncated = True
+            self._fail(f"cut short in the middle of the record at byte {offset}", offset)
+
+    def _fail(self, what: str, offset: int) -> None:
+        self.error = SavefileError(
+            f"{self.path}: {what}; the {self.frames} frames before it can be read", offset=offset
+        )
+
+
+def open_savefile(path: str | Path) -> Savefile:
+    """Open a capture file of either format; ``-`` is standard input.
+
+    Raises SavefileError where it is empty, no capture file or cut inside its header;
+    UsageProblem where it does not exist, is a directory or may not be read.
+    """
+    source = open_source(path)
+    window = source.advance()
+    reader = _reader(str(path), window)
+    savefile = Savefile(str(path), reader.format, reader.interfaces, reader.names)
+    reader.walk(window.data, reader.start, new_columns(0), 0)
+    savefile.comment, savefile.application = reader.comment, reader.application
+    savefile._opened = source, window
+    return savefile
+
+
+def _reader(path: str, window: Window) -> PcapReader | PcapngReader:
+    start = bytes(window.data[:HEADER_LENGTH])
+    if not start:
+        raise SavefileError(f"{path}: {window.fault or 'is empty'}; no frame can be read from it")
+    try:
+        reader = pcap_reader(start) or pcapng_reader(start)
+    except SavefileError as error:
+        raise SavefileError(f"{path}: {error}", offset=error.offset) from error
+    if reader is None:
+        found = start[:4].hex(" ")
+        raise SavefileError(
+            f"{path}: no capture file (starts with {found}), neither pcap nor pcapng"
+        )
+    return reader

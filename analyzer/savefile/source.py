@@ -1,0 +1,154 @@
+"""The bytes of a capture file as windows: mapped, read from a pipe, or decompressed.
+
+A regular file is one window, mapped, so that nothing is copied and the page cache can take
+its memory back. Everything else comes in windows of bounded size: `Source.advance` keeps
+what the reader has not used up and fills the rest of a new window (a new one, because the
+frames handed out before point into the old). A window grows only while its bytes really
+arrive: no length told by the file is ever allocated.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import cast
+
+import numpy as np
+
+from analyzer.errors import UsageProblem
+from analyzer.loads import Bytes
+from analyzer.savefile.compressed import MAGIC_LENGTH, Fill, decompressor
+
+WINDOW_BYTES = 32 << 20
+"""of a stream: large enough that a refill costs nothing beside the walk through it"""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive bytes of the (decompressed) file."""
+
+    data: Bytes
+    """[n] uint8, read-only"""
+    base: int
+    """offset in the file of ``data[0]``"""
+    final: bool
+    """nothing follows"""
+    fault: str = ""
+    """why the stream ended before its time (damaged compression); empty where it did not"""
+
+
+class Source:
+    """A capture file that is open. ``advance`` is the only way through it."""
+
+    def __init__(self, window: Window, fill: Fill | None = None) -> None:
+        self._window = window
+        self._fill = fill
+        self._fresh = True
+
+    def advance(self, used: int = 0) -> Window:
+        """The first window, then each time the next one, without the first ``used`` bytes."""
+        if self._fresh:
+            self._fresh = False
+            return self._window
+        if self._fill is None or self._window.final:
+            raise ValueError("no window follows the final one")
+        rest = self._window.data[used:]
+        self._window = _filled(rest, self._window.base + used, self._fill)
+        return self._window
+
+
+def open_source(path: str | Path) -> Source:
+    """Open a regular file, a FIFO or (``-``) standard input, compressed or not.
+
+    Raises UsageProblem where it does not exist, is a directory or may not be read, and
+    EnvironmentProblem where nothing here can decompress it.
+    """
+    if str(path) == "-":
+        return _stream(cast(BufferedReader, sys.stdin.buffer).readinto)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise UsageProblem(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        raise UsageProblem(f"{path}: cannot be read: {error.strerror}") from error
+    mode = os.fstat(fd).st_mode
+    if S_ISDIR(mode):
+        os.close(fd)
+        raise UsageProblem(f"{path}: is a directory; name a capture file in it")
+    if S_ISREG(mode) and not decompressor(os.pread(fd, MAGIC_LENGTH, 0)):
+        return Source(_mapped(fd))
+    source = _stream(lambda view: os.readv(fd, [view]))
+    weakref.finalize(source, os.close, fd)
+    return source
+
+
+def is_rereadable(path: str | Path) -> bool:
+    """Whether the path can be opened again from its start: a regular file."""
+    return str(path) != "-" and os.path.isfile(path)
+
+
+def _mapped(fd: int) -> Window:
+    """The whole file as it is now. What is cut off later while it is read is fatal (SIGBUS)."""
+    try:
+        size = os.fstat(fd).st_size
+        if not size:
+            return Window(np.frombuffer(b"", np.uint8), 0, True)
+        mapping = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+    finally:
+        os.close(fd)
+    mapping.madvise(mmap.MADV_SEQUENTIAL)
+    return Window(np.frombuffer(mapping, np.uint8), 0, True)
+
+
+def _stream(read_into: Callable[[memoryview], int]) -> Source:
+    head = bytearray(MAGIC_LENGTH)
+    got = _fill_up(memoryview(head), read_into)
+    start = bytes(head[:got])
+    make = decompressor(start)
+    fill = make(start, read_into) if make else _Plain(start, read_into)
+    return Source(_filled(np.empty(0, np.uint8), 0, fill), fill)
+
+
+class _Plain:
+    """A stream that is not compressed, its first bytes read already."""
+
+    fault = ""
+
+    def __init__(self, start: bytes, read_into: Callable[[memoryview], int]) -> None:
+        self._start = start
+        self._read_into = read_into
+
+    def __call__(self, view: memoryview) -> int:
+        count = len(self._start)
+        if not count:
+            return self._read_into(view)
+        view[:count], self._start = self._start, b""
+        return count
+
+
+def _filled(rest: Bytes, base: int, fill: Fill) -> Window:
+    data = np.empty(max(WINDOW_BYTES, 2 * len(rest)), np.uint8)
+    data[: len(rest)] = rest
+    got = _fill_up(data.data[len(rest) :], fill)
+    size = len(rest) + got
+    final = size < len(data)
+    data.flags.writeable = False
+    return Window(data[:size], base, final, fill.fault if final else "")
+
+
+def _fill_up(view: memoryview, read_into: Callable[[memoryview], int]) -> int:
+    """Read until ``view`` is full or the stream ends."""
+    got = 0
+    while got < len(view):
+        count = read_into(view[got:])
+        if not count:
+            break
+        got += count
+    return got

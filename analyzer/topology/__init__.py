@@ -1,0 +1,1 @@
+"""Discover who is connected to whom; choose vantages from it; watch it change."""

@@ -1,0 +1,216 @@
+"""Read what one network namespace says of itself: links, addresses, FDB, default routes.
+
+What is read here are bare facts of one namespace. Whose peer is whose is found out later,
+from the facts of all of them (`analyzer.topology.resolve`).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from analyzer.model.topology import FdbEntry
+from analyzer.netns import SELF, netns_inode, run_inside
+from analyzer.topology import rtnetlink
+from analyzer.topology.rtnetlink import RtnetlinkSocket, attributes
+
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_QDISC, IFLA_MASTER = 1, 3, 4, 5, 6, 10
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_EXT_MASK, IFLA_PROMISCUITY, IFLA_LINK_NETNSID = 18, 20, 29, 30, 37
+IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 4, 5
+IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 1, 4, 33
+IFA_ADDRESS, IFA_LOCAL = 1, 2
+NDA_LLADDR, NDA_VLAN, NDA_MASTER = 2, 5, 9
+RTA_OIF, RTA_MULTIPATH = 4, 9
+RTEXT_FILTER_SKIP_STATS = 1 << 3
+IFF_UP, IFF_RUNNING = 0x1, 0x40
+NUD_PERMANENT, NTF_SELF = 0x80, 0x02
+RT_TABLE_MAIN, RTN_UNICAST = 254, 1
+BR_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
+
+_IFINFO = struct.Struct("=BxHiII")
+_IFADDR = struct.Struct("=BBBBI")
+_NDMSG = struct.Struct("=BxxxiHBB")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_RTNEXTHOP = struct.Struct("=HBBi")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """One device as its own namespace's rtnetlink shows it."""
+
+    ifindex: int
+    name: str
+    kind: str = ""
+    mac: str = ""
+    addresses: tuple[str, ...] = ()
+    mtu: int = 0
+    up: bool = False
+    running: bool = False
+    """IFF_RUNNING: up, and the other end is too"""
+    promiscuous: bool = False
+    qdisc: str = ""
+    alias: str = ""
+    link: int | None = None
+    """IFLA_LINK: ifindex of the peer or parent; may be missing where it equals our own"""
+    link_nsid: int | None = None
+    """IFLA_LINK_NETNSID: the peer's namespace, as *this* namespace numbers it"""
+    master: int | None = None
+    port_state: str = ""
+    hairpin: bool = False
+    isolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceFacts:
+    """All that one namespace said."""
+
+    netns: int
+    links: tuple[LinkFacts, ...] = ()
+    fdb: tuple[FdbEntry, ...] = ()
+    default_routes: tuple[int, ...] = ()
+    """ifindexes of the interfaces that carry a default route"""
+    nsids: tuple[tuple[int, int], ...] = ()
+    """(nsid, netns inode), for the namespaces that a link here points to"""
+
+
+def read_namespace(fd: int, known: Sequence[int] = (), *, routes: bool = False) -> NamespaceFacts:
+    """Read one namespace, given as an open descriptor, from a thread inside it.
+
+    ``known`` are descriptors of the namespaces where peers may be, the likeliest first.
+    Default routes are read only on demand. Raises EnvironmentProblem where setns is not
+    permitted, OSError where the kernel refuses.
+    """
+    return run_inside(fd, _read, fd, list(known), routes)
+
+
+def read_bridge_tables() -> list[FdbEntry]:
+    """The FDB of all bridges in the calling thread's namespace. Raises OSError."""
+    with RtnetlinkSocket() as netlink:
+        return _read_fdb(netlink, netns_inode(SELF))
+
+
+def _read(fd: int, known: list[int], routes: bool) -> NamespaceFacts:
+    inode = netns_inode(fd)
+    with RtnetlinkSocket() as netlink:
+        addresses = _read_addresses(netlink)
+        links = tuple(
+            replace(link, addresses=tuple(addresses.get(link.ifindex, ())))
+            for link in _read_links(netlink)
+        )
+        wanted = {link.link_nsid for link in links if link.link_nsid is not None}
+        has_bridge = any(link.kind == "bridge" for link in links)
+        return NamespaceFacts(
+            inode,
+            links,
+            tuple(_read_fdb(netlink, inode)) if has_bridge else (),
+            tuple(_read_default_routes(netlink)) if routes else (),
+            tuple(rtnetlink.nsids(netlink, wanted - {-1}, known).items()),
+        )
+
+
+def _read_links(netlink: RtnetlinkSocket) -> list[LinkFacts]:
+    """Statistics are left out: they are the greater part of a link's message."""
+    mask = struct.pack("=HHI", 8, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    request = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + mask
+    return [decode_link(body) for body in netlink.dump(rtnetlink.RTM_GETLINK, request)]
+
+
+def decode_link(body: bytes) -> LinkFacts:
+    """An RTM_NEWLINK body (ifinfomsg and attributes) as facts."""
+    _, _, ifindex, flags, _ = _IFINFO.unpack_from(body)
+    found = attributes(body, _IFINFO.size)
+    info = attributes(found.get(IFLA_LINKINFO, b""))
+    port = {}
+    if info.get(IFLA_INFO_SLAVE_KIND, b"").rstrip(b"\0") == b"bridge":
+        port = attributes(info.get(IFLA_INFO_SLAVE_DATA, b""))
+    state = port.get(IFLA_BRPORT_STATE)
+    return LinkFacts(
+        ifindex=ifindex,
+        name=_text(found.get(IFLA_IFNAME)),
+        kind=_text(info.get(IFLA_INFO_KIND)),
+        mac=found.get(IFLA_ADDRESS, b"").hex(":"),
+        mtu=_number(found.get(IFLA_MTU)) or 0,
+        up=bool(flags & IFF_UP),
+        running=bool(flags & IFF_RUNNING),
+        promiscuous=bool(_number(found.get(IFLA_PROMISCUITY))),
+        qdisc=_text(found.get(IFLA_QDISC)),
+        alias=_text(found.get(IFLA_IFALIAS)),
+        link=_number(found.get(IFLA_LINK)),
+        link_nsid=_number(found.get(IFLA_LINK_NETNSID)),
+        master=_number(found.get(IFLA_MASTER)),
+        port_state=BR_STATES[state[0]] if state and state[0] < len(BR_STATES) else "",
+        hairpin=bool(_number(port.get(IFLA_BRPORT_MODE))),
+        isolated=bool(_number(port.get(IFLA_BRPORT_ISOLATED))),
+    )
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").rstrip(b"\0").decode("utf-8", "backslashreplace")
+
+
+def _number(value: bytes | None) -> int | None:
+    """A native-endian integer of any width; signed, for IFLA_LINK_NETNSID may be -1."""
+    return None if value is None else int.from_bytes(value, sys.byteorder, signed=True)
+
+
+def _read_addresses(netlink: RtnetlinkSocket) -> dict[int, list[str]]:
+    """ifindex → addresses with prefix length, IPv4 first."""
+    found: dict[int, list[str]] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        request = _IFADDR.pack(family, 0, 0, 0, 0)
+        for body in netlink.dump(rtnetlink.RTM_GETADDR, request):
+            got, prefix, _, _, ifindex = _IFADDR.unpack_from(body)
+            fields = attributes(body, _IFADDR.size)
+            raw = fields.get(IFA_LOCAL, fields.get(IFA_ADDRESS))
+            # a kernel without IPv6 answers with the dump of another family
+            if raw is not None and got == family:
+                found.setdefault(ifindex, []).append(f"{socket.inet_ntop(family, raw)}/{prefix}")
+    return found
+
+
+def _read_fdb(netlink: RtnetlinkSocket, inode: int) -> list[FdbEntry]:
+    """The bridges' own tables; the devices' filter lists (NTF_SELF) are not forwarding."""
+    request = _IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0)
+    entries = []
+    for body in netlink.dump(rtnetlink.RTM_GETNEIGH, request):
+        _, ifindex, state, flags, _ = _NDMSG.unpack_from(body)
+        found = attributes(body, _NDMSG.size)
+        bridge = _number(found.get(NDA_MASTER))
+        if bridge is None or flags & NTF_SELF:
+            continue
+        mac = found.get(NDA_LLADDR, b"").hex(":")
+        vlan = _number(found.get(NDA_VLAN)) or 0
+        local = bool(state & NUD_PERMANENT)
+        entries.append(FdbEntry(inode, bridge, ifindex, mac, vlan, local))
+    return entries
+
+
+def _read_default_routes(netlink: RtnetlinkSocket) -> list[int]:
+    """ifindexes with a unicast default route in the main table, IPv4 first, each once."""
+    found: dict[int, None] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        request = _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+        for body in netlink.dump(rtnetlink.RTM_GETROUTE, request):
+            got, bits, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(body)
+            if (got, bits, table, kind) != (family, 0, RT_TABLE_MAIN, RTN_UNICAST):
+                continue
+            fields = attributes(body, _RTMSG.size)
+            if (oif := _number(fields.get(RTA_OIF))) is not None:
+                found[oif] = None
+            found.update(dict.fromkeys(_nexthops(fields.get(RTA_MULTIPATH, b""))))
+    return list(found)
+
+
+def _nexthops(data: bytes) -> list[int]:
+    """ifindexes of the struct rtnexthop list of a multipath route."""
+    found, offset = [], 0
+    while offset + _RTNEXTHOP.size <= len(data):
+        length, _, _, ifindex = _RTNEXTHOP.unpack_from(data, offset)
+        if length < _RTNEXTHOP.size:
+            break
+        found.append(ifindex)
+        offset += (length + 3) & ~3
+    return found

@@ -1,0 +1,85 @@
+"""Questions that several readers of a topology ask: whose, on which bridge, in which network."""
+
+from __future__ import annotations
+
+from analyzer.model.topology import Attachment, Container, Interface, Topology
+from analyzer.topology.resolve import PAIRED
+
+LOOPBACK = "lo"
+
+
+def is_host(topology: Topology, interface: Interface) -> bool:
+    """Whether it is in the namespace that has the bridges."""
+    return interface.netns == topology.host_netns
+
+
+def vantage_name(topology: Topology, interface: Interface) -> str:
+    """``docker0`` on the host, ``tomcat01:eth0`` inside, ``netns4026532178:eth0`` elsewhere."""
+    if is_host(topology, interface):
+        return interface.name
+    owner = topology.owner(interface.netns)
+    return f"{owner.name if owner else f'netns{interface.netns}'}:{interface.name}"
+
+
+def other_end(topology: Topology, interface: Interface) -> Interface | None:
+    """The other end of a pair; a parent (of a macvlan, a VLAN) is none."""
+    if interface.kind not in PAIRED or interface.peer is None:
+        return None
+    return topology.by_key.get(interface.peer)
+
+
+def bridge_of(topology: Topology, interface: Interface) -> Interface | None:
+    """The bridge that it, or its other end, is a port of."""
+    for end in (interface, other_end(topology, interface)):
+        if end is not None and end.bridge_key is not None:
+            master = topology.by_key.get(end.bridge_key)
+            if master is not None and master.kind == "bridge":
+                return master
+    return None
+
+
+def container_of(topology: Topology, interface: Interface) -> Container | None:
+    """Whose it is: of an interface inside, its owner; of a host veth, who is at the other end."""
+    inside = other_end(topology, interface) if is_host(topology, interface) else interface
+    if inside is None or is_host(topology, inside):
+        return None
+    return topology.owner(inside.netns)
+
+
+def attachment_of(topology: Topology, interface: Interface) -> Attachment | None:
+    """The engine's network that an interface inside belongs to.
+
+    Told by the MAC, then by an address, then by the bridge: a random MAC, a network without
+    addresses and an engine that tells neither are all real.
+    """
+    networks = [a for c in topology.sharing(interface.netns) for a in c.networks]
+    bridge = bridge_of(topology, interface)
+    tests = (
+        lambda a: bool(a.mac) and a.mac == interface.mac,
+        lambda a: bool(set(a.addresses) & set(interface.addresses)),
+        lambda a: bool(a.bridge) and bridge is not None and a.bridge == bridge.name,
+    )
+    for test in tests:
+        found = [a for a in networks if test(a)]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def network_of(topology: Topology, interface: Interface) -> str:
+    """Name of the engine's network of an interface inside, a host veth or a bridge; else empty."""
+    if interface.kind == "bridge" and is_host(topology, interface):
+        names = {a.network for c in topology.containers for a in c.networks}
+        bridges = {(a.network, a.bridge) for c in topology.containers for a in c.networks}
+        return min((n for n in names if (n, interface.name) in bridges), default="")
+    inside = other_end(topology, interface) if is_host(topology, interface) else interface
+    if inside is None or is_host(topology, inside):
+        return ""
+    found = attachment_of(topology, inside)
+    return found.network if found else ""
+
+
+def interfaces_of(topology: Topology, netns: int) -> list[Interface]:
+    """All interfaces of a namespace but the loopback, by ifindex."""
+    found = [i for i in topology.interfaces if i.netns == netns and i.name != LOOPBACK]
+    return sorted(found, key=lambda i: i.ifindex)

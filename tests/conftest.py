@@ -1,0 +1,133 @@
+"""What all tests share: who may run (root, Docker), containers, and that nothing is left behind.
+
+``VETHSCOPE_REQUIRE=docker,root`` turns a test that would be skipped for want of one of them
+into a failure, and everything that is left on the machine too: so CI runs it. Without it only
+what is certainly ours (processes, containers of the fixtures) fails the suite; the rest is
+reported, because other people may be using the machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import image
+import leaks
+import pytest
+
+REQUIRED = {word.strip() for word in os.environ.get("VETHSCOPE_REQUIRE", "").split(",")} - {""}
+NO_ROOT = "needs root: sudo make test"
+NO_DOCKER = "no Docker Engine answers: Docker tests are skipped (start one, or run .ci/run)"
+LEFT = pytest.StashKey[list[str]]()
+
+
+@cache
+def docker_client() -> Any:
+    """A client of the engine that answers, version negotiated; None where there is none."""
+    import docker
+
+    try:
+        return docker.from_env(version="auto", timeout=60)
+    except docker.errors.DockerException:
+        return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        _cannot_run("root", NO_ROOT)
+    if item.get_closest_marker("docker") and docker_client() is None:
+        _cannot_run("docker", NO_DOCKER)
+
+
+def _cannot_run(what: str, reason: str) -> None:
+    if what in REQUIRED:
+        pytest.fail(f"required and missing: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Any:
+    """A docker client of the engine that answers; the test image is there."""
+    client = docker_client()
+    if client is None:
+        _cannot_run("docker", NO_DOCKER)
+    image.ensure_image(client)
+    return client
+
+
+@pytest.fixture
+def container(docker_engine: Any) -> Iterator[Callable[..., Any]]:
+    """``container("tomcat01", network=…, mac_address=…)`` → a running docker container.
+
+    Its name gets a prefix (``vs4711-tomcat01``), it sleeps for ever, and is removed at the end.
+    """
+    made: list[Any] = []
+
+    def run(name: str, **options: Any) -> Any:
+        options = {"command": ["/bin/sleep", "infinity"], "init": False, **options}
+        one = docker_engine.containers.create(
+            f"{image.NAME}:{image.TAG}",
+            name=f"vs{os.getpid()}-{name}",
+            stop_signal="SIGKILL",
+            **options,
+        )
+        made.append(one)
+        one.start()
+        one.reload()
+        return one
+
+    yield run
+    for one in made:
+        _remove(one)
+
+
+def _remove(one: Any) -> None:
+    """A test may have removed it already: that is fine."""
+    import docker
+
+    try:
+        one.remove(force=True, v=True)
+    except docker.errors.NotFound:
+        return
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compare the machine before and after the suite."""
+    mark = leaks.mark_children()
+    before = leaks.read_machine(_containers())
+
+    def ours() -> list[str]:
+        own = {name for name in _containers() if name.startswith(f"vs{os.getpid()}-")}
+        return [f"process: {p}" for p in sorted(leaks.marked_processes(mark))] + [
+            f"container: {name}" for name in sorted(own)
+        ]
+
+    yield
+    certain = leaks.settle(ours)
+    rest = leaks.settle(
+        lambda: leaks.find_leaks(before, leaks.read_machine(_containers())),
+        leaks.SETTLE_S if REQUIRED else 1,
+    )
+    if docker_client() is not None:
+        docker_client().close()
+    found = sorted({*certain, *(rest if REQUIRED else ())})
+    request.config.stash[LEFT] = sorted({*rest} - {*found})
+    if found:
+        pytest.fail("left behind by the suite:\n  " + "\n  ".join(found), pytrace=False)
+
+
+def _containers() -> set[str]:
+    client = docker_client()
+    return (
+        {one.name for one in client.containers.list(all=True, ignore_removed=True)}
+        if client
+        else set()
+    )
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in config.stash.get(LEFT, []):
+        terminalreporter.write_line(f"new on this machine since the start of the suite: {line}")
