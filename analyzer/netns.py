@@ -12,6 +12,7 @@ import os
 import resource
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from analyzer.errors import EnvironmentProblem
@@ -108,17 +109,17 @@ def become_root_in_user_namespace() -> None:
     Must be called before any thread is started (unshare(2), EINVAL). Raises EnvironmentProblem.
     """
     uid, gid = os.geteuid(), os.getegid()
+    maps = (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1"))
     try:
         _call("unshare", CLONE_NEWUSER)
+        for name, line in maps:
+            Path("/proc/self", name).write_text(line)
     except OSError as error:
         raise EnvironmentProblem(
             f"no root and no user namespace ({error.strerror}); run as root, or allow it: "
             "sysctl kernel.unprivileged_userns_clone=1 "
             "(Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"
         ) from error
-    for name, line in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(line)
 
 
 def _in_thread(function: Callable[[], T]) -> T:

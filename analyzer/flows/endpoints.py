@@ -44,6 +44,12 @@ def mac_text(mac: int) -> str:
     return ":".join(f"{mac >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
 
 
+def _is_link_scoped(hi: int, lo: int) -> bool:
+    """Unspecified or link-local: an address that no router passes on (RFC 4291, RFC 3927)."""
+    v4_link_local = lo >> 16 == (_V4_MAPPED | 169 << 24 | 254 << 16) >> 16
+    return hi >> 54 == 0xFE80 >> 6 or (hi == 0 and (lo in (0, _V4_MAPPED) or v4_link_local))
+
+
 def inferred_address(mac: int) -> str:
     """The address that Docker before 28 derived a MAC from (02:42:ac:11:xx:yy), or ''."""
     return f"172.17.{mac >> 8 & 0xFF}.{mac & 0xFF}" if mac >> 16 == _DOCKER_PREFIX else ""
@@ -94,6 +100,8 @@ class Endpoints:
         if not version:
             return owner or self._infer(mac) or mac_text(mac)
         if owner and owner != HOST:
+            return owner
+        if owner and _is_link_scoped(hi, lo):
             return owner
         site = self._site_of.get(segment, -1)
         owners = self._by_address.get((site, (hi, lo)), set())

@@ -139,7 +139,7 @@ def _read_statistics(interface: SavefileInterface, notes: VantageNotes) -> None:
     if not found:
         return
     notes.ended = True
-    notes.start_ns, notes.end_ns = found.get("starttime"), found.get("endtime")
+    notes.start_ns, notes.end_ns = found.get("starttime_ns"), found.get("endtime_ns")
     notes.received = found.get("ifrecv")
     notes.dropped = found.get("osdrop", found.get("ifdrop"))
     told = _json(str(found.get("comment", "")))

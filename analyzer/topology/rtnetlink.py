@@ -10,7 +10,6 @@ Sources: netlink(7), rtnetlink(7), linux/netlink.h, linux/if_link.h, linux/net_n
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import struct
@@ -113,7 +112,7 @@ def _raise_error(kind: int, body: bytes) -> None:
         return
     number = -int.from_bytes(body[:4], sys.byteorder, signed=True)
     if number > 0:
-        raise OSError(number, f"rtnetlink: {os.strerror(number)}", errno.errorcode.get(number))
+        raise OSError(number, f"rtnetlink: {os.strerror(number)}")
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
@@ -140,7 +139,10 @@ def nsids(netlink: RtnetlinkSocket, wanted: set[int], known: list[int]) -> dict[
     for fd in known:
         if len(found) == len(wanted):
             break
-        nsid = netlink.nsid(fd)
+        try:
+            nsid = netlink.nsid(fd)
+        except OSError:
+            continue  # not a namespace: a name whose mount is gone
         if nsid in wanted:
             found[nsid] = netns_inode(fd)
     return found
