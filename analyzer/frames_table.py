@@ -10,8 +10,11 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.decode.frames import decode_frames
+from analyzer.decode.icmp import ICMP, ICMPV6, QUERIES, QUERIES_V6
 from analyzer.decode.link import ETHERNET, ETHERTYPE_ARP, LINUX_SLL, LINUX_SLL2
+from analyzer.decode.tcp import TCP
 from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
+from analyzer.decode.udp import UDP
 from analyzer.errors import SavefileError
 from analyzer.model.frames import (
     EGRESS,
@@ -24,8 +27,6 @@ from analyzer.model.frames import (
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import Savefile, open_savefile
 
-_TCP, _UDP = 6, 17
-_ICMP = (1, 58)
 _DIRECTIONS = {INGRESS: "ingress", EGRESS: "egress"}
 
 
@@ -59,7 +60,7 @@ def read_frames(path: str | Path) -> pl.DataFrame:
 
 def _empty() -> pl.DataFrame:
     nothing = (np.empty(0, dtype) for dtype in ("i8", "u4", "u4", "i8", "i4", "u4"))
-    chunk = FrameChunk(np.empty(0, np.uint8), *nothing)  # type: ignore[arg-type]
+    chunk = FrameChunk(np.empty(0, np.uint8), *nothing)
     return _table_of(chunk, [SavefileInterface(0, ETHERNET, 0)]).with_row_index("frame", 1)
 
 
@@ -132,9 +133,12 @@ def _network(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
 
 def _transport(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
     there = columns["l4_offset"] != 0
-    tcp = there & (columns["protocol"] == _TCP)
-    ports = tcp | (there & (columns["protocol"] == _UDP))
-    icmp = there & np.isin(columns["protocol"], _ICMP)
+    tcp = there & (columns["protocol"] == TCP)
+    ports = tcp | (there & (columns["protocol"] == UDP))
+    version4, version6 = (there & (columns["protocol"] == number) for number in (ICMP, ICMPV6))
+    icmp = version4 | version6
+    kind = columns["icmp_type"]
+    query = (version4 & np.isin(kind, QUERIES)) | (version6 & np.isin(kind, QUERIES_V6))
     return {
         "src_port": _where(ports, columns["src_port"]),
         "dst_port": _where(ports, columns["dst_port"]),
@@ -142,10 +146,8 @@ def _transport(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
             name: _where(tcp, columns[name])
             for name in ("tcp_flags", "tcp_seq", "tcp_ack", "tcp_window")
         },
-        **{
-            name: _where(icmp, columns[name])
-            for name in ("icmp_type", "icmp_code", "icmp_id", "icmp_seq")
-        },
+        **{name: _where(icmp, columns[name]) for name in ("icmp_type", "icmp_code")},
+        **{name: _where(query, columns[name]) for name in ("icmp_id", "icmp_seq")},
         "payload_len": _where(columns["ip_version"] != 0, columns["payload_len"]),
     }
 

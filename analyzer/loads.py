@@ -16,8 +16,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from analyzer.compiled import piece
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -52,13 +54,13 @@ _native16, _native32 = (_loader(bits, False) for bits in (16, 32))
 _swapped16, _swapped32 = (_loader(bits, True) for bits in (16, 32))
 
 
-@njit(nogil=True)
+@piece
 def file16(data: Bytes, position: int, swapped: bool) -> Any:
     """In the byte order of a capture file: ``swapped`` against this machine's or not."""
     return _swapped16(data, position) if swapped else _native16(data, position)
 
 
-@njit(nogil=True)
+@piece
 def file32(data: Bytes, position: int, swapped: bool) -> Any:
     """In the byte order of a capture file."""
     return _swapped32(data, position) if swapped else _native32(data, position)

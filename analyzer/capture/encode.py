@@ -4,27 +4,25 @@ Per frame it finds the vantage by interface index in a hash table, writes an EPB
 ``epb_flags``, puts the VLAN tag back that Linux keeps out of band, and counts. Header
 offsets are those of ``struct tpacket3_hdr`` and the ``sockaddr_ll`` behind it
 (linux/if_packet.h); an EPB takes 44 bytes beside the padded data.
-
-Importing this module loads numba and the machine code (compiled once, on first import,
-into ``__pycache__``; where that is not writable, into the user's cache folder or
-``NUMBA_CACHE_DIR``).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.compiled import compiled, piece
 from analyzer.model.frames import FLAG_CSUM_NOT_READY
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.uint32]
+Views: TypeAlias = tuple[Bytes, npt.NDArray[np.uint16], Words]
+"""the same memory thrice; see `views`"""
 Table: TypeAlias = npt.NDArray[np.int32]
 """shape (slots, 2): ifindex, interface id; see `build_table`"""
 Counters: TypeAlias = npt.NDArray[np.int64]
@@ -50,6 +48,11 @@ _CSUM_NOT_READY, _VLAN_VALID, _VLAN_TPID_VALID = 1 << 3, 1 << 4, 1 << 6
 _FLAGS = np.array([1 | 1 << 2, 1 | 3 << 2, 1 | 2 << 2, 1 | 4 << 2, 2, 1, 1, 1], np.uint32)
 
 
+def views(memory: Bytes) -> Views:
+    """Memory as bytes, 16-bit and 32-bit words: compiled loops can make no array themselves."""
+    return memory, memory.view(np.uint16), memory.view(np.uint32)
+
+
 def build_table(identifiers: Mapping[int, int]) -> Table:
     """Hash table ifindex → interface id of the file, for `encode_block`.
 
@@ -66,15 +69,14 @@ def build_table(identifiers: Mapping[int, int]) -> Table:
     return table
 
 
-@numba.njit("int64(uint32[::1], int64)", cache=True, nogil=True)
-def word_at(words: Words, place: int) -> int:
-    """Signed, because numba makes a float of what uint64 and int64 give together."""
-    found: int = words[place]
-    return found
+@piece
+def word_at(words: Words, place: int) -> Any:
+    """Signed and wide: numba makes a float of what uint64 and int64 give together."""
+    return np.int64(words[place])
 
 
-@numba.njit("int64(int32[:, ::1], int64)", cache=True, nogil=True)
-def _lookup(table: Table, ifindex: int) -> int:
+@piece
+def _lookup(table: Table, ifindex: int) -> Any:
     """Interface id of the file, or −1."""
     mask = table.shape[0] - 1
     slot = (ifindex * _MULTIPLIER >> 16) & mask
@@ -82,15 +84,19 @@ def _lookup(table: Table, ifindex: int) -> int:
         if table[slot, 0] == 0:
             return -1
         slot = (slot + 1) & mask
-    found: int = table[slot, 1]
-    return found
+    return np.int64(table[slot, 1])
 
 
-@numba.njit(
-    "void(uint8[::1], uint32[::1], int64, uint8[::1], uint32[::1], int64, int64)",
-    cache=True,
-    nogil=True,
-)
+@piece
+def copy_words(source: Words, start: int, target: Words, to: int, count: int) -> None:
+    """Copy ``count`` words; forwards, so that they may move to the front of their own array."""
+    # Unsigned: else numba looks at every index for a negative one, and it takes twice as long.
+    base, into = np.uint64(start), np.uint64(to)
+    for word in range(np.uint64(count)):
+        target[into + word] = source[base + word]
+
+
+@piece
 def _copy(
     source: Bytes, source32: Words, start: int, target: Bytes, target32: Words, to: int, length: int
 ) -> None:
@@ -99,16 +105,13 @@ def _copy(
         for place in range(length):
             target[to + place] = source[start + place]
     else:
-        # Unsigned: else numba looks at every index for a negative one, and it takes twice as long.
-        into, base = np.uint64(to >> 2), np.uint64(start >> 2)
-        for word in range(np.uint64((length + 3) >> 2)):
-            target32[into + word] = source32[base + word]
+        copy_words(source32, start >> 2, target32, to >> 2, (length + 3) >> 2)
     for place in range(length, (length + 3) & ~3):
         target[to + place] = 0
 
 
-@numba.njit("int64(uint32[::1], int64, int64)", cache=True, nogil=True)
-def _tag(words: Words, head: int, status: int) -> int:
+@piece
+def _tag(words: Words, head: int, status: int) -> Any:
     """The VLAN tag that the kernel took off: TPID and TCI as one number."""
     tpid = 0x8100
     if status & _VLAN_TPID_VALID:
@@ -116,9 +119,7 @@ def _tag(words: Words, head: int, status: int) -> int:
     return tpid << 16 | (word_at(words, head + 8) & 0xFFFF)
 
 
-@numba.njit(
-    "void(uint32[::1], int64, int64, int64, int64, int64, int64, int64)", cache=True, nogil=True
-)
+@piece
 def _frame_block(
     out32: Words, start: int, end: int, identifier: int, stamp: int, caplen: int, wirelen: int,
     flags: int,
@@ -132,50 +133,52 @@ def _frame_block(
     out32[tail + 2], out32[tail + 3] = 0, length
 
 
-@numba.njit(
-    "UniTuple(int64, 2)(uint8[::1], int64[::1], uint8[::1], int64, int64[:, ::1], int64,"
-    " int32[:, ::1], int64[:, ::1], int64)",
-    cache=True,
-    nogil=True,
-)
+@compiled
 def encode_block(
-    ring: Bytes, cursor: Ints, out: Bytes, used: int, index: Index, count: int, table: Table,
-    counters: Counters, snaplen: int,
-) -> tuple[int, int]:  # fmt: skip
+    ring: Views,
+    cursor: Ints,
+    out: Views,
+    used: int,
+    index: Index,
+    count: int,
+    table: Table,
+    counters: Counters,
+    snaplen: int,
+) -> tuple[int, int]:
     """Walk on from ``cursor`` until the block ends or ``out`` or ``index`` is full.
 
-    ``ring``: the mapped memory. ``out[:used]`` and ``index[:, :count]`` are in use already;
-    ``index`` has two rows: the greatest stamp of this ring so far (ns), the EPB's place in
-    ``out``. ``counters[id]``: frames, bytes on the wire. Advances ``cursor`` (LEFT > 0: call
-    again with room) and returns the new ``used`` and ``count``.
+    ``ring``: `views` of the mapped memory. ``used`` bytes of ``out`` and ``index[:, :count]``
+    are in use already; ``index`` has two rows: the greatest stamp of this ring so far (ns), the
+    EPB's place in ``out``. ``counters[id]``: frames, bytes on the wire. Advances ``cursor``
+    (LEFT > 0: call again with room) and returns the new ``used`` and ``count``.
     """
-    ring16, ring32, out32 = ring.view(np.uint16), ring.view(np.uint32), out.view(np.uint32)
+    ring8, ring16, ring32 = ring
+    out8, _, out32 = out
     at, left, latest = cursor[AT], cursor[LEFT], cursor[LATEST]
     while left > 0:
         head = at >> 2
         caplen = min(word_at(ring32, head + 3), snaplen)
-        if used + caplen + MAX_OVERHEAD > out.size or count == index.shape[1]:
+        if used + caplen + MAX_OVERHEAD > out8.size or count == index.shape[1]:
             break
         identifier = _lookup(table, word_at(ring32, head + 13))
         if identifier < 0:
             cursor[SKIPPED] += 1
         else:
-            mac: int = ring16[(at >> 1) + 12]
-            data, to = at + mac, used + 28
+            data, to = at + np.int64(ring16[(at >> 1) + 12]), used + 28
             caplen = max(0, min(caplen, cursor[END] - data))
             wirelen, status = word_at(ring32, head + 4), word_at(ring32, head + 5)
             tagged = status & _VLAN_VALID
             if tagged and caplen >= 12:
-                _copy(ring, ring32, data, out, out32, to, 12)
+                _copy(ring8, ring32, data, out8, out32, to, 12)
                 tag = _tag(ring32, head, status)
                 for place in range(4):
-                    out[to + 12 + place] = tag >> (24 - 8 * place) & 0xFF
+                    out8[to + 12 + place] = tag >> (24 - 8 * place) & 0xFF
                 caplen = min(caplen + 4, snaplen)
-                _copy(ring, ring32, data + 12, out, out32, to + 16, caplen - 16)
+                _copy(ring8, ring32, data + 12, out8, out32, to + 16, caplen - 16)
             else:
-                _copy(ring, ring32, data, out, out32, to, caplen)
+                _copy(ring8, ring32, data, out8, out32, to, caplen)
             wirelen += 4 if tagged else 0
-            flags: int = _FLAGS[ring[at + 58] & 7]
+            flags: Any = np.int64(_FLAGS[ring8[at + 58] & 7])
             flags |= FLAG_CSUM_NOT_READY if status & _CSUM_NOT_READY else 0
             stamp = word_at(ring32, head + 1) * 1_000_000_000 + word_at(ring32, head + 2)
             end = to + ((caplen + 3) & ~3)

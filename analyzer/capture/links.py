@@ -10,7 +10,7 @@ import errno
 import socket
 import struct
 
-from analyzer import netns
+from analyzer.capture.inside import open_inside
 
 _RTMGRP_LINK = 1
 _RTM_DELLINK = 17
@@ -23,9 +23,9 @@ class LinkWatch:
     """Hears of the interfaces of one namespace from its making on."""
 
     def __init__(self, path: str, inode: int) -> None:
-        """Raises OSError or EnvironmentProblem as `analyzer.netns.run_inside` does."""
+        """Raises UsageProblem and EnvironmentProblem as `open_inside` does."""
         self.netns = inode
-        self._socket = netns.run_inside(path, _open)
+        self._socket = open_inside(path, inode, _open)
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -11,16 +11,31 @@ from __future__ import annotations
 
 from collections import deque
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.capture.encode import LEFT, Bytes, Counters, Index, Ints, Table, encode_block, word_at
+from analyzer.capture.encode import (
+    CURSOR,
+    LEFT,
+    Bytes,
+    Counters,
+    Index,
+    Ints,
+    Table,
+    Words,
+    build_table,
+    copy_words,
+    encode_block,
+    views,
+    word_at,
+)
 from analyzer.capture.ring import Ring
+from analyzer.compiled import compiled
 
 _BUFFER_BYTES = 8 << 20
 _PRESSURE_BYTES = 2 << 20
-"""waiting bytes beyond which order between rings gives way to keeping up"""
+"""waiting bytes beyond which the older half is taken before it has waited (and while it is
+still in the processor's cache)"""
 _SMALLEST_BLOCK = 64
 """an EPB with our options and hardly any data: bounds the frames of a full buffer"""
 
@@ -32,11 +47,13 @@ class Staging:
         """``hold_ns``: how long frames wait for those of other rings; 0 where there are none."""
         self.hold_ns = hold_ns
         self._out: Bytes = np.zeros(_BUFFER_BYTES, np.uint8)
+        self._views = views(self._out)
         self._sorted: Bytes = np.zeros(0, np.uint8)
         self._index: Index = np.zeros((2, _BUFFER_BYTES // _SMALLEST_BLOCK), np.int64)
         self._used = 0
         self._count = 0
         self._marks: deque[tuple[int, int]] = deque()
+        warm()
 
     @property
     def waiting(self) -> bool:
@@ -50,7 +67,7 @@ class Staging:
     def fill(self, ring: Ring, table: Table, counters: Counters, snaplen: int) -> bool:
         """Encode on from the ring's cursor; False where the block's rest needs `take` first."""
         self._used, self._count = encode_block(
-            ring.memory, ring.cursor, self._out, self._used, self._index, self._count, table,
+            ring.memory, ring.cursor, self._views, self._used, self._index, self._count, table,
             counters, snaplen,
         )  # fmt: skip
         return not ring.cursor[LEFT]
@@ -62,22 +79,25 @@ class Staging:
         """
         if not self._count:
             return self._out[:0]
-        if not self.hold_ns or (self.pressed and not everything):
+        if not self.hold_ns:
             return self._take_all()
         keys = self._index[0, : self._count]
-        limit = int(keys.max()) if everything else self._due(now_ns, int(keys.max()))
-        order = np.argsort(keys, kind="stable")
-        order = order[: np.searchsorted(keys[order], limit, side="right")]
-        return self._take_some(order) if len(order) else self._out[:0]
+        due = np.flatnonzero(keys <= (keys.max() if everything else self._limit(keys, now_ns)))
+        if not len(due):
+            return self._out[:0]
+        return self._take_some(due[np.argsort(keys[due], kind="stable")])
 
-    def _due(self, now_ns: int, newest: int) -> int:
-        """The greatest key of those frames that have waited long enough; −1 for none."""
+    def _limit(self, keys: Ints, now_ns: int) -> int:
+        """The greatest key that is due; −1 for none."""
+        newest, limit = int(keys.max()), -1
         if not self._marks or newest > self._marks[-1][1]:
             self._marks.append((now_ns, newest))
-        due = -1
         while self._marks and now_ns - self._marks[0][0] >= self.hold_ns:
-            due = self._marks.popleft()[1]
-        return due
+            limit = self._marks.popleft()[1]
+        if self.pressed:
+            middle = len(keys) // 2
+            limit = max(limit, int(np.partition(keys, middle)[middle]))
+        return limit
 
     def _take_all(self) -> Bytes:
         found = self._out[: self._used]
@@ -88,45 +108,43 @@ class Staging:
     def _take_some(self, order: npt.NDArray[np.int64]) -> Bytes:
         if len(self._sorted) < self._used:
             self._sorted = np.zeros(_BUFFER_BYTES, np.uint8)
-        length = _gather(self._out, self._index, order, self._sorted)
+        out32 = self._views[2]
+        length = _gather(out32, self._index, order, self._sorted.view(np.uint32))
         kept = np.ones(self._count, np.bool_)
         kept[order] = False
-        self._used, self._count = _compact(self._out, self._index, np.flatnonzero(kept))
+        self._used, self._count = _compact(out32, self._index, np.flatnonzero(kept))
         return self._sorted[:length]
 
 
-@numba.njit("int64(uint8[::1], int64[:, ::1], int64[::1], uint8[::1])", cache=True, nogil=True)
-def _gather(blocks: Bytes, index: Index, order: Ints, target: Bytes) -> int:
+@compiled
+def _gather(source32: Words, index: Index, order: Ints, target32: Words) -> int:
     """Copy the blocks numbered by ``order`` to ``target``; returns the bytes copied."""
-    source32, target32, to = blocks.view(np.uint32), target.view(np.uint32), 0
+    to = 0
     for number in order:
         start = index[1, number] >> 2
         words = word_at(source32, start + 1) >> 2
-        for word in range(words):
-            target32[to + word] = source32[start + word]
+        copy_words(source32, start, target32, to, words)
         to += words
     return to << 2
 
 
-@numba.njit("UniTuple(int64, 2)(uint8[::1], int64[:, ::1], int64[::1])", cache=True, nogil=True)
-def _compact(blocks: Bytes, index: Index, kept: Ints) -> tuple[int, int]:
+@compiled
+def _compact(blocks32: Words, index: Index, kept: Ints) -> tuple[int, int]:
     """Move the kept blocks to the front in their order; returns bytes and frames."""
-    blocks32, to = blocks.view(np.uint32), 0
+    to = 0
     for count, number in enumerate(kept):
         start = index[1, number] >> 2
         words = word_at(blocks32, start + 1) >> 2
-        for word in range(words):
-            blocks32[to + word] = blocks32[start + word]
+        copy_words(blocks32, start, blocks32, to, words)
         index[0, count], index[1, count] = index[0, number], to << 2
         to += words
     return to << 2, len(kept)
 
 
-@numba.njit("UniTuple(int64, 2)(uint8[::1], int64, int64)", cache=True, nogil=True)
-def cut_blocks(blocks: Bytes, most_bytes: int, most_frames: int) -> tuple[int, int]:
-    """How many bytes and frames of whole EPBs from the start of ``blocks`` keep both limits."""
-    blocks32, at, frames = blocks.view(np.uint32), 0, 0
-    while at < blocks.size and frames < most_frames:
+@compiled
+def _cut(blocks32: Words, most_bytes: int, most_frames: int) -> tuple[int, int]:
+    at, frames = 0, 0
+    while at >> 2 < blocks32.size and frames < most_frames:
         length = word_at(blocks32, (at >> 2) + 1)
         if at + length > most_bytes:
             break
@@ -135,12 +153,35 @@ def cut_blocks(blocks: Bytes, most_bytes: int, most_frames: int) -> tuple[int, i
     return at, frames
 
 
-@numba.njit("void(uint8[::1], int64[:, ::1])", cache=True, nogil=True)
-def uncount_blocks(blocks: Bytes, counters: Counters) -> None:
-    """Take EPBs that do not go into the file out of ``counters`` again."""
-    blocks32, at = blocks.view(np.uint32), 0
-    while at < blocks.size:
+@compiled
+def _uncount(blocks32: Words, counters: Counters) -> None:
+    at = 0
+    while at >> 2 < blocks32.size:
         identifier = word_at(blocks32, (at >> 2) + 2)
         counters[identifier, 0] -= 1
         counters[identifier, 1] -= word_at(blocks32, (at >> 2) + 6)
         at += word_at(blocks32, (at >> 2) + 1)
+
+
+def cut_blocks(blocks: Bytes, most_bytes: int, most_frames: int) -> tuple[int, int]:
+    """How many bytes and frames of whole EPBs from the start of ``blocks`` keep both limits."""
+    return _cut(blocks.view(np.uint32), most_bytes, most_frames)
+
+
+def uncount_blocks(blocks: Bytes, counters: Counters) -> None:
+    """Take EPBs that do not go into the file out of ``counters`` again."""
+    _uncount(blocks.view(np.uint32), counters)
+
+
+def warm() -> None:
+    """Compile the loops, or load their machine code: seconds that no frame should wait for."""
+    none, counters = np.zeros(0, np.uint8), np.zeros((0, 2), np.int64)
+    index, order = np.zeros((2, 0), np.int64), np.zeros(0, np.int64)
+    encode_block(
+        views(none), np.zeros(CURSOR, np.int64), views(none), 0, index, 0, build_table({}),
+        counters, 0,
+    )  # fmt: skip
+    _gather(none.view(np.uint32), index, order, none.view(np.uint32))
+    _compact(none.view(np.uint32), index, order)
+    cut_blocks(none, 0, 0)
+    uncount_blocks(none, counters)

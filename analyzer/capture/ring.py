@@ -9,7 +9,6 @@ Documentation/networking/packet_mmap.rst and linux/if_packet.h.
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import mmap
 import os
@@ -20,9 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from analyzer import netns
 from analyzer.capture import encode
 from analyzer.capture.bpf import Program
+from analyzer.capture.inside import open_inside
 from analyzer.capture.stamping import ask_for_stamps
 from analyzer.errors import CaptureError, EnvironmentProblem, UsageProblem
 
@@ -99,7 +98,7 @@ class Ring:
         """of these, frames for which the ring had no room"""
         self.cursor: npt.NDArray[np.int64] = np.zeros(encode.CURSOR, np.int64)
         """where the walk stands; see `analyzer.capture.encode`"""
-        self._socket = _open_socket(path, inode)
+        self._socket = open_inside(path, inode, _new_socket)
         ask_for_stamps(self._socket)
         try:
             self._map = self._make_ring()
@@ -109,8 +108,7 @@ class Ring:
                 f"no ring of {settings.block_count} × {settings.block_size} bytes in network "
                 f"namespace {inode}: {error.strerror}; free memory or use a smaller ring"
             ) from error
-        self.memory: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
-        self._words: npt.NDArray[np.uint32] = self.memory.view(np.uint32)
+        self.memory: encode.Views = encode.views(np.frombuffer(self._map, np.uint8))
         self._block = 0
 
     def _make_ring(self) -> mmap.mmap:
@@ -180,9 +178,9 @@ class Ring:
             return True
         start = self._block * self.settings.block_size
         # No barrier is needed: on x86 loads stay in order, and elsewhere the poll before orders.
-        if not self._words[(start >> 2) + 2] & _STATUS_USER:
+        if not self.memory[2][(start >> 2) + 2] & _STATUS_USER:
             return False
-        _, count, first, length = self._words[(start >> 2) + 2 : (start >> 2) + 6].tolist()
+        _, count, first, length = self.memory[2][(start >> 2) + 2 : (start >> 2) + 6].tolist()
         self.cursor[encode.AT] = start + first
         self.cursor[encode.LEFT] = count
         self.cursor[encode.END] = start + min(length, self.settings.block_size)
@@ -190,7 +188,7 @@ class Ring:
 
     def release(self) -> None:
         """Give the walked block back to the kernel."""
-        self._words[(self._block * self.settings.block_size >> 2) + 2] = 0
+        self.memory[2][(self._block * self.settings.block_size >> 2) + 2] = 0
         self._block = (self._block + 1) % self.settings.block_count
 
     def count(self) -> None:
@@ -207,30 +205,10 @@ class Ring:
 
     def close(self) -> None:
         """Give socket and memory back; an open socket keeps a dead container's namespace."""
-        self._words = self.memory = np.zeros(0, np.uint8)  # type: ignore[assignment]
+        self.memory = encode.views(np.zeros(0, np.uint8))
         self._map.close()
         self._socket.close()
 
 
-def _open_socket(path: str, inode: int) -> socket.socket:
-    def inside() -> socket.socket:
-        if netns.netns_inode(netns.SELF) != inode:
-            raise FileNotFoundError(path)
-        return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-
-    try:
-        return netns.run_inside(path, inside)
-    except OSError as error:
-        raise _socket_problem(inode, error) from error
-
-
-def _socket_problem(inode: int, error: OSError) -> UsageProblem | EnvironmentProblem:
-    where = f"network namespace {inode}"
-    if error.errno in (errno.EPERM, errno.EACCES):
-        return EnvironmentProblem(
-            f"cannot capture in {where}: CAP_NET_RAW is missing; run as root (sudo)"
-        )
-    if isinstance(error, FileNotFoundError | ProcessLookupError) or error.errno is None:
-        return UsageProblem(f"{where} is gone: its container has stopped; start it and run again")
-    advice = "raise ulimit -n" if error.errno in (errno.EMFILE, errno.ENFILE) else "try again"
-    return EnvironmentProblem(f"no packet socket in {where}: {error.strerror}; {advice}")
+def _new_socket() -> socket.socket:
+    return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)

@@ -11,8 +11,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from analyzer import netns
 from analyzer.capture import bpf
+from analyzer.capture.inside import open_inside
 from analyzer.capture.links import LinkWatch
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.ring import Ring
@@ -94,7 +94,7 @@ class Roster:
                 return source
         path = _path(inode, paths)
         if self._program is None:
-            self._program = self._compile(path, group)
+            self._program = self._compile(path, inode, group)
         settings = self._options.ring
         ring = Ring(path, inode, settings.inside(inside) if _is_inside(group) else settings)
         made = Source(ring, len(self.sources), self._program)
@@ -107,10 +107,12 @@ class Roster:
             self.sources.remove(source)
             source.close()
 
-    def _compile(self, path: str, group: list[Vantage]) -> bpf.Program:
+    def _compile(self, path: str, inode: int, group: list[Vantage]) -> bpf.Program:
         devices = ("lo", *(vantage.interface for vantage in group))
         options = self._options
-        return netns.run_inside(path, bpf.compile_filter, options.filter, options.snaplen, devices)
+        return open_inside(
+            path, inode, lambda: bpf.compile_filter(options.filter, options.snaplen, devices)
+        )
 
     def _live(self) -> Iterable[tuple[int, Vantage]]:
         return [pair for pair in enumerate(self.vantages) if pair[0] not in self.ended]

@@ -220,7 +220,7 @@ class CaptureSession:
             for vantage in vantages:
                 try:
                     self._welcome(self._roster.admit([vantage], paths))
-                except (VethscopeError, OSError) as error:
+                except VethscopeError as error:
                     self._warnings.append(f"{vantage.name} is not captured: {error}")
         if self._stop_asked:
             self._finish("stop")

@@ -43,7 +43,7 @@ def correlate(
     )
     evidence, in_port, out_port, count = gather_evidence(
         parent, hop, packet, first, last, stage, vantage, frames["ts_ns"],
-        layout.kind, layout.master,
+        layout.kind,
     )  # fmt: skip
     ports = build_port_map(
         layout,

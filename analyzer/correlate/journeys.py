@@ -14,7 +14,7 @@ _STATION_OUT, _STATION_IN = int(Evidence.STATION_OUT), int(Evidence.STATION_IN)
 _PORT_IN, _PORT_OUT = int(Evidence.PORT_IN), int(Evidence.PORT_OUT)
 _BRIDGE_COPY, _BRIDGE_OUT = int(Evidence.BRIDGE_COPY), int(Evidence.BRIDGE_OUT)
 _DELIVERED_UP, _ROUTED = int(Evidence.DELIVERED_UP), int(Evidence.ROUTED)
-_FLOODED, _SAME_BRIDGE = int(Evidence.FLOODED), int(Evidence.SAME_BRIDGE)
+_FLOODED = int(Evidence.FLOODED)
 _MULTICAST = np.uint64(1 << 40)
 
 
@@ -79,7 +79,7 @@ def find_ends(parent, hop, packet, first, stage, vantage, kind, mac, eth_dst):  
 
 
 @njit(cache=True, nogil=True)
-def gather_evidence(parent, hop, packet, first, last, stage, vantage, ts, kind, master):  # type: ignore[no-untyped-def]
+def gather_evidence(parent, hop, packet, first, last, stage, vantage, ts, kind):  # type: ignore[no-untyped-def]
     """What was seen of each packet.
 
     Returns (evidence: [p] uint16 bits, in_port, out_port: [p] int32 vantages, frames: [p] int32).
@@ -121,9 +121,6 @@ def gather_evidence(parent, hop, packet, first, last, stage, vantage, ts, kind, 
             i = parent[i]
         if ports_out[q] > 1:
             evidence[q] |= _FLOODED
-        a, b = in_port[q], out_port[q]
-        if a >= 0 and b >= 0 and master[a] >= 0 and master[a] == master[b]:
-            evidence[q] |= _SAME_BRIDGE
     return evidence, in_port, out_port, frames
 
 

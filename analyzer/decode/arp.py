@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from analyzer.compiled import piece
 from analyzer.decode.columns import ARP_OP, ARP_SHA, ARP_SPA, ARP_THA, ARP_TPA, Out
 from analyzer.decode.link import ETHERTYPE_IPV4, mac_at
 from analyzer.loads import Bytes, be16, be32
@@ -19,7 +18,7 @@ _ETHERNET = 1
 _SIX_AND_FOUR = 0x0604
 
 
-@njit(nogil=True)
+@piece
 def parse_arp(data: Bytes, at: int, end: int, row: int, out: Out) -> Any:
     """marks: MALFORMED where it is ARP for something else than IPv4 over Ethernet."""
     if end - at < _SHA:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from analyzer.compiled import compiled
+from analyzer.compiled import compiled, piece
 from analyzer.decode.arp import ARP_LENGTH, parse_arp
 from analyzer.decode.columns import (
     ETHERTYPE,
@@ -102,7 +101,7 @@ def _decode(
         out.u8[MARKS, row] = marks
 
 
-@njit(nogil=True)
+@piece
 def _decode_frame(
     data: Bytes, start: int, end: int, wire: int, linktype: Any, key_bytes: int,
     row: int, out: Out,
@@ -125,7 +124,7 @@ def _decode_frame(
     return marks
 
 
-@njit(nogil=True)
+@piece
 def _decode_ip(
     data: Bytes, start: int, l3: int, stop: int, length: int, ethertype: int, key_bytes: int,
     row: int, out: Out,
@@ -148,7 +147,7 @@ def _decode_ip(
     return store_ip_keys(data, l3, l4, limit, length, version, protocol, row, out), marks
 
 
-@njit(nogil=True)
+@piece
 def _decode_transport(
     data: Bytes, start: int, at: int, stop: int, length: int, protocol: Any, marks: int,
     row: int, out: Out,

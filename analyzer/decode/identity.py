@@ -24,8 +24,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from analyzer.compiled import piece
 from analyzer.decode.columns import (
     DST_HI,
     DST_LO,
@@ -87,19 +87,19 @@ def key_bytes_for(snaplens: Iterable[int]) -> int:
     return max(min(KEY_BYTES, least - _LINK_BYTES), 0)
 
 
-@njit(nogil=True)
+@piece
 def _rotated(word: Any, bits: Any) -> Any:
     return (word << np.uint64(bits)) | (word >> np.uint64(64 - bits))
 
 
-@njit(nogil=True)
+@piece
 def add_word(state: Any, word: Any) -> Any:
     """One round: the state with 8 more bytes in it."""
     state ^= _rotated(word * _P2, 31) * _P1
     return _rotated(state, 27) * _P1 + _P4
 
 
-@njit(nogil=True)
+@piece
 def finished(state: Any) -> Any:
     """The key of a state; never 0, which means: none."""
     state ^= state >> np.uint64(33)
@@ -110,7 +110,7 @@ def finished(state: Any) -> Any:
     return state if state else _ONE
 
 
-@njit(nogil=True)
+@piece
 def _word(data: Bytes, at: int, stop: int) -> Any:
     """Up to 8 bytes, the first one lowest; zeros from ``stop`` on."""
     if stop - at >= 8:
@@ -121,7 +121,7 @@ def _word(data: Bytes, at: int, stop: int) -> Any:
     return word
 
 
-@njit(nogil=True)
+@piece
 def add_bytes(state: Any, data: Bytes, at: int, stop: int) -> Any:
     """The state with data[at:stop] in it."""
     while at < stop:
@@ -130,7 +130,7 @@ def add_bytes(state: Any, data: Bytes, at: int, stop: int) -> Any:
     return state
 
 
-@njit(nogil=True)
+@piece
 def _masks(protocol: Any, kind: int) -> Any:
     """(keep0, keep1, keep2, ident) of an L4 header whose first byte is ``kind``.
 
@@ -149,7 +149,7 @@ def _masks(protocol: Any, kind: int) -> Any:
     return _ALL, _ALL, _ALL, _NONE
 
 
-@njit(nogil=True)
+@piece
 def _ipv4_state(data: Bytes, at: int) -> Any:
     head = (
         (np.uint64(data[at]) << np.uint64(56))
@@ -161,7 +161,7 @@ def _ipv4_state(data: Bytes, at: int) -> Any:
     return add_word(_P5, head)
 
 
-@njit(nogil=True)
+@piece
 def _ipv6_state(data: Bytes, at: int) -> Any:
     head = (
         (np.uint64(be32(data, at) & 0xF00FFFFF) << np.uint64(32))
@@ -171,7 +171,7 @@ def _ipv6_state(data: Bytes, at: int) -> Any:
     return add_word(_P5, head)
 
 
-@njit(nogil=True)
+@piece
 def store_ip_keys(
     data: Bytes, at: int, l4: int, stop: int, length: int, version: int, protocol: Any,
     row: int, out: Out,
@@ -203,13 +203,13 @@ def store_ip_keys(
     return key
 
 
-@njit(nogil=True)
+@piece
 def other_key(data: Bytes, at: int, stop: int, wire: int) -> Any:
     """Of a packet that is not IP: its bytes, and its length on the wire."""
     return finished(add_bytes(add_word(_P5, np.uint64(wire)), data, at, stop))
 
 
-@njit(nogil=True)
+@piece
 def store_l2_key(key: Any, ethertype: int, row: int, out: Out) -> None:
     """l2key, from the key of what the frame carries."""
     to = (out.u64[ETH_DST, row] << np.uint64(16)) | np.uint64(ethertype)

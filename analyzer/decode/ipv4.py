@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from analyzer.compiled import piece
 from analyzer.decode.columns import (
     DST_LO,
     FRAGMENT_OFFSET,
@@ -35,7 +35,7 @@ _MORE_FRAGMENTS = 0x2000
 _OFFSET = 0x1FFF
 
 
-@njit(nogil=True)
+@piece
 def parse_ipv4(data: Bytes, at: int, end: int, wire: int, row: int, out: Out) -> Any:
     """(l4, l4_len, marks): l4_len bytes from l4 on, on the wire; l4 is -1 where no header is.
 
@@ -57,7 +57,7 @@ def parse_ipv4(data: Bytes, at: int, end: int, wire: int, row: int, out: Out) ->
     return at + header, max(length - header, 0), marks
 
 
-@njit(nogil=True)
+@piece
 def _fill(data: Bytes, at: int, total: int, row: int, out: Out) -> Any:
     fragment = be16(data, at + FRAGMENT)
     offset = (fragment & _OFFSET) * 8

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from analyzer.compiled import piece
 from analyzer.decode.columns import (
     DST_HI,
     DST_LO,
@@ -47,7 +46,7 @@ _OFFSET = 0xFFF8
 """of the fragment header's second word: in bytes as it stands"""
 
 
-@njit(nogil=True)
+@piece
 def parse_ipv6(data: Bytes, at: int, end: int, wire: int, row: int, out: Out) -> Any:
     """(l4, l4_len, marks): l4_len bytes from l4 on, on the wire; l4 is -1 where no header is.
 
@@ -74,7 +73,7 @@ def parse_ipv6(data: Bytes, at: int, end: int, wire: int, row: int, out: Out) ->
     return l4, max(at + length - l4, 0), marks
 
 
-@njit(nogil=True)
+@piece
 def _skip_extensions(data: Bytes, at: int, stop: int, cut: bool, row: int, out: Out) -> Any:
     """(l4, marks). A header that does not fit is TRUNCATED where the capture is ``cut``."""
     marks = 0
@@ -93,7 +92,7 @@ def _skip_extensions(data: Bytes, at: int, stop: int, cut: bool, row: int, out: 
     return at, marks
 
 
-@njit(nogil=True)
+@piece
 def _extension_size(data: Bytes, at: int, stop: int, kind: int) -> Any:
     """Bytes of the extension header there; 0 where it does not fit."""
     if stop - at < _MIN_EXTENSION:
@@ -106,7 +105,7 @@ def _extension_size(data: Bytes, at: int, stop: int, kind: int) -> Any:
     return size if size <= stop - at else 0
 
 
-@njit(nogil=True)
+@piece
 def _fill_fragment(data: Bytes, at: int, row: int, out: Out) -> Any:
     word = be16(data, at + 2)
     out.u16[FRAGMENT_OFFSET, row] = word & _OFFSET

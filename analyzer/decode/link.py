@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from analyzer.compiled import piece
 from analyzer.decode.columns import ETH_DST, ETH_SRC, VLAN, Out
 from analyzer.loads import Bytes, be16, be32
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
@@ -43,7 +43,7 @@ _AF_INET6 = (10, 24, 28, 30)
 """Linux; NetBSD and OpenBSD; FreeBSD; Darwin"""
 
 
-@njit(nogil=True)
+@piece
 def parse_link(data: Bytes, start: int, end: int, linktype: int, row: int, out: Out) -> Any:
     """(l3, length, ethertype, marks).
 
@@ -72,13 +72,13 @@ def parse_link(data: Bytes, start: int, end: int, linktype: int, row: int, out: 
     return _parse_llc(data, l3, end, ethertype)
 
 
-@njit(nogil=True)
+@piece
 def mac_at(data: Bytes, at: int) -> Any:
     """Six bytes as a number."""
     return np.uint64((be32(data, at) << 16) | be16(data, at + 4))
 
 
-@njit(nogil=True)
+@piece
 def _parse_ethernet(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start >= _MAC:
         out.u64[ETH_DST, row] = mac_at(data, start)
@@ -89,7 +89,7 @@ def _parse_ethernet(data: Bytes, start: int, end: int, row: int, out: Out) -> An
     return start + ETHERNET_HEADER, be16(data, start + _TYPE), 0
 
 
-@njit(nogil=True)
+@piece
 def _skip_tags(data: Bytes, at: int, end: int, ethertype: int, row: int, out: Out) -> Any:
     """Behind all VLAN tags; the outer one is noted."""
     outer = True
@@ -104,7 +104,7 @@ def _skip_tags(data: Bytes, at: int, end: int, ethertype: int, row: int, out: Ou
     return at, ethertype, 0
 
 
-@njit(nogil=True)
+@piece
 def _parse_llc(data: Bytes, at: int, end: int, length: int) -> Any:
     """An 802.2 payload of ``length`` bytes on the wire, what follows being padding."""
     if min(end - at, length) < _SNAP_HEADER or be32(data, at) >> 8 != _SNAP:
@@ -115,7 +115,7 @@ def _parse_llc(data: Bytes, at: int, end: int, length: int) -> Any:
     return at + _SNAP_HEADER, length - _SNAP_HEADER, be16(data, at + 6), 0
 
 
-@njit(nogil=True)
+@piece
 def _parse_sll(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start < _SLL_HEADER:
         return start, 0, MARK_TRUNCATED
@@ -124,7 +124,7 @@ def _parse_sll(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     return start + _SLL_HEADER, be16(data, start + _SLL_PROTOCOL), 0
 
 
-@njit(nogil=True)
+@piece
 def _parse_sll2(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start < _SLL2_HEADER:
         return start, 0, MARK_TRUNCATED
@@ -133,7 +133,7 @@ def _parse_sll2(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     return start + _SLL2_HEADER, be16(data, start), 0
 
 
-@njit(nogil=True)
+@piece
 def _parse_null(data: Bytes, start: int, end: int) -> Any:
     """The family is in the byte order of the machine that captured: families are small."""
     if end - start < _NULL_HEADER:
@@ -149,7 +149,7 @@ def _parse_null(data: Bytes, start: int, end: int) -> Any:
     return start + _NULL_HEADER, ethertype, 0
 
 
-@njit(nogil=True)
+@piece
 def _parse_raw(data: Bytes, start: int, end: int, linktype: int) -> Any:
     if end == start:
         return start, 0, MARK_TRUNCATED

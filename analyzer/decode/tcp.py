@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from analyzer.compiled import piece
 from analyzer.decode.columns import (
     DST_PORT,
     PAYLOAD_LEN,
@@ -24,7 +23,7 @@ TCP_HEADER = 20
 _SEQ, _ACK, _DATA_OFFSET, _FLAGS, _WINDOW = 4, 8, 12, 13, 14
 
 
-@njit(nogil=True)
+@piece
 def parse_tcp(data: Bytes, at: int, stop: int, length: int, row: int, out: Out) -> Any:
     """marks. length: bytes from ``at`` on, on the wire; data ends at ``stop``."""
     if stop - at < TCP_HEADER:
@@ -43,7 +42,7 @@ def parse_tcp(data: Bytes, at: int, stop: int, length: int, row: int, out: Out) 
     return MARK_TRUNCATED if stop - at < header else 0
 
 
-@njit(nogil=True)
+@piece
 def _fill_start(data: Bytes, at: int, stop: int, row: int, out: Out) -> None:
     """Of a header that is cut: ports and sequence number where they are there."""
     if stop - at >= 4:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from analyzer.compiled import piece
 from analyzer.decode.columns import DST_PORT, PAYLOAD_LEN, SRC_PORT, Out
 from analyzer.loads import Bytes, be16
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
@@ -15,7 +14,7 @@ UDP_HEADER = 8
 _LENGTH = 4
 
 
-@njit(nogil=True)
+@piece
 def parse_udp(
     data: Bytes, at: int, stop: int, length: int, fragmented: bool, row: int, out: Out
 ) -> Any:

@@ -55,29 +55,40 @@ def judge_pairs(
 def _unicast(
     frames: Mapping[str, npt.NDArray[np.generic]], packets: pl.DataFrame
 ) -> pl.DataFrame:
-    """The packets that the claim is about, with their destination MAC."""
+    """The packets that the claim is about, with their destination MAC.
+
+    ``out_port`` of a lost packet is the port that it had to leave by, where that is known.
+    """
     mac = frames["eth_dst"][packets["last_frame"].to_numpy()]
     is_ip = frames["ip_version"][packets["first_frame"].to_numpy()] > 0
-    return packets.with_columns(pl.Series("dst_mac", mac)).filter(
+    out = pl.when(pl.col("out_port") >= 0).then("out_port").otherwise("expected")
+    return packets.with_columns(pl.Series("dst_mac", mac), out.alias("out_port")).filter(
         pl.Series(is_ip & ((mac & np.uint64(_GROUP_BIT)) == 0))
     )
 
 
 def _count_evidence(packets: pl.DataFrame) -> pl.DataFrame:
-    """Per pair: packets, lost, delivered, and for how many delivered each bit is set."""
+    """Per pair: packets, lost, delivered, and for how many of ``basis`` each bit is set.
+
+    The basis are the delivered packets; where none was, all, to show how far they came.
+    """
     delivered = pl.col("status") == Status.DELIVERED
+    basis = pl.col("basis")
     bits = [
-        ((pl.col("evidence") & bit.value) > 0).filter(delivered).sum().alias(bit.name.lower())
+        ((pl.col("evidence") & bit.value) > 0).filter(basis).sum().alias(bit.name.lower())
         for bit in Evidence
     ]
-    return packets.group_by("source", "destination", maintain_order=True).agg(
+    pair = ["source", "destination"]
+    based = packets.with_columns((delivered | ~delivered.any().over(pair)).alias("basis"))
+    return based.group_by(pair, maintain_order=True).agg(
         pl.len().alias("packets"),
         (pl.col("status") == Status.LOST).sum().alias("lost"),
         delivered.sum().alias("delivered"),
+        basis.sum().alias("total"),
         *bits,
-        pl.col("in_port").filter(delivered).unique(maintain_order=True),
-        pl.struct("out_port", "dst_mac").filter(delivered).unique(maintain_order=True).alias("out"),
-        pl.col("first_vantage", "last_vantage").filter(delivered).unique(maintain_order=True),
+        pl.col("in_port").filter(basis).unique(maintain_order=True),
+        pl.struct("out_port", "dst_mac").filter(basis).unique(maintain_order=True).alias("out"),
+        pl.col("first_vantage", "last_vantage").filter(basis).unique(maintain_order=True),
     )
 
 
@@ -96,14 +107,14 @@ def _judge(row: dict[str, Any], scene: Scene) -> Verdict:
 
 
 def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
-    """The lines of evidence, over the delivered packets."""
-    total, bridge, device = row["delivered"], scene.bridge, scene.device
+    """The lines of evidence."""
+    total, bridge, device = row["total"], scene.bridge, scene.device
     ins = [scene.vantages[v] for v in row["in_port"] if v >= 0]
     outs = [scene.vantages[o["out_port"]] for o in row["out"] if o["out_port"] >= 0]
     masters = sorted({v.bridge for v in (*ins, *outs)})
 
     def counted(text: str, count: int, told: bool = True) -> Fact:
-        return Fact(text, count == total if total and told else None, count)
+        return Fact(text, count == total if told else None, count)
 
     copies = row["bridge_copy"]
     sees = device is not None and device.promiscuous
@@ -113,8 +124,7 @@ def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
         counted(f"egress port {_names(outs)} saw the packets", row["port_out"], bool(outs)),
         Fact(
             f"master of these ports: {', '.join(masters) or 'none seen'}",
-            masters == [bridge] and row["same_bridge"] == total if masters and total else None,
-            row["same_bridge"],
+            masters == [bridge] if ins and outs else None,
         ),
         _fdb_fact(row, scene),
     ]
@@ -136,9 +146,7 @@ def _fdb_fact(row: dict[str, Any], scene: Scene) -> Fact:
             return Fact(f"{scene.bridge}'s FDB entry for {mac}: not known", None)
         holds &= table[mac] == port.ifindex
         texts.append(f"{mac} → {port.name if table[mac] == port.ifindex else f'port {table[mac]}'}")
-    if not texts:
-        return Fact(f"{scene.bridge}'s FDB maps the destination to the egress port", None)
-    return Fact(f"{scene.bridge}'s FDB: {', '.join(texts)}", holds, row["delivered"])
+    return Fact(f"{scene.bridge}'s FDB: {', '.join(texts)}", holds)
 
 
 def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tuple[str, str]:

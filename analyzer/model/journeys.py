@@ -66,8 +66,6 @@ class Evidence(IntEnum):
     ROUTED = 128
     FLOODED = 256
     """unicast out of more than one port (FDB miss)"""
-    SAME_BRIDGE = 512
-    """ingress and egress port have the same master"""
 
 
 @dataclass(slots=True)

@@ -73,13 +73,19 @@ def choose_address(topology: Topology, source: End, destination: End) -> str:
         raise UsageProblem(
             f"{destination.name} has no address (network none?): connect it to a network first"
         )
-    ours = [ipaddress.ip_interface(a).network for a in _addresses(topology, source)]
-    near = [a for a in theirs if any(ipaddress.ip_interface(a).ip in net for net in ours if net.version == ipaddress.ip_interface(a).version)]
-    return (near or theirs)[0].partition("/")[0]
+    near = (a for a in theirs if is_near(topology, source, a))
+    return next(near, theirs[0]).partition("/")[0]
+
+
+def is_near(topology: Topology, source: End, address: str) -> bool:
+    """Whether an address lies in a network that the source is connected to."""
+    wanted = ipaddress.ip_interface(address).ip
+    ours = (ipaddress.ip_interface(a).network for a in _addresses(topology, source))
+    return any(wanted in network for network in ours)
 
 
 def _addresses(topology: Topology, end: End) -> list[str]:
-    """Global addresses with prefix length, IPv4 first; for the host those of its bridges."""
+    """Addresses with prefix length but link-local ones, IPv4 first; bridges' before others'."""
     found = [
         address
         for i in sorted(topology.interfaces, key=lambda i: (i.kind != "bridge", i.ifindex))

@@ -17,7 +17,7 @@ from analyzer.model.report import IcmpRow, Report
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Vantage
 from analyzer.pipeline.analyse import analyse
-from analyzer.pipeline.ends import End, choose_address, find_end
+from analyzer.pipeline.ends import End, choose_address, find_end, is_near
 from analyzer.pipeline.load import load
 from analyzer.pipeline.signals import stopping
 from analyzer.pipeline.tap import Tap
@@ -109,7 +109,7 @@ def choose_vantages(
 ) -> list[Vantage]:
     """The vantages on the way from one end to the other."""
     targets = [end.container.name for end in (source, destination) if end.container]
-    outside = not destination.netns
+    outside = not destination.netns and not is_near(topology, source, destination.address)
     if not targets:
         raise UsageProblem("neither SRC nor DST is a container: nothing crosses a veth between them")
     return select_vantages(topology, targets=targets, inside=inside, uplink=outside)

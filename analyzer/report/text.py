@@ -43,6 +43,13 @@ def render_text(report: Report, console: Console) -> None:
                 _print(console, part)
 
 
+def render_verdicts(report: Report, console: Console) -> None:
+    """Print only the verdicts with their evidence, or that there is nothing to judge."""
+    body = list(_verdicts(sanitized(report)))
+    for part in body or [Text("? undecided  the file holds no unicast IP traffic to judge")]:
+        _print(console, part)
+
+
 def _print(console: Console, part: RenderableType) -> None:
     """Print without the blanks that rich pads its lines with: they would stay in pipes."""
     for segments in console.render_lines(part, pad=False):

@@ -112,13 +112,15 @@ def hop_sections(report: Report) -> list[HopSection]:
     return sorted(sections.values(), key=lambda s: not s.protocol.startswith("icmp"))
 
 
+def adds_up(echo: Echo) -> bool:
+    """Whether every piece of the echo was seen, so that they are its RTT to the nanosecond."""
+    pieces = [hop.delay_ns for hop in (*echo.request_hops, *echo.reply_hops)]
+    return echo.rtt_ns is not None and echo.rtt_ns == sum(pieces) + (echo.turnaround_ns or 0)
+
+
 def example_echo(row: IcmpRow) -> Echo | None:
-    """The first echo of which every piece was seen, so that they add up to its RTT."""
-    for echo in row.echoes:
-        pieces = [hop.delay_ns for hop in (*echo.request_hops, *echo.reply_hops)]
-        if echo.rtt_ns is not None and echo.rtt_ns == sum(pieces) + (echo.turnaround_ns or 0):
-            return echo
-    return None
+    """The first echo that adds up."""
+    return next(filter(adds_up, row.echoes), None)
 
 
 def echo_terms(echo: Echo) -> str:

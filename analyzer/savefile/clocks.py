@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from analyzer.compiled import compiled
+from analyzer.compiled import compiled, piece
 from analyzer.savefile.interfaces import NANOSECONDS, SavefileInterface
 
 _NS = np.uint64(1_000_000_000)
@@ -87,7 +86,7 @@ def stamp_ns(high: int, low: int, interface: int, clocks: Clocks) -> Any:
     return np.int64(value) + clocks.offset_ns[interface]
 
 
-@njit(nogil=True)
+@piece
 def _binary_ns(stamp: Any, bits: int) -> Any:
     whole, fraction = _NONE, stamp
     if bits < 64:

@@ -89,11 +89,12 @@ class _Gunzip:
         if not packed:
             self.fault = "the gzip data is cut short"
             return b""
+        before = self._member.copy()
         try:
             plain: bytes = self._member.decompress(packed, size)
         except zlib.error as error:
             self.fault = f"the gzip data is damaged ({error})"
-            return b""
+            return _salvaged(before, packed, size)
         self._pending = self._member.unconsumed_tail
         if self._member.eof:
             self._next_member()
@@ -107,6 +108,17 @@ class _Gunzip:
         another = rest.startswith(GZIP_MAGIC)
         self._pending = rest if another else b""
         self._member = zlib.decompressobj(_GZIP_HEADER) if another else None
+
+
+def _salvaged(member: Any, packed: bytes, size: int) -> bytes:
+    """What comes before the damage: zlib keeps nothing of a call that fails, so byte by byte."""
+    plain = bytearray()
+    try:
+        for i in range(len(packed)):
+            plain += member.decompress(packed[i : i + 1])
+    except zlib.error:
+        pass
+    return bytes(plain[:size])
 
 
 class _Unzstd:

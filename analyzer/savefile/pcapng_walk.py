@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
-from analyzer.compiled import compiled
+from analyzer.compiled import compiled, piece
 from analyzer.loads import Bytes, file16, file32
 from analyzer.savefile.blocks import (
     ENHANCED_PACKET,
@@ -49,7 +47,7 @@ _SIMPLE_DATA = 12
 _MIN_SIMPLE = _SIMPLE_DATA + 4
 
 
-@njit(nogil=True)
+@piece
 def _find_flags(data: Bytes, position: int, end: int, swapped: bool) -> Any:
     """The epb_flags among the options from ``position`` on; 0 where there are none."""
     while end - position >= 4:
@@ -64,7 +62,7 @@ def _find_flags(data: Bytes, position: int, end: int, swapped: bool) -> Any:
     return 0
 
 
-@njit(nogil=True)
+@piece
 def _is_control(kind: int) -> Any:
     return kind in (
         SECTION_HEADER,
@@ -94,7 +92,7 @@ def check_block(data: Bytes, position: int, swapped: bool) -> Any:
     return length, WHOLE
 
 
-@njit(nogil=True)
+@piece
 def _store_packet(
     data: Bytes, position: int, length: int, swapped: bool, interface: int, clocks: Clocks,
     columns: Columns, row: int,
@@ -117,7 +115,7 @@ def _store_packet(
     return True
 
 
-@njit(nogil=True)
+@piece
 def _store_simple(
     data: Bytes, position: int, length: int, swapped: bool, interface: int, clocks: Clocks,
     columns: Columns, row: int,
@@ -137,7 +135,7 @@ def _store_simple(
     return True
 
 
-@njit(nogil=True)
+@piece
 def _interface_of(data: Bytes, position: int, length: int, kind: int, swapped: bool) -> Any:
     """Index within the section; -1 where the block is too short for its fixed fields."""
     if length < (_MIN_SIMPLE if kind == SIMPLE_PACKET else _MIN_PACKET):

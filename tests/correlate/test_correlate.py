@@ -24,7 +24,7 @@ def test_one_unicast_is_one_journey_with_three_timed_hops():
     assert world.name(frames["vantage"][journeys.last[0]]) == "c1:eth0"
     assert journeys.status[0] == Status.DELIVERED
     wanted = Evidence.STATION_OUT | Evidence.PORT_IN | Evidence.BRIDGE_COPY | Evidence.PORT_OUT
-    assert journeys.evidence[0] == wanted | Evidence.STATION_IN | Evidence.SAME_BRIDGE
+    assert journeys.evidence[0] == wanted | Evidence.STATION_IN
     assert world.name(journeys.in_port[0]) == "veth0"
     assert world.name(journeys.out_port[0]) == "veth1"
 

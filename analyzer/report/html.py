@@ -1,0 +1,87 @@
+"""The report as one self-contained page: no script, no request, inline style and SVG.
+
+The same content as on the console, and two plots. The report is sanitized as a whole at the
+entrance, and `analyzer.report.markup` escapes whatever is not an element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from analyzer.model.report import Report
+from analyzer.report import html_sections as sections
+from analyzer.report import view
+from analyzer.report.html_style import STYLE
+from analyzer.report.markup import Markup, tag
+from analyzer.report.numbers import format_time
+from analyzer.report.sanitize import sanitized
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""should anything hostile get through after all, the browser loads and runs nothing"""
+
+_Section = tuple[str, str, Callable[[Report], Iterable[Markup]]]
+_TOP: tuple[_Section, ...] = (
+    ("Path", "p50 of each hop, → there, ← back", sections.build_paths),
+    ("Echoes", "RTT of each, stacked by hop", sections.build_echoes),
+    ("Delay per hop", "", sections.build_delays),
+)
+_SECTIONS: tuple[_Section, ...] = (
+    ("Hops", "", sections.build_hops),
+    ("ICMP echo", "RTT at the asker's interface", sections.build_icmp),
+    ("ARP", "", sections.build_arp),
+    ("Losses", "", sections.build_losses),
+    ("Verdicts", "", sections.build_verdicts),
+    ("Findings", "", sections.build_findings),
+    ("Packets", "time since the packet's first frame", sections.build_packets),
+    ("Capture", "", sections.build_capture),
+)
+
+
+def render_html(report: Report) -> str:
+    """The page as text, UTF-8 when written. Sections without content are left out."""
+    report = sanitized(report)
+    first, *rest = [piece.text for piece in view.headline(report)]
+    line = f"{first}: {''.join(rest)}" if rest else first
+    return "<!doctype html>\n" + tag(
+        "html",
+        tag(
+            "head",
+            Markup('<meta charset="utf-8">'),
+            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
+            tag("title", f"vethscope: {line}"),
+            tag("style", Markup(STYLE)),
+        ),
+        tag("body", _header(report), tag("main", *_body(report))),
+        lang="en",
+    )
+
+
+def _body(report: Report) -> Iterable[Markup]:
+    first = [_section(*section, report) for section in _TOP]
+    yield tag("div", *filter(None, first), class_="top")
+    yield from filter(None, (_section(*section, report) for section in _SECTIONS))
+
+
+def _section(
+    title: str, note: str, build: Callable[[Report], Iterable[Markup]], report: Report
+) -> Markup | None:
+    body = list(build(report))
+    if not body:
+        return None
+    name = title.lower().replace(" ", "-")
+    heading = tag("h2", title, tag("small", note) if note else None, id=name)
+    return tag("section", heading, *body, aria_labelledby=name)
+
+
+def _header(report: Report) -> Markup:
+    first, *rest = view.headline(report)
+    pieces = [sections.leveled(piece.text, piece.level) for piece in rest]
+    when = format_time(report.capture.start_ns)
+    engine = f" · engine {report.capture.engine}" if report.capture.engine else ""
+    return tag(
+        "header",
+        tag("h1", first.text),
+        tag("p", *pieces) if pieces else None,
+        tag("p", f"{when}{engine}", class_="dim") if report.capture.start_ns is not None else None,
+    )

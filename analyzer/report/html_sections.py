@@ -1,0 +1,279 @@
+"""The sections of the HTML page, one function a section; each yields nothing where it is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from analyzer.model.report import HopRow, Report, Verdict
+from analyzer.report import view
+from analyzer.report.drawn import drawn_paths
+from analyzer.report.html_path import draw_path_svg
+from analyzer.report.html_plots import ECHOES, draw_delays, draw_echoes, legend
+from analyzer.report.markup import Markup, join, tag
+from analyzer.report.numbers import (
+    format_bytes,
+    format_count,
+    format_ns,
+    format_plural,
+    format_us_exact,
+)
+
+
+def leveled(text: str, level: str) -> Markup:
+    """A piece of text as good, bad or doubtful news."""
+    return tag("span", text, class_=level or None)
+
+
+def _cell(value: str | Markup, class_: str = "") -> Markup:
+    return tag("td", value, class_=class_ or None)
+
+
+def _number(text: str, class_: str = "") -> Markup:
+    return _cell(text, f"n {class_}".strip())
+
+
+def _bad(count: int) -> Markup:
+    """A count that should be 0."""
+    return _number(format_count(count), "bad" if count else "")
+
+
+def _table(words: Sequence[str], numbers: Sequence[str], rows: Iterable[Markup]) -> Markup:
+    head = [tag("th", w, scope="col", class_="kind" if w == "kind" else None) for w in words]
+    head += [tag("th", n, scope="col", class_="n") for n in numbers]
+    table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows))
+    return tag("div", table, class_="scroll")
+
+
+def build_paths(report: Report) -> Iterable[Markup]:
+    """The drawn paths."""
+    drawn, left_out = drawn_paths(report)
+    yield from (draw_path_svg(path) for path in drawn)
+    if left_out:
+        yield tag("p", f"and {format_plural(left_out, 'more path')}: see --json", class_="dim")
+
+
+def build_echoes(report: Report) -> Iterable[Markup]:
+    """The echoes of the first conversation: RTT stacked by hop."""
+    for row in report.icmp[:1]:
+        plot = draw_echoes(row)
+        if plot:
+            yield tag("div", plot, class_="scroll")
+            yield _legend(legend(row))
+        if len(row.echoes) > ECHOES:
+            yield tag("p", f"The first {format_plural(ECHOES, 'echo')} are shown.", class_="dim")
+
+
+def build_delays(report: Report) -> Iterable[Markup]:
+    """The delay of each hop of the first conversation."""
+    sections = [section for section in view.hop_sections(report) if section.icmp]
+    for section in sections[:1]:
+        echoes = section.icmp.echoes if section.icmp else []
+        strips = draw_delays(section, echoes)
+        if strips:
+            yield tag("div", strips, class_="scroll")
+            hint = "line: min to max, bar: p50 to p90, large dot: p50, small dots: single echoes"
+            yield tag("p", hint, class_="dim")
+
+
+def _legend(entries: Sequence[tuple[str, str]]) -> Markup:
+    swatch = {
+        kind: tag(
+            "svg",
+            tag("rect", width=10, height=10, rx=2, class_=kind),
+            viewBox="0 0 10 10",
+            aria_hidden="true",
+        )
+        for kind, _ in entries
+    }
+    return tag("ul", *(tag("li", swatch[k], words) for k, words in entries), class_="legend")
+
+
+def build_hops(report: Report) -> Iterable[Markup]:
+    """The hop table, what has to be known to read it, and one echo that adds up."""
+    sections = view.hop_sections(report)
+    if not sections:
+        return
+    rows = [row for section in sections for row in _hop_rows(section)]
+    yield _table(("hop", "kind"), ("packets", "lost", "p50", "p99", "max"), rows)
+    yield from (tag("p", note, class_="dim") for note in view.footnotes(report))
+    for echo in [echo for echo in map(view.example_echo, report.icmp) if echo][:1]:
+        total = tag("strong", f" = {format_us_exact(echo.rtt_ns or 0)} µs")
+        terms = f"seq {echo.seq}: {view.echo_terms(echo)}"
+        yield tag("p", view.NOTE_PERCENTILES, " ", tag("span", terms), total)
+
+
+def _hop_rows(section: view.HopSection) -> Iterable[Markup]:
+    icmp, ends = section.icmp, (section.source, section.destination)
+    for rows, (source, destination) in ((section.there, ends), (section.back, ends[::-1])):
+        if rows:
+            protocol = tag("span", f"  {section.protocol}", class_="dim")
+            yield tag(
+                "tr", tag("td", f"{source} → {destination} ", protocol, class_="group", colspan=7)
+            )
+        yield from (_hop_row(row) for row in rows)
+        if rows is section.there and icmp and icmp.turnaround_p50_ns is not None:
+            turn = _number(format_ns(icmp.turnaround_p50_ns))
+            yield tag(
+                "tr",
+                _cell(f"turnaround in {icmp.destination}"),
+                _blank(1, "kind"),
+                _blank(2),
+                turn,
+                _blank(2),
+            )
+    if icmp and icmp.rtt_p50_ns is not None:
+        times = (icmp.rtt_p50_ns, icmp.rtt_p99_ns, icmp.rtt_max_ns)
+        yield tag(
+            "tr",
+            _cell(f"RTT at {icmp.measured_at}".removesuffix(" at "), "sum"),
+            _cell("", "kind"),
+            _number(format_count(icmp.answered)),
+            _bad(icmp.lost),
+            *(_number(format_ns(ns), "sum") for ns in times),
+        )
+
+
+def _blank(span: int, class_: str | None = None) -> Markup:
+    return tag("td", colspan=span, class_=class_)
+
+
+def _hop_row(row: HopRow) -> Markup:
+    times = (row.p50_ns, row.p99_ns, row.max_ns)
+    return tag(
+        "tr",
+        _cell(f"{row.from_} → {row.to}"),
+        _cell(row.kind, "dim kind"),
+        _number(format_count(row.packets)),
+        _bad(row.lost),
+        *(_number(format_ns(ns)) for ns in times),
+    )
+
+
+def build_icmp(report: Report) -> Iterable[Markup]:
+    """The echo conversations, and the wire against the pinging process."""
+    if not report.icmp:
+        return
+    rows = []
+    for row in report.icmp:
+        times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
+        rows.append(
+            tag(
+                "tr",
+                _cell(f"{row.source} → {row.destination}"),
+                _number(format_count(row.sent)),
+                _number(format_count(row.answered)),
+                _bad(row.lost),
+                _bad(row.duplicates),
+                *(_number(format_ns(ns)) for ns in times),
+            )
+        )
+    numbers = ("sent", "answered", "lost", "duplicates", "min", "p50", "p99", "max")
+    yield _table(("conversation",), numbers, rows)
+    yield from (tag("p", text) for text in map(view.two_views, report.icmp) if text)
+
+
+def build_arp(report: Report) -> Iterable[Markup]:
+    """Who asked for whom and who answered."""
+    rows = []
+    for row in report.arp:
+        answer = view.arp_answer(row)
+        rows.append(
+            tag(
+                "tr",
+                _cell(row.asker),
+                _cell(row.target_ip),
+                _cell(answer.text, answer.level),
+                _number(format_count(row.requests)),
+                _number(format_count(row.replies)),
+                _number(format_ns(row.latency_p50_ns)),
+                _number(format_ns(row.latency_max_ns)),
+            )
+        )
+    if rows:
+        numbers = ("requests", "replies", "p50", "max")
+        yield _table(("who asks", "for whom", "answer"), numbers, rows)
+
+
+def build_losses(report: Report) -> Iterable[Markup]:
+    """What was lost where, with reason and advice."""
+    for row in report.losses:
+        what = f"✗ {format_plural(row.packets, f'{row.protocol} packet')} "
+        where = f" lost {row.location}" if row.location else ""
+        ends = f"{row.source} → {row.destination}"
+        yield tag("p", leveled(what + ends, "bad"), where, class_="item")
+        lines = view.loss_lines(row)
+        yield tag("dl", *(join(tag("dt", label), tag("dd", text)) for label, text in lines))
+
+
+def build_verdicts(report: Report) -> Iterable[Markup]:
+    """The verdicts with their evidence."""
+    for verdict in report.verdicts:
+        yield _verdict(verdict)
+        facts = [
+            tag("li", leveled(view.MARKS[f.holds], view.FACT_LEVELS[f.holds]), f"  {f.fact}")
+            for f in verdict.evidence
+        ]
+        if facts:
+            yield tag("ul", *facts, class_="facts")
+
+
+def _verdict(verdict: Verdict) -> Markup:
+    words = f"{view.RESULT_MARKS[verdict.result]} {verdict.result}"
+    level = view.RESULT_LEVELS[verdict.result]
+    claim = f"  {verdict.claim}: {verdict.source} → {verdict.destination}"
+    count = tag("span", f", {format_plural(verdict.packets, 'packet')}", class_="dim")
+    reason = tag("span", f": {verdict.reason}") if verdict.reason else None
+    return tag("p", tag("strong", words, class_=level), claim, count, reason, class_="item")
+
+
+def build_findings(report: Report) -> Iterable[Markup]:
+    """The findings, errors first."""
+    for finding in view.findings_by_severity(report):
+        level = view.SEVERITY_LEVELS.get(finding.severity, "")
+        mark = f"{view.SEVERITY_MARKS.get(finding.severity, 'i')} "
+        code = tag("span", f"  [{finding.code}]", class_="dim")
+        yield tag("p", leveled(mark, level), finding.text, code, class_="item")
+
+
+def build_packets(report: Report) -> Iterable[Markup]:
+    """Every packet with its journey."""
+    rows = []
+    for row in report.packets:
+        way = zip(row.vantages, row.deltas_ns, strict=True)
+        deltas = ", ".join(f"{name} +{format_ns(ns)}" for name, ns in way)
+        likely = "" if row.certain else " (likely)"
+        rows.append(
+            tag(
+                "tr",
+                _cell(str(row.id)),
+                _cell(row.protocol),
+                _cell(f"{row.source} → {row.destination}"),
+                _cell(row.summary + likely),
+                _cell(deltas, "dim"),
+            )
+        )
+    if rows:
+        yield _table(("id", "protocol", "packet", "summary", "seen at"), (), rows)
+
+
+def build_capture(report: Report) -> Iterable[Markup]:
+    """Frames and the kernel's counters per vantage."""
+    capture = report.capture
+    rows = [
+        tag(
+            "tr",
+            _cell(row.name),
+            _cell(row.role, "dim"),
+            _cell(row.mac),
+            _number(format_count(row.frames)),
+            _number(format_count(row.received)),
+            _bad(row.dropped) if row.dropped is not None else _number(format_count(None)),
+        )
+        for row in report.vantages
+    ]
+    if rows:
+        yield _table(("vantage", "role", "MAC"), ("frames", "received", "dropped"), rows)
+    size = f"{format_plural(capture.frames, 'frame')}, {format_bytes(capture.bytes)}"
+    told = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
+    files = f" · {', '.join(capture.files)}" if capture.files else ""
+    yield tag("p", f"{size} on all vantages{told}{files}", class_="dim")
