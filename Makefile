@@ -8,7 +8,7 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-COMPILED := $(shell grep -rlE '^(from|import) numba' analyzer --include='*.py' 2>/dev/null)
+COMPILED := $(shell grep -rlE '^from (numba|analyzer.compiled) import' analyzer --include='*.py' 2>/dev/null)
 KEEP := --preserve-env=VETHSCOPE_REQUIRE,DOCKER_HOST,NO_COLOR,CI,PYTEST_ADDOPTS
 SUDO = $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || echo sudo -n $(KEEP))
 

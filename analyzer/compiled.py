@@ -4,7 +4,7 @@ numba keeps machine code beside the source (or in the user's cache folder where 
 writable) and throws it away when *that* source file changes. What the function calls in
 other files is inlined and goes unnoticed: after ``git pull`` of a helper the old machine
 code would go on running. So the cache entry's name carries a digest of all files it may
-have been made from: those of the function's own package, and `analyzer.loads`.
+have been made from: the function's own package, `analyzer.model` and `analyzer.loads`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ def compiled(function: F) -> F:
     return cast(F, njit(cache=True, **_OPTIONS)(function))
 
 
+def allocating(function: F) -> F:
+    """As `compiled`, for loops that make arrays of their own: with reference counting."""
+    package = Path(function.__code__.co_filename).parent
+    function.__qualname__ += f".{_digest(package)}"
+    return cast(F, njit(cache=True, nogil=True)(function))
+
+
 def piece(function: F) -> F:
     """Decorator of a small function that only compiled code calls: inlined, not cached.
 
@@ -47,6 +54,7 @@ def piece(function: F) -> F:
 @cache
 def _digest(package: Path) -> str:
     """Of the contents of the package's sources and of those that all share."""
-    shared = (Path(__file__).with_name(name) for name in _SHARED)
-    files = sorted(package.glob("*.py"))
-    return blake2b(b"".join(f.read_bytes() for f in (*shared, *files)), digest_size=6).hexdigest()
+    here = Path(__file__)
+    shared = [here.with_name(name) for name in _SHARED]
+    files = [*shared, *sorted(here.with_name("model").glob("*.py")), *sorted(package.glob("*.py"))]
+    return blake2b(b"".join(f.read_bytes() for f in files), digest_size=6).hexdigest()

@@ -84,7 +84,9 @@ def collect(process: subprocess.Popen[str]) -> Iterator[EchoOutcome]:
     where the namespace or the socket could not be opened.
     """
     outcome = EchoOutcome()
-    assert process.stdout is not None and process.stderr is not None and process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdin is not None
     for line in process.stdout:
         told = json.loads(line)
         if "id" in told:
@@ -109,7 +111,7 @@ def checksum(data: bytes) -> int:
         data += b"\0"
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
+    return int(~(total + (total >> 16)) & 0xFFFF)
 
 
 def build_request(version: int, ident: int, seq: int, size: int, nonce: int) -> bytes:
@@ -142,7 +144,7 @@ class _Pinger:
         self.sent_at: dict[int, int] = {}
         self.open: set[int] = set()
 
-    def socket(self) -> socket.socket:
+    def open_socket(self) -> socket.socket:
         if self.version == 6:
             return socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -151,7 +153,9 @@ class _Pinger:
         started = time.monotonic()
         for n in range(self.plan.count):
             self._send(sock, n + 1)
-            self._listen(sock, until=started + (n + 1) * self.plan.interval_s, last=n + 1 == self.plan.count)
+            self._listen(
+                sock, until=started + (n + 1) * self.plan.interval_s, last=n + 1 == self.plan.count
+            )
         self._listen(sock, until=time.monotonic() + self.plan.wait_s, last=True)
         say(sent=self.plan.count)
 
@@ -190,7 +194,7 @@ def main(words: list[str]) -> int:
     plan = EchoPlan(netns, destination, int(count), float(interval), int(size), float(wait))
     pinger = _Pinger(plan)
     try:
-        sock = run_inside(netns, pinger.socket)
+        sock = run_inside(netns, pinger.open_socket)
     except (OSError, EnvironmentProblem) as error:
         print(error, file=sys.stderr)
         return 2

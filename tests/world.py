@@ -82,7 +82,12 @@ class World:
         t = int(at_us * MICRO)
         enter, leave = t + int(hop_us[0] * MICRO), t + int(sum(hop_us[:2]) * MICRO)
         arrive = leave + int(hop_us[2] * MICRO)
-        frame = {"l2key": key, "eth_src": mac_of(source), "eth_dst": mac_of(target), "truth": len(self.rows)}
+        frame = {
+            "l2key": key,
+            "eth_src": mac_of(source),
+            "eth_dst": mac_of(target),
+            "truth": len(self.rows),
+        }
         steps = [
             (f"c{source}:eth0", True, t),
             (f"veth{source}", False, enter),
@@ -99,7 +104,12 @@ class World:
     def flood(self, source: int, at_us: float, key: int) -> None:
         """A broadcast: in at one port, out of all others, and up to the host."""
         t = int(at_us * MICRO)
-        frame = {"l2key": key, "eth_src": mac_of(source), "eth_dst": BROADCAST, "truth": len(self.rows)}
+        frame = {
+            "l2key": key,
+            "eth_src": mac_of(source),
+            "eth_dst": BROADCAST,
+            "truth": len(self.rows),
+        }
         self.see(f"c{source}:eth0", True, t, **frame)
         self.see(f"veth{source}", False, t + 5 * MICRO, **frame)
         for n in (n for n in range(self.containers) if n != source):

@@ -52,9 +52,7 @@ def command(
         output=output, snaplen=snaplen, promiscuous=not no_promiscuous, max_packets=count,
         expression=expression or "", **parse_autostop(autostop),
     )  # fmt: skip
-    outcome = run_capture(
-        engine, plan, ready=lambda text: note(text, quiet=quiet), line=click.echo
-    )
+    outcome = run_capture(engine, plan, ready=lambda text: note(text, quiet=quiet), line=click.echo)
     for warning in outcome.warnings:
         note(f"vethscope: {warning}", quiet=quiet)
     if as_json and output != "-":

@@ -22,7 +22,9 @@ name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, me
 
 
 @command.command(epilog="Example: vethscope lab up --containers 5 --name shop")
-@click.option("--containers", type=click.IntRange(1, 1000), default=2, show_default=True, metavar="N")
+@click.option(
+    "--containers", type=click.IntRange(1, 1000), default=2, show_default=True, metavar="N"
+)
 @name_option
 @quiet_option
 def up(containers: int, name: str, quiet: bool) -> None:

@@ -10,7 +10,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class EngineName(click.ParamType):
+class EngineName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """auto, docker, lab, lab:NAME or netns."""
 
     name = "ENGINE"

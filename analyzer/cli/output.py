@@ -66,7 +66,9 @@ def write_html(report: Report, path: str) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(render_html(report))
     except OSError as error:
-        raise UsageProblem(f"cannot write {path}: {error.strerror}; choose another --html FILE") from error
+        raise UsageProblem(
+            f"cannot write {path}: {error.strerror}; choose another --html FILE"
+        ) from error
 
 
 def note(text: str, *, quiet: bool = False) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from analyzer.compiled import allocating
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def mix(a: np.uint64, b: np.uint64) -> np.uint64:
     """Two 64-bit values into one, well spread (the finaliser of splitmix64)."""
     x = np.uint64(a) ^ (np.uint64(b) * _GOLDEN)
@@ -24,7 +25,7 @@ def mix(a: np.uint64, b: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def mix_columns(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Element-wise `mix`."""
     out = np.empty(len(a), np.uint64)
@@ -33,7 +34,7 @@ def mix_columns(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDA
     return out
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def group_rows(
     keys: npt.NDArray[np.uint64],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from analyzer.compiled import allocating
 from analyzer.correlate.stages import BRIDGE, PORT, STATION
 from analyzer.model.journeys import Evidence, Hop
 
@@ -18,8 +20,8 @@ _FLOODED = int(Evidence.FLOODED)
 _MULTICAST = np.uint64(1 << 40)
 
 
-@njit(cache=True, nogil=True)
-def number_packets(parent):  # type: ignore[no-untyped-def]
+@allocating
+def number_packets(parent: Any) -> Any:
     """(packet of each frame: [n] int32, first frame of each packet: [p] int32).
 
     Packets are numbered by their first frame's place in the file.
@@ -42,14 +44,24 @@ def number_packets(parent):  # type: ignore[no-untyped-def]
     return packet, first[:count].copy()
 
 
-@njit(cache=True, nogil=True)
-def _rank(kind, stage, at_target):  # type: ignore[no-untyped-def]
+@allocating
+def _rank(kind: Any, stage: Any, at_target: Any) -> Any:
     """How good an end of the main path a leaf is: the addressee first, then how far it came."""
     return 8 * at_target + stage
 
 
-@njit(cache=True, nogil=True)
-def find_ends(parent, hop, packet, first, stage, vantage, kind, mac, eth_dst):  # type: ignore[no-untyped-def]
+@allocating
+def find_ends(
+    parent: Any,
+    hop: Any,
+    packet: Any,
+    first: Any,
+    stage: Any,
+    vantage: Any,
+    kind: Any,
+    mac: Any,
+    eth_dst: Any,
+) -> Any:
     """(last: [p] int32, leaves: [p] int32): the main path's last frame, and the number of leaves.
 
     A leaf is a frame that nothing came from, copies aside. Of several (unicast flooded for
@@ -78,8 +90,18 @@ def find_ends(parent, hop, packet, first, stage, vantage, kind, mac, eth_dst):  
     return last, leaves
 
 
-@njit(cache=True, nogil=True)
-def gather_evidence(parent, hop, packet, first, last, stage, vantage, ts, kind):  # type: ignore[no-untyped-def]
+@allocating
+def gather_evidence(
+    parent: Any,
+    hop: Any,
+    packet: Any,
+    first: Any,
+    last: Any,
+    stage: Any,
+    vantage: Any,
+    ts: Any,
+    kind: Any,
+) -> Any:
     """What was seen of each packet.
 
     Returns (evidence: [p] uint16 bits, in_port, out_port: [p] int32 vantages, frames: [p] int32).
@@ -130,4 +152,5 @@ def stages_of(
     direction: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.int32]:
     """[n] stage of each frame from its vantage and direction (2 is egress, else ingress)."""
-    return stage[vantage, (direction == 2).astype(np.intp)]
+    found: npt.NDArray[np.int32] = stage[vantage, (direction == 2).astype(np.intp)]
+    return found

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from analyzer.compiled import allocating
 from analyzer.correlate.stages import BRIDGE, FREE, PORT, STATION, Layout
 from analyzer.model.journeys import Status
 
@@ -37,8 +38,8 @@ PortMap = Mapping[tuple[int, int], int]
 """(segment, MAC as 48-bit value) → vantage of the port or bridge that leads to it"""
 
 
-@njit(cache=True, nogil=True)
-def _learn(stage, vantage, segment, eth_src, kind):  # type: ignore[no-untyped-def]
+@allocating
+def _learn(stage: Any, vantage: Any, segment: Any, eth_src: Any, kind: Any) -> Any:
     """(segment, MAC, port) triples of ingress frames at ports, runs of equals skipped."""
     out = [(np.int64(0), np.uint64(0), np.int64(0)) for _ in range(0)]
     before_mac, before_v = np.uint64(0), -1
@@ -81,7 +82,7 @@ def learn_ports(
 
 def judge(
     last: npt.NDArray[np.int32],
-    frames: Mapping[str, npt.NDArray[np.generic]],
+    frames: Mapping[str, npt.NDArray[Any]],
     stage: npt.NDArray[np.int32],
     layout: Layout,
     ports: PortMap,
@@ -109,7 +110,7 @@ def judge(
 
 
 def _ports_of(
-    segment: npt.NDArray[np.int32], mac: npt.NDArray[np.generic], ports: PortMap
+    segment: npt.NDArray[np.int32], mac: npt.NDArray[Any], ports: PortMap
 ) -> npt.NDArray[np.int64]:
     """[p] vantage that leads to each (segment, MAC); -1 where unknown. One look-up a pair."""
     if not len(mac):

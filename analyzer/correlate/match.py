@@ -22,10 +22,12 @@ that stamp, bit for bit.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from analyzer.compiled import allocating
 from analyzer.correlate.group import mix
 from analyzer.correlate.stages import BRIDGE, FREE
 from analyzer.model.journeys import Hop
@@ -36,16 +38,18 @@ _MULTICAST = np.uint64(1 << 40)
 """the group bit of a MAC as a 48-bit value (IEEE 802)"""
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _precedes(a, b, ts, ring_of):  # type: ignore[no-untyped-def]
+@njit(nogil=True, inline="always")
+def _precedes(a: Any, b: Any, ts: Any, ring_of: Any) -> Any:
     """Frame a was seen before frame b: ring order in one ring, stamps across rings."""
     if ring_of[a] == ring_of[b]:
         return a < b
     return ts[a] <= ts[b]
 
 
-@njit(cache=True, nogil=True)
-def align(parents, children, ts, ring_of, queued, out, unsure):  # type: ignore[no-untyped-def]
+@allocating
+def align(
+    parents: Any, children: Any, ts: Any, ring_of: Any, queued: Any, out: Any, unsure: Any
+) -> Any:
     """Fill ``out[k]`` with the index into ``parents`` for child k, or -1; from the end.
 
     parents, children: frame numbers, each in its own order. unsure[k] is set where a later
@@ -65,8 +69,8 @@ def align(parents, children, ts, ring_of, queued, out, unsure):  # type: ignore[
             j -= 1
 
 
-@njit(cache=True, nogil=True)
-def align_queue(parents, children, ts, ring_of, out, unsure):  # type: ignore[no-untyped-def]
+@allocating
+def align_queue(parents: Any, children: Any, ts: Any, ring_of: Any, out: Any, unsure: Any) -> Any:
     """As `align` for a hop with a queue in it: first in, first out, and drops at the tail.
 
     What was accepted leaves in order, so each child takes the earliest free parent. With
@@ -81,8 +85,8 @@ def align_queue(parents, children, ts, ring_of, out, unsure):  # type: ignore[no
             j += 1
 
 
-@njit(cache=True, nogil=True)
-def align_copies(parents, children, ts, out, unsure):  # type: ignore[no-untyped-def]
+@allocating
+def align_copies(parents: Any, children: Any, ts: Any, out: Any, unsure: Any) -> Any:
     """Tie bridge-device copies to the ingress frames by their bit-identical stamps."""
     j = 0
     for k in range(len(children)):
@@ -95,8 +99,15 @@ def align_copies(parents, children, ts, out, unsure):  # type: ignore[no-untyped
             j += 1
 
 
-@njit(cache=True, nogil=True)
-def _edge(parent_stage, child_stage, child_kind, parent_kind, to_host, paired):  # type: ignore[no-untyped-def]
+@allocating
+def _edge(
+    parent_stage: Any,
+    child_stage: Any,
+    child_kind: Any,
+    parent_kind: Any,
+    to_host: Any,
+    paired: Any,
+) -> Any:
     """Hop kind from the stages of parent and child; paired: they are the ends of one veth."""
     if paired:
         return _VETH
@@ -107,8 +118,10 @@ def _edge(parent_stage, child_stage, child_kind, parent_kind, to_host, paired): 
     return _SPAN
 
 
-@njit(cache=True, nogil=True)
-def _candidates(rows, stages, vantages, child, peer, has_peer, keep):  # type: ignore[no-untyped-def]
+@allocating
+def _candidates(
+    rows: Any, stages: Any, vantages: Any, child: Any, peer: Any, has_peer: Any, keep: Any
+) -> Any:
     """Rows that may be parents of frames at ``child``'s point, into ``keep``; their count.
 
     Stage 1 and 3 look across the veth pair; stage 2 (and 3 where the pair's host end was
@@ -132,8 +145,8 @@ def _candidates(rows, stages, vantages, child, peer, has_peer, keep):  # type: i
     return found
 
 
-@njit(cache=True, nogil=True)
-def _argsort(values):  # type: ignore[no-untyped-def]
+@allocating
+def _argsort(values: Any) -> Any:
     """Stable argsort; by insertion for the few frames that a group mostly has."""
     if len(values) > 24:
         return np.argsort(values, kind="mergesort")
@@ -147,11 +160,24 @@ def _argsort(values):  # type: ignore[no-untyped-def]
     return order
 
 
-@njit(cache=True, nogil=True)
-def link_segment(  # type: ignore[no-untyped-def]
-    order, start, ts, vantage, stage, ring_of, eth_dst,
-    kind, peer, queued, mac, bridge, parent, hop, likely,
-):
+@allocating
+def link_segment(
+    order: Any,
+    start: Any,
+    ts: Any,
+    vantage: Any,
+    stage: Any,
+    ring_of: Any,
+    eth_dst: Any,
+    kind: Any,
+    peer: Any,
+    queued: Any,
+    mac: Any,
+    bridge: Any,
+    parent: Any,
+    hop: Any,
+    likely: Any,
+) -> Any:
     """Link all groups: fills ``parent`` [n] int32, ``hop`` [n] uint8, ``likely`` [n] bool.
 
     order, start: from `group_rows` over mix(l2key, segment). stage: [n] of each frame.
@@ -205,8 +231,10 @@ def link_segment(  # type: ignore[no-untyped-def]
             a = b
 
 
-@njit(cache=True, nogil=True)
-def _link_free(rows, by_point, vantages, ts, parent, hop, likely):  # type: ignore[no-untyped-def]
+@allocating
+def _link_free(
+    rows: Any, by_point: Any, vantages: Any, ts: Any, parent: Any, hop: Any, likely: Any
+) -> Any:
     """Without topology: the k-th sighting at each vantage is the k-th packet; chain by time.
 
     Only where all vantages saw equally many: else one loss would shift the rest.
@@ -232,8 +260,8 @@ def _link_free(rows, by_point, vantages, ts, parent, hop, likely):  # type: igno
             likely[chain[a]] = per > 1
 
 
-@njit(cache=True, nogil=True)
-def segment_keys(key, segment, vantage):  # type: ignore[no-untyped-def]
+@allocating
+def segment_keys(key: Any, segment: Any, vantage: Any) -> Any:
     """mix(identity key, number of the segment): [n] uint64."""
     out = np.empty(len(key), np.uint64)
     for i in range(len(key)):

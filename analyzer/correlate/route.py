@@ -8,6 +8,8 @@ that survives NAT; in both cases the hop limit must have fallen by exactly one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,11 +18,11 @@ from analyzer.correlate.match import align
 from analyzer.correlate.stages import BRIDGE, STATION, Layout
 from analyzer.model.journeys import Hop
 
-Columns = dict[str, npt.NDArray[np.generic]]
+Columns = dict[str, npt.NDArray[Any]]
 
 
 def link_routes(
-    frames: dict[str, npt.NDArray[np.generic]],
+    frames: dict[str, npt.NDArray[Any]],
     layout: Layout,
     stage: npt.NDArray[np.int32],
     parent: npt.NDArray[np.int32],

@@ -117,9 +117,7 @@ def _master(vantage: Vantage) -> tuple[int, str] | None:
     return (vantage.netns, vantage.bridge) if vantage.master_ifindex else None
 
 
-def _segments(
-    vantages: Sequence[Vantage], kinds: Sequence[int], *, routed: bool
-) -> list[Hashable]:
+def _segments(vantages: Sequence[Vantage], kinds: Sequence[int], *, routed: bool) -> list[Hashable]:
     """The layer-2 segment of each vantage, uncaptured interfaces between them included.
 
     routed: interfaces of one namespace count as joined, too.

@@ -63,7 +63,7 @@ def new_out(rows: int) -> Out:
     return out
 
 
-def columns_of(out: Out) -> dict[str, npt.NDArray[np.generic]]:
+def columns_of(out: Out) -> dict[str, npt.NDArray[Any]]:
     """Name → [n] column, in the order of DECODED; views, nothing is copied."""
     blocks: dict[str, npt.NDArray[Any]] = {
         "uint64": out.u64,

@@ -47,7 +47,7 @@ def decode_frames(
     chunk: FrameChunk,
     linktypes: Sequence[int] | npt.NDArray[np.int32],
     key_bytes: int = KEY_BYTES,
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> dict[str, npt.NDArray[Any]]:
     """The columns of `analyzer.model.frames.DECODED`, each [len(chunk)] and contiguous.
 
     linktypes: [interfaces] LINKTYPE_ of each interface that ``chunk.interface`` points to; a

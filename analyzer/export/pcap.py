@@ -9,12 +9,12 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from analyzer.compiled import allocating
 from analyzer.errors import UsageProblem
 from analyzer.model.frames import FrameChunk
 
@@ -56,7 +56,9 @@ class PcapFiles:
         self.paths: list[str] = []
         self.counts: list[int] = []
 
-    def expect(self, names: Sequence[str], linktypes: Sequence[int], snaplens: Sequence[int]) -> None:
+    def expect(
+        self, names: Sequence[str], linktypes: Sequence[int], snaplens: Sequence[int]
+    ) -> None:
         """Open files for interfaces that were not known before; every interface gets one."""
         for i in range(len(self._files), len(names)):
             path = os.path.join(self._directory, file_names(names)[i])
@@ -64,7 +66,9 @@ class PcapFiles:
                 file = open(path, "wb")  # noqa: SIM115 - closed in close()
             except OSError as error:
                 raise UsageProblem(f"cannot write {path}: {error.strerror}") from error
-            file.write(_HEADER.pack(MAGIC_NS, 2, 4, 0, 0, snaplens[i] or DEFAULT_SNAPLEN, linktypes[i]))
+            file.write(
+                _HEADER.pack(MAGIC_NS, 2, 4, 0, 0, snaplens[i] or DEFAULT_SNAPLEN, linktypes[i])
+            )
             self._files.append(file)
             self.paths.append(path)
             self.counts.append(0)
@@ -96,16 +100,18 @@ def build_records(chunk: FrameChunk, rows: npt.NDArray[np.intp]) -> npt.NDArray[
     return out
 
 
-@njit(cache=True, nogil=True)
-def _put32(out, at, value):  # type: ignore[no-untyped-def]
+@allocating
+def _put32(out: Any, at: Any, value: Any) -> Any:
     for k in range(4):
         out[at + k] = (value >> (8 * k)) & 0xFF
 
 
-@njit(cache=True, nogil=True)
-def _fill(buffer, offset, caplen, wirelen, ts_ns, rows, out):  # type: ignore[no-untyped-def]
+@allocating
+def _fill(
+    buffer: Any, offset: Any, caplen: Any, wirelen: Any, ts_ns: Any, rows: Any, out: Any
+) -> Any:
     """Write all records one after the other."""
-    at = 0
+    at = np.int64(0)
     for r in rows:
         length = np.int64(caplen[r])
         _put32(out, at, ts_ns[r] // 1_000_000_000)

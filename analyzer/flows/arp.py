@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import polars as pl
 
@@ -22,7 +21,7 @@ REQUEST, REPLY = 1, 2
 _V4_MAPPED = 0xFFFF_0000_0000
 _KEY = ["segment", "asker_mac", "asker_ip", "target_ip"]
 
-Columns = Mapping[str, npt.NDArray[np.generic]]
+Columns = Mapping[str, npt.NDArray[Any]]
 
 
 def arp_packets(frames: Columns, packets: pl.DataFrame, journeys: Journeys) -> pl.DataFrame:
@@ -79,7 +78,10 @@ def _per_pair(asked: pl.DataFrame, tied: pl.DataFrame, claims: pl.DataFrame) -> 
     first_reply = (
         tied.filter(pl.col("packet").is_not_null())
         .group_by("packet", maintain_order=True)
-        .agg(pl.col(*_KEY, "answer_mac", "last_ts", "asked_ts").first(), at_asker.first().alias("home"))
+        .agg(
+            pl.col(*_KEY, "answer_mac", "last_ts", "asked_ts").first(),
+            at_asker.first().alias("home"),
+        )
         .with_columns(
             pl.when("home").then(pl.col("last_ts") - pl.col("asked_ts")).alias("latency_ns")
         )

@@ -84,9 +84,7 @@ class Endpoints:
         if vantage.container and vantage.role is Role.HOST_VETH:
             self._add(segment, site, vantage.container, vantage.peer_mac, vantage.peer_addresses)
 
-    def _add(
-        self, segment: int, site: int, owner: str, mac: str, addresses: Sequence[str]
-    ) -> None:
+    def _add(self, segment: int, site: int, owner: str, mac: str, addresses: Sequence[str]) -> None:
         if mac:
             self._by_mac[(segment, int(mac.replace(":", ""), 16))] = owner
         for address in addresses:

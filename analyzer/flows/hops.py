@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,7 @@ from analyzer.model.journeys import Hop, Journeys, Status
 GROUP = ["protocol", "source", "destination", "from", "to"]
 
 
-def build_edges(
-    frames: Mapping[str, npt.NDArray[np.generic]], journeys: Journeys
-) -> pl.DataFrame:
+def build_edges(frames: Mapping[str, npt.NDArray[Any]], journeys: Journeys) -> pl.DataFrame:
     """One row an edge: frame, packet, from, to (vantages), hop, delay_ns. Copies are left out."""
     child = np.flatnonzero((journeys.parent >= 0) & (journeys.hop != Hop.COPY))
     parent = journeys.parent[child]
@@ -73,7 +72,9 @@ def summarise_hops(edges: pl.DataFrame, packets: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def expected_kind(from_is_port: bool, to_is_port: bool, from_is_bridge: bool, to_is_bridge: bool) -> str:
+def expected_kind(
+    from_is_port: bool, to_is_port: bool, from_is_bridge: bool, to_is_bridge: bool
+) -> str:
     """What a hop that no packet passed would have been."""
     if from_is_port and to_is_port:
         return "bridge"

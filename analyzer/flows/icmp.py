@@ -9,6 +9,7 @@ reply hops are the RTT to the nanosecond.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ GRACE_NS = 100_000_000
 
 KEY = ["site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id", "seq"]
 
-Columns = Mapping[str, npt.NDArray[np.generic]]
+Columns = Mapping[str, npt.NDArray[Any]]
 
 
 def pair_echoes(
@@ -126,7 +127,7 @@ def _echo_rows(frames: Columns, packets: pl.DataFrame, types: tuple[int, int]) -
 
 def _key(
     frames: Columns, journeys: Journeys, rows: npt.NDArray[np.int32], asker: str, target: str
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> dict[str, npt.NDArray[Any]]:
     return {
         "site": journeys.site[frames["vantage"][rows]],
         "asker_hi": frames[f"{asker}_hi"][rows],

@@ -1,8 +1,9 @@
-"""Losses by place: who lost packets to whom, where they were last seen, where they had to be next."""
+"""Losses by place: whose packets, where they were last seen, where they had to be next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ def summarise_losses(packets: pl.DataFrame) -> pl.DataFrame:
 
 def name_losses(
     table: pl.DataFrame,
-    frames: Mapping[str, npt.NDArray[np.generic]],
+    frames: Mapping[str, npt.NDArray[Any]],
     journeys: Journeys,
     vantages: Sequence[Vantage],
     sysctls: Mapping[str, str],
@@ -56,7 +57,7 @@ def name_losses(
 
 def _seen(
     last_frame: int,
-    frames: Mapping[str, npt.NDArray[np.generic]],
+    frames: Mapping[str, npt.NDArray[Any]],
     journeys: Journeys,
     vantages: Sequence[Vantage],
 ) -> list[str]:
@@ -91,7 +92,11 @@ def _advice(last: Vantage, expected: Vantage, sysctls: Mapping[str, str]) -> str
                 "bridged frames pass iptables here (net.bridge.bridge-nf-call-iptables=1): "
                 "look at iptables -nvL FORWARD and iptables -nvL DOCKER-USER"
             )
-        return f"look at: bridge link show; bridge fdb show br {last.bridge}; tc -s qdisc show dev {expected.name}"
+        return (
+            f"look at: bridge link show; bridge fdb show br {last.bridge}; "
+            f"tc -s qdisc show dev {expected.interface}"
+        )
     if last.role is Role.BRIDGE:
-        return f"look at: tc -s qdisc show dev {expected.interface}; bridge link show dev {expected.interface}"
+        device = expected.interface
+        return f"look at: tc -s qdisc show dev {device}; bridge link show dev {device}"
     return f"look at: ip -s link show dev {expected.interface}"

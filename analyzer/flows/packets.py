@@ -7,6 +7,7 @@ counted per packet, never per copy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 ARP = 0x0806
 OTHER = "other"
 
-Columns = Mapping[str, npt.NDArray[np.generic]]
+Columns = Mapping[str, npt.NDArray[Any]]
 
 
 def build_packets(frames: Columns, journeys: Journeys, endpoints: Endpoints) -> pl.DataFrame:

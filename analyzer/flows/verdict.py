@@ -45,16 +45,14 @@ class Scene:
 
 
 def judge_pairs(
-    frames: Mapping[str, npt.NDArray[np.generic]], packets: pl.DataFrame, scene: Scene
+    frames: Mapping[str, npt.NDArray[Any]], packets: pl.DataFrame, scene: Scene
 ) -> list[Verdict]:
     """One verdict a (source, destination), in order of appearance."""
     pairs = _count_evidence(_unicast(frames, packets))
     return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
 
 
-def _unicast(
-    frames: Mapping[str, npt.NDArray[np.generic]], packets: pl.DataFrame
-) -> pl.DataFrame:
+def _unicast(frames: Mapping[str, npt.NDArray[Any]], packets: pl.DataFrame) -> pl.DataFrame:
     """The packets that the claim is about, with their destination MAC.
 
     ``out_port`` of a lost packet is the port that it had to leave by, where that is known.
@@ -165,11 +163,14 @@ def _another_way(row: dict[str, Any], scene: Scene) -> str:
     """How delivered packets passed the claim by; '' where none did."""
     bridge, total = scene.bridge, row["delivered"]
     if row["routed"]:
-        return f"{row['routed']} of {total} packets were routed through the host (hop limit one less)"
+        return (
+            f"{row['routed']} of {total} packets were routed through the host (hop limit one less)"
+        )
     if row["bridge_out"] or row["delivered_up"]:
         return (
             "the host itself is one end (host, or a container in its network): it speaks "
-            f"through {_own_device(row, scene)} as its own interface, nothing is bridged port to port"
+            f"through {_own_device(row, scene)} as its own interface, "
+            "nothing is bridged port to port"
         )
     used = {scene.vantages[v].bridge for v in row["in_port"] if v >= 0}
     used |= {scene.vantages[o["out_port"]].bridge for o in row["out"] if o["out_port"] >= 0}

@@ -57,7 +57,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A container's place in one of the engine's networks (Docker: ``NetworkSettings.Networks``)."""
+    """A container's place in one network of the engine (Docker: ``NetworkSettings.Networks``)."""
 
     network: str
     mac: str = ""

@@ -56,7 +56,7 @@ class Vantage:
     peer: str = ""
     """vantage name of the other end of the veth pair; empty where unknown"""
     peer_mac: str = ""
-    """for a host veth: the MAC inside the container, which attributes frames without inside vantages"""
+    """for a host veth: the MAC inside, which attributes frames where inside was not captured"""
     peer_addresses: tuple[str, ...] = ()
     peer_netns: int = 0
     peer_ifindex: int = 0

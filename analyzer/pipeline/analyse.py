@@ -77,9 +77,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     )
 
 
-def _scene(
-    loaded: Loaded, bridge: str, latest: Mapping[str, Sequence[tuple[str, int]]]
-) -> Scene:
+def _scene(loaded: Loaded, bridge: str, latest: Mapping[str, Sequence[tuple[str, int]]]) -> Scene:
     fdb = {v.name: (*v.fdb, *latest.get(v.name, ())) for v in loaded.vantages}
     return Scene(bridge, loaded.vantages, fdb, complete=not loaded.dropped())
 
@@ -99,9 +97,7 @@ def _end_ns(loaded: Loaded) -> int:
 def _watch(loaded: Loaded) -> Watch:
     """When each vantage was looked at."""
     span = _span(loaded) or (0, 0)
-    ends = [
-        n.end_ns or (span[1] if n.ended else span[1] - UNCLEAN_TAIL_NS) for n in loaded.notes
-    ]
+    ends = [n.end_ns or (span[1] if n.ended else span[1] - UNCLEAN_TAIL_NS) for n in loaded.notes]
     return Watch(
         start_ns=np.array([n.start_ns or span[0] for n in loaded.notes], np.int64),
         end_ns=np.array(ends, np.int64),

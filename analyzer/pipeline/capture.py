@@ -21,7 +21,11 @@ from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
 
 ALL = "all"
-_AUTOSTOP = {"duration": ("max_seconds", float), "packets": ("max_packets", int), "filesize": ("max_kilobytes", int)}
+_AUTOSTOP = {
+    "duration": ("max_seconds", float),
+    "packets": ("max_packets", int),
+    "filesize": ("max_kilobytes", int),
+}
 
 Line = Callable[[str], None]
 
@@ -66,7 +70,12 @@ class CaptureOutcome:
             "end_ns": stats.end_ns,
             "stopped": stats.stopped,
             "vantages": [
-                {"name": v.vantage.name, "frames": v.frames, "received": v.received, "dropped": v.dropped}
+                {
+                    "name": v.vantage.name,
+                    "frames": v.frames,
+                    "received": v.received,
+                    "dropped": v.dropped,
+                }
                 for v in stats.vantages
             ],
         }
@@ -81,7 +90,9 @@ def parse_autostop(texts: Sequence[str]) -> dict[str, Any]:
             name, convert = _AUTOSTOP[kind]
             number = convert(value)
         except (KeyError, ValueError):
-            raise UsageProblem(f"-a {text}: use duration:SECONDS, packets:N or filesize:KB") from None
+            raise UsageProblem(
+                f"-a {text}: use duration:SECONDS, packets:N or filesize:KB"
+            ) from None
         if number <= 0:
             raise UsageProblem(f"-a {text}: must be more than 0")
         found[name] = number
@@ -118,7 +129,9 @@ def run_capture(engine_name: str, plan: CapturePlan, ready: Line, line: Line) ->
 
 def _what(topology: Topology, plan: CapturePlan) -> tuple[list[str], str]:
     """Targets and filter; without any choice, all containers."""
-    known = {c.name for c in topology.containers} | {a.network for c in topology.containers for a in c.networks}
+    known = {c.name for c in topology.containers} | {
+        a.network for c in topology.containers for a in c.networks
+    }
     targets, trailing = split_words(plan.words, known)
     if trailing and plan.expression:
         raise UsageProblem(f"two filters: -f {plan.expression!r} and {trailing!r}; give one")

@@ -53,7 +53,13 @@ def _kernel() -> Check:
     release = platform.release()
     version = tuple(int(n) for n in release.split("-")[0].split(".")[:2] if n.isdigit())
     ok = version >= _OLDEST_KERNEL
-    return Check("kernel", ok, f"Linux {release}", "" if ok else "AF_PACKET TPACKET_V3 needs Linux 3.2", needed=True)
+    return Check(
+        "kernel",
+        ok,
+        f"Linux {release}",
+        "" if ok else "AF_PACKET TPACKET_V3 needs Linux 3.2",
+        needed=True,
+    )
 
 
 def _rights() -> Check:
@@ -63,7 +69,11 @@ def _rights() -> Check:
     if not missing:
         return Check("rights", True, "may capture, also inside containers", needed=True)
     only_inside = missing == ["CAP_SYS_ADMIN"]
-    fix = "run as root, or use --no-inside" if only_inside else "run as root (sudo vethscope …); demo works without"
+    fix = (
+        "run as root, or use --no-inside"
+        if only_inside
+        else "run as root (sudo vethscope …); demo works without"
+    )
     return Check("rights", False, f"{', '.join(missing)} missing", fix, needed=not only_inside)
 
 
@@ -71,9 +81,20 @@ def _user_namespaces() -> Check:
     """Whether the lab works for someone who is not root."""
     if os.geteuid() == 0:
         return Check("lab", True, "as root in namespaces of its own")
-    allowed = subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode == 0
-    fix = "sysctl kernel.unprivileged_userns_clone=1 (Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"
-    return Check("lab", allowed, f"user namespaces {'allowed' if allowed else 'not allowed'}", "" if allowed else fix)
+    allowed = (
+        subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
+    fix = (
+        "sysctl kernel.unprivileged_userns_clone=1 "
+        "(Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"
+    )
+    return Check(
+        "lab",
+        allowed,
+        f"user namespaces {'allowed' if allowed else 'not allowed'}",
+        "" if allowed else fix,
+    )
 
 
 def _docker() -> Check:
@@ -91,12 +112,22 @@ def _libpcap() -> Check:
     from ctypes.util import find_library
 
     found = find_library("pcap")
-    return Check("libpcap", bool(found), found or "not found", "" if found else "apt-get install libpcap0.8: capture filters need it")
+    return Check(
+        "libpcap",
+        bool(found),
+        found or "not found",
+        "" if found else "apt-get install libpcap0.8: capture filters need it",
+    )
 
 
 def _tool(name: str, package: str, purpose: str) -> Check:
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    return Check(name, bool(path), path or "not found", "" if path else f"apt-get install {package}: {purpose}")
+    return Check(
+        name,
+        bool(path),
+        path or "not found",
+        "" if path else f"apt-get install {package}: {purpose}",
+    )
 
 
 def _tshark() -> Check:
@@ -111,7 +142,12 @@ def _jit_cache() -> Check:
     """numba compiles once and keeps the result beside the code, or in the user's cache."""
     package = Path(__file__).resolve().parent.parent
     ok = os.access(package, os.W_OK) or os.access(Path.home(), os.W_OK)
-    return Check("compiled code", ok, "can be kept" if ok else "cannot be kept: every start compiles anew", "" if ok else "set NUMBA_CACHE_DIR to a folder that can be written")
+    return Check(
+        "compiled code",
+        ok,
+        "can be kept" if ok else "cannot be kept: every start compiles anew",
+        "" if ok else "set NUMBA_CACHE_DIR to a folder that can be written",
+    )
 
 
 def _tracefs() -> Check:
@@ -120,7 +156,12 @@ def _tracefs() -> Check:
         ok = any(path.exists() for path in events)
     except PermissionError:
         return Check("tracefs", False, "no right to read it", "kernel drop reasons need root")
-    return Check("tracefs", ok, "mounted" if ok else "not mounted", "" if ok else "mount -t tracefs none /sys/kernel/tracing: kernel drop reasons need it")
+    return Check(
+        "tracefs",
+        ok,
+        "mounted" if ok else "not mounted",
+        "" if ok else "mount -t tracefs none /sys/kernel/tracing: kernel drop reasons need it",
+    )
 
 
 def _sysctl(name: str) -> str:
@@ -136,7 +177,9 @@ def _prequeue() -> Check:
         "1": "receive stamps are taken at enqueue: the bridge hop includes the softirq's wait",
         "0": "receive stamps are taken in the softirq: the veth hop includes its wait",
     }
-    return Check("net.core.netdev_tstamp_prequeue", True, f"{value or 'unknown'}: {meaning.get(value, '')}")
+    return Check(
+        "net.core.netdev_tstamp_prequeue", True, f"{value or 'unknown'}: {meaning.get(value, '')}"
+    )
 
 
 def _bridge_netfilter() -> Check:
@@ -146,4 +189,8 @@ def _bridge_netfilter() -> Check:
         "0": "iptables does not see bridged frames",
         "": "br_netfilter is not loaded: iptables does not see bridged frames",
     }
-    return Check("net.bridge.bridge-nf-call-iptables", True, f"{value or 'absent'}: {meaning.get(value, value)}")
+    return Check(
+        "net.bridge.bridge-nf-call-iptables",
+        True,
+        f"{value or 'absent'}: {meaning.get(value, value)}",
+    )

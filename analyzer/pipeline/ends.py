@@ -50,7 +50,9 @@ def _address(word: str) -> str:
 def _owner_of(topology: Topology, address: str) -> End | None:
     """The container or host that an address belongs to, if exactly one does."""
     owners = {
-        i.netns for i in topology.interfaces if address in [a.partition("/")[0] for a in i.addresses]
+        i.netns
+        for i in topology.interfaces
+        if address in [a.partition("/")[0] for a in i.addresses]
     }
     if len(owners) != 1:
         return None

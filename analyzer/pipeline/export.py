@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from analyzer.errors import SavefileError
 from analyzer.export.pcap import PcapFiles
@@ -30,6 +31,6 @@ def export_pcap(path: str, directory: str) -> Exported:
     return Exported(files.paths, files.counts, savefile.error)
 
 
-def _expect(files: PcapFiles, interfaces) -> None:  # type: ignore[no-untyped-def]
+def _expect(files: PcapFiles, interfaces: Any) -> None:
     names = [i.name or f"interface{i.index}" for i in interfaces]
     files.expect(names, [i.linktype for i in interfaces], [i.snaplen for i in interfaces])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,16 +59,14 @@ class LinePrinter:
         for row in range(len(chunk)):
             self._line(self._text(frames, row, sources[row], targets[row]))
 
-    def _names(self, frames: dict[str, npt.NDArray[np.generic]], side: str) -> list[str]:
+    def _names(self, frames: dict[str, npt.NDArray[Any]], side: str) -> list[str]:
         return self._endpoints.column(
             self._segment[frames["vantage"]], frames[f"eth_{side}"], frames["ip_version"],
             frames[f"{side}_hi"], frames[f"{side}_lo"],
         ).to_list()  # fmt: skip
 
-    def _text(
-        self, frames: dict[str, npt.NDArray[np.generic]], row: int, source: str, target: str
-    ) -> str:
-        """``12:01:02.345678901 tomcat01:eth0 → ICMP echo request id 7 seq 3  tomcat01 → tomcat02``"""
+    def _text(self, frames: dict[str, npt.NDArray[Any]], row: int, source: str, target: str) -> str:
+        """``12:01:02.345678901 tomcat01:eth0 → ICMP echo request seq 3  tomcat01 → tomcat02``"""
         seconds, rest = divmod(int(frames["ts_ns"][row]), 1_000_000_000)
         clock = time.strftime("%H:%M:%S", time.localtime(seconds))
         out = int(frames["flags"][row]) & FLAG_DIRECTION == EGRESS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,9 +20,16 @@ from analyzer.decode.frames import decode_frames
 from analyzer.errors import SavefileError
 from analyzer.model.frames import DECODED, FrameChunk
 from analyzer.model.vantage import MARK, Vantage
-from analyzer.savefile.read import Savefile, SavefileInterface, open_savefile
+from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.read import Savefile, open_savefile
 
-_META = {"ts_ns": "int64", "vantage": "int32", "flags": "uint32", "caplen": "uint32", "wirelen": "uint32"}
+_META = {
+    "ts_ns": "int64",
+    "vantage": "int32",
+    "flags": "uint32",
+    "caplen": "uint32",
+    "wirelen": "uint32",
+}
 
 
 @dataclass(slots=True)
@@ -47,7 +54,7 @@ class Loaded:
     """n frames of one or more files, with v vantages."""
 
     paths: list[str]
-    frames: dict[str, npt.NDArray[np.generic]]
+    frames: dict[str, npt.NDArray[Any]]
     """DECODED columns and ts_ns, vantage, flags, caplen, wirelen; [n] each, in file order"""
     vantages: list[Vantage]
     notes: list[VantageNotes]
@@ -55,7 +62,6 @@ class Loaded:
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
-
 
     def dropped(self) -> int | None:
         """Frames dropped by all rings; None where no file tells. A ring counts once."""
@@ -73,7 +79,7 @@ class _Collector:
     def __init__(self) -> None:
         self.vantages: list[Vantage] = []
         self.notes: list[VantageNotes] = []
-        self.columns: list[dict[str, npt.NDArray[np.generic]]] = []
+        self.columns: list[dict[str, npt.NDArray[Any]]] = []
         self._index: dict[tuple[object, ...], int] = {}
 
     def place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
@@ -86,14 +92,16 @@ class _Collector:
             self.notes.append(VantageNotes())
         return self._index[key]
 
-    def add(self, chunk: FrameChunk, vantage_of: npt.NDArray[np.int32], linktypes: npt.NDArray[np.int32]) -> None:
+    def add(
+        self, chunk: FrameChunk, vantage_of: npt.NDArray[np.int32], linktypes: npt.NDArray[np.int32]
+    ) -> None:
         columns = decode_frames(chunk, linktypes)
         columns["ts_ns"], columns["flags"] = chunk.ts_ns, chunk.flags
         columns["caplen"], columns["wirelen"] = chunk.caplen, chunk.wirelen
         columns["vantage"] = vantage_of[chunk.interface]
         self.columns.append(columns)
 
-    def table(self) -> dict[str, npt.NDArray[np.generic]]:
+    def table(self) -> dict[str, npt.NDArray[Any]]:
         if not self.columns:
             return {name: np.empty(0, kind) for name, kind in {**DECODED, **_META}.items()}
         if len(self.columns) == 1:
@@ -135,7 +143,7 @@ def _take_notes(savefile: Savefile, number: int, collector: _Collector, loaded: 
 
 
 def _read_statistics(interface: SavefileInterface, notes: VantageNotes) -> None:
-    found = interface.statistics
+    found: Mapping[str, Any] = interface.statistics or {}
     if not found:
         return
     notes.ended = True

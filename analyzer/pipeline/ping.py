@@ -111,7 +111,9 @@ def choose_vantages(
     targets = [end.container.name for end in (source, destination) if end.container]
     outside = not destination.netns and not is_near(topology, source, destination.address)
     if not targets:
-        raise UsageProblem("neither SRC nor DST is a container: nothing crosses a veth between them")
+        raise UsageProblem(
+            "neither SRC nor DST is a container: nothing crosses a veth between them"
+        )
     return select_vantages(topology, targets=targets, inside=inside, uplink=outside)
 
 
@@ -152,7 +154,10 @@ def _send_errors(outcome: EchoOutcome) -> list[str]:
     """One line a kind of refusal by the source's own stack."""
     kinds = sorted(set(outcome.errors.values()))
     counts = [list(outcome.errors.values()).count(kind) for kind in kinds]
-    return [f"{n} of {outcome.sent} requests could not be sent: {k}" for k, n in zip(kinds, counts, strict=True)]
+    return [
+        f"{n} of {outcome.sent} requests could not be sent: {k}"
+        for k, n in zip(kinds, counts, strict=True)
+    ]
 
 
 @contextmanager

@@ -24,5 +24,7 @@ def ready_for(engine: str) -> None:
 
 def _may_administer() -> bool:
     status = Path("/proc/self/status").read_text()
-    held = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
+    held = int(
+        next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16
+    )
     return bool(held >> _CAP_SYS_ADMIN & 1)

@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` on any of the signals while the block runs; does nothing off the main thread."""
+    """Call ``stop`` on any of the signals while the block runs; nothing off the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from analyzer.engines import open_engine
 from analyzer.model.topology import Topology
-from analyzer.report.topology_text import render_dot, render_topology
+from analyzer.pipeline.signals import stopping
+from analyzer.report.topology_dot import render_dot
+from analyzer.report.topology_text import render_topology
 from analyzer.topology.discover import discover
 from analyzer.topology.json_form import to_json
+from analyzer.topology.watch import Change, Watch
 
 __all__ = ["read_topology", "render_dot", "render_topology", "to_json", "watch_topology"]
 
@@ -19,10 +22,8 @@ def read_topology(engine_name: str) -> Topology:
         return discover(engine)
 
 
-def watch_topology(engine_name: str) -> Iterator[object]:
-    """Changes as they happen, until SIGINT or SIGTERM."""
-    from analyzer.pipeline.signals import stopping
-    from analyzer.topology.watch import Watch
-
+def watch_topology(engine_name: str, ready: Callable[[str], None]) -> Iterator[Change]:
+    """Changes as they happen, until SIGINT or SIGTERM; ``ready`` is told when none is missed."""
     with open_engine(engine_name) as engine, Watch(engine) as watch, stopping(watch.stop):
+        ready(f"watching {len(watch.topology.containers)} containers; Ctrl-C ends it")
         yield from watch

@@ -9,10 +9,27 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 _GRAMMAR = frozenset(
-    """ether fddi tr wlan ip ip6 arp rarp decnet tcp udp sctp icmp icmp6 igmp igrp pim ah esp vrrp
-    carp vlan mpls pppoed pppoes geneve vxlan gre src dst host net port portrange gateway less
-    greater proto protochain broadcast multicast not inbound outbound ifindex ifname iso clnp esis
-    isis lat moprc mopdl llc type subtype dir len""".split()
+    {
+        *(
+            "ether",
+            "fddi",
+            "tr",
+            "wlan",
+            "ip",
+            "ip6",
+            "arp",
+            "rarp",
+            "decnet",
+            "tcp",
+            "udp",
+            "sctp",
+        ),
+        *("icmp", "icmp6", "igmp", "igrp", "pim", "ah", "esp", "vrrp", "carp", "vlan", "mpls"),
+        *("pppoed", "pppoes", "geneve", "vxlan", "gre", "src", "dst", "host", "net", "port"),
+        *("portrange", "gateway", "less", "greater", "proto", "protochain", "broadcast"),
+        *("multicast", "not", "inbound", "outbound", "ifindex", "ifname", "iso", "clnp", "esis"),
+        *("isis", "lat", "moprc", "mopdl", "llc", "type", "subtype", "dir", "len"),
+    }
 )
 """words that a pcap-filter(7) expression can begin with"""
 

@@ -38,7 +38,7 @@ class Tables:
     vantages: Sequence[Vantage]
     counters: Sequence[tuple[int | None, int | None]]
     """(received, dropped) per vantage"""
-    frames: Mapping[str, npt.NDArray[np.generic]]
+    frames: Mapping[str, npt.NDArray[Any]]
     journeys: Journeys
     packets: pl.DataFrame
     edges: pl.DataFrame
@@ -133,7 +133,10 @@ def _icmp_rows(tables: Tables, with_echoes: bool) -> list[IcmpRow]:
 
 def _icmp_row(row: Mapping[str, Any], tables: Tables, with_echoes: bool) -> IcmpRow:
     mine = tables.echoes.filter(
-        *(pl.col(k) == row[k] for k in ("site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id"))
+        *(
+            pl.col(k) == row[k]
+            for k in ("site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id")
+        )
     )
     seen = [t for s in mine["seq"] if (t := tables.process_rtt.get((row["id"], s))) is not None]
     times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
@@ -232,21 +235,43 @@ def find(report: Report, tables: Tables) -> list[Finding]:
 
 
 def _about_capture(report: Report, tables: Tables) -> list[Finding]:
-    found = []
-    info = report.capture
-    if info.truncated:
-        found.append(Finding("warning", "truncated", "the file is damaged or ends in the middle of a block: only what is readable was analysed"))
-    if info.dropped:
-        found.append(Finding("warning", "dropped", f"the kernel dropped {info.dropped} frames for want of room: what is missing is not called lost"))
+    info, found = report.capture, []
+
+    def add(when: object, severity: str, code: str, text: str) -> None:
+        if when:
+            found.append(Finding(severity, code, text))
+
+    add(
+        info.truncated, "warning", "truncated",
+        "the file is damaged or cut short: only what is readable was analysed",
+    )  # fmt: skip
+    add(
+        info.dropped, "warning", "dropped",
+        f"the kernel dropped {info.dropped} frames for want of room: "
+        "what is missing is not called lost",
+    )  # fmt: skip
     for v in tables.vantages:
-        if v.role is Role.BRIDGE and not v.promiscuous:
-            found.append(Finding("warning", "not-promiscuous", f"{v.name} was not in promiscuous mode: it shows no bridged unicast, only broadcasts and the host's own"))
-    if info.likely_matches:
-        found.append(Finding("info", "likely", f"{info.likely_matches} matches are likely, not certain: identical packets were in flight at the same time"))
-    if tables.inferred:
-        found.append(Finding("info", "inferred", f"no topology in the file: {', '.join(tables.inferred)} inferred from Docker's old MAC scheme 02:42:ac:11:…"))
-    if info.sysctls.get("net.core.netdev_tstamp_prequeue") == "1" and report.hops:
-        found.append(Finding("info", "prequeue", "receive stamps are taken at enqueue (net.core.netdev_tstamp_prequeue=1): the bridge hop includes the wait for the softirq"))
+        add(
+            v.role is Role.BRIDGE and not v.promiscuous, "warning", "not-promiscuous",
+            f"{v.name} was not in promiscuous mode: it shows no bridged unicast, "
+            "only broadcasts and the host's own",
+        )  # fmt: skip
+    add(
+        info.likely_matches, "info", "likely",
+        f"{info.likely_matches} matches are likely, not certain: "
+        "identical packets were in flight at the same time",
+    )  # fmt: skip
+    add(
+        tables.inferred, "info", "inferred",
+        f"no topology in the file: {', '.join(tables.inferred)} inferred from "
+        "Docker's old MAC scheme 02:42:ac:11:…",
+    )  # fmt: skip
+    add(
+        report.hops and info.sysctls.get("net.core.netdev_tstamp_prequeue") == "1",
+        "info", "prequeue",
+        "receive stamps are taken at enqueue (net.core.netdev_tstamp_prequeue=1): "
+        "the bridge hop includes the wait for the softirq",
+    )  # fmt: skip
     return found
 
 
@@ -254,7 +279,12 @@ def _about_traffic(report: Report) -> list[Finding]:
     found = []
     for arp in report.arp:
         if arp.state == "conflict":
-            found.append(Finding("error", "address-conflict", f"{arp.target_ip} is claimed by {len(arp.macs)} MACs: {', '.join(arp.macs)}"))
+            text = f"{arp.target_ip} is claimed by {len(arp.macs)} MACs: {', '.join(arp.macs)}"
+            found.append(Finding("error", "address-conflict", text))
         elif arp.state == "unanswered":
-            found.append(Finding("warning", "arp-unanswered", f"{arp.asker} asked {arp.requests}× who has {arp.target_ip} and nobody answered: not running, or in another network"))
+            text = (
+                f"{arp.asker} asked {arp.requests}× who has {arp.target_ip} and nobody answered: "
+                "not running, or in another network"
+            )
+            found.append(Finding("warning", "arp-unanswered", text))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,15 @@ MOST = 8
 
 
 def build_paths(
-    frames: Mapping[str, npt.NDArray[np.generic]],
+    frames: Mapping[str, npt.NDArray[Any]],
     packets: pl.DataFrame,
     journeys: Journeys,
     vantages: Sequence[Vantage],
 ) -> list[Path]:
     """One path a pair of endpoints and protocol, each pair once (not once a direction)."""
-    unicast = packets.filter(~pl.col("destination").is_in(["broadcast"]) & (pl.col("protocol") != "arp"))
+    unicast = packets.filter(
+        ~pl.col("destination").is_in(["broadcast"]) & (pl.col("protocol") != "arp")
+    )
     best = (
         unicast.sort(pl.col("status") != Status.DELIVERED, -pl.col("frames"), maintain_order=True)
         .group_by("protocol", "source", "destination", maintain_order=True)
@@ -42,7 +45,7 @@ def build_paths(
 
 def _path(
     row: Mapping[str, object],
-    frames: Mapping[str, npt.NDArray[np.generic]],
+    frames: Mapping[str, npt.NDArray[Any]],
     journeys: Journeys,
     vantages: Sequence[Vantage],
 ) -> Path:

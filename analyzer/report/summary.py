@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from analyzer.model.frames import MARK_FRAGMENT, MARK_TRUNCATED
 
-_ECHO = {(1, 8): "echo request", (1, 0): "echo reply", (58, 128): "echo request", (58, 129): "echo reply"}
+_ECHO = {
+    (1, 8): "echo request",
+    (1, 0): "echo reply",
+    (58, 128): "echo request",
+    (58, 129): "echo reply",
+}
 _FLAGS = "FSRP.UEW"
 """FIN, SYN, RST, PSH, ACK, URG, ECE, CWR from the lowest bit, in tcpdump's letters"""
 _ICMP = {1: "ICMP", 58: "ICMPv6"}
 
 
-def summarise_frame(frames: Mapping[str, npt.NDArray[np.generic]], row: int) -> str:
+def summarise_frame(frames: Mapping[str, npt.NDArray[Any]], row: int) -> str:
     """The summary of one row of decoded columns."""
 
     def get(name: str) -> int:
@@ -25,33 +30,38 @@ def summarise_frame(frames: Mapping[str, npt.NDArray[np.generic]], row: int) -> 
     return f"{text} [truncated]" if get("marks") & MARK_TRUNCATED else text
 
 
-def _summary(get) -> str:  # type: ignore[no-untyped-def]
+def _summary(get: Any) -> str:
     if get("ethertype") == 0x0806:
         return _arp(get)
     if not get("ip_version"):
         return f"ethertype 0x{get('ethertype'):04x}, length {get('wirelen')}"
     if get("marks") & MARK_FRAGMENT:
-        return f"IPv{get('ip_version')} fragment at {get('fragment_offset')}, length {get('ip_len')}"
+        return (
+            f"IPv{get('ip_version')} fragment at {get('fragment_offset')}, length {get('ip_len')}"
+        )
     protocol = get("protocol")
     if protocol in _ICMP:
         return _icmp(get)
     ports = f"{get('src_port')} → {get('dst_port')}"
     if protocol == 6:
         flags = "".join(c for bit, c in enumerate(_FLAGS) if get("tcp_flags") >> bit & 1)
-        return f"TCP {ports} [{flags}] seq {get('tcp_seq')} ack {get('tcp_ack')} length {get('payload_len')}"
+        numbers = f"seq {get('tcp_seq')} ack {get('tcp_ack')} length {get('payload_len')}"
+        return f"TCP {ports} [{flags}] {numbers}"
     if protocol == 17:
         return f"UDP {ports} length {get('payload_len')}"
     return f"IP protocol {protocol}, length {get('ip_len')}"
 
 
-def _icmp(get) -> str:  # type: ignore[no-untyped-def]
+def _icmp(get: Any) -> str:
     protocol, kind = get("protocol"), get("icmp_type")
     if (protocol, kind) in _ECHO:
-        return f"{_ICMP[protocol]} {_ECHO[protocol, kind]} id {get('icmp_id')} seq {get('icmp_seq')}"
+        return (
+            f"{_ICMP[protocol]} {_ECHO[protocol, kind]} id {get('icmp_id')} seq {get('icmp_seq')}"
+        )
     return f"{_ICMP[protocol]} type {kind} code {get('icmp_code')}"
 
 
-def _arp(get) -> str:  # type: ignore[no-untyped-def]
+def _arp(get: Any) -> str:
     def dotted(value: int) -> str:
         return ".".join(str(value >> s & 0xFF) for s in (24, 16, 8, 0))
 

@@ -100,8 +100,9 @@ class Savefile:
             self._fail(f"cut short in the middle of the record at byte {offset}", offset)
 
     def _fail(self, what: str, offset: int) -> None:
+        kept = "1 frame" if self.frames == 1 else f"{self.frames} frames"
         self.error = SavefileError(
-            f"{self.path}: {what}; the {self.frames} frames before it can be read", offset=offset
+            f"{self.path}: {what}; {kept} before it could be read", offset=offset
         )
 
 

@@ -47,9 +47,7 @@ def test_flood_is_one_tree_with_one_ingress_and_all_egress_ports():
     world.send(0, 2, 500, key=10)
     frames, journeys = world.correlate()
     assert len(journeys.first) == 2
-    assert kinds(journeys, 0) == sorted(
-        ["NONE", "VETH", "DELIVER", *["BRIDGE"] * 4, *["VETH"] * 4]
-    )
+    assert kinds(journeys, 0) == sorted(["NONE", "VETH", "DELIVER", *["BRIDGE"] * 4, *["VETH"] * 4])
     assert kinds(journeys, 1) == ["BRIDGE", "COPY", "NONE", "VETH", "VETH"]
     assert_no_false_match(frames, journeys)
 

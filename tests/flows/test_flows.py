@@ -75,7 +75,9 @@ def test_hops_and_turnaround_telescope_to_the_rtt_exactly():
     for echo in icmp.echoes:
         ways = [(h.from_, h.to, h.kind) for h in echo.request_hops]
         assert ways == [
-            ("c0:eth0", "veth0", "veth"), ("veth0", "veth1", "bridge"), ("veth1", "c1:eth0", "veth"),
+            ("c0:eth0", "veth0", "veth"),
+            ("veth0", "veth1", "bridge"),
+            ("veth1", "c1:eth0", "veth"),
         ]  # fmt: skip
         assert [h.kind for h in echo.reply_hops] == ["veth", "bridge", "veth"]
         hops = sum(h.delay_ns for h in (*echo.request_hops, *echo.reply_hops))

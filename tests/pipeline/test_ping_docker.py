@@ -177,8 +177,12 @@ def test_stopped_none_and_unknown(engine: DockerEngine, container: Make) -> None
     three = container("tomcat03")
     three.kill()
     three.wait()
-    for name, words in ((two.name, "no address"), (three.name, "not running"), ("vsx", "no container")):
+    for name, words in (
+        (two.name, "no address"),
+        (three.name, "not running"),
+        ("vsx", "no container"),
+    ):
         with pytest.raises(UsageProblem, match=words):
             run(engine, one.name, name, count=1)
-    with pytest.raises(UsageProblem, match="ambiguous|no container"):
+    with pytest.raises(UsageProblem, match=r"ambiguous|no container"):
         run(engine, one.name, "", count=1)

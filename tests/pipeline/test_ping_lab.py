@@ -6,6 +6,7 @@ import json
 import statistics
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from flood import send_identical
 from analyzer.engines.lab import Lab
 from analyzer.model.report import IcmpRow, Report
 from analyzer.pipeline.analyse import report_files, verdict_code
-from analyzer.pipeline.ping import PingPlan, PingResult, choose_vantages, ping
 from analyzer.pipeline.ends import find_end
+from analyzer.pipeline.ping import PingPlan, PingResult, choose_vantages, ping
 from analyzer.pipeline.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -99,7 +100,7 @@ def test_tbf_shows_its_serialisation_delay_in_the_bridge_hop_alone(lab: Lab) -> 
     row = conversation(report, "tomcat01", "tomcat02")
     assert row.answered == 20
     left = [sum(h.delay_ns for h in e.request_hops[:2]) + e.ts_ns for e in row.echoes]
-    gaps = [b - a for a, b in zip(left[1:], left[2:], strict=False)]
+    gaps = [b - a for a, b in pairwise(left)]
     # the median: on a busy machine a single wake-up of the queue may come late
     assert statistics.median(gaps) == pytest.approx(1442 * 8 / 1e6 * 1e9, rel=0.05)
     bridge = [e.request_hops[1].delay_ns for e in row.echoes]
@@ -197,7 +198,9 @@ def test_random_mac_is_attributed() -> None:
     row = conversation(result.report, "tomcat01", "tomcat02")
     assert row.answered == 3
     assert [v.result for v in result.report.verdicts] == ["proved", "proved"]
-    assert {v.mac for v in result.report.vantages if v.container == "tomcat02"} >= {"92:d0:c6:0a:29:33"}
+    assert {v.mac for v in result.report.vantages if v.container == "tomcat02"} >= {
+        "92:d0:c6:0a:29:33"
+    }
 
 
 def test_no_promiscuous_mode_is_said_and_leaves_it_undecided(lab: Lab) -> None:
@@ -280,5 +283,9 @@ def test_vantages_of_a_ping_are_the_five(lab: Lab) -> None:
     ends = find_end(topology, "tomcat01"), find_end(topology, "tomcat02", address=True)
     names = {v.name for v in choose_vantages(topology, *ends, inside=True)}
     assert names == {
-        "tomcat01:eth0", "tomcat02:eth0", "docker0", veth_of(lab, "tomcat01"), veth_of(lab, "tomcat02"),
-    }  # fmt: skip
+        "tomcat01:eth0",
+        "tomcat02:eth0",
+        "docker0",
+        veth_of(lab, "tomcat01"),
+        veth_of(lab, "tomcat02"),
+    }
