@@ -41,6 +41,8 @@ _RESERVED_BYTES = 2
 """so that the 14 bytes of the MAC header start at a multiple of four, and words can be copied"""
 _SMALLEST_BLOCK = 128 * KIB
 """a power of two in which a frame of 64 KiB (GSO) fits with its headers"""
+_LARGEST_RING = 1 << 30
+"""the kernel does not refuse a ring beyond its memory: it kills processes to find room"""
 _FRAME_BYTES = 2048
 """the kernel wants one and does not use it in V3: frames lie close together"""
 
@@ -68,6 +70,11 @@ class RingSettings:
             )
         if self.block_count < 2:
             raise UsageProblem(f"ring block count {self.block_count}: must be 2 or more")
+        if size * self.block_count > _LARGEST_RING:
+            raise UsageProblem(
+                f"ring of {size * self.block_count} bytes in all: must be {_LARGEST_RING} or less, "
+                "it is kernel memory that nothing can swap out"
+            )
         if not 1 <= self.retire_ms <= 60:
             raise UsageProblem(
                 f"ring retire time {self.retire_ms} ms: must be 1 to 60, "

@@ -75,6 +75,7 @@ class CaptureOutcome:
                     "frames": v.frames,
                     "received": v.received,
                     "dropped": v.dropped,
+                    "ended_ns": v.ended_ns,
                 }
                 for v in stats.vantages
             ],
@@ -124,7 +125,13 @@ def run_capture(engine_name: str, plan: CapturePlan, ready: Line, line: Line) ->
             ready(f"capturing on {', '.join(v.name for v in vantages)}; Ctrl-C ends it")
             tap.run()
     assert tap.stats is not None
-    return CaptureOutcome(tap.stats, (*topology.warnings, *tap.stats.warnings), plan.output)
+    gone = [
+        f"{v.vantage.name} vanished; its frames until then are in the capture"
+        for v in tap.stats.vantages
+        if v.ended_ns
+    ]
+    warnings = (*topology.warnings, *tap.stats.warnings, *gone)
+    return CaptureOutcome(tap.stats, warnings, plan.output)
 
 
 def _what(topology: Topology, plan: CapturePlan) -> tuple[list[str], str]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.decode.frames import decode_frames
+from analyzer.decode.identity import KEY_BYTES, key_bytes_for
 from analyzer.errors import SavefileError
 from analyzer.model.frames import DECODED, FrameChunk
 from analyzer.model.vantage import MARK, Vantage
@@ -81,6 +82,8 @@ class _Collector:
         self.notes: list[VantageNotes] = []
         self.columns: list[dict[str, npt.NDArray[Any]]] = []
         self._index: dict[tuple[object, ...], int] = {}
+        self.key_bytes = KEY_BYTES
+        """bytes of a frame that its identity is made of: no more than every vantage kept"""
 
     def place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
         """The vantage of a file's interface."""
@@ -95,7 +98,7 @@ class _Collector:
     def add(
         self, chunk: FrameChunk, vantage_of: npt.NDArray[np.int32], linktypes: npt.NDArray[np.int32]
     ) -> None:
-        columns = decode_frames(chunk, linktypes)
+        columns = decode_frames(chunk, linktypes, self.key_bytes)
         columns["ts_ns"], columns["flags"] = chunk.ts_ns, chunk.flags
         columns["caplen"], columns["wirelen"] = chunk.caplen, chunk.wirelen
         columns["vantage"] = vantage_of[chunk.interface]
@@ -117,8 +120,9 @@ def load(paths: Sequence[str]) -> Loaded:
     """
     collector = _Collector()
     loaded = Loaded(list(paths), {}, [], [])
-    for number, path in enumerate(paths):
-        savefile = open_savefile(path)
+    savefiles = [open_savefile(path) for path in paths]
+    collector.key_bytes = key_bytes_for([i.snaplen for s in savefiles for i in s.interfaces])
+    for number, (path, savefile) in enumerate(zip(paths, savefiles, strict=True)):
         for chunk in savefile.chunks():
             places = [collector.place(i, number, path) for i in savefile.interfaces]
             linktypes = np.array([i.linktype for i in savefile.interfaces], np.int32)
