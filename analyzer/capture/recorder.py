@@ -52,8 +52,8 @@ class Recorder:
         self._staging.hold_ns = self._hold_ns if rings > 1 else 0
 
     def write(self, blocks: bytes) -> None:
-        """Blocks that are no frames, whole or not at all."""
-        if blocks and not self.finished and self.output.write(blocks) < len(blocks):
+        """Blocks that are no frames; also after a limit was reached, never after a failure."""
+        if blocks and not self.output.failure and self.output.write(blocks) < len(blocks):
             self._fail()
 
     @property

@@ -124,7 +124,11 @@ class Ring:
         option(_SOL_PACKET, _VERSION, _TPACKET_V3)
         option(_SOL_PACKET, _RESERVE, _RESERVED_BYTES)
         request = (settings.block_size, settings.block_count, _FRAME_BYTES, size // _FRAME_BYTES)
-        option(_SOL_PACKET, _RX_RING, struct.pack("=7I", *request, settings.retire_ms, 0, 0))
+        whole = struct.pack("=7I", *request, settings.retire_ms, 0, 0)
+        # The kernel waits here (synchronize_net), and socket.setsockopt() keeps the GIL meanwhile.
+        if _libc.setsockopt(self.fileno(), _SOL_PACKET, _RX_RING, whole, len(whole)) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
         return mmap.mmap(self._socket.fileno(), size)
 
     def fileno(self) -> int:

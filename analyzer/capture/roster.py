@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from analyzer.capture import bpf
 from analyzer.capture.inside import open_inside
@@ -20,6 +21,10 @@ from analyzer.capture.source import Source
 from analyzer.errors import UsageProblem, VethscopeError
 from analyzer.model.topology import Key
 from analyzer.model.vantage import Role, Vantage
+
+_AT_ONCE = 32
+"""rings opened or closed side by side: in each the kernel waits some 20 ms for its other CPUs
+(synchronize_net in net/packet/af_packet.c), and the waits are shared"""
 
 
 class Roster:
@@ -48,15 +53,13 @@ class Roster:
             groups[vantage.netns].append(vantage)
         for inode in {_watched(vantage, paths) for vantage in fresh.values()} - set(self.watches):
             self.watches[inode] = LinkWatch(_path(inode, paths), inode)
-        inside = len(self.sources) + sum(map(_is_inside, groups.values()))
         before = len(self.vantages)
-        for inode, group in groups.items():
-            source = self._source(inode, group, inside, paths)
-            try:
-                self.vantages += source.admit(group, len(self.vantages), self._options.promiscuous)
-            except VethscopeError:
-                self._forget(source)
-                raise
+        rings = self._open_rings(groups, paths)
+        try:
+            for inode, group in groups.items():
+                self._take_in(inode, group, rings, paths)
+        finally:
+            close_all(rings.values())
         return self.vantages[before:]
 
     def dismiss(self, watch: LinkWatch) -> bool:
@@ -82,24 +85,49 @@ class Roster:
     def close(self) -> None:
         for watch in self.watches.values():
             watch.close()
-        for source in self.sources:
-            source.close()
+        close_all(self.sources)
 
-    def _source(
-        self, inode: int, group: list[Vantage], inside: int, paths: Mapping[int, str]
-    ) -> Source:
-        """The source of a namespace: the open one, or a new one."""
-        for source in self.sources:
-            if source.ring.netns == inode and source.is_open and not source.hushed:
-                return source
-        path = _path(inode, paths)
-        if self._program is None:
-            self._program = self._compile(path, inode, group)
+    def _serving(self, inode: int) -> Source | None:
+        """The open source of a namespace."""
+        found = (one for one in self.sources if one.ring.netns == inode)
+        return next((one for one in found if one.is_open and not one.hushed), None)
+
+    def _open_rings(
+        self, groups: Mapping[int, list[Vantage]], paths: Mapping[int, str]
+    ) -> dict[int, Ring]:
+        """Rings for the namespaces that have none; all of them or, with an exception, none."""
+        wanted = [inode for inode in groups if self._serving(inode) is None]
+        rings = len(self.sources) + sum(_is_inside(groups[inode]) for inode in wanted)
         settings = self._options.ring
-        ring = Ring(path, inode, settings.inside(inside) if _is_inside(group) else settings)
-        made = Source(ring, len(self.sources), self._program)
-        self.sources.append(made)
-        return made
+
+        def make(inode: int) -> Ring:
+            inside = _is_inside(groups[inode])
+            return Ring(_path(inode, paths), inode, settings.inside(rings) if inside else settings)
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            made = [pool.submit(make, inode) for inode in wanted]
+        problems = [problem for one in made if (problem := one.exception())]
+        if problems:
+            close_all([one.result() for one in made if not one.exception()])
+            raise problems[0]
+        return {inode: one.result() for inode, one in zip(wanted, made, strict=True)}
+
+    def _take_in(
+        self, inode: int, group: list[Vantage], rings: dict[int, Ring], paths: Mapping[int, str]
+    ) -> None:
+        """Add a namespace's vantages to its source; a new one takes its ring out of ``rings``."""
+        if self._program is None:
+            self._program = self._compile(_path(inode, paths), inode, group)
+        source = self._serving(inode)
+        if source is None:
+            source = Source(rings[inode], len(self.sources), self._program)
+            self.sources.append(source)
+            del rings[inode]
+        try:
+            self.vantages += source.admit(group, len(self.vantages), self._options.promiscuous)
+        except VethscopeError:
+            self._forget(source)
+            raise
 
     def _forget(self, source: Source) -> None:
         """Do not let a ring without a vantage keep its namespace."""
@@ -120,6 +148,15 @@ class Roster:
     def _is_missing(self, number: int) -> bool:
         vantage = self.vantages[number]
         return self.sources[vantage.ring].ring.interface_name(vantage.ifindex) is None
+
+
+def close_all(those: Collection[Ring | Source]) -> None:
+    """Close them side by side."""
+    if not those:
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for done in [pool.submit(one.close) for one in those]:
+            done.result()
 
 
 def _is_inside(group: Iterable[Vantage]) -> bool:

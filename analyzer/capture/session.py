@@ -22,7 +22,7 @@ from analyzer.capture.links import LinkWatch
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.output import Output
 from analyzer.capture.recorder import Recorder
-from analyzer.capture.roster import Roster
+from analyzer.capture.roster import Roster, close_all
 from analyzer.capture.source import Source
 from analyzer.capture.stamping import wait_for_stamps
 from analyzer.capture.stats import CaptureStats, VantageStats
@@ -177,10 +177,7 @@ class CaptureSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.close()
-            return
-        with contextlib.suppress(CaptureError):
+        with contextlib.suppress(CaptureError) if error else contextlib.nullcontext():
             self.close()
 
     def _step(self, timeout: float) -> None:
@@ -237,11 +234,16 @@ class CaptureSession:
 
     def _retire_hushed(self, now_ns: int) -> None:
         """Close the rings of namespaces without a vantage, once nothing is left in them."""
+        done = []
         for source in self._open_sources():
             if source.hushed:
                 self._walk(source)
                 if source.drained(now_ns):
-                    self._close_source(source)
+                    done.append(source)
+        for source in done:
+            if self._handlers.pop(source.ring.fileno(), None):
+                self._poll.unregister(source.ring.fileno())
+        close_all(done)
 
     def _drain(self) -> None:
         """Shut the door, wait until the kernel hands the last blocks over, write what came."""
@@ -251,12 +253,6 @@ class CaptureSession:
             time.sleep(_DRAIN_TICK_S)
             self._retire_hushed(time.monotonic_ns())
         self._recorder.flush(time.monotonic_ns(), everything=True)
-
-    def _close_source(self, source: Source) -> None:
-        fd = source.ring.fileno()
-        if self._handlers.pop(fd, None):
-            self._poll.unregister(fd)
-        source.close()
 
     def _open_sources(self) -> list[Source]:
         return [source for source in self._roster.sources if source.is_open]

@@ -9,7 +9,7 @@ from analyzer.cli.options import json_option, quiet_option
 DEFAULT_NAME = "lab"
 
 
-@click.group(name="lab", epilog="Example: vethscope lab up --containers 3 && vethscope --help")
+@click.group(name="lab", epilog="Example: vethscope lab up --containers 3")
 def command() -> None:
     """A named lab: Docker's picture in network namespaces, without Docker.
 

@@ -16,7 +16,7 @@ _STATION_OUT, _STATION_IN = int(Evidence.STATION_OUT), int(Evidence.STATION_IN)
 _PORT_IN, _PORT_OUT = int(Evidence.PORT_IN), int(Evidence.PORT_OUT)
 _BRIDGE_COPY, _BRIDGE_OUT = int(Evidence.BRIDGE_COPY), int(Evidence.BRIDGE_OUT)
 _DELIVERED_UP, _ROUTED = int(Evidence.DELIVERED_UP), int(Evidence.ROUTED)
-_FLOODED = int(Evidence.FLOODED)
+_FLOODED, _SAME_STAMP = int(Evidence.FLOODED), int(Evidence.SAME_STAMP)
 _MULTICAST = np.uint64(1 << 40)
 
 
@@ -91,6 +91,11 @@ def find_ends(
 
 
 @allocating
+def _copy_bits(copy_ns: Any, ingress_ns: Any) -> Any:
+    return _BRIDGE_COPY | (_SAME_STAMP if copy_ns == ingress_ns else 0)
+
+
+@allocating
 def gather_evidence(
     parent: Any,
     hop: Any,
@@ -117,7 +122,7 @@ def gather_evidence(
         frames[q] += 1
         bits = 0
         if hop[i] == _COPY:
-            bits = _BRIDGE_COPY if ts[i] == ts[parent[i]] else 0
+            bits = _copy_bits(ts[i], ts[parent[i]])
         elif kind[v] == PORT:
             if stage[i] == 1:
                 bits = _PORT_IN
@@ -127,8 +132,8 @@ def gather_evidence(
                 ports_out[q] += 1
         elif kind[v] == BRIDGE:
             bits = _DELIVERED_UP if stage[i] == 2 else _BRIDGE_OUT
-            if stage[i] == 2 and parent[i] >= 0 and ts[i] == ts[parent[i]]:
-                bits |= _BRIDGE_COPY
+            if stage[i] == 2 and parent[i] >= 0:
+                bits |= _copy_bits(ts[i], ts[parent[i]])
         elif kind[v] == STATION:
             bits = _STATION_IN if stage[i] == 3 else _STATION_OUT
         if hop[i] == _ROUTE:

@@ -16,8 +16,11 @@ Where a parent that was sent later also precedes the child, or a qdisc may hold 
 before the egress tap, the pairing is *likely*, not certain, and marked so.
 
 "Precedes" is ring order within one ring (the kernel inserted them in that order) and the
-stamps across rings. docker0's copy bears the stamp of its ingress port, so it is tied by
-that stamp, bit for bit.
+stamps across rings. docker0's copy is the same skb as at its ingress port, so it is tied by
+the stamp, bit for bit. But a TCP sender leaves its departure time in the skb, veth keeps it
+(skb_clear_tstamp in linux/skbuff.h spares delivery times), so such a frame gets no receive
+stamp and every tap takes its own time (tpacket_get_timestamp): these copies are tied by ring
+order, in which a copy follows its ingress frame before the next one of that CPU.
 """
 
 from __future__ import annotations
@@ -87,7 +90,10 @@ def align_queue(parents: Any, children: Any, ts: Any, ring_of: Any, out: Any, un
 
 @allocating
 def align_copies(parents: Any, children: Any, ts: Any, out: Any, unsure: Any) -> Any:
-    """Tie bridge-device copies to the ingress frames by their bit-identical stamps."""
+    """Tie bridge-device copies to the ingress frames by their bit-identical stamps.
+
+    parents, children: sorted by stamp. What no stamp ties is left to `align`.
+    """
     j = 0
     for k in range(len(children)):
         while j < len(parents) and ts[parents[j]] < ts[children[k]]:
@@ -97,6 +103,28 @@ def align_copies(parents: Any, children: Any, ts: Any, out: Any, unsure: Any) ->
         unsure[k] = False
         if same:
             j += 1
+
+
+@allocating
+def _link_copies(
+    parents: Any, children: Any, ts: Any, ring_of: Any, parent: Any, likely: Any
+) -> Any:
+    """Tie frames going up at the bridge device to those of its ports: by stamp, then by order."""
+    out, unsure = np.empty(len(children), np.int64), np.empty(len(children), np.bool_)
+    ups = children[np.argsort(ts[children], kind="mergesort")]
+    ins = parents[np.argsort(ts[parents], kind="mergesort")]
+    align_copies(ins, ups, ts, out, unsure)
+    taken = np.zeros(len(ins), np.bool_)
+    for k in range(len(ups)):
+        if out[k] >= 0:
+            parent[ups[k]] = ins[out[k]]
+            taken[out[k]] = True
+    rest_ups, rest_ins = np.sort(ups[out < 0]), np.sort(ins[~taken])
+    align(rest_ins, rest_ups, ts, ring_of, False, out, unsure)
+    for k in range(len(rest_ups)):
+        if out[k] >= 0:
+            parent[rest_ups[k]] = rest_ins[out[k]]
+            likely[rest_ups[k]] = unsure[k]
 
 
 @allocating
@@ -214,14 +242,18 @@ def link_segment(
                 parents = rows[keep[:found]]
                 to_host = (eth_dst[rows[0]] & _MULTICAST) != 0 or eth_dst[rows[0]] == mac[v]
                 if kind[v] == BRIDGE and stages[child] == 2:
-                    parents = parents[np.argsort(ts[parents], kind="mergesort")]
-                    children = children[np.argsort(ts[children], kind="mergesort")]
-                    align_copies(parents, children, ts, out, unsure)
+                    _link_copies(parents, children, ts, ring_of, parent, likely)
+                    children, parents = children[:0], parents[:0]
+                    for k in range(a, b):
+                        c = rows[by_point[k]]
+                        if parent[c] >= 0:
+                            w = vantage[parent[c]]
+                            hop[c] = _edge(1, 2, kind[v], kind[w], to_host, False)
                 elif queued[v] and stages[child] == 2 and b - a != found:
                     align_queue(parents, children, ts, ring_of, out, unsure)
                 else:
                     align(parents, children, ts, ring_of, queued[v], out, unsure)
-                for k in range(b - a):
+                for k in range(len(children)):
                     if out[k] >= 0:
                         p, c = parents[out[k]], children[k]
                         parent[c] = p

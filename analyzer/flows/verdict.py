@@ -118,7 +118,7 @@ def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
     sees = device is not None and device.promiscuous
     return [
         counted(f"ingress port {_names(ins)} saw the packets", row["port_in"], bool(ins)),
-        counted(f"{bridge}'s own copy bears the ingress port's stamp, bit for bit", copies, sees),
+        counted(_copies_text(bridge, copies, row["same_stamp"]), copies, sees),
         counted(f"egress port {_names(outs)} saw the packets", row["port_out"], bool(outs)),
         Fact(
             f"master of these ports: {', '.join(masters) or 'none seen'}",
@@ -126,6 +126,18 @@ def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
         ),
         _fdb_fact(row, scene),
     ]
+
+
+def _copies_text(bridge: str, copies: int, same_stamp: int) -> str:
+    """What the bridge's copies are tied by; a TCP frame has no receive stamp that could stay."""
+    if same_stamp == copies:
+        return f"{bridge}'s own copy bears the ingress port's stamp, bit for bit"
+    if not same_stamp:
+        return f"{bridge}'s own copy follows the ingress port's in kernel order (own stamps: TCP)"
+    return (
+        f"{bridge}'s own copy: {same_stamp} with the ingress port's stamp, bit for bit, "
+        f"{copies - same_stamp} next in kernel order (own stamps: TCP)"
+    )
 
 
 def _names(vantages: Sequence[Vantage]) -> str:

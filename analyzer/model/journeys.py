@@ -55,7 +55,7 @@ class Evidence(IntEnum):
     """at the sender's own interface"""
     PORT_IN = 2
     BRIDGE_COPY = 4
-    """at the bridge device with the ingress port's bit-identical stamp"""
+    """at the bridge device, on the way up, tied to its ingress frame"""
     PORT_OUT = 8
     STATION_IN = 16
     """at the receiver's own interface"""
@@ -66,6 +66,8 @@ class Evidence(IntEnum):
     ROUTED = 128
     FLOODED = 256
     """unicast out of more than one port (FDB miss)"""
+    SAME_STAMP = 512
+    """the bridge device's copy has the ingress port's stamp, bit for bit"""
 
 
 @dataclass(slots=True)

@@ -13,8 +13,10 @@ from typing import Any
 
 from analyzer.errors import VethscopeError
 
-_CAPABILITIES = {"NET_ADMIN": 12, "NET_RAW": 13, "SYS_ADMIN": 21}
-"""bit numbers (capability.h) of what a capture with inside vantages needs"""
+_CAPTURE = {"NET_ADMIN": 12, "NET_RAW": 13}
+"""bit numbers (capability.h) of what a capture on the host's interfaces needs"""
+_INSIDE = {"SYS_PTRACE": 19, "SYS_ADMIN": 21}
+"""what opening another's namespace (proc(5)) and entering it (setns(2)) needs on top"""
 _OLDEST_KERNEL = (3, 2)
 """TPACKET_V3 came with Linux 3.2 (packet(7))"""
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -63,23 +65,26 @@ def _kernel() -> Check:
 
 
 def _rights() -> Check:
-    status = Path("/proc/self/status").read_text()
-    held = int(next(li.split()[1] for li in status.splitlines() if li.startswith("CapEff")), 16)
-    missing = [f"CAP_{name}" for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
+    held = _held()
+    missing = [f"CAP_{n}" for n, bit in {**_CAPTURE, **_INSIDE}.items() if not held >> bit & 1]
     if not missing:
         return Check("rights", True, "may capture, also inside containers", needed=True)
-    only_inside = missing == ["CAP_SYS_ADMIN"]
-    fix = (
-        "run as root, or use --no-inside"
-        if only_inside
-        else "run as root (sudo vethscope …); demo works without"
-    )
-    return Check("rights", False, f"{', '.join(missing)} missing", fix, needed=not only_inside)
+    if not {f"CAP_{name}" for name in _CAPTURE} & set(missing):
+        fix = "run as root; without, only the host's interfaces: capture -i docker0"
+        return Check("rights", False, f"{', '.join(missing)} missing", fix)
+    fix = "run as root (sudo vethscope …); demo works without"
+    return Check("rights", False, f"{', '.join(missing)} missing", fix, needed=True)
+
+
+def _held() -> int:
+    """The effective capabilities as bits."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(li.split()[1] for li in status.splitlines() if li.startswith("CapEff")), 16)
 
 
 def _user_namespaces() -> Check:
     """Whether the lab works for someone who is not root."""
-    if os.geteuid() == 0:
+    if _held() >> _INSIDE["SYS_ADMIN"] & 1:
         return Check("lab", True, "as root in namespaces of its own")
     allowed = (
         subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode

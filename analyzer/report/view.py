@@ -109,7 +109,23 @@ def hop_sections(report: Report) -> list[HopSection]:
             section.source, section.destination = section.destination, section.source
             section.there, section.back = section.back, section.there
             section.icmp = conversation(report, key[0], key[2], key[1])
-    return sorted(sections.values(), key=lambda s: not s.protocol.startswith("icmp"))
+    return sorted(sections.values(), key=_interest)
+
+
+def _interest(section: HopSection) -> tuple[bool, bool, int]:
+    """Sort key: echo conversations first, groups (broadcast, multicast) last, then the busiest."""
+    packets = sum(row.packets + row.lost for row in (*section.there, *section.back))
+    return section.icmp is None, _is_group(section.destination), -packets
+
+
+def _is_group(destination: str) -> bool:
+    """Whether an endpoint is named by a broadcast or multicast address."""
+    first = destination.partition(".")[0]
+    return (
+        destination == "broadcast"
+        or destination.startswith("ff")
+        or (first.isdecimal() and 224 <= int(first) <= 239 and destination.count(".") == 3)
+    )
 
 
 def adds_up(echo: Echo) -> bool:
@@ -175,7 +191,8 @@ def footnotes(report: Report) -> list[str]:
     if any(row.kind == "deliver" for row in report.hops):
         notes.append(
             "deliver: 0 by construction. The bridge's own copy of a frame keeps the stamp that "
-            "the frame got at its port, so this hop has no time of its own."
+            "the frame got at its port, so this hop has no time of its own (TCP frames carry no "
+            "such stamp: theirs is the time from tap to tap)."
         )
     if any(row.kind == "span" for row in report.hops):
         notes.append("span: the vantages between were not captured; the delay covers all of them.")

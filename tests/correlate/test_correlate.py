@@ -24,7 +24,8 @@ def test_one_unicast_is_one_journey_with_three_timed_hops():
     assert world.name(frames["vantage"][journeys.last[0]]) == "c1:eth0"
     assert journeys.status[0] == Status.DELIVERED
     wanted = Evidence.STATION_OUT | Evidence.PORT_IN | Evidence.BRIDGE_COPY | Evidence.PORT_OUT
-    assert journeys.evidence[0] == wanted | Evidence.STATION_IN
+    wanted |= Evidence.STATION_IN | Evidence.SAME_STAMP
+    assert journeys.evidence[0] == wanted
     assert world.name(journeys.in_port[0]) == "veth0"
     assert world.name(journeys.out_port[0]) == "veth1"
 
@@ -105,6 +106,24 @@ def test_identical_packets_with_known_drops_shift_no_match(spacing_us):
     sent_at = np.sort(frames["ts_ns"][journeys.first[journeys.status == Status.LOST]])
     assert len(set(lost)) == 100
     assert (sent_at == np.array(sorted(dropped)) * spacing_us * MICRO).all()
+
+
+def test_copies_with_stamps_of_their_own_are_tied_by_kernel_order():
+    """TCP leaves its departure time in the skb: no receive stamp, every tap takes its own."""
+    world = World()
+    dropped = set(range(4, 60, 5))
+    for n in range(60):
+        world.send(0, 1, n * 200, key=5, upto=2 if n in dropped else 5)
+    at = world.at("docker0")
+    for row in world.rows:
+        if row["vantage"] == at:
+            row["ts_ns"] += 90 * MICRO
+    frames, journeys = world.correlate()
+    assert_no_false_match(frames, journeys)
+    assert len(journeys.first) == 60
+    assert (journeys.status == Status.LOST).sum() == len(dropped)
+    assert ((journeys.evidence & Evidence.BRIDGE_COPY) > 0).all()
+    assert not (journeys.evidence & Evidence.SAME_STAMP).any()
 
 
 def test_identical_packets_through_a_queue_match_first_in_first_out():

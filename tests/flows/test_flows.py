@@ -137,6 +137,19 @@ def test_verdict_is_proved_only_for_whole_evidence():
     assert verdict_code(verdicts) == 0
 
 
+def test_verdict_tells_what_the_copies_are_tied_by():
+    world = Pinging()
+    world.echo(1)
+    at = world.at("docker0")
+    copy = next(r for r in world.rows if r["vantage"] == at)
+    copy["ts_ns"] += 90 * MICRO
+    facts = {v.source: v.evidence[1] for v in world.report().verdicts}
+    assert "kernel order" in facts["c0"].fact
+    assert "bit for bit" in facts["c1"].fact
+    assert facts["c0"].holds
+    assert facts["c1"].holds
+
+
 def test_one_packet_without_docker0s_copy_leaves_it_undecided():
     world = Pinging()
     world.echo(1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,11 @@ import pytest
 from analyzer.engines.docker import DockerEngine
 from analyzer.errors import UsageProblem
 from analyzer.model.report import IcmpRow, Report
+from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.ping import PingPlan, PingResult, ping
+from analyzer.pipeline.tap import Tap
+from analyzer.topology.discover import discover
+from analyzer.topology.vantages import select_vantages
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -163,6 +169,31 @@ def test_host_network_is_refuted(engine: DockerEngine, container: Make) -> None:
     assert row.answered == 3
     verdict = next(v for v in result.report.verdicts if v.source == "host")
     assert (verdict.result, "host" in verdict.reason) == ("refuted", True)
+
+
+def test_bridged_tcp_is_proved_too(engine: DockerEngine, container: Make, tmp_path: Path) -> None:
+    """Its frames carry no receive stamp: docker0's copies are tied by kernel order instead."""
+    one, two = container("tomcat01"), container("tomcat02")
+    address = two.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    topology = discover(engine)
+    vantages = select_vantages(topology, targets=[one.name, two.name])
+    file = str(tmp_path / "tcp.pcapng")
+    tap = Tap(topology, vantages, file, filter_text="tcp")
+    two.exec_run(["sh", "-c", "nc -l -p 9000 > /dev/null"], detach=True)
+    script = f"for i in $(seq 50); do echo hi | nc {address} 9000 && exit 0; done; exit 1"
+    running = threading.Thread(target=tap.run)
+    with tap:
+        running.start()
+        code, told = one.exec_run(["sh", "-c", script])
+        tap.stop()
+        running.join()
+    assert code == 0, told
+    report, _ = report_files([file], packets=True)
+    assert {(v.source, v.destination, v.result) for v in report.verdicts} == {
+        (one.name, two.name, "proved"), (two.name, one.name, "proved"),
+    }  # fmt: skip
+    assert report.losses == []
+    assert {len(p.vantages) for p in report.packets} == {5}
 
 
 def test_from_the_host(engine: DockerEngine, container: Make) -> None:
