@@ -32,7 +32,6 @@ def command(
     words: tuple[str, ...], interfaces: tuple[str, ...], networks: tuple[str, ...],
     no_inside: bool, output: str | None, snaplen: int, no_promiscuous: bool, count: int | None,
     autostop: tuple[str, ...], expression: str | None, engine: str, as_json: bool, quiet: bool,
-    verbose: bool,
 ) -> None:  # fmt: skip
     """Capture bridges, host veths and the containers' own eth0 at the same time, in one file.
 

@@ -18,7 +18,6 @@ DEFAULT_FILE = "vethscope-demo.pcapng"
 @common(engine="lab")
 def command(
     count: int, output: str, html: str | None, engine: str, as_json: bool, quiet: bool,
-    verbose: bool,
 ) -> None:  # fmt: skip
     """tomcat01 pings tomcat02, seen at every interface on the way.
 

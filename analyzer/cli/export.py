@@ -12,7 +12,7 @@ from analyzer.cli.options import common
 @click.option("--pcap", "pcap", type=click.Path(file_okay=False), required=True, metavar="DIR",
               help="A nanosecond pcap per vantage into DIR.")  # fmt: skip
 @common(engine=None)
-def command(file: str, pcap: str, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(file: str, pcap: str, as_json: bool, quiet: bool) -> None:
     """Hand a capture on: one classic pcap per vantage, nanosecond stamps kept."""
     from analyzer.cli.output import note, print_json, warn
     from analyzer.pipeline.export import export_pcap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -35,7 +36,21 @@ def engine_option(default: str = "auto") -> Callable[[F], F]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+
+
+def _speak(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Have the pipeline's log lines on stderr."""
+    if value:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("vethscope: %(message)s"))
+        logging.getLogger("vethscope").addHandler(handler)
+        logging.getLogger("vethscope").setLevel(logging.INFO)
+
+
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, callback=_speak,
+    help="Say on stderr what is being done.",
+)  # fmt: skip
 html_option = click.option(
     "--html", "html", type=click.Path(dir_okay=False), help="Also write the report as one page."
 )

@@ -27,7 +27,7 @@ from analyzer.cli.options import common, html_option
 def command(
     source: str, destination: str, count: int, interval: float, size: int, wait: float,
     output: str | None, no_inside: bool, no_promiscuous: bool, html: str | None, engine: str,
-    as_json: bool, quiet: bool, verbose: bool,
+    as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Ping DST from inside SRC, captured at every interface on the way, and report it.
 

@@ -15,7 +15,7 @@ from analyzer.cli.options import common, html_option
 @common(engine=None)
 def command(
     files: tuple[str, ...], packets: bool, bridge: str, html: str | None, as_json: bool,
-    quiet: bool, verbose: bool,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Analyse capture files: no root and no Docker needed.
 

@@ -11,7 +11,7 @@ from analyzer.cli.options import common
 @click.option("--watch", is_flag=True, help="Print containers and veth pairs as they come and go.")
 @click.option("--dot", is_flag=True, help="A graph for Graphviz on stdout.")
 @common()
-def command(watch: bool, dot: bool, engine: str, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(watch: bool, dot: bool, engine: str, as_json: bool, quiet: bool) -> None:
     """Containers ↔ eth0@ifN ↔ vethX@ifM ↔ bridge ↔ uplink, with MACs, addresses and FDB.
 
     Pairs are told by the kernel (peer index and namespace), never guessed from numbers.

@@ -11,7 +11,7 @@ from analyzer.cli.options import common
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.option("--bridge", default="docker0", show_default=True, help="The bridge of the claim.")
 @common(engine=None)
-def command(files: tuple[str, ...], bridge: str, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(files: tuple[str, ...], bridge: str, as_json: bool, quiet: bool) -> None:
     """Does the traffic in FILE really go through docker0? With evidence, line by line.
 
     Exit 0 proved for every pair, 1 refuted for one, 3 undecided (and why), 2 error.

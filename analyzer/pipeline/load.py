@@ -8,6 +8,7 @@ named as the file names it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from analyzer.model.vantage import MARK, Vantage
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import Savefile, open_savefile
 
+LOG = logging.getLogger("vethscope")
 _META = {
     "ts_ns": "int64",
     "vantage": "int32",
@@ -128,6 +130,7 @@ def load(paths: Sequence[str]) -> Loaded:
             linktypes = np.array([i.linktype for i in savefile.interfaces], np.int32)
             collector.add(chunk, np.array(places, np.int32), linktypes)
         _take_notes(savefile, number, collector, loaded)
+        LOG.info("%s: %s, %d frames", path, savefile.format, savefile.frames)
     loaded.frames = collector.table()
     loaded.vantages, loaded.notes = collector.vantages, collector.notes
     return loaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -28,6 +29,7 @@ from analyzer.topology.vantages import select_vantages
 FILTER = "arp or icmp or icmp6 or (vlan and (arp or icmp or icmp6))"
 """all that a ping session is made of; a busy host's other traffic stays out of the file"""
 
+LOG = logging.getLogger("vethscope")
 ANSWERED, NO_ANSWER = 0, 1
 
 
@@ -71,6 +73,7 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
     destination = find_end(topology, plan.destination, address=True)
     echo = _plan_echo(topology, source, destination, plan)
     vantages = choose_vantages(topology, source, destination, inside=plan.inside)
+    LOG.info("pinging %s from %s, %d requests", echo.destination, source.name, plan.count)
     with _output(plan.output) as path:
         tap = Tap(topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous)
         outcome = _echo_under(tap, echo, source, on_echo)

@@ -7,6 +7,7 @@ for a ping, what the pinging process saw. They go into the statistics that close
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -20,6 +21,7 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.netns import run_inside
 from analyzer.topology.netlink import read_bridge_tables
 
+LOG = logging.getLogger("vethscope")
 SECTION_SCHEMA = "vethscope/capture/1"
 MOST_PROCESS_RTTS = 2000
 """a pcapng option holds 64 KiB; of a longer session the first so many are kept"""
@@ -55,6 +57,8 @@ class Tap:
 
     def __enter__(self) -> Tap:
         self.session.open()
+        rings = {v.ring for v in self.session.vantages}
+        LOG.info("capturing at %d vantages in %d rings", len(self.session.vantages), len(rings))
         return self
 
     def __exit__(
@@ -67,6 +71,7 @@ class Tap:
             self.session.__exit__(kind, error, trace)
             return
         self.stats = self.session.close(self._bridge_tables(), self._notes)
+        LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
 
     def run(self) -> CaptureStats:
         return self.session.run()

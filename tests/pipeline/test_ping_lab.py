@@ -246,13 +246,24 @@ def test_to_the_outside_is_routed_and_refuted(lab: Lab) -> None:
     assert "routed" in result.report.verdicts[0].reason
 
 
-def test_two_labs_with_one_subnet_keep_their_names() -> None:
+def test_two_networks_with_one_subnet_in_one_report_keep_apart(tmp_path: Path) -> None:
+    """Same addresses, MACs and names in other namespaces: nothing is mixed."""
+    files = [str(tmp_path / "one.pcapng"), str(tmp_path / "other.pcapng")]
     with Lab(containers=2) as one, Lab(containers=2) as other:
-        results = [run(lab, count=3).report for lab in (one, other)]
-    netns = [{v.netns for v in r.vantages} for r in results]
-    assert netns[0].isdisjoint(netns[1])
-    for report in results:
-        assert conversation(report, "tomcat01", "tomcat02").answered == 3
+        veths = [[veth_of(lab, f"tomcat0{n}") for n in (1, 2)] for lab in (one, other)]
+        singles = [
+            run(lab, count=n, output=f).report
+            for lab, n, f in zip((one, other), (3, 5), files, strict=True)
+        ]
+    report, _ = report_files(files, packets=True)
+    assert [row.answered for row in report.icmp] == [3, 5]
+    for single, row, (a, b) in zip(singles, report.icmp, veths, strict=True):
+        assert row.echoes == single.icmp[0].echoes
+        assert {(h.from_, h.to) for e in row.echoes for h in e.request_hops} == {
+            ("tomcat01:eth0", a), (a, b), (b, "tomcat02:eth0"),
+        }  # fmt: skip
+    assert {len(p.vantages) for p in report.packets if p.protocol == "icmp"} == {5}
+    assert report.losses == []
 
 
 def test_a_container_on_two_networks_and_one_that_shares(tmp_path: Path) -> None:
