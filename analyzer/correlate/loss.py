@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.compiled import allocating
+from analyzer.correlate.group import group_rows, mix_columns
 from analyzer.correlate.stages import BRIDGE, FREE, PORT, STATION, Layout
 from analyzer.model.journeys import Status
 
@@ -115,7 +116,9 @@ def _ports_of(
     """[p] vantage that leads to each (segment, MAC); -1 where unknown. One look-up a pair."""
     if not len(mac):
         return np.empty(0, np.int64)
-    pairs = np.stack([segment.astype(np.uint64), mac.astype(np.uint64)], axis=1)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    found = [ports.get((int(s), int(m)), -1) for s, m in unique]
-    return np.array(found, np.int64)[inverse.reshape(-1)]
+    order, start = group_rows(mix_columns(mac, segment.astype(np.uint64)))
+    first = order[start[:-1]]
+    found = [ports.get((int(segment[i]), int(mac[i])), -1) for i in first]
+    out = np.empty(len(mac), np.int64)
+    out[order] = np.repeat(np.array(found, np.int64), np.diff(start))
+    return out

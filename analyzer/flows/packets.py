@@ -59,12 +59,12 @@ def build_packets(frames: Columns, journeys: Journeys, endpoints: Endpoints) -> 
 
 def protocol_names(frames: Columns, rows: npt.NDArray[np.int32]) -> pl.Series:
     """[len(rows)] icmp, icmpv6, tcp, udp, arp or other."""
-    table = np.full(256, OTHER, dtype=object)
-    for number, name in PROTOCOLS.items():
-        table[number] = name
-    names = table[frames["protocol"][rows]]
-    names[frames["ethertype"][rows] == ARP] = "arp"
-    return pl.Series(names.tolist(), dtype=pl.Categorical)
+    names = [OTHER, "arp", *PROTOCOLS.values()]
+    code_of = np.zeros(256, np.uint32)
+    code_of[list(PROTOCOLS)] = np.arange(2, len(names))
+    codes = code_of[frames["protocol"][rows]]
+    codes[frames["ethertype"][rows] == ARP] = 1
+    return pl.Series(names, dtype=pl.Categorical).gather(codes)
 
 
 def _endpoint(
