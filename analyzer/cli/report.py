@@ -11,11 +11,18 @@ from analyzer.cli.options import common, html_option
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.option("--packets", is_flag=True, help="Also every packet with its journey, every echo.")
 @click.option("--bridge", default="docker0", show_default=True, help="For the verdict.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Only frames from this time on: seconds after the "
+    "first frame (2.5), HH:MM:SS[.frac] (local, on its day) or ISO 8601 date and time.",
+)
+@click.option("--until", metavar="TIME", help="Only frames before this time.")
 @html_option
 @common(engine=None)
 def command(
-    files: tuple[str, ...], packets: bool, bridge: str, html: str | None, as_json: bool,
-    quiet: bool,
+    files: tuple[str, ...], packets: bool, bridge: str, since: str | None, until: str | None,
+    html: str | None, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Analyse capture files: no root and no Docker needed.
 
@@ -24,9 +31,12 @@ def command(
     prefix is analysed all the same.
     """
     from analyzer.cli.output import print_report, warn
+    from analyzer.pipeline.window import parse_window
+
+    window = parse_window(since, until)  # before anything heavy: a typo is told at once
     from analyzer.pipeline.analyse import report_files
 
-    report, errors = report_files(files, bridge=bridge, packets=packets)
+    report, errors = report_files(files, bridge=bridge, packets=packets, window=window)
     for error in errors:
         warn(str(error))
     print_report(report, as_json=as_json, html=html)

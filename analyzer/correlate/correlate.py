@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
 from analyzer.correlate.journeys import find_ends, gather_evidence, number_packets, stages_of
-from analyzer.correlate.loss import Watch, build_port_map, judge, learn_ports
+from analyzer.correlate.loss import Watch, build_port_map, find_strays, judge, learn_ports
 from analyzer.correlate.match import link_segment, segment_keys
 from analyzer.correlate.route import link_routes
 from analyzer.correlate.stages import Layout, build_layout, mac_value
 from analyzer.model.frames import FLAG_DIRECTION
-from analyzer.model.journeys import Journeys
+from analyzer.model.journeys import Evidence, Journeys, Status
 from analyzer.model.vantage import Role, Vantage
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -44,7 +45,7 @@ def correlate(
     )
     evidence, in_port, out_port, count = gather_evidence(
         parent, hop, packet, first, last, stage, vantage, frames["ts_ns"],
-        layout.kind,
+        layout.kind, layout.mac, frames["eth_dst"],
     )  # fmt: skip
     ports = build_port_map(
         layout,
@@ -52,6 +53,8 @@ def correlate(
         learn_ports(stage, vantage, frames["eth_src"], layout),
     )
     status, expected = judge(last, frames, stage, layout, ports, watch)
+    stray = find_strays(first, last, frames, stage, layout, ports)
+    status[stray], evidence[stray] = Status.UNMATCHED, evidence[stray] | Evidence.STRAY
     return Journeys(
         parent=parent, hop=hop, likely=likely, packet=packet, first=first, last=last,
         status=status, expected=expected, evidence=evidence,
@@ -77,6 +80,7 @@ def _link(
             frames["eth_dst"], layout.kind, layout.peer, layout.queued, layout.mac,
             layout.bridge, parent, hop, likely,
         )  # fmt: skip
+        link_reassembled(frames, layout, stage, parent, hop)
         link_routes(dict(frames), layout, stage, parent, hop, likely)
     return parent, hop, likely
 

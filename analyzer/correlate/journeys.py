@@ -106,6 +106,8 @@ def gather_evidence(
     vantage: Any,
     ts: Any,
     kind: Any,
+    mac: Any,
+    eth_dst: Any,
 ) -> Any:
     """What was seen of each packet.
 
@@ -131,7 +133,8 @@ def gather_evidence(
                 bits = _PORT_OUT
                 ports_out[q] += 1
         elif kind[v] == BRIDGE:
-            bits = _DELIVERED_UP if stage[i] == 2 else _BRIDGE_OUT
+            up = stage[i] == 2 and (eth_dst[i] == mac[v] or eth_dst[i] & _MULTICAST != 0)
+            bits = _BRIDGE_OUT if stage[i] == 1 else (_DELIVERED_UP if up else 0)
             if stage[i] == 2 and parent[i] >= 0:
                 bits |= _copy_bits(ts[i], ts[parent[i]])
         elif kind[v] == STATION:

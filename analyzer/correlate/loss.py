@@ -17,6 +17,7 @@ import numpy.typing as npt
 from analyzer.compiled import allocating
 from analyzer.correlate.group import group_rows, mix_columns
 from analyzer.correlate.stages import BRIDGE, FREE, PORT, STATION, Layout
+from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Status
 
 _DELIVERED, _LOST, _UNMATCHED = int(Status.DELIVERED), int(Status.LOST), int(Status.UNMATCHED)
@@ -100,6 +101,9 @@ def judge(
     expected = np.where(expected == vantage, -1, expected)
     multicast = (frames["eth_dst"][last] & _MULTICAST) != 0
     expected = np.where(multicast, -1, expected).astype(np.int32)
+    # bridge netfilter may reassemble fragments and cut them anew: only the first is followed
+    piece = (here == 1) & ((frames["marks"][last] & MARK_FRAGMENT) != 0)
+    expected = np.where(piece, -1, expected)
     unknown = (here == 1) & ~multicast & (expected < 0)
     status = np.where(unknown | (here == FREE), _UNMATCHED, _DELIVERED)
     status = np.where(multicast | (here == FREE), _DELIVERED, status)
@@ -108,6 +112,27 @@ def judge(
     trusted = watch.complete[e] & (ts >= watch.start_ns[e]) & (ts <= watch.end_ns[e] - GRACE_NS)
     status = np.where(expected >= 0, np.where(trusted, _LOST, _UNMATCHED), status)
     return status.astype(np.uint8), np.where(status == _LOST, expected, -1).astype(np.int32)
+
+
+def find_strays(
+    first: npt.NDArray[np.int32],
+    last: npt.NDArray[np.int32],
+    frames: Mapping[str, npt.NDArray[Any]],
+    stage: npt.NDArray[np.int32],
+    layout: Layout,
+    ports: PortMap,
+) -> npt.NDArray[np.bool_]:
+    """[p] whether a packet is but a bridge device's copy of a frame that its port did not show.
+
+    The frame was dropped by the ring, or changed in the bridge (reassembled). It is told by
+    the port that its sender is known to live behind being captured itself.
+    """
+    vantage, dst = frames["vantage"][first], frames["eth_dst"][first]
+    copy = (stage[first] == 2) & (layout.kind[vantage] == BRIDGE) & (last == first)
+    copy &= ((dst & _MULTICAST) == 0) & (dst != layout.mac[vantage])
+    port = _ports_of(layout.segment[vantage], frames["eth_src"][first], ports)
+    stray: npt.NDArray[np.bool_] = copy & (port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)
+    return stray
 
 
 def _ports_of(

@@ -37,6 +37,8 @@ from analyzer.model.journeys import Hop
 
 _VETH, _BRIDGE, _DELIVER = int(Hop.VETH), int(Hop.BRIDGE), int(Hop.DELIVER)
 _ORIGINATE, _SPAN, _COPY = int(Hop.ORIGINATE), int(Hop.SPAN), int(Hop.COPY)
+LONGEST_NS = 1_000_000_000
+"""Of identical frames a parent older than this is another one, unless a queue is between."""
 _MULTICAST = np.uint64(1 << 40)
 """the group bit of a MAC as a 48-bit value (IEEE 802)"""
 
@@ -66,9 +68,10 @@ def align(
             j -= 1
         if j + 1 < len(parents) and _precedes(parents[j + 1], children[k], ts, ring_of):
             crowded = True
-        out[k] = j
-        unsure[k] = j >= 0 and (crowded or (queued and loss))
-        if j >= 0:
+        fits = j >= 0 and (queued or ts[children[k]] - ts[parents[j]] <= LONGEST_NS)
+        out[k] = j if fits else -1
+        unsure[k] = fits and (crowded or (queued and loss))
+        if fits:
             j -= 1
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import Endpoints
-from analyzer.model.journeys import Journeys
+from analyzer.model.journeys import Evidence, Journeys
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 ARP = 0x0806
@@ -28,7 +28,8 @@ def build_packets(frames: Columns, journeys: Journeys, endpoints: Endpoints) -> 
 
     packet, ts_ns, last_ts_ns, first_frame, last_frame, first_vantage, last_vantage, protocol,
     source, destination, status, expected, evidence, in_port, out_port, frames, likely,
-    len_bytes. ``source`` is taken where the packet was first seen, ``destination`` where it
+    stray, len_bytes. A stray is a bridge device's copy without its packet: nothing to count.
+    ``source`` is taken where the packet was first seen, ``destination`` where it
     was last seen, so that both are right on either side of a NAT.
     """
     first, last = journeys.first, journeys.last
@@ -52,6 +53,7 @@ def build_packets(frames: Columns, journeys: Journeys, endpoints: Endpoints) -> 
             "out_port": journeys.out_port,
             "frames": journeys.frames,
             "likely": _any_likely(journeys),
+            "stray": (journeys.evidence & Evidence.STRAY) > 0,
             "len_bytes": frames["wirelen"][first],
         }
     )

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import mac_text
+from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Evidence, Status
 from analyzer.model.report import Fact, Verdict
 from analyzer.model.vantage import Role, Vantage
@@ -58,7 +59,9 @@ def _unicast(frames: Mapping[str, npt.NDArray[Any]], packets: pl.DataFrame) -> p
     ``out_port`` of a lost packet is the port that it had to leave by, where that is known.
     """
     mac = frames["eth_dst"][packets["last_frame"].to_numpy()]
-    is_ip = frames["ip_version"][packets["first_frame"].to_numpy()] > 0
+    first = packets["first_frame"].to_numpy()
+    whole = (frames["marks"][first] & MARK_FRAGMENT) == 0  # the first fragment stands for all
+    is_ip = (frames["ip_version"][first] > 0) & whole
     out = pl.when(pl.col("out_port") >= 0).then("out_port").otherwise("expected")
     return packets.with_columns(pl.Series("dst_mac", mac), out.alias("out_port")).filter(
         pl.Series(is_ip & ((mac & np.uint64(_GROUP_BIT)) == 0))
@@ -133,10 +136,13 @@ def _copies_text(bridge: str, copies: int, same_stamp: int) -> str:
     if same_stamp == copies:
         return f"{bridge}'s own copy bears the ingress port's stamp, bit for bit"
     if not same_stamp:
-        return f"{bridge}'s own copy follows the ingress port's in kernel order (own stamps: TCP)"
+        return (
+            f"{bridge}'s own copy follows the ingress port's in kernel order "
+            "(own stamps: TCP, fragments)"
+        )
     return (
         f"{bridge}'s own copy: {same_stamp} with the ingress port's stamp, bit for bit, "
-        f"{copies - same_stamp} next in kernel order (own stamps: TCP)"
+        f"{copies - same_stamp} next in kernel order (own stamps: TCP, fragments)"
     )
 
 

@@ -68,6 +68,8 @@ class Evidence(IntEnum):
     """unicast out of more than one port (FDB miss)"""
     SAME_STAMP = 512
     """the bridge device's copy has the ingress port's stamp, bit for bit"""
+    STRAY = 1024
+    """a bridge device's copy whose frame at the ingress port is missing: no packet of its own"""
 
 
 @dataclass(slots=True)

@@ -29,6 +29,10 @@ class CaptureInfo:
     identity: str = ""
     """which predicate matched the frames: ``certain`` or ``certain and likely``"""
     likely_matches: int = 0
+    since_ns: int | None = None
+    """the edges of the time window that was asked for: frames from here on …"""
+    until_ns: int | None = None
+    """… and before this"""
 
 
 @dataclass(slots=True)

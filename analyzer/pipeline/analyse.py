@@ -19,22 +19,35 @@ from analyzer.flows.packets import build_packets
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.journeys import Journeys
 from analyzer.model.report import CaptureInfo, Report, Verdict
+from analyzer.pipeline.cut import (
+    cut_window,
+    settle_arp,
+    settle_echoes,
+    settle_losses,
+    watched,
+    whole_packets,
+)
 from analyzer.pipeline.load import Loaded, load
+from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
 
-UNCLEAN_TAIL_NS = 250_000_000
-"""a capture that was killed may miss the last frames of some rings: nothing that late is lost"""
-
 
 def report_files(
-    paths: Sequence[str], *, bridge: str = "docker0", packets: bool = False
+    paths: Sequence[str],
+    *,
+    bridge: str = "docker0",
+    packets: bool = False,
+    window: Window | None = None,
 ) -> tuple[Report, list[SavefileError]]:
     """The report on one capture in one or more files, and where files were damaged.
 
-    packets: with every packet and every echo. Raises as `load`.
+    packets: with every packet and every echo. window: only the frames in it. Raises as `load`
+    and `cut_window`.
     """
     loaded = load(paths)
+    if window:
+        loaded = cut_window(loaded, window)
     return build_report(analyse(loaded, bridge=bridge), packets=packets), loaded.errors
 
 
@@ -51,11 +64,14 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     frames, vantages = loaded.frames, loaded.vantages
     fdb = {v.name: n.fdb for v, n in zip(vantages, loaded.notes, strict=True) if n.fdb}
     journeys = correlate(frames, vantages, _watch(loaded), fdb)
+    settle_losses(journeys, loaded)
     endpoints = Endpoints(vantages, journeys.segment, journeys.site, loaded.names)
     packets = build_packets(frames, journeys, endpoints)
+    counted = packets.filter(~pl.col("stray"))
     edges = build_edges(frames, journeys)
-    echoes = pair_echoes(frames, packets, journeys, _end_ns(loaded))
-    arp = name_arp(summarise_arp(arp_packets(frames, packets, journeys)), endpoints)
+    echoes = settle_echoes(pair_echoes(frames, counted, journeys, _end_ns(loaded)), loaded)
+    arp = name_arp(summarise_arp(arp_packets(frames, counted, journeys)), endpoints)
+    settle_arp(arp, loaded)
     losses = summarise_losses(packets)
     return Tables(
         info=_info(loaded, journeys),
@@ -70,8 +86,8 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         icmp=_with_addresses(summarise_icmp(echoes)),
         arp=arp,
         losses=name_losses(losses, frames, journeys, vantages, loaded.sysctls),
-        verdicts=judge_pairs(frames, packets, _scene(loaded, bridge, fdb)),
-        paths=build_paths(frames, packets, journeys, vantages),
+        verdicts=judge_pairs(frames, whole_packets(counted, loaded), _scene(loaded, bridge, fdb)),
+        paths=build_paths(frames, counted, journeys, vantages),
         inferred=_inferred(endpoints),
         process_rtt=_process_rtt(loaded),
     )
@@ -96,11 +112,10 @@ def _end_ns(loaded: Loaded) -> int:
 
 def _watch(loaded: Loaded) -> Watch:
     """When each vantage was looked at."""
-    span = _span(loaded) or (0, 0)
-    ends = [n.end_ns or (span[1] if n.ended else span[1] - UNCLEAN_TAIL_NS) for n in loaded.notes]
+    times = np.array(watched(loaded), np.int64).reshape(-1, 2)
     return Watch(
-        start_ns=np.array([n.start_ns or span[0] for n in loaded.notes], np.int64),
-        end_ns=np.array(ends, np.int64),
+        start_ns=times[:, 0],
+        end_ns=times[:, 1],
         complete=np.array([not (n.dropped or n.ring_dropped) for n in loaded.notes], np.bool_),
     )
 
@@ -115,6 +130,8 @@ def _info(loaded: Loaded, journeys: Journeys) -> CaptureInfo:
         start_ns=span[0] if span else None,
         end_ns=span[1] if span else None,
         truncated=bool(loaded.errors),
+        since_ns=loaded.cut.since_ns if loaded.cut else None,
+        until_ns=loaded.cut.until_ns if loaded.cut else None,
         dropped=loaded.dropped(),
         engine=loaded.engine,
         sysctls=dict(loaded.sysctls),

@@ -32,6 +32,7 @@ _META = {
     "flags": "uint32",
     "caplen": "uint32",
     "wirelen": "uint32",
+    "linktype": "int32",
 }
 
 
@@ -52,19 +53,31 @@ class VantageNotes:
     process_rtt: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The edges of a time window, None where it is open; what was left out, as `Loaded.frames`."""
+
+    since_ns: int | None
+    until_ns: int | None
+    before: dict[str, npt.NDArray[Any]]
+    after: dict[str, npt.NDArray[Any]]
+
+
 @dataclass(slots=True)
 class Loaded:
     """n frames of one or more files, with v vantages."""
 
     paths: list[str]
     frames: dict[str, npt.NDArray[Any]]
-    """DECODED columns and ts_ns, vantage, flags, caplen, wirelen; [n] each, in file order"""
+    """DECODED columns and ts_ns, vantage, flags, caplen, wirelen, linktype; [n] each, file order"""
     vantages: list[Vantage]
     notes: list[VantageNotes]
     names: dict[str, str] = field(default_factory=dict)
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
+    cut: Cut | None = None
+    """where only a time window of the files is analysed"""
 
     def dropped(self) -> int | None:
         """Frames dropped by all rings; None where no file tells. A ring counts once."""
@@ -104,6 +117,7 @@ class _Collector:
         columns["ts_ns"], columns["flags"] = chunk.ts_ns, chunk.flags
         columns["caplen"], columns["wirelen"] = chunk.caplen, chunk.wirelen
         columns["vantage"] = vantage_of[chunk.interface]
+        columns["linktype"] = linktypes[chunk.interface]
         self.columns.append(columns)
 
     def table(self) -> dict[str, npt.NDArray[Any]]:

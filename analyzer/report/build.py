@@ -246,6 +246,10 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
         "the file is damaged or cut short: only what is readable was analysed",
     )  # fmt: skip
     add(
+        (info.since_ns, info.until_ns) != (None, None), "info", "window",
+        "only a time window of the capture: what its edges cut is unmatched, never lost",
+    )  # fmt: skip
+    add(
         info.dropped, "warning", "dropped",
         f"the kernel dropped {info.dropped} frames for want of room: "
         "what is missing is not called lost",

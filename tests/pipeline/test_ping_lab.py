@@ -203,6 +203,25 @@ def test_random_mac_is_attributed() -> None:
     }
 
 
+@pytest.mark.parametrize("netfilter", ["0", "1"])
+def test_fragments_are_one_echo_whether_the_bridge_reassembles_them_or_not(
+    lab: Lab, netfilter: str
+) -> None:
+    """With bridge netfilter docker0's copy is the whole datagram, and the ports show fragments."""
+    lab.run("host", ["sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={netfilter}"])
+    for destination in ("tomcat02", "host"):
+        result = run(lab, destination=destination, count=3, size=3000)
+        row = conversation(result.report, "tomcat01", destination)
+        assert (row.sent, row.answered, row.lost) == (3, 3, 0)
+        assert result.report.losses == []
+        for echo in row.echoes:
+            hops = [h.delay_ns for h in (*echo.request_hops, *echo.reply_hops)]
+            assert len(hops) == (6 if destination == "tomcat02" else 4)
+            assert sum(hops) + echo.turnaround_ns == echo.rtt_ns
+        wanted = "proved" if destination == "tomcat02" else "refuted"
+        assert {v.result for v in result.report.verdicts} == {wanted}
+
+
 def test_no_promiscuous_mode_is_said_and_leaves_it_undecided(lab: Lab) -> None:
     result = run(lab, count=3, promiscuous=False)
     assert conversation(result.report, "tomcat01", "tomcat02").answered == 3
