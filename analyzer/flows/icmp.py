@@ -23,6 +23,9 @@ _ICMP, _ICMPV6 = 1, 58
 GRACE_NS = 100_000_000
 """a request sent this shortly before the capture's end may still have been answered after it"""
 
+REPEAT_NS = 1_000_000_000
+"""a request with the same id and seq as one so shortly before, unanswered, is that one again"""
+
 KEY = ["site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id", "seq"]
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -38,8 +41,8 @@ def pair_echoes(
     answered, open (too close to the capture's end to say), request_last, request_status,
     reply_first, reply_last, reply_status, ttl.
     """
-    requests = _requests(frames, packets, journeys)
     replies = _replies(frames, packets, journeys)
+    requests = _without_repeats(_requests(frames, packets, journeys), replies)
     tied = replies.sort("reply_ts").join_asof(
         requests.select(*KEY, "request", "ts_ns").sort("ts_ns"),
         left_on="reply_ts", right_on="ts_ns", by=KEY, strategy="backward",
@@ -55,6 +58,23 @@ def pair_echoes(
         )
     )
     return _measure(requests.join(answers, on="request", how="left"), frames, end_ns)
+
+
+def _without_repeats(requests: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
+    """Only the first of requests with one KEY that follow each other without an answer between.
+
+    No pinger uses a sequence number again so soon: the others were duplicated on the way, or are
+    copies in a file that does not tell its vantages apart (``tcpdump -i any``, merged files).
+    """
+    asked = pl.col("request").is_not_null()
+    events = pl.concat(
+        [requests.select(*KEY, "request", "ts_ns"), replies.select(*KEY, ts_ns="reply_ts")],
+        how="diagonal",
+    ).sort("ts_ns", maintain_order=True)
+    repeats = events.filter(
+        asked & asked.shift(1).over(KEY) & (pl.col("ts_ns").diff().over(KEY) <= REPEAT_NS)
+    )
+    return requests.join(repeats.select("request"), on="request", how="anti", maintain_order="left")
 
 
 def _measure(echoes: pl.DataFrame, frames: Columns, end_ns: int) -> pl.DataFrame:

@@ -145,6 +145,23 @@ class ArpRow:
 
 
 @dataclass(slots=True)
+class TransportRow:
+    """A TCP or UDP conversation, both directions together."""
+
+    client: str
+    server: str
+    client_ip: str
+    client_port: int
+    server_ip: str
+    server_port: int
+    packets: int
+    """packets, not their copies at the vantages"""
+    bytes: int
+    """of payload"""
+    lost: int
+
+
+@dataclass(slots=True)
 class LossRow:
     protocol: str
     source: str
@@ -239,8 +256,8 @@ class Report:
     hops: list[HopRow] = field(default_factory=list)
     icmp: list[IcmpRow] = field(default_factory=list)
     arp: list[ArpRow] = field(default_factory=list)
-    tcp: list[dict[str, Any]] = field(default_factory=list)
-    udp: list[dict[str, Any]] = field(default_factory=list)
+    tcp: list[TransportRow] = field(default_factory=list)
+    udp: list[TransportRow] = field(default_factory=list)
     losses: list[LossRow] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)

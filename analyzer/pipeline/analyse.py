@@ -16,6 +16,7 @@ from analyzer.flows.hops import build_edges, summarise_hops
 from analyzer.flows.icmp import pair_echoes, summarise_icmp
 from analyzer.flows.losses import name_losses, summarise_losses
 from analyzer.flows.packets import build_packets
+from analyzer.flows.transport import build_conversations, name_transport
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.journeys import Journeys
 from analyzer.model.report import CaptureInfo, Report, Verdict
@@ -72,6 +73,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     echoes = settle_echoes(pair_echoes(frames, counted, journeys, _end_ns(loaded)), loaded)
     arp = name_arp(summarise_arp(arp_packets(frames, counted, journeys)), endpoints)
     settle_arp(arp, loaded)
+    talks = build_conversations(frames, counted, journeys)
     losses = summarise_losses(packets)
     return Tables(
         info=_info(loaded, journeys),
@@ -85,6 +87,8 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         echoes=echoes,
         icmp=_with_addresses(summarise_icmp(echoes)),
         arp=arp,
+        tcp=name_transport(talks, "tcp"),
+        udp=name_transport(talks, "udp"),
         losses=name_losses(losses, frames, journeys, vantages, loaded.sysctls),
         verdicts=judge_pairs(frames, whole_packets(counted, loaded), _scene(loaded, bridge, fdb)),
         paths=build_paths(frames, counted, journeys, vantages),

@@ -23,6 +23,7 @@ from analyzer.model.report import (
     PacketRow,
     Path,
     Report,
+    TransportRow,
     VantageRow,
     Verdict,
 )
@@ -46,6 +47,8 @@ class Tables:
     echoes: pl.DataFrame
     icmp: pl.DataFrame
     arp: list[ArpRow]
+    tcp: list[TransportRow]
+    udp: list[TransportRow]
     losses: list[LossRow]
     verdicts: list[Verdict]
     paths: list[Path]
@@ -64,6 +67,8 @@ def build_report(tables: Tables, *, packets: bool, echoes: bool = False) -> Repo
         hops=_hop_rows(tables),
         icmp=_icmp_rows(tables, packets or echoes),
         arp=tables.arp,
+        tcp=tables.tcp,
+        udp=tables.udp,
         losses=tables.losses,
         verdicts=tables.verdicts,
         packets=packet_rows(tables) if packets else [],

@@ -147,7 +147,7 @@ def _house(
     bridge = (row.bridge if row else "") or next((b for b in bridges if b), "")
     if role in ("host-veth", "bridge") and bridge:
         return "bridge", bridge
-    return "host", "host"
+    return "host", "topology not told by the file" if row and row.inferred else "host"
 
 
 def _house_details(kind: str, bridge: VantageRow | None) -> tuple[str, ...]:

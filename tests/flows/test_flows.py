@@ -110,6 +110,18 @@ def test_duplicate_answers_are_counted_and_the_first_one_is_the_rtt():
     assert (icmp.answered, icmp.duplicates, icmp.rtt_max_ns) == (1, 2, 188 * MICRO)
 
 
+def test_requests_that_are_there_twice_are_one_echo():
+    """Duplicated on the way, or copies in a file that does not tell its vantages apart."""
+    world = Pinging()
+    for seq in range(1, 4):
+        before = len(world.rows)
+        world.echo(seq)
+        for row in [r for r in world.rows[before:] if r["icmp_type"] == 8]:
+            world.rows.append({**row, "ts_ns": row["ts_ns"] + 7 * MICRO})
+    (icmp,) = world.report().icmp
+    assert (icmp.sent, icmp.answered, icmp.lost) == (3, 3, 0)
+
+
 def test_a_request_at_the_edge_of_the_capture_is_unmatched():
     world = Pinging()
     world.echo(1)
