@@ -194,6 +194,8 @@ def test_bridged_tcp_is_proved_too(engine: DockerEngine, container: Make, tmp_pa
     }  # fmt: skip
     assert report.losses == []
     assert {len(p.vantages) for p in report.packets} == {5}
+    assert max(row.bytes for row in report.tcp) == len("hi\n")
+    assert sum(row.packets for row in report.tcp) == len(report.packets)
 
 
 def test_from_the_host(engine: DockerEngine, container: Make) -> None:
