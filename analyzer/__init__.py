@@ -1,7 +1,8 @@
 """vethscope: see every frame between containers at every interface that it crosses.
 
-As a library: ``read_frames(path)`` gives the frames of any capture file as a table. Names are
-loaded when they are first used, so that importing the package costs nothing.
+As a library: ``read_frames(path)`` gives the frames of any capture file as a table, and
+``read(path)`` the tables of the whole analysis. Names are loaded when they are first used, so
+that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -18,25 +19,30 @@ if TYPE_CHECKING:
         VethscopeError,
     )
     from analyzer.frames_table import read_frames
+    from analyzer.pipeline.library import Analysis, read
     from analyzer.version import __version__
 
 __all__ = [
+    "Analysis",
     "CaptureError",
     "EnvironmentProblem",
     "SavefileError",
     "UsageProblem",
     "VethscopeError",
     "__version__",
+    "read",
     "read_frames",
 ]
 
 _HOMES = {
+    "Analysis": "analyzer.pipeline.library",
     "CaptureError": "analyzer.errors",
     "EnvironmentProblem": "analyzer.errors",
     "SavefileError": "analyzer.errors",
     "UsageProblem": "analyzer.errors",
     "VethscopeError": "analyzer.errors",
     "__version__": "analyzer.version",
+    "read": "analyzer.pipeline.library",
     "read_frames": "analyzer.frames_table",
 }
 

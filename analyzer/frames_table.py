@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from analyzer.model.frames import (
 )
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import Savefile, open_savefile
+
+Columns = Mapping[str, npt.NDArray[Any]]
 
 _DIRECTIONS = {INGRESS: "ingress", EGRESS: "egress"}
 
@@ -61,20 +64,38 @@ def read_frames(path: str | Path) -> pl.DataFrame:
 def _empty() -> pl.DataFrame:
     nothing = (np.empty(0, dtype) for dtype in ("i8", "u4", "u4", "i8", "i4", "u4"))
     chunk = FrameChunk(np.empty(0, np.uint8), *nothing)
-    return _table_of(chunk, [SavefileInterface(0, ETHERNET, 0)]).with_row_index("frame", 1)
+    columns = _columns(chunk, [SavefileInterface(0, ETHERNET, 0)])
+    return table_of(columns, []).with_row_index("frame", 1)
 
 
 def _table(chunk: FrameChunk, savefile: Savefile) -> pl.DataFrame:
-    return _table_of(chunk, savefile.interfaces)
+    names = [found.name or str(found.index) for found in savefile.interfaces]
+    return table_of(_columns(chunk, savefile.interfaces), names)
 
 
-def _table_of(chunk: FrameChunk, interfaces: list[SavefileInterface]) -> pl.DataFrame:
+def _columns(chunk: FrameChunk, interfaces: list[SavefileInterface]) -> dict[str, npt.NDArray[Any]]:
     linktypes = np.array([interface.linktype for interface in interfaces], np.int32)
-    columns: dict[str, npt.NDArray[Any]] = dict(decode_frames(chunk, linktypes))
+    return {
+        **decode_frames(chunk, linktypes),
+        "ts_ns": chunk.ts_ns,
+        "vantage": chunk.interface,
+        "flags": chunk.flags,
+        "caplen": chunk.caplen,
+        "wirelen": chunk.wirelen,
+        "linktype": linktypes[chunk.interface],
+    }
+
+
+def table_of(columns: Columns, names: Sequence[str]) -> pl.DataFrame:
+    """The columns of `read_frames` but the frame's number.
+
+    columns: [n] each, those of `analyzer.model.frames.DECODED` and ts_ns, vantage (an index
+    into names), flags (epb_flags), caplen, wirelen, linktype.
+    """
     return pl.DataFrame(
         {
-            **_frame(chunk, interfaces),
-            **_link(columns, linktypes[chunk.interface]),
+            **_frame(columns, names),
+            **_link(columns, columns["linktype"]),
             **_arp(columns),
             **_network(columns),
             **_transport(columns),
@@ -83,19 +104,18 @@ def _table_of(chunk: FrameChunk, interfaces: list[SavefileInterface]) -> pl.Data
     )
 
 
-def _frame(chunk: FrameChunk, interfaces: list[SavefileInterface]) -> dict[str, Any]:
-    names = pl.Series([found.name or str(found.index) for found in interfaces], dtype=pl.String)
+def _frame(columns: Columns, names: Sequence[str]) -> dict[str, Any]:
     direction = pl.Series([_DIRECTIONS.get(code) for code in range(4)], dtype=pl.String)
     return {
-        "ts_ns": chunk.ts_ns,
-        "vantage": names.gather(chunk.interface),
-        "direction": direction.gather(chunk.flags & FLAG_DIRECTION),
-        "caplen": chunk.caplen,
-        "wirelen": chunk.wirelen,
+        "ts_ns": columns["ts_ns"],
+        "vantage": pl.Series(names, dtype=pl.String).gather(columns["vantage"]),
+        "direction": direction.gather(columns["flags"] & FLAG_DIRECTION),
+        "caplen": columns["caplen"],
+        "wirelen": columns["wirelen"],
     }
 
 
-def _link(columns: dict[str, npt.NDArray[Any]], linktype: npt.NDArray[np.int32]) -> dict[str, Any]:
+def _link(columns: Columns, linktype: npt.NDArray[np.int32]) -> dict[str, Any]:
     ethernet = linktype == ETHERNET
     cooked = np.isin(linktype, (LINUX_SLL, LINUX_SLL2))
     return {
@@ -106,7 +126,7 @@ def _link(columns: dict[str, npt.NDArray[Any]], linktype: npt.NDArray[np.int32])
     }
 
 
-def _arp(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+def _arp(columns: Columns) -> dict[str, Any]:
     arp = (columns["ethertype"] == ETHERTYPE_ARP) & (columns["arp_op"] != 0)
     return {
         "arp_op": _where(arp, columns["arp_op"]),
@@ -117,7 +137,7 @@ def _arp(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def _network(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+def _network(columns: Columns) -> dict[str, Any]:
     ip = columns["ip_version"] != 0
     return {
         "ip_version": _where(ip, columns["ip_version"]),
@@ -131,7 +151,7 @@ def _network(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def _transport(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+def _transport(columns: Columns) -> dict[str, Any]:
     there = columns["l4_offset"] != 0
     tcp = there & (columns["protocol"] == TCP)
     ports = tcp | (there & (columns["protocol"] == UDP))

@@ -122,10 +122,15 @@ class _Collector:
 
     def table(self) -> dict[str, npt.NDArray[Any]]:
         if not self.columns:
-            return {name: np.empty(0, kind) for name, kind in {**DECODED, **_META}.items()}
+            return empty_frames()
         if len(self.columns) == 1:
             return self.columns[0]
         return {n: np.concatenate([c[n] for c in self.columns]) for n in self.columns[0]}
+
+
+def empty_frames() -> dict[str, npt.NDArray[Any]]:
+    """The columns of `Loaded.frames`, without a row."""
+    return {name: np.empty(0, kind) for name, kind in {**DECODED, **_META}.items()}
 
 
 def load(paths: Sequence[str]) -> Loaded:
