@@ -62,12 +62,17 @@ def write_html(report: Report, path: str) -> None:
     """Write the page. Raises UsageProblem where the file cannot be written."""
     from analyzer.report.html import render_html
 
+    write_text(path, render_html(report), "--html")
+
+
+def write_text(path: str, text: str, option: str) -> None:
+    """Write a file that an option names. Raises UsageProblem where it cannot be written."""
     try:
         with open(path, "w", encoding="utf-8") as file:
-            file.write(render_html(report))
+            file.write(text)
     except OSError as error:
         raise UsageProblem(
-            f"cannot write {path}: {error.strerror}; choose another --html FILE"
+            f"cannot write {path}: {error.strerror}; choose another {option} FILE"
         ) from error
 
 

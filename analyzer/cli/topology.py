@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from analyzer.cli.options import common
+from analyzer.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from analyzer.model.topology import Topology
 
 
 @click.command(name="topology", epilog="Example: vethscope topology --watch")
 @click.option("--watch", is_flag=True, help="Print containers and veth pairs as they come and go.")
 @click.option("--dot", is_flag=True, help="A graph for Graphviz on stdout.")
+@click.option("--svg", metavar="FILE", type=click.Path(allow_dash=True),
+              help="A picture into FILE (- is stdout).")  # fmt: skip
 @common()
-def command(watch: bool, dot: bool, engine: str, as_json: bool, quiet: bool) -> None:
+def command(
+    watch: bool, dot: bool, svg: str | None, engine: str, as_json: bool, quiet: bool
+) -> None:
     """Containers ↔ eth0@ifN ↔ vethX@ifM ↔ bridge ↔ uplink, with MACs, addresses and FDB.
 
     Pairs are told by the kernel (peer index and namespace), never guessed from numbers.
     """
+    if (svg is not None) + dot + (watch or as_json) > 1:
+        raise UsageProblem("choose one of --json, --dot, --svg and --watch (which --json may join)")
     from analyzer.pipeline.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
-    from analyzer.cli.output import note, print_json
-    from analyzer.pipeline.topology import (
-        read_topology,
-        render_dot,
-        render_topology,
-        to_json,
-        watch_topology,
-    )
+    from analyzer.cli.output import note
+    from analyzer.pipeline.topology import read_topology, watch_topology
 
     if watch:
         for event in watch_topology(engine, lambda text: note(text, quiet=quiet)):
             click.echo(event.to_json_line() if as_json else str(event))
         return
     topology = read_topology(engine)
-    if as_json:
-        print_json(to_json(topology))
-    else:
-        click.echo(render_dot(topology) if dot else render_topology(topology))
+    _show(topology, as_json=as_json, dot=dot, svg=svg)
     for warning in topology.warnings:
         note(f"vethscope: {warning}", quiet=quiet)
+
+
+def _show(topology: Topology, *, as_json: bool, dot: bool, svg: str | None) -> None:
+    """In the form that is asked for."""
+    from analyzer.cli.output import print_json, write_text
+    from analyzer.pipeline.topology import render_dot, render_svg, render_topology, to_json
+
+    if as_json:
+        print_json(to_json(topology))
+    elif svg == "-":
+        click.echo(render_svg(topology), nl=False)
+    elif svg is not None:
+        write_text(svg, render_svg(topology), "--svg")
+    else:
+        click.echo(render_dot(topology) if dot else render_topology(topology))

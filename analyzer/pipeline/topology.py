@@ -8,12 +8,20 @@ from analyzer.engines import open_engine
 from analyzer.model.topology import Topology
 from analyzer.pipeline.signals import stopping
 from analyzer.report.topology_dot import render_dot
+from analyzer.report.topology_svg import render_svg
 from analyzer.report.topology_text import render_topology
 from analyzer.topology.discover import discover
 from analyzer.topology.json_form import to_json
 from analyzer.topology.watch import Change, Watch
 
-__all__ = ["read_topology", "render_dot", "render_topology", "to_json", "watch_topology"]
+__all__ = [
+    "read_topology",
+    "render_dot",
+    "render_svg",
+    "render_topology",
+    "to_json",
+    "watch_topology",
+]
 
 
 def read_topology(engine_name: str) -> Topology:

@@ -18,6 +18,7 @@ _UNSAFE = re.compile(
     "\x00-\x1f\x7f-\x9f"  # C0 (ESC, newline, tab …), DEL, C1
     "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"  # bidi, zero width
     "\ud800-\udfff"  # surrogates: undecodable bytes, cannot be encoded
+    "\ufffe\uffff"  # no characters: XML with them is not well-formed
     "\U000e0000-\U000e007f"  # tag characters, invisible
     "]"
 )

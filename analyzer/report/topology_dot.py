@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from analyzer.model.topology import Container, Interface, Topology
 from analyzer.report.sanitize import sanitize
-from analyzer.topology.relations import interfaces_of, is_host, network_of, other_end
+from analyzer.topology.relations import (
+    interfaces_of,
+    is_host,
+    network_of,
+    other_end,
+    shown_addresses,
+)
 
 _BRIDGE, _VETH, _UPLINK = "box3d", "box", "house"
 
@@ -62,8 +68,8 @@ def _id(interface: Interface) -> str:
 
 
 def _label(interface: Interface, more: str = "") -> str:
-    shown = [a for a in interface.addresses if not a.startswith("fe80:")]
-    return _quote("\n".join(filter(None, [interface.name, interface.mac, *shown, more])))
+    lines = [interface.name, interface.mac, *shown_addresses(interface), more]
+    return _quote("\n".join(filter(None, lines)))
 
 
 def _quote(text: str) -> str:

@@ -17,9 +17,10 @@ from analyzer.topology.relations import (
     bridge_of,
     container_of,
     interfaces_of,
-    is_host,
+    link_note,
     network_of,
     other_end,
+    shown_addresses,
 )
 
 __all__ = ["render_dot", "render_topology"]
@@ -53,7 +54,12 @@ def _width(topology: Topology) -> int:
 
 def _bridge_block(topology: Topology, bridge: Interface, width: int) -> list[str]:
     network = network_of(topology, bridge)
-    head = [bridge.name, bridge.mac, *_shown(bridge), f"network {network}" if network else ""]
+    head = [
+        bridge.name,
+        bridge.mac,
+        *shown_addresses(bridge),
+        f"network {network}" if network else "",
+    ]
     lines = ["  ".join(filter(None, head))]
     ports = topology.ports(bridge.key)
     for port in sorted(ports, key=lambda p: (_owner_name(topology, p), p.ifindex)):
@@ -79,7 +85,7 @@ def _port_lines(topology: Topology, bridge: Interface, port: Interface, width: i
     name = owner.name if owner else "?"
     short = f"  id {owner.id[:12]}" if owner and owner.id else ""
     lines = [f"  {name:<{width}}  {chain}{short}{state}"]
-    lines.append(f"  {'':<{width}}  {'  '.join([end.mac, *_shown(end)])}")
+    lines.append(f"  {'':<{width}}  {'  '.join([end.mac, *shown_addresses(end)])}")
     if owner and (others := topology.sharing(owner.netns)[1:]):
         names = ", ".join(c.name for c in others)
         lines.append(f"  {'':<{width}}  shared by {names}")
@@ -119,11 +125,9 @@ def _off_bridge(topology: Topology, container: Container, width: int) -> list[st
     mine = interfaces_of(topology, container.netns)
     if not mine:
         return [f"  {container.name:<{width}}  no network interface  id {container.id[:12]}"]
-    return [
-        f"  {container.name:<{width}}  {_link(topology, i)}  {'  '.join([i.mac, *_shown(i)])}"
-        for i in mine
-        if bridge_of(topology, i) is None
-    ]
+    words = [(_link(topology, i), i.mac, *shown_addresses(i)) for i in mine
+             if bridge_of(topology, i) is None]  # fmt: skip
+    return [f"  {container.name:<{width}}  {'  '.join(line)}" for line in words]
 
 
 def _link(topology: Topology, interface: Interface) -> str:
@@ -131,22 +135,13 @@ def _link(topology: Topology, interface: Interface) -> str:
     end = other_end(topology, interface)
     if end is not None:
         return f"{interface.name}@if{end.ifindex} ↔ {end.name}@if{interface.ifindex}"
-    parent = topology.by_key.get(interface.peer) if interface.peer else None
-    kind = interface.kind or "device"
-    if parent is not None and is_host(topology, parent):
-        return f"{interface.name} ({kind} on {parent.name})"
-    return f"{interface.name} ({kind}, other end unknown)"
+    return f"{interface.name} ({link_note(topology, interface)})"
 
 
 def _uplink_line(uplink: Interface) -> str:
-    return "  ".join(filter(None, [f"uplink {uplink.name}", uplink.mac, *_shown(uplink)]))
+    return "  ".join(filter(None, [f"uplink {uplink.name}", uplink.mac, *shown_addresses(uplink)]))
 
 
 def _stopped(topology: Topology) -> list[str]:
     names = [c.name for c in topology.containers if not c.running]
     return [f"not running: {', '.join(names)}"] if names else []
-
-
-def _shown(interface: Interface) -> list[str]:
-    """Addresses without the link-local ones, which every device has."""
-    return [a for a in interface.addresses if not a.startswith("fe80:")]

@@ -83,3 +83,19 @@ def interfaces_of(topology: Topology, netns: int) -> list[Interface]:
     """All interfaces of a namespace but the loopback, by ifindex."""
     found = [i for i in topology.interfaces if i.netns == netns and i.name != LOOPBACK]
     return sorted(found, key=lambda i: i.ifindex)
+
+
+def shown_addresses(interface: Interface) -> list[str]:
+    """Addresses without the link-local ones, which every device has."""
+    return [a for a in interface.addresses if not a.startswith("fe80:")]
+
+
+def link_note(topology: Topology, interface: Interface) -> str:
+    """What it is where it is no pair: ``macvlan on eth0``, ``veth, other end unknown``."""
+    if other_end(topology, interface) is not None:
+        return ""
+    parent = topology.by_key.get(interface.peer) if interface.peer else None
+    kind = interface.kind or "device"
+    if parent is not None and is_host(topology, parent):
+        return f"{kind} on {parent.name}"
+    return f"{kind}, other end unknown"
