@@ -53,9 +53,13 @@ class CaptureStats:
     start_ns: int
     end_ns: int
     file_bytes: int
+    """of all files, removed ones too"""
     stopped: str
-    """why it ended: stop, until, packets, duration, filesize, gone, pipe, error; empty: it runs"""
+    """why it ended: stop, until, packets, duration, filesize, files, gone, pipe, error; empty: it
+    runs"""
     warnings: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """those that there are, the oldest first"""
 
     @property
     def frames(self) -> int:

@@ -207,7 +207,10 @@ def _engine_netns(base_url: str) -> str:
             raise _no_answer(base_url, error) from error
         raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     path = f"/proc/{struct.unpack('3i', raw)[0]}/ns/net"
-    return path if os.access(path, os.R_OK) else HOST_NETNS
+    try:
+        return path if os.stat(path).st_ino != os.stat(HOST_NETNS).st_ino else HOST_NETNS
+    except OSError:
+        return HOST_NETNS
 
 
 def _name(found: Mapping[str, Any]) -> str:
