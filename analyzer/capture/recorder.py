@@ -114,7 +114,8 @@ class Recorder:
         """Write the frames that are due."""
         self._now_ns = now_ns
         if self._strangers:
-            if not everything and not self._staging.pressed and self._strangers.patient(now_ns):
+            hurry = everything or self._staging.pressed
+            if not hurry and self._strangers.patient(now_ns, self.counters):
                 return
             self._strangers.set_aside(self._staging, self.counters)
             self._expire(now_ns)

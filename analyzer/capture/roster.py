@@ -24,8 +24,8 @@ from analyzer.errors import UsageProblem, VethscopeError
 from analyzer.model.topology import Key
 from analyzer.model.vantage import Role, Vantage
 
-_CONTAINERS_OWN = re.compile(r"/proc/\d+/ns/net|/run/netns/.*")
-"""paths of namespaces that are there as long as their container is"""
+_DESCRIPTOR = re.compile(r"/proc/[^/]+/fd/\d+")
+"""a path by which somebody, perhaps we, keeps a namespace on purpose"""
 _AT_ONCE = 32
 """rings opened or closed side by side: in each the kernel waits some 20 ms for its other CPUs
 (synchronize_net in net/packet/af_packet.c), and the waits are shared"""
@@ -113,7 +113,7 @@ class Roster:
 
     def _is_orphan(self, source: Source) -> bool:
         path = self._paths.get(source.ring.netns, "")
-        if not _CONTAINERS_OWN.fullmatch(path):
+        if not path or _DESCRIPTOR.fullmatch(path):
             return False
         try:
             return os.stat(path).st_ino != source.ring.netns

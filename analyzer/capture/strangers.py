@@ -6,7 +6,8 @@ wait. As soon as the interface is introduced they get its id; when it turns out 
 ours they go.
 
 For `HOLD_NS` everything waits with them, so that the file keeps the kernel's order; then they
-are set aside, and come late into the file.
+are set aside, and come late into the file. When it speaks again everything waits again: a
+container is made some time before its first words, and introduced just after them.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class Stranger:
     ifindex: int
     since_ns: int
     """on the monotonic clock"""
+    waits_ns: int
+    """since when its frames wait in the staging; 0 where there are none"""
+    frames: int = 0
+    """how many of it were set aside so far"""
     aside: list[Bytes] = field(default_factory=list)
     """its blocks that did not wait in the staging any longer"""
 
@@ -72,11 +77,14 @@ class Strangers:
     def meet(self, source: Source, ifindex: int, now_ns: int) -> None:
         """A frame of an unknown interface is next in the source's ring."""
         source.meet(ifindex, self.first + len(self._met))
-        self._met.append(Stranger(source, ifindex, now_ns))
+        self._met.append(Stranger(source, ifindex, now_ns, now_ns))
 
-    def patient(self, now_ns: int) -> bool:
+    def patient(self, now_ns: int, counters: Counters) -> bool:
         """Whether all frames should still wait for an introduction."""
-        return any(now_ns - one.since_ns < HOLD_NS for one in self._met)
+        for row, one in enumerate(self._met, self.first):
+            if not one.waits_ns and int(counters[row, 0]) > one.frames:
+                one.waits_ns = now_ns
+        return any(one.waits_ns and now_ns - one.waits_ns < HOLD_NS for one in self._met)
 
     def set_aside(self, staging: Staging, counters: Counters) -> None:
         """Let the others' frames go; what is beyond the room kept for strangers is not counted."""
@@ -90,6 +98,7 @@ class Strangers:
                 before = int(counters[row, 0])
                 uncount_blocks(part, counters)
                 one.source.skip(before - int(counters[row, 0]))
+            one.waits_ns, one.frames = 0, int(counters[row, 0])
 
     def resolve(
         self, known: Callable[[Stranger], int | None], fresh: int

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from analyzer.capture.series import Rotation
 from analyzer.capture.stats import CaptureStats
 from analyzer.engines import open_engine
+from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Topology
+from analyzer.pipeline.follow import Follower, Wanted
 from analyzer.pipeline.lines import LinePrinter
 from analyzer.pipeline.signals import stopping
 from analyzer.pipeline.tap import Tap
 from analyzer.pipeline.words import split_words
 from analyzer.topology.discover import discover
-from analyzer.topology.vantages import select_vantages
+from analyzer.topology.vantages import find_container, select_vantages
 
 ALL = "all"
-_AUTOSTOP = {
+Line = Callable[[str], None]
+Conditions = dict[str, tuple[str, Callable[[str], float]]]
+"""word of the command line → option, and what its value is"""
+_UNITS = {"duration": "SECONDS", "packets": "N", "filesize": "KB", "files": "N"}
+_AUTOSTOP: Conditions = {
     "duration": ("max_seconds", float),
     "packets": ("max_packets", int),
     "filesize": ("max_kilobytes", int),
+    "files": ("max_files", int),
 }
-
-Line = Callable[[str], None]
+_ROTATION: Conditions = {
+    "filesize": ("max_kilobytes", int),
+    "duration": ("max_seconds", float),
+    "packets": ("max_packets", int),
+    "files": ("keep", int),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,8 @@ class CapturePlan:
     max_packets: int | None = None
     max_seconds: float | None = None
     max_kilobytes: int | None = None
+    max_files: int | None = None
+    rotation: Rotation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +71,18 @@ class CaptureOutcome:
     warnings: tuple[str, ...]
     output: str | None
 
+    @property
+    def files(self) -> list[str]:
+        """Those that there are, the oldest first; none where packets were printed or piped."""
+        return list(self.stats.files) if self.output not in (None, "-") else []
+
     def to_json(self) -> dict[str, Any]:
         """frames, received, dropped in all and per vantage."""
         stats = self.stats
         return {
             "schema": "vethscope/capture-summary/1",
             "file": self.output,
+            "files": self.files,
             "frames": stats.frames,
             "bytes": stats.bytes,
             "received": stats.received,
@@ -72,7 +93,9 @@ class CaptureOutcome:
             "vantages": [
                 {
                     "name": v.vantage.name,
+                    "container": v.vantage.container or None,
                     "frames": v.frames,
+                    "bytes": v.bytes,
                     "received": v.received,
                     "dropped": v.dropped,
                     "ended_ns": v.ended_ns,
@@ -84,26 +107,42 @@ class CaptureOutcome:
 
 def parse_autostop(texts: Sequence[str]) -> dict[str, Any]:
     """``duration:10`` → {"max_seconds": 10.0}. Raises UsageProblem."""
+    return _parse("-a", texts, _AUTOSTOP)
+
+
+def parse_rotation(texts: Sequence[str]) -> Rotation | None:
+    """``filesize:1000``, ``files:5`` → when a file is full, how many are kept. UsageProblem."""
+    return Rotation(**_parse("-b", texts, _ROTATION)) if texts else None
+
+
+def _parse(option: str, texts: Sequence[str], conditions: Conditions) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         kind, _, value = text.partition(":")
         try:
-            name, convert = _AUTOSTOP[kind]
+            name, convert = conditions[kind]
             number = convert(value)
         except (KeyError, ValueError):
-            raise UsageProblem(
-                f"-a {text}: use duration:SECONDS, packets:N or filesize:KB"
-            ) from None
-        if number <= 0:
-            raise UsageProblem(f"-a {text}: must be more than 0")
+            forms = ", ".join(f"{word}:{_UNITS[word]}" for word in conditions)
+            raise UsageProblem(f"{option} {text}: use one of {forms}") from None
+        if not 0 < number < math.inf:
+            raise UsageProblem(f"{option} {text}: must be more than 0")
         found[name] = number
     return found
 
 
-def run_capture(engine_name: str, plan: CapturePlan, ready: Line, line: Line) -> CaptureOutcome:
-    """Capture until a limit or a signal. ``ready`` is told when every socket is open.
+def run_capture(
+    engine_name: str,
+    plan: CapturePlan,
+    ready: Line,
+    line: Line,
+    progress: Callable[[CaptureStats], None] | None = None,
+) -> CaptureOutcome:
+    """Capture until a limit or a signal.
 
-    Raises UsageProblem, EnvironmentProblem, CaptureError (what was captured stays in the file).
+    ``ready`` is told when every socket is open, and later who joined; ``line`` gets a line a
+    packet where there is no output; ``progress`` the counts now and then. Raises UsageProblem,
+    EnvironmentProblem, CaptureError (what was captured stays in the file).
     """
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(engine_name))
@@ -113,17 +152,19 @@ def run_capture(engine_name: str, plan: CapturePlan, ready: Line, line: Line) ->
             topology, targets=targets, interfaces=plan.interfaces, networks=plan.networks,
             inside=plan.inside, uplink=False,
         )  # fmt: skip
-        printer = _line_printer(plan, line)
+        wanted = _wanted(topology, targets, plan)
+        printer = LinePrinter(line) if plan.output is None else None
         tap = Tap(
             topology, vantages, _output(plan, stack), filter_text=expression,
             promiscuous=plan.promiscuous, limits=_limits(plan), on_batch=printer,
-            **({"snaplen": plan.snaplen} if plan.snaplen else {}),
+            newcomers=bool(wanted), **({"snaplen": plan.snaplen} if plan.snaplen else {}),
         )  # fmt: skip
         with tap, stopping(tap.stop):
             if printer:
-                printer.begin(tap.session.vantages)
-            ready(f"capturing on {', '.join(v.name for v in vantages)}; Ctrl-C ends it")
-            tap.run()
+                printer.begin(lambda: tap.session.vantages)
+            with _following(engine, topology, tap, wanted, ready):
+                ready(f"capturing on {', '.join(v.name for v in vantages)}; Ctrl-C ends it")
+                tap.run(progress)
     assert tap.stats is not None
     gone = [
         f"{v.vantage.name} vanished; its frames until then are in the capture"
@@ -147,8 +188,29 @@ def _what(topology: Topology, plan: CapturePlan) -> tuple[list[str], str]:
     return targets, plan.expression or trailing
 
 
+def _wanted(topology: Topology, targets: Sequence[str], plan: CapturePlan) -> Wanted:
+    """Which containers that come later are captured: those that the targets would name."""
+    networks = {a.network for c in topology.containers for a in c.networks}
+    names = {c.name for c in topology.containers}
+    plain = [word for word in targets if word != ALL]
+    chosen = [find_container(topology, w).name for w in plain if w in names or w not in networks]
+    return Wanted(
+        everything=ALL in targets,
+        containers=frozenset(chosen),
+        networks=(*plan.networks, *(w for w in plain if w in networks - names)),
+        inside=plan.inside,
+    )
+
+
+def _following(
+    engine: Engine, topology: Topology, tap: Tap, wanted: Wanted, say: Line
+) -> AbstractContextManager[object]:
+    return Follower(engine, topology, tap.session, wanted, say) if wanted else nullcontext()
+
+
 def _limits(plan: CapturePlan) -> dict[str, Any]:
-    return {n: getattr(plan, n) for n in ("max_packets", "max_seconds", "max_kilobytes")}
+    names = ("max_packets", "max_seconds", "max_kilobytes", "max_files", "rotation")
+    return {name: getattr(plan, name) for name in names}
 
 
 def _output(plan: CapturePlan, stack: ExitStack) -> str | BinaryIO:
@@ -162,10 +224,6 @@ def _output(plan: CapturePlan, stack: ExitStack) -> str | BinaryIO:
     return stack.enter_context(open(os.devnull, "wb"))
 
 
-def _line_printer(plan: CapturePlan, line: Line) -> LinePrinter | None:
-    return LinePrinter(line) if plan.output is None else None
-
-
 def summary_lines(outcome: CaptureOutcome) -> list[str]:
     """The closing lines: per vantage, then in all."""
     stats = outcome.stats
@@ -175,7 +233,7 @@ def summary_lines(outcome: CaptureOutcome) -> list[str]:
         f"{_told(v.dropped)} dropped" + (", ended (interface gone)" if v.ended_ns else "")
         for v in stats.vantages
     ]
-    where = f" → {outcome.output}" if outcome.output not in (None, "-") else ""
+    where = f" → {_files(outcome.files)}" if outcome.files else ""
     lines.append(
         f"{stats.frames} frames captured, {stats.received} received by filter, "
         f"{stats.dropped} dropped by kernel{where}"
@@ -185,3 +243,10 @@ def summary_lines(outcome: CaptureOutcome) -> list[str]:
 
 def _told(count: int | None) -> str:
     return "?" if count is None else str(count)
+
+
+def _files(names: Sequence[str]) -> str:
+    """The one file, or the first and the last of several."""
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]} … {os.path.basename(names[-1])} ({len(names)} files)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -16,12 +17,13 @@ from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
 from analyzer.errors import EnvironmentProblem
-from analyzer.model.topology import Topology
+from analyzer.model.topology import Key, Topology
 from analyzer.model.vantage import Role, Vantage
 from analyzer.netns import run_inside
 from analyzer.topology.netlink import read_bridge_tables
 
 LOG = logging.getLogger("vethscope")
+_PROGRESS_S = 0.25
 SECTION_SCHEMA = "vethscope/capture/1"
 MOST_PROCESS_RTTS = 2000
 """a pcapng option holds 64 KiB; of a longer session the first so many are kept"""
@@ -41,13 +43,16 @@ class Tap:
         snaplen: int = MAX_SNAPLEN,
         limits: Mapping[str, Any] | None = None,
         on_batch: Callable[[Any], None] | None = None,
+        newcomers: bool = False,
     ) -> None:
+        """newcomers: hear interfaces that the host gets later, too, for a `Follower`."""
         options = CaptureOptions(
             filter=filter_text,
             promiscuous=promiscuous,
             snaplen=snaplen,
             comment=section_comment(topology),
             names=container_names(topology),
+            newcomers=_newest(topology) if newcomers else None,
             **(limits or {}),
         )
         self._paths = topology.netns_paths
@@ -73,8 +78,20 @@ class Tap:
         self.stats = self.session.close(self._bridge_tables(), self._notes)
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
 
-    def run(self) -> CaptureStats:
-        return self.session.run()
+    def run(self, progress: Callable[[CaptureStats], None] | None = None) -> CaptureStats:
+        """progress: told the counts four times a second."""
+        if progress is None:
+            return self.session.run()
+        due_s = 0.0
+
+        def look() -> bool:
+            nonlocal due_s
+            if (now := time.monotonic()) >= due_s:
+                due_s = now + _PROGRESS_S
+                progress(self.session.stats())
+            return False
+
+        return self.session.run(look)
 
     def stop(self) -> None:
         self.session.stop()
@@ -97,6 +114,12 @@ class Tap:
                 mine = [e for e in entries if e.bridge_ifindex == vantage.ifindex and not e.local]
                 tables[vantage.name] = [(e.mac, e.port_ifindex) for e in mine]
         return tables
+
+
+def _newest(topology: Topology) -> Key:
+    """The host's namespace, and the greatest ifindex that it is known to have."""
+    host = [i.ifindex for i in topology.interfaces if i.netns == topology.host_netns]
+    return (topology.host_netns, max(host, default=0))
 
 
 def section_comment(topology: Topology) -> str:

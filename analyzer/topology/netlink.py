@@ -98,7 +98,7 @@ def _read(fd: int, known: list[int], routes: bool) -> NamespaceFacts:
         addresses = _read_addresses(netlink)
         links = tuple(
             replace(link, addresses=tuple(addresses.get(link.ifindex, ())))
-            for link in _read_links(netlink)
+            for link in read_links(netlink)
         )
         wanted = {link.link_nsid for link in links if link.link_nsid is not None}
         has_bridge = any(link.kind == "bridge" for link in links)
@@ -111,8 +111,11 @@ def _read(fd: int, known: list[int], routes: bool) -> NamespaceFacts:
         )
 
 
-def _read_links(netlink: RtnetlinkSocket) -> list[LinkFacts]:
-    """Statistics are left out: they are the greater part of a link's message."""
+def read_links(netlink: RtnetlinkSocket) -> list[LinkFacts]:
+    """All links of the socket's namespace, without their addresses. Raises OSError.
+
+    Statistics are left out: they are the greater part of a link's message.
+    """
     mask = struct.pack("=HHI", 8, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     request = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + mask
     return [decode_link(body) for body in netlink.dump(rtnetlink.RTM_GETLINK, request)]
