@@ -120,7 +120,8 @@ class Ring:
                 f"namespace {inode}: {error.strerror}; free memory or use a smaller ring"
             ) from error
         self.memory: encode.Views = encode.views(np.frombuffer(self._map, np.uint8))
-        self._started = False
+        self.listens = False
+        """whether `start` was called"""
         self._block = 0
         self._lost_after: list[list[int]] = []
         """[blocks to walk before, frames that were dropped there]"""
@@ -156,7 +157,7 @@ class Ring:
 
     def start(self) -> None:
         """Begin to hear: a packet socket with protocol 0 does not (packet(7)). Again: nothing."""
-        if self._started:
+        if self.listens:
             return
         # socket.bind() wants the name of an interface; index 0, all of them, has none.
         protocol = struct.pack("!H", _ETH_P_ALL)
@@ -166,7 +167,7 @@ class Ring:
             raise CaptureError(
                 f"packet socket in network namespace {self.netns}: {reason}; try again"
             )
-        self._started = True
+        self.listens = True
 
     def be_promiscuous(self, ifindex: int) -> bool:
         """Have a bridge pass bridged unicast up to us; ends with the socket. False: refused."""

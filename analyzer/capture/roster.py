@@ -70,7 +70,8 @@ class Roster:
         ``reserved``. Returns the new ones as captured. Raises UsageProblem, EnvironmentProblem or
         CaptureError; what was admitted before them stays.
         """
-        known = {vantage.key for vantage in self.vantages}
+        # Of those that ended, the inode number of the namespace may be another's by now.
+        known = {vantage.key for _, vantage in self._live()}
         fresh = {one.key: one for one in vantages if one.key not in known}
         groups: defaultdict[int, list[Vantage]] = defaultdict(list)
         for vantage in fresh.values():
@@ -85,6 +86,8 @@ class Roster:
                 self._take_in(inode, group, rings, paths)
         finally:
             close_all(rings.values())
+        gone = [n for n in range(before, len(self.vantages)) if self._is_missing(n)]
+        self._dismiss(gone)
         return self.vantages[before:]
 
     def dismiss(self, watch: LinkWatch) -> bool:

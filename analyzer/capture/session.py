@@ -262,6 +262,8 @@ class CaptureSession:
         rings: dict[int, Ring],
     ) -> None:
         self._recorder.describe(describe.names(names))
+        for watch in self._roster.watches.values():
+            self._notice(watch)  # what is gone may have had the same numbers
         for vantage in vantages:
             try:
                 self._welcome(self._roster.admit([vantage], paths, rings))

@@ -43,16 +43,17 @@ class Source:
         """Take vantages in; ``first`` is the file's next interface id.
 
         Returns them with ``ring`` and ``promiscuous`` as they really are. Raises UsageProblem
-        where an interface does not exist or has no Ethernet frames.
+        where an interface does not exist, unless the ring may have heard it before it went, or
+        where it has no Ethernet frames.
         """
         for vantage in vantages:
-            _check(self.ring, vantage)
+            _check(self.ring, vantage, lenient=self.curious or self.ring.listens)
         fresh = {vantage.ifindex: first + place for place, vantage in enumerate(vantages)}
+        self.ignored -= fresh.keys()
         self.ring.attach(self._filter(self.live | fresh.keys()))
         self.identifiers |= fresh
         self.live |= fresh.keys()
         self.strangers = {i: row for i, row in self.strangers.items() if i not in fresh}
-        self.ignored -= fresh.keys()
         self._tabulate()
         return [self._as_captured(vantage, promiscuous) for vantage in vantages]
 
@@ -151,18 +152,18 @@ class Source:
         return replace(vantage, ring=self.number, promiscuous=heard)
 
 
-def _check(ring: Ring, vantage: Vantage) -> None:
+def _check(ring: Ring, vantage: Vantage, *, lenient: bool) -> None:
     name = ring.interface_name(vantage.ifindex)
     try:
         kind = None if name is None else ring.hardware_type(name)
     except OSError:
         kind = None
-    if kind is None:
+    if kind is None and not lenient:
         raise UsageProblem(
             f"{vantage.name}: no interface {vantage.interface} (ifindex {vantage.ifindex}) in its "
             "network namespace any more; see vethscope topology and run again"
         )
-    if kind not in _ETHERNET_TYPES:
+    if kind is not None and kind not in _ETHERNET_TYPES:
         raise UsageProblem(
             f"{vantage.name}: its frames are not Ethernet (ARPHRD type {kind}); leave it out"
         )

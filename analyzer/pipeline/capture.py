@@ -28,6 +28,8 @@ ALL = "all"
 Line = Callable[[str], None]
 Conditions = dict[str, tuple[str, Callable[[str], float]]]
 """word of the command line → option, and what its value is"""
+_LISTED, _ROWS = 8, 40
+"""so many names are told in a line, so many vantages in lines of their own"""
 _UNITS = {"duration": "SECONDS", "packets": "N", "filesize": "KB", "files": "N"}
 _AUTOSTOP: Conditions = {
     "duration": ("max_seconds", float),
@@ -162,16 +164,14 @@ def run_capture(
         with tap, stopping(tap.stop):
             if printer:
                 printer.begin(lambda: tap.session.vantages)
-            with _following(engine, topology, tap, wanted, ready):
-                ready(f"capturing on {', '.join(v.name for v in vantages)}; Ctrl-C ends it")
+            with _following(engine, topology, tap, wanted, ready) as follower:
+                tap.learned = follower.learned if follower else ()
+                ready(f"capturing on {_some([v.name for v in vantages])}; Ctrl-C ends it")
                 tap.run(progress)
     assert tap.stats is not None
-    gone = [
-        f"{v.vantage.name} vanished; its frames until then are in the capture"
-        for v in tap.stats.vantages
-        if v.ended_ns
-    ]
-    warnings = (*topology.warnings, *tap.stats.warnings, *gone)
+    gone = [v.vantage.name for v in tap.stats.vantages if v.ended_ns]
+    vanished = f"{_some(gone)} vanished; the frames until then are in the capture"
+    warnings = (*topology.warnings, *tap.stats.warnings, *([vanished] if gone else ()))
     return CaptureOutcome(tap.stats, warnings, plan.output)
 
 
@@ -204,7 +204,7 @@ def _wanted(topology: Topology, targets: Sequence[str], plan: CapturePlan) -> Wa
 
 def _following(
     engine: Engine, topology: Topology, tap: Tap, wanted: Wanted, say: Line
-) -> AbstractContextManager[object]:
+) -> AbstractContextManager[Follower | None]:
     return Follower(engine, topology, tap.session, wanted, say) if wanted else nullcontext()
 
 
@@ -224,6 +224,12 @@ def _output(plan: CapturePlan, stack: ExitStack) -> str | BinaryIO:
     return stack.enter_context(open(os.devnull, "wb"))
 
 
+def _some(names: Sequence[str]) -> str:
+    """As many as can be read."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 def summary_lines(outcome: CaptureOutcome) -> list[str]:
     """The closing lines: per vantage, then in all."""
     stats = outcome.stats
@@ -231,8 +237,10 @@ def summary_lines(outcome: CaptureOutcome) -> list[str]:
     lines = [
         f"{v.vantage.name:<{width}}  {v.frames} frames, {_told(v.received)} received, "
         f"{_told(v.dropped)} dropped" + (", ended (interface gone)" if v.ended_ns else "")
-        for v in stats.vantages
+        for v in stats.vantages[:_ROWS]
     ]
+    if len(stats.vantages) > _ROWS:
+        lines.append(f"… and {len(stats.vantages) - _ROWS} more vantages; --json tells them all")
     where = f" → {_files(outcome.files)}" if outcome.files else ""
     lines.append(
         f"{stats.frames} frames captured, {stats.received} received by filter, "

@@ -26,10 +26,19 @@ from analyzer.model.topology import Container, Topology
 from analyzer.netns import netns_inode, open_netns, run_inside
 from analyzer.pipeline.tap import container_names
 from analyzer.topology.discover import discover
-from analyzer.topology.netlink import LinkFacts, read_links
+from analyzer.topology.netlink import LinkFacts, decode_fdb_entry, read_links
 from analyzer.topology.newcomers import Candidate, Newcomers
 from analyzer.topology.procfs import mounted_namespaces, process_namespaces
-from analyzer.topology.rtnetlink import RECEIVE_BYTES, RTMGRP_LINK, RtnetlinkSocket
+from analyzer.topology.rtnetlink import (
+    RECEIVE_BYTES,
+    RTM_DELLINK,
+    RTM_NEWLINK,
+    RTM_NEWNEIGH,
+    RTMGRP_LINK,
+    RTMGRP_NEIGH,
+    RtnetlinkSocket,
+    notifications,
+)
 from analyzer.topology.vantages import select_vantages
 
 LOG = logging.getLogger("vethscope")
@@ -85,6 +94,8 @@ class Follower:
         self._known: dict[int, str] = {}
         """namespaces with a name, as they were last seen; an inode number is used again"""
         self._reserved: dict[int, tuple[Ring, float]] = {}
+        self.learned: dict[tuple[int, str, int], None] = {}
+        """(bridge ifindex, MAC, port ifindex): what the bridges learned, be it forgotten since"""
         self._ask_from_s = 0.0
         self._troubles: set[str] = set()
         self._ends = threading.Event()
@@ -93,7 +104,7 @@ class Follower:
 
     def __enter__(self) -> Follower:
         path = self._engine.host_netns_path
-        self._events = run_inside(path, RtnetlinkSocket, RTMGRP_LINK)
+        self._events = run_inside(path, RtnetlinkSocket, RTMGRP_LINK | RTMGRP_NEIGH)
         self._netlink = run_inside(path, RtnetlinkSocket)
         self._mounts = open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape")
         self._known = self._mounted()
@@ -121,20 +132,34 @@ class Follower:
         for fd in (self._events.fileno(), self._wake):
             poll.register(fd, select.POLLIN)
         poll.register(self._mounts.fileno(), select.POLLPRI)
+        self._try_to_look()
         while not self._ends.is_set():
-            try:
-                self._look()
-            except (VethscopeError, OSError) as error:
-                self._tell_trouble(str(error))
             busy = self._newcomers.waiting or self._reserved
-            for fd, _ in poll.poll(_RETRY_S * 1000 if busy else None):
-                if fd == self._events.fileno():
-                    self._empty(fd)
+            events = dict(poll.poll(_RETRY_S * 1000 if busy else None))
+            news = self._hear() if events.pop(self._events.fileno(), 0) else False
+            if news or events or busy:
+                self._try_to_look()
 
-    def _empty(self, fd: int) -> None:
-        """What the events say does not matter: all links are read anyway (ENOBUFS included)."""
-        with contextlib.suppress(OSError):
-            os.read(fd, RECEIVE_BYTES)
+    def _try_to_look(self) -> None:
+        try:
+            self._look()
+        except (VethscopeError, OSError) as error:
+            self._tell_trouble(str(error))
+
+    def _hear(self) -> bool:
+        """Take what the kernel tells; whether it may be of links. Of ports, keep what was learned.
+
+        What is said of links does not matter: all are read anyway, after ENOBUFS too.
+        """
+        try:
+            told = list(notifications(self._events.socket.recv(RECEIVE_BYTES)))
+        except OSError:
+            return True
+        for kind, body in told:
+            entry = decode_fdb_entry(body, self._host) if kind == RTM_NEWNEIGH else None
+            if entry is not None and not entry.local:
+                self.learned.setdefault((entry.bridge_ifindex, entry.mac, entry.port_ifindex))
+        return any(kind in (RTM_NEWLINK, RTM_DELLINK) for kind, _ in told)
 
     def _look(self) -> None:
         """Whatever happened: settle what can be settled."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -58,6 +58,8 @@ class Tap:
         self._paths = topology.netns_paths
         self.session = CaptureSession(vantages, topology.netns_paths, output, options, on_batch)
         self._notes: dict[str, str] = {}
+        self.learned: Iterable[tuple[int, str, int]] = ()
+        """(bridge ifindex, MAC, port ifindex) that the host's bridges learned during the capture"""
         self.stats: CaptureStats | None = None
 
     def __enter__(self) -> Tap:
@@ -103,17 +105,22 @@ class Tap:
         self._notes[mine[0].name] = json.dumps({"process_rtt": {ident: kept}})
 
     def _bridge_tables(self) -> dict[str, list[tuple[str, int]]]:
-        """(MAC, port) of every captured bridge, as it is now."""
-        tables = {}
+        """(MAC, port) of every captured bridge: learned during the capture, and as it is now."""
+        found: dict[str, list[tuple[str, int]]] = {}
         for vantage in self.session.vantages:
             if vantage.role is Role.BRIDGE and vantage.netns in self._paths:
-                try:
-                    entries = run_inside(self._paths[vantage.netns], read_bridge_tables)
-                except (OSError, EnvironmentProblem):
-                    continue  # the bridge has gone meanwhile: what was told at the start stands
-                mine = [e for e in entries if e.bridge_ifindex == vantage.ifindex and not e.local]
-                tables[vantage.name] = [(e.mac, e.port_ifindex) for e in mine]
-        return tables
+                learned = [(mac, port) for at, mac, port in self.learned if at == vantage.ifindex]
+                now = self._table_now(vantage)
+                found[vantage.name] = [*(entry for entry in learned if entry not in now), *now]
+        return found
+
+    def _table_now(self, bridge: Vantage) -> list[tuple[str, int]]:
+        try:
+            entries = run_inside(self._paths[bridge.netns], read_bridge_tables)
+        except (OSError, EnvironmentProblem):
+            return []  # it has gone meanwhile
+        mine = [e for e in entries if e.bridge_ifindex == bridge.ifindex and not e.local]
+        return [(e.mac, e.port_ifindex) for e in mine]
 
 
 def _newest(topology: Topology) -> Key:

@@ -177,18 +177,20 @@ def _read_addresses(netlink: RtnetlinkSocket) -> dict[int, list[str]]:
 def _read_fdb(netlink: RtnetlinkSocket, inode: int) -> list[FdbEntry]:
     """The bridges' own tables; the devices' filter lists (NTF_SELF) are not forwarding."""
     request = _IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0)
-    entries = []
-    for body in netlink.dump(rtnetlink.RTM_GETNEIGH, request):
-        _, ifindex, state, flags, _ = _NDMSG.unpack_from(body)
-        found = attributes(body, _NDMSG.size)
-        bridge = _number(found.get(NDA_MASTER))
-        if bridge is None or flags & NTF_SELF:
-            continue
-        mac = found.get(NDA_LLADDR, b"").hex(":")
-        vlan = _number(found.get(NDA_VLAN)) or 0
-        local = bool(state & NUD_PERMANENT)
-        entries.append(FdbEntry(inode, bridge, ifindex, mac, vlan, local))
-    return entries
+    bodies = netlink.dump(rtnetlink.RTM_GETNEIGH, request)
+    return [entry for body in bodies if (entry := decode_fdb_entry(body, inode)) is not None]
+
+
+def decode_fdb_entry(body: bytes, inode: int) -> FdbEntry | None:
+    """An RTM_NEWNEIGH body (ndmsg and attributes) of a bridge's own table; None for others."""
+    family, ifindex, state, flags, _ = _NDMSG.unpack_from(body)
+    found = attributes(body, _NDMSG.size)
+    bridge = _number(found.get(NDA_MASTER))
+    if family != socket.AF_BRIDGE or bridge is None or flags & NTF_SELF:
+        return None
+    mac = found.get(NDA_LLADDR, b"").hex(":")
+    vlan = _number(found.get(NDA_VLAN)) or 0
+    return FdbEntry(inode, bridge, ifindex, mac, vlan, bool(state & NUD_PERMANENT))
 
 
 def _read_default_routes(netlink: RtnetlinkSocket) -> list[int]:
