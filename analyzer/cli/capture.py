@@ -60,7 +60,8 @@ def command(
     plan = CapturePlan(
         words=words, interfaces=interfaces, networks=networks, inside=not no_inside,
         output=output, snaplen=snaplen, promiscuous=not no_promiscuous, max_packets=count,
-        expression=expression or "", rotation=parse_rotation(rotation), **parse_autostop(autostop),
+        expression=expression or "", rotation=parse_rotation(rotation), give_up_rights=True,
+        **parse_autostop(autostop),
     )  # fmt: skip
     with live_line(quiet or output in (None, "-")) as (say, progress):
         outcome = run_capture(engine, plan, ready=say, line=click.echo, progress=progress)

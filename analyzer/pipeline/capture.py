@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from analyzer.capture.series import Rotation
 from analyzer.capture.stats import CaptureStats
@@ -16,14 +17,20 @@ from analyzer.engines import open_engine
 from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Topology
+from analyzer.netns import SELF, netns_inode
 from analyzer.pipeline.follow import Follower, Wanted
-from analyzer.pipeline.lines import LinePrinter
+from analyzer.pipeline.rights import give_up_rights
 from analyzer.pipeline.signals import stopping
 from analyzer.pipeline.tap import Tap
 from analyzer.pipeline.words import split_words
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import find_container, select_vantages
 
+if TYPE_CHECKING:
+    from analyzer.capture.encode import Bytes
+    from analyzer.pipeline.lines import LinePrinter
+
+LOG = logging.getLogger("vethscope")
 ALL = "all"
 Line = Callable[[str], None]
 Conditions = dict[str, tuple[str, Callable[[str], float]]]
@@ -63,6 +70,8 @@ class CapturePlan:
     max_kilobytes: int | None = None
     max_files: int | None = None
     rotation: Rotation | None = None
+    give_up_rights: bool = False
+    """for good, once everything is open: for a process that does nothing else afterwards"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +164,22 @@ def run_capture(
             inside=plan.inside, uplink=False,
         )  # fmt: skip
         wanted = _wanted(topology, targets, plan)
-        printer = LinePrinter(line) if plan.output is None else None
+        printers: list[LinePrinter] = []
+
+        def show(batch: Bytes) -> None:
+            printers[0](batch)
+
         tap = Tap(
             topology, vantages, _output(plan, stack), filter_text=expression,
-            promiscuous=plan.promiscuous, limits=_limits(plan), on_batch=printer,
-            newcomers=bool(wanted), **({"snaplen": plan.snaplen} if plan.snaplen else {}),
+            promiscuous=plan.promiscuous, limits=_limits(plan),
+            on_batch=show if plan.output is None else None, newcomers=bool(wanted),
+            **({"snaplen": plan.snaplen} if plan.snaplen else {}),
         )  # fmt: skip
         with tap, stopping(tap.stop):
-            if printer:
-                printer.begin(lambda: tap.session.vantages)
+            if plan.give_up_rights:
+                _give_up_rights(engine, plan, wanted)
+            if plan.output is None:
+                printers.append(_line_printer(tap, line))
             with _following(engine, topology, tap, wanted, ready) as follower:
                 tap.learned = follower.learned if follower else ()
                 ready(f"capturing on {_some([v.name for v in vantages])}; Ctrl-C ends it")
@@ -206,6 +222,18 @@ def _following(
     engine: Engine, topology: Topology, tap: Tap, wanted: Wanted, say: Line
 ) -> AbstractContextManager[Follower | None]:
     return Follower(engine, topology, tap.session, wanted, say) if wanted else nullcontext()
+
+
+def _line_printer(tap: Tap, line: Line) -> LinePrinter:
+    """Imported late: the threads that polars starts shall not have rights given up before."""
+
+    return LinePrinter(line, lambda: tap.session.vantages)
+
+
+def _give_up_rights(engine: Engine, plan: CapturePlan, wanted: Wanted) -> None:
+    foreign = netns_inode(engine.host_netns_path) != netns_inode(SELF)
+    kept = give_up_rights(enters=foreign or bool(wanted), makes_files=plan.rotation is not None)
+    LOG.info("rights kept: %s", ", ".join(map(str, sorted(kept))) or "none")
 
 
 def _limits(plan: CapturePlan) -> dict[str, Any]:

@@ -222,11 +222,19 @@ class Follower:
         """A port of which nobody says whose it is: it is captured where everything is."""
         link = candidate.link
         if self._wanted.everything and not self._wanted.networks:
-            topology = discover(_Few(self._engine, []))
+            topology = discover(_Few(self._engine, self._heard_of(candidate.bridge.name)))
             vantages = select_vantages(topology, interfaces=[link.name, candidate.bridge.name])
             self._session.add(vantages, topology.netns_paths)
-            self._say(f"{link.name} is captured from now on; nobody says whose it is")
+            owner = vantages[0].container
+            whose = f"it is {owner}'s" if owner else "nobody says whose it is"
+            self._say(f"{link.name} is captured from now on; {whose}")
         self._newcomers.settle(link, wanted=self._wanted.everything)
+
+    def _heard_of(self, bridge: str) -> list[Container]:
+        """Who may be behind a port that nobody lets us look into: the FDB will tell by the MAC."""
+        with contextlib.suppress(EnvironmentProblem):
+            return [replace(one, running=True) for one in self._engine.starting(bridge)]
+        return []
 
     def _namespace_of(self, link: LinkFacts) -> tuple[int, str] | None:
         """(inode, path) of the namespace in which the other end of a pair is."""

@@ -33,15 +33,14 @@ _SMALLEST_BLOCK = 32
 class LinePrinter:
     """Give each frame of a batch to ``line`` as text."""
 
-    def __init__(self, line: Callable[[str], None]) -> None:
+    def __init__(
+        self, line: Callable[[str], None], vantages: Callable[[], Sequence[Vantage]]
+    ) -> None:
+        """vantages: tells those that there are, in the order of their interface numbers."""
         self._line = line
-        self._ask: Callable[[], Sequence[Vantage]] = tuple
+        self._ask = vantages
         self._vantages: Sequence[Vantage] = ()
         self._head = np.empty(0, np.uint8)
-
-    def begin(self, vantages: Callable[[], Sequence[Vantage]]) -> None:
-        """vantages: tells those that there are, in the order of their interface numbers."""
-        self._ask = vantages
 
     def _describe(self, vantages: Sequence[Vantage]) -> None:
         layout = build_layout(vantages)
