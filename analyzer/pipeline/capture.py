@@ -226,6 +226,7 @@ def _following(
 
 def _line_printer(tap: Tap, line: Line) -> LinePrinter:
     """Imported late: the threads that polars starts shall not have rights given up before."""
+    from analyzer.pipeline.lines import LinePrinter
 
     return LinePrinter(line, lambda: tap.session.vantages)
 
