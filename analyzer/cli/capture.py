@@ -63,7 +63,7 @@ def command(
         expression=expression or "", rotation=parse_rotation(rotation), give_up_rights=True,
         **parse_autostop(autostop),
     )  # fmt: skip
-    with live_line(quiet or output in (None, "-")) as (say, progress):
+    with live_line(quiet=quiet, wanted=output not in (None, "-")) as (say, progress):
         outcome = run_capture(engine, plan, ready=say, line=click.echo, progress=progress)
     for warning in outcome.warnings:
         note(f"vethscope: {warning}", quiet=quiet)

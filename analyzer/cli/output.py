@@ -66,12 +66,15 @@ def progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
 
 
 @contextmanager
-def live_line(quiet: bool) -> Iterator[tuple[Callable[[str], None], Progress | None]]:
+def live_line(
+    *, quiet: bool, wanted: bool
+) -> Iterator[tuple[Callable[[str], None], Progress | None]]:
     """How to say a line on stderr, and how to show the counts of a capture in one live line.
 
-    There is no live line where stderr is no terminal, and nothing at all where ``quiet``.
+    There is no live line where it is not wanted or stderr is no terminal, and nothing at all
+    where ``quiet``.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet or not wanted or not sys.stderr.isatty():
         yield partial(note, quiet=quiet), None
         return
     from analyzer.report.live import Counts, LiveLine
