@@ -21,9 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from analyzer.model.vantage import Vantage
-from analyzer.savefile.read import open_savefile
+from frames_of import vantages_and_frames
 
 Make = Callable[..., Any]
 COMMAND = [sys.executable, "-m", "analyzer"]
@@ -104,21 +102,6 @@ def all_frames() -> Iterator[dict[int, list[bytes]]]:
         finally:
             ends.set()
             listener.join()
-
-
-def vantages_and_frames(path: Path) -> tuple[list[Vantage], list[list[bytes]]]:
-    """The vantages of a file in its order, and each one's frames."""
-    savefile = open_savefile(str(path))
-    frames: list[list[bytes]] = []
-    for chunk in savefile.chunks():
-        frames += [[] for _ in range(len(savefile.interfaces) - len(frames))]
-        for row in range(len(chunk)):
-            start = int(chunk.offset[row])
-            data = chunk.buffer[start : start + int(chunk.caplen[row])].tobytes()
-            frames[int(chunk.interface[row])].append(data)
-    told = [Vantage.from_json(json.loads(one.comment)) for one in savefile.interfaces]
-    frames += [[] for _ in range(len(told) - len(frames))]
-    return told, frames
 
 
 def address_of(one: Any) -> str:
