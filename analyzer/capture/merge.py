@@ -184,13 +184,16 @@ def _of_interface(
 
 
 @compiled
-def _count(blocks32: Words, counters: Counters) -> None:
-    at = 0
+def _count(blocks32: Words, counters: Counters) -> int:
+    at, latest = 0, 0
     while at >> 2 < blocks32.size:
-        identifier = word_at(blocks32, (at >> 2) + 2)
+        word = at >> 2
+        identifier = word_at(blocks32, word + 2)
         counters[identifier, 0] += 1
-        counters[identifier, 1] += word_at(blocks32, (at >> 2) + 6)
-        at += word_at(blocks32, (at >> 2) + 1)
+        counters[identifier, 1] += word_at(blocks32, word + 6)
+        latest = max(latest, word_at(blocks32, word + 3) << 32 | word_at(blocks32, word + 4))
+        at += word_at(blocks32, word + 1)
+    return latest
 
 
 @compiled
@@ -233,9 +236,9 @@ def uncount_blocks(blocks: Bytes, counters: Counters) -> None:
     _uncount(blocks.view(np.uint32), counters)
 
 
-def count_blocks(blocks: Bytes, counters: Counters) -> None:
-    """Add EPBs to ``counters``."""
-    _count(blocks.view(np.uint32), counters)
+def count_blocks(blocks: Bytes, counters: Counters) -> int:
+    """Add EPBs to ``counters``; their greatest stamp, 0 where there are none."""
+    return _count(blocks.view(np.uint32), counters)
 
 
 def rewrite_blocks(blocks: Bytes, identifier: int) -> None:

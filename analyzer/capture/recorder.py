@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -25,6 +26,8 @@ from analyzer.model.vantage import Vantage
 _SLACK_MS = 20
 """beyond two retire times, until a frame of another ring has surely been walked"""
 _UNLIMITED = 1 << 62
+_UNSEEN_NS = 500_000_000
+"""many times what a frame takes into the staging while we keep up"""
 
 
 class Recorder:
@@ -54,6 +57,8 @@ class Recorder:
         self._strangers = Strangers()
         self._frames = 0
         self._now_ns = self._begun_ns = 0
+        self._latest_ns = 0
+        """greatest stamp that was written, with a rotation"""
         self._head = [describe.section(options.comment)]
         self._hold_ns = (2 * options.ring.retire_ms + _SLACK_MS) * 1_000_000
 
@@ -90,6 +95,15 @@ class Recorder:
         """Write the last blocks; also after a limit was reached, never after a failure."""
         self._write(blocks)
 
+    def told_until(self, start_ns: int) -> int:
+        """Until when the present file, begun at ``start_ns``, has all frames (ns since the epoch).
+
+        What waits is for the next file; a frame is surely in the staging a moment after its stamp.
+        """
+        if not self.waiting:
+            return max(start_ns, self._latest_ns, time.time_ns() - _UNSEEN_NS)
+        return max(start_ns, self._latest_ns)
+
     @property
     def waiting(self) -> bool:
         """Whether frames wait for their turn."""
@@ -118,7 +132,10 @@ class Recorder:
             if not hurry and self._strangers.patient(now_ns, self.counters):
                 return
             self._strangers.set_aside(self._staging, self.counters)
-            self._expire(now_ns)
+            if everything:
+                self._resolve(lambda stranger: -1, 0)
+            else:
+                self._expire(now_ns)
         self._record(self._staging.take(now_ns, everything))
         seconds = self._options.rotation and self._options.rotation.max_seconds
         if seconds and not self.finished and now_ns - self._begun_ns >= seconds * 1e9:
@@ -180,7 +197,8 @@ class Recorder:
             if not part:  # a frame that is greater than a file has one of its own
                 part, _ = cut_blocks(batch[done:], _UNLIMITED, 1)
             written = self.series.current.write(batch[done : done + part])
-            count_blocks(batch[done : done + written], self.in_file)
+            latest = count_blocks(batch[done : done + written], self.in_file)
+            self._latest_ns = max(self._latest_ns, latest)
             done += written
             if written < part:
                 break

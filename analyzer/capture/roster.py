@@ -36,6 +36,8 @@ class Roster:
 
     def __init__(self, options: CaptureOptions) -> None:
         self.vantages: list[Vantage] = []
+        self.begun: dict[int, int] = {}
+        """interface id → since when it is captured, ns since the epoch"""
         self.ended: dict[int, int] = {}
         """interface id → when it vanished, ns since the epoch"""
         self.sources: list[Source] = []
@@ -86,8 +88,9 @@ class Roster:
                 self._take_in(inode, group, rings, paths)
         finally:
             close_all(rings.values())
-        gone = [n for n in range(before, len(self.vantages)) if self._is_missing(n)]
-        self._dismiss(gone)
+        fresh_ids = range(before, len(self.vantages))
+        self.begun.update(dict.fromkeys(fresh_ids, time.time_ns()))
+        self._dismiss([number for number in fresh_ids if self._is_missing(number)])
         return self.vantages[before:]
 
     def dismiss(self, watch: LinkWatch) -> bool:

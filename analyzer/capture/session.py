@@ -337,8 +337,10 @@ class CaptureSession:
         frames, size = counters[number].tolist()
         known = dropped if not dropped or self._roster.source_of(number).alone else None
         received = None if known is None else frames + known
-        ended = self._roster.ended.get(number)
-        return VantageStats(self._roster.vantages[number], frames, size, received, known, ended)
+        roster = self._roster
+        begun, ended = roster.begun.get(number), roster.ended.get(number)
+        joined = begun if begun and begun > self._start_ns else None
+        return VantageStats(roster.vantages[number], frames, size, received, known, ended, joined)
 
     def _file_stats(self) -> CaptureStats:
         """Of the present file alone, where there were others before it."""
@@ -360,7 +362,7 @@ class CaptureSession:
         """The blocks that end a file when another is begun."""
         for source in self._open_sources():
             source.ring.count()
-        stats = self._file_stats()
+        stats = replace(self._file_stats(), end_ns=self._recorder.told_until(self._file_start_ns))
         self._file_start_ns = stats.end_ns
         rings = enumerate(self._roster.sources)
         self._before_file = {n: (s.ring.received, s.ring.dropped) for n, s in rings}

@@ -83,12 +83,14 @@ class Source:
         self._tabulate()
 
     def ignore(self, ifindexes: set[int]) -> None:
-        """Do not hear these, strangers or not."""
-        if ifindexes - self.ignored - self.live:
-            self.ignored |= ifindexes - self.live
-            for ifindex in ifindexes:
-                self.strangers.pop(ifindex, None)
-            self._tabulate()
+        """Do not hear these, strangers or not; those that are gone need no filter."""
+        there = {i for i in ifindexes if self.ring.interface_name(i) is not None}
+        fresh = there - self.ignored - self.live
+        self.ignored |= fresh
+        for ifindex in ifindexes:
+            self.strangers.pop(ifindex, None)
+        self._tabulate()
+        if fresh:
             self.ring.attach(self._filter(self.live))
 
     def dismiss(self, ifindexes: set[int]) -> None:

@@ -42,6 +42,8 @@ class VantageStats:
     else None: the ring dropped frames and does not tell whose"""
     ended_ns: int | None
     """when the interface vanished; None where it lasted"""
+    begun_ns: int | None = None
+    """since when it is captured, where it joined later"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,33 @@ def test_who_is_not_wanted_leaves_nothing(lab: Any, tmp_path: Path, reading: Any
     assert stats.rings[0].received == stats.rings[0].unclaimed + 6 + 12 + 12
 
 
+def test_nobody_tells_who_it_is_and_it_is_forgotten(
+    lab: Any, tmp_path: Path, reading: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the filter nor the table grow by interfaces that are gone."""
+    monkeypatch.setattr("analyzer.capture.recorder.EXPIRES_NS", 200_000_000)
+    with curious(lab, tmp_path / "a", "br0", "veB", "b:eth0") as session:
+        (source,) = [s for s in session._roster.sources if s.curious]
+        come(lab, "c", "172.30.0.4/24")
+        send_from(lab, "c", range(3))
+        wait_for(lambda: source.ignored)
+        send_from(lab, "c", range(3, 6))
+        lab.run("host", "ip link del veC")
+        wait_for(lambda: not source.ignored)
+        come(lab, "d", "172.30.0.5/24")
+        send_from(lab, "d", range(6, 9))
+        wait_for(lambda: source.strangers)
+        lab.run("host", "ip link del veD")
+        wait_for(lambda: not source.strangers)
+        assert not source.ignored
+        come(lab, "e", "172.30.0.6/24")
+        send_from(lab, "e", range(9, 12))
+    found = reading(tmp_path / "a")
+    assert found.interfaces == ["br0", "veB", "b:eth0"]
+    assert [number_of(frame) for frame in found.at("veB")] == list(range(12))
+    assert session.close().rings[0].unclaimed == 9
+
+
 def test_an_ignored_one_may_be_added_after_all(lab: Any, tmp_path: Path, reading: Any) -> None:
     with curious(lab, tmp_path / "a", "br0", "veB", "b:eth0") as session:
         come(lab, "c", "172.30.0.4/24")
