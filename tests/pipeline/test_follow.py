@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -183,6 +184,8 @@ class Proxy:
 
     def __init__(self, path: Path, target: str) -> None:
         self.path, self.target = path, target
+        self.methods: set[str] = set()
+        """of the requests that passed"""
         self.open()
 
     def open(self) -> None:
@@ -206,10 +209,11 @@ class Proxy:
                 self._threads.append(threading.Thread(target=self._pass, args=pair))
                 self._threads[-1].start()
 
-    @staticmethod
-    def _pass(source: socket.socket, target: socket.socket) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                if found := re.match(rb"([A-Z]+) /\S* HTTP/", data):
+                    self.methods.add(found[1].decode())
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
@@ -247,6 +251,7 @@ def test_an_engine_that_goes_away_ends_nothing(container: Make, tmp_path: Path) 
             capture.end()
     finally:
         proxy.close()
+    assert proxy.methods == {"GET"}
     vantages, frames = vantages_and_frames(file)
     assert f"{named.name}:eth0" in {v.name for v in vantages}
     (alone,) = [n for n, v in enumerate(vantages) if v.role == "host-veth" and not v.container]
