@@ -74,13 +74,13 @@ def _link(
     parent = np.full(n, -1, np.int32)
     hop, likely = np.zeros(n, np.uint8), np.zeros(n, np.bool_)
     if n:
-        order, start = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
+        order, start, _ = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
         link_segment(
-            order, start, frames["ts_ns"], vantage, stage, layout.ring[vantage],
-            frames["eth_dst"], layout.kind, layout.peer, layout.queued, layout.mac,
-            layout.bridge, parent, hop, likely,
+            order, start, frames["ts_ns"], layout.ring[vantage], vantage, stage,
+            (layout.kind, layout.peer, layout.queued, layout.mac), frames["eth_dst"],
+            parent, hop, likely,
         )  # fmt: skip
-        link_reassembled(frames, layout, stage, parent, hop)
+        link_reassembled(frames, layout, stage, parent, hop, likely)
         link_routes(dict(frames), layout, stage, parent, hop, likely)
     return parent, hop, likely
 

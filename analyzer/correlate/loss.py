@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.compiled import allocating
-from analyzer.correlate.group import group_rows, mix_columns
+from analyzer.correlate.group import group_rows
 from analyzer.correlate.stages import BRIDGE, FREE, PORT, STATION, Layout
+from analyzer.keys import mixed
 from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Status
 
@@ -141,7 +142,7 @@ def _ports_of(
     """[p] vantage that leads to each (segment, MAC); -1 where unknown. One look-up a pair."""
     if not len(mac):
         return np.empty(0, np.int64)
-    order, start = group_rows(mix_columns(mac, segment.astype(np.uint64)))
+    order, start, _ = group_rows(mixed(mac, segment))
     first = order[start[:-1]]
     found = [ports.get((int(segment[i]), int(mac[i])), -1) for i in first]
     out = np.empty(len(mac), np.int64)
