@@ -8,6 +8,7 @@ that survives NAT; in both cases the hop limit must have fallen by exactly one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ from analyzer.correlate.stages import BRIDGE, STATION, Layout
 from analyzer.keys import mixed
 from analyzer.model.journeys import Hop
 
-Columns = dict[str, npt.NDArray[Any]]
+Columns = Mapping[str, npt.NDArray[Any]]
 
 
 def link_routes(
-    frames: dict[str, npt.NDArray[Any]],
+    frames: Columns,
     layout: Layout,
     stage: npt.NDArray[np.int32],
     parent: npt.NDArray[np.int32],

@@ -14,6 +14,7 @@ other than the same port. Vantages of a file without topology have no stage (``F
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,12 @@ class Layout:
     queued: npt.NDArray[np.bool_]
     """[v] a qdisc may hold frames back before the egress tap"""
     mac: npt.NDArray[np.uint64]
+    copied: npt.NDArray[np.bool_]
+    """[v] a port of which the bridge device, captured in promiscuous mode, shows a copy"""
+    size: npt.NDArray[np.int32]
+    """[v] vantages of the segment; of a file without topology: all that have none"""
+    forwards: npt.NDArray[np.bool_]
+    """[v] what arrives here may leave its namespace at another vantage"""
 
     @property
     def count(self) -> int:
@@ -87,10 +94,12 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
     kinds = [_kind(v) for v in vantages]
     masters = [_master(v) for v in vantages]
     bridges = {(v.netns, v.interface): i for i, v in enumerate(vantages) if v.role is Role.BRIDGE}
+    segment = _numbers(_segments(vantages, kinds, routed=False))
+    ends = Counter(v.netns for v, k in zip(vantages, kinds, strict=True) if k in (STATION, BRIDGE))
     return Layout(
         kind=np.array(kinds, np.int32),
         stage=np.array([_STAGES[k] for k in kinds], np.int32).reshape(-1, 2),
-        segment=_numbers(_segments(vantages, kinds, routed=False)),
+        segment=segment,
         site=_numbers(_segments(vantages, kinds, routed=True)),
         peer=np.array([index.get(v.peer_key or (0, 0), -1) for v in vantages], np.int32),
         master=_numbers(masters),
@@ -99,6 +108,21 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         netns=_numbers([v.netns or ("loose", i) for i, v in enumerate(vantages)]),
         queued=np.array([v.qdisc not in ("", "noqueue") for v in vantages], np.bool_),
         mac=np.array([mac_value(v.mac) for v in vantages], np.uint64),
+        copied=np.array(
+            [
+                k == PORT and m in bridges and vantages[bridges[m]].promiscuous
+                for k, m in zip(kinds, masters, strict=True)
+            ],
+            np.bool_,
+        ),
+        size=np.bincount(segment)[segment].astype(np.int32) if kinds else np.empty(0, np.int32),
+        forwards=np.array(
+            [
+                k in (STATION, BRIDGE) and ends[v.netns] > 1
+                for v, k in zip(vantages, kinds, strict=True)
+            ],
+            np.bool_,
+        ),
     )
 
 
