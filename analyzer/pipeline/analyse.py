@@ -54,7 +54,7 @@ def report_files(
         if window:
             loaded = cut_window(loaded, window)
         return build_report(analyse(loaded, bridge=bridge), packets=packets), loaded.errors
-    analyser = analyse_files(Reading.open(paths), jobs=jobs, progress=progress)
+    analyser = analyse_files(paths, jobs=jobs, progress=progress)
     return build_report(_tables(analyser, bridge), packets=False), analyser.reading.errors
 
 

@@ -21,8 +21,10 @@ from analyzer.model.frames import FrameChunk
 from analyzer.model.vantage import Vantage
 from analyzer.pipeline.frame_room import FrameRoom
 from analyzer.pipeline.notes import VantageNotes, foreign_vantage, object_in, told_vantage
+from analyzer.savefile.ahead import look_at_end, step_through
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import Savefile, open_savefile
+from analyzer.savefile.source import is_rereadable
 
 LOG = logging.getLogger("vethscope")
 CHUNK_FRAMES = 1 << 18
@@ -64,6 +66,9 @@ class Reading:
     frames: int = 0
     """decoded so far"""
     savefiles: list[Savefile] = field(default_factory=list)
+    foreseen: list[VantageNotes] | None = None
+    """the notes as they will be at the end; None where they cannot be known before"""
+    _expected: int = 0
     _index: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     @classmethod
@@ -80,6 +85,38 @@ class Reading:
         for number, savefile in enumerate(reading.savefiles):
             reading._take_notes(savefile, number)
         return reading
+
+    def foresee(self, *, thorough: bool = False) -> None:
+        """Look up what the files say at their ends; not of pipes.
+
+        thorough: go through all of them instead. Files that tell nothing of their vantages have
+        nothing that could be called lost, and are not looked at.
+        """
+        self._expected = len(self.vantages)
+        if not any(vantage.ifindex for vantage in self.vantages):
+            self.foreseen = [VantageNotes() for _ in self.vantages]
+            return
+        found: dict[int, VantageNotes] = {}
+        for number, path in enumerate(self.paths):
+            if not is_rereadable(path):
+                return
+            ahead = None if thorough else look_at_end(path)
+            if ahead is None:
+                whole = step_through(path)
+                ahead = whole.interfaces, whole.names
+            for interface in ahead[0]:
+                notes = found.setdefault(self._place(interface, number, path), VantageNotes())
+                notes.read(interface.statistics or {})
+            self.names.update(ahead[1])
+        self._expected = len(self.vantages)
+        self.foreseen = [found.get(at, VantageNotes()) for at in range(len(self.vantages))]
+
+    def was_wrong(self) -> bool:
+        """Whether the files turned out to hold more than was foreseen of them."""
+        if self.foreseen is None:
+            return False
+        more = len(self.vantages) > self._expected and any(v.ifindex for v in self.vantages)
+        return more or any(savefile.sections > 1 for savefile in self.savefiles)
 
     def progress(self) -> tuple[int, int]:
         """(bytes read, size) of all files; size 0 where one has none."""

@@ -6,7 +6,7 @@ frames of packets that are still open, and the partials of the aggregators.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Thread
@@ -71,8 +71,7 @@ class Analyser:
     totals: Totals = field(default_factory=Totals)
     likely: int = 0
     """edges that are likely only"""
-    foreseen: list[VantageNotes] | None = None
-    """the statistics at the files' ends, where they were looked up before"""
+    chunks: int = 0
     _correlator: Correlator = field(default_factory=Correlator)
     _tables: PacketTables | None = None
     _carried: Columns | None = None
@@ -85,6 +84,7 @@ class Analyser:
 
     def feed(self, chunk: DecodedChunk) -> None:
         """Correlate a chunk with what is open, and give the packets that are closed to all."""
+        self.chunks += 1
         self.totals.add(chunk.frames)
         frames = chunk.room.with_carried(self._carried)
         journeys, settled_ns = self.correlate(frames, chunk.now_ns, final=chunk.final)
@@ -94,7 +94,7 @@ class Analyser:
         self, frames: Columns, now_ns: int = 0, *, final: bool = True
     ) -> tuple[Journeys, int]:
         """(the packets that are closed, `Batch.settled_ns`); the frames of the others are kept."""
-        notes = self.reading.notes if final else (self.foreseen or self.reading.notes)
+        notes = self.reading.notes if final else (self.reading.foreseen or self.reading.notes)
         vantages = self.reading.vantages
         fdb = {v.name: n.fdb for v, n in zip(vantages, notes, strict=False) if n.fdb}
         watch = watch_of(notes, self.totals, len(vantages), final=final)
@@ -102,7 +102,7 @@ class Analyser:
         self._carried = None
         if final:
             return journeys, FOREVER_NS
-        hold = self.foreseen is None
+        hold = self.reading.foreseen is None
         open_ = self._correlator.close(frames, journeys, links, now_ns, hold)
         self._carried = rows_of(frames, open_)
         waiting = self._carried["ts_ns"]
@@ -145,9 +145,22 @@ def watch_of(notes: list[VantageNotes], totals: Totals, count: int, *, final: bo
 
 
 def analyse_files(
-    reading: Reading, *, jobs: int = 2, progress: Progress | None = None
+    paths: Sequence[str], *, jobs: int = 2, progress: Progress | None = None
 ) -> Analyser:
-    """Read all files to their ends. jobs: threads; 1 reads and correlates in turn."""
+    """Read all files to their ends. jobs: threads; 1 reads and correlates in turn.
+
+    Raises as `Reading.open`.
+    """
+    for thorough in (False, True):
+        reading = Reading.open(paths)
+        reading.foresee(thorough=thorough)
+        analyser = _analyse(reading, jobs, progress)
+        if thorough or analyser.chunks < 2 or not reading.was_wrong():
+            break
+    return analyser
+
+
+def _analyse(reading: Reading, jobs: int, progress: Progress | None) -> Analyser:
     analyser = Analyser(reading)
     rooms: SimpleQueue[FrameRoom] = SimpleQueue()
     made = 0

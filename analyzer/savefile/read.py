@@ -40,6 +40,8 @@ class Savefile:
     """that wrote the first section"""
     frames: int = 0
     """read so far"""
+    sections: int = 1
+    """begun so far"""
     error: SavefileError | None = None
     """set where damage or a cut was met: what came before it was handed out"""
     truncated: bool = False
@@ -102,6 +104,7 @@ class Savefile:
 
     def _note(self, reader: PcapReader | PcapngReader, rows: int) -> None:
         self.frames += rows
+        self.sections = reader.sections
         self.comment, self.application = reader.comment, reader.application
 
     def _finish(self, stop: Stop, window: Window) -> None:
