@@ -49,6 +49,8 @@ def find_open(
         journeys.frames, links.stage, vantage, frames["eth_dst"], origin,
         (layout.kind, layout.peer, layout.copied, layout.size, layout.forwards), waits,
     )  # fmt: skip
+    waits[journeys.packet[links.ranges.short]] = True
+    waits[journeys.packet[links.ranges.absorbed]] = False
     if not waits.any():
         return waits
     newest = np.full(len(first), np.iinfo(np.int64).min)

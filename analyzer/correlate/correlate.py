@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.byte_ranges import Ranges, link_ranges
 from analyzer.correlate.closing import find_open
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
@@ -42,6 +43,8 @@ class Links:
     group: npt.NDArray[np.int32]
     """of frames that look the same, within a segment"""
     groups: int
+    ranges: Ranges
+    """what was tied by byte range instead"""
 
 
 class Correlator:
@@ -106,18 +109,16 @@ def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Link
     vantage = frames["vantage"]
     n = len(vantage)
     order, start, group = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
-    links = Links(
-        stage, np.full(n, -1, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.bool_),
-        group, len(start) - 1,
-    )  # fmt: skip
+    parent, hop, likely = np.full(n, -1, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.bool_)
     link_segment(
         order, start, frames["ts_ns"], layout.ring[vantage], vantage, stage,
         (layout.kind, layout.peer, layout.queued, layout.mac), frames["eth_dst"],
-        links.parent, links.hop, links.likely,
+        parent, hop, likely,
     )  # fmt: skip
-    link_reassembled(frames, layout, stage, links.parent, links.hop, links.likely)
-    link_routes(frames, layout, stage, links.parent, links.hop, links.likely)
-    return links
+    ranges = link_ranges(frames, layout, stage, parent, hop, likely)
+    link_reassembled(frames, layout, stage, parent, hop, likely)
+    link_routes(frames, layout, stage, parent, hop, likely)
+    return Links(stage, parent, hop, likely, group, len(start) - 1, ranges)
 
 
 def _journeys(
@@ -127,13 +128,16 @@ def _journeys(
     parent, hop, stage, vantage = links.parent, links.hop, links.stage, frames["vantage"]
     packet, first = number_packets(parent)
     last, _ = find_ends(
-        parent, hop, packet, first, stage, vantage, layout.kind, layout.mac, frames["eth_dst"]
-    )
+        parent, hop, packet, first, stage, vantage, layout.kind, layout.mac, frames["eth_dst"],
+        links.ranges.piece, links.ranges.short,
+    )  # fmt: skip
     evidence, in_port, out_port, count = gather_evidence(
         parent, hop, packet, first, last, stage, vantage, frames["ts_ns"],
         layout.kind, layout.mac, frames["eth_dst"],
     )  # fmt: skip
     status, expected = judge(last, frames, stage, layout, ports, watch)
+    merged = links.ranges.absorbed[last]
+    status[merged], expected[merged] = Status.DELIVERED, -1
     stray = find_strays(first, last, frames, stage, layout, ports)
     status[stray], evidence[stray] = Status.UNMATCHED, evidence[stray] | Evidence.STRAY
     return Journeys(

@@ -37,7 +37,7 @@ _MULTICAST = np.uint64(1 << 40)
 
 
 @allocating
-def _edge(
+def edge_kind(
     parent_stage: Any,
     child_stage: Any,
     child_kind: Any,
@@ -56,7 +56,7 @@ def _edge(
 
 
 @allocating
-def _fits(v: Any, stage: Any, w: Any, s: Any, peer: Any) -> Any:
+def fits(v: Any, stage: Any, w: Any, s: Any, peer: Any) -> Any:
     """Whether a frame at vantage w, stage s may be the parent of one at v, ``stage``.
 
     Stage 1 and 3 look across the veth pair; stage 2 (and 3 where the pair's host end was
@@ -139,7 +139,7 @@ def _link_singles(
         best, count = -1, 0
         for p in rows:
             w = vantage[p]
-            if p == c or not _fits(v, stage[c], w, stage[p], peer):
+            if p == c or not fits(v, stage[c], w, stage[p], peer):
                 continue
             same = upward and ts[p] == ts[c]
             seen = precedes(p, c, ts, ring_of) and ts[c] - ts[p] <= window
@@ -152,7 +152,7 @@ def _link_singles(
             parent[c] = best
             likely[c] = count > 1 and not (upward and ts[best] == ts[c])
             up = _is_up(eth_dst[c], mac[v])
-            hop[c] = _edge(
+            hop[c] = edge_kind(
                 stage[best], stage[c], kind[v], kind[vantage[best]], up, peer[v] == vantage[best]
             )
 
@@ -181,7 +181,7 @@ def _link_many(
         v, s = vantages[by_point[a]], stages[by_point[a]]
         found = 0
         for i in range(len(rows)):
-            if _fits(v, s, vantages[i], stages[i], peer):
+            if fits(v, s, vantages[i], stages[i], peer):
                 keep[found] = i
                 found += 1
         if found:
@@ -196,7 +196,7 @@ def _link_many(
                     p, c = parents[out[k]], children[k]
                     parent[c], likely[c] = p, unsure[k]
                     w, up = vantage[p], _is_up(eth_dst[c], mac[v])
-                    hop[c] = _edge(stage[p], s, kind[v], kind[w], up, peer[v] == w)
+                    hop[c] = edge_kind(stage[p], s, kind[v], kind[w], up, peer[v] == w)
         a = b
 
 
