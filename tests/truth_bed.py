@@ -285,7 +285,7 @@ class _Bed:
         return {
             **{name: packets[name][which] for name in
                ("kind", "source", "target", "content", "ident")},
-            "fate": fate[kept],
+            "fate": self._seen_last(fate[kept], packets, which),
             "vantage": vantage[kept].astype(np.int32),
             "flags": np.full(len(kept), 2 if sight in (SENT, LEFT) else 1, np.uint32),
             "ts": ts.astype(np.int64),
@@ -294,6 +294,18 @@ class _Bed:
             "piece": np.where(uncut, -1, pieces[kept]).astype(np.int64),
             "sight": np.full(len(kept), sight),
         }  # fmt: skip
+
+    def _seen_last(
+        self, fate: np.ndarray, packets: dict[str, np.ndarray], which: np.ndarray
+    ) -> np.ndarray:
+        """The last sighting that was captured, docker0's copy aside."""
+        source, target = packets["source"][which], packets["target"][which]
+        places = ((SENT, self._inside[source]), (ENTERED, self._port[source]),
+                  (LEFT, self._port[target]), (ARRIVED, self._inside[target]))  # fmt: skip
+        found = np.full(len(fate), -1)
+        for sight, place in places:
+            found[(place >= 0) & (fate >= sight)] = sight
+        return found
 
     def _count_truth(self, found: dict[str, np.ndarray], fate: np.ndarray, rows: np.ndarray) -> None:
         """Links: every sighting but a packet's first. Packets lost: pieces count as one."""

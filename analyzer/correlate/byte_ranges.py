@@ -63,6 +63,7 @@ def link_ranges(
     if not (ends and starts):
         return found
     rows = np.flatnonzero(loose).astype(np.int32)
+    rows = rows[np.argsort(frames["ts_ns"][rows], kind="stable")]
     names = ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port", "tcp_ack")
     keys = mixed(layout.segment[frames["vantage"][rows]], *(frames[name][rows] for name in names))
     order, start, _ = group_rows(keys)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.correlate.byte_ranges import Ranges, link_ranges
-from analyzer.correlate.closing import find_open
+from analyzer.correlate.closing import Clock, find_held, find_open
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
 from analyzer.correlate.journeys import find_ends, gather_evidence, number_packets, stages_of
@@ -52,6 +52,7 @@ class Correlator:
 
     def __init__(self) -> None:
         self._ports = Ports()
+        self._clock = Clock()
         self._vantages: list[Vantage] = []
         self.layout = build_layout([])
 
@@ -80,8 +81,10 @@ class Correlator:
         now_ns: how far the capture has been read. hold: the end of the vantages' watch is not
         known, so that what looks lost waits for it; what cannot wait is unmatched.
         """
-        open_packets = find_open(frames, journeys, links, self.layout, self._ports, now_ns, hold)
+        self._clock.advance(frames, self.layout.ring, now_ns)
+        open_packets = find_open(frames, journeys, links, self.layout, self._ports, self._clock)
         if hold:
+            open_packets |= find_held(journeys, open_packets)
             untold = ~open_packets & (journeys.status == Status.LOST)
             journeys.status[untold], journeys.expected[untold] = Status.UNMATCHED, -1
         open_frames = open_packets[journeys.packet]

@@ -50,12 +50,13 @@ def judge(
     peer = layout.peer[vantage]
     expected = np.where((here == 0) | (here == 2), peer, -1)
     expected = np.where((here == 2) & (layout.kind[vantage] == BRIDGE), -1, expected)
-    expected = np.where(here == 1, target, expected)
+    entering = (here == 1) | ((here == 0) & (peer < 0))
+    expected = np.where(entering, target, expected)
     expected = np.where(expected == vantage, -1, expected)
     multicast = (frames["eth_dst"][last] & _MULTICAST) != 0
     expected = np.where(multicast, -1, expected).astype(np.int32)
     # bridge netfilter may reassemble fragments and cut them anew: only the first is followed
-    piece = (here == 1) & ((frames["marks"][last] & MARK_FRAGMENT) != 0)
+    piece = entering & ((frames["marks"][last] & MARK_FRAGMENT) != 0)
     expected = np.where(piece, -1, expected)
     unknown = (here == 1) & ~multicast & (expected < 0)
     status = np.where(unknown | (here == FREE), _UNMATCHED, _DELIVERED)

@@ -48,9 +48,11 @@ def edge_kind(
     """Hop kind from the stages of parent and child; paired: they are the ends of one veth."""
     if paired:
         return _VETH
+    if child_stage == 2 and child_kind == BRIDGE and not to_host:
+        return _COPY
     if child_stage == 2 and parent_stage == 1:
         if child_kind == BRIDGE:
-            return _DELIVER if to_host else _COPY
+            return _DELIVER
         return _ORIGINATE if parent_kind == BRIDGE else _BRIDGE
     return _SPAN
 

@@ -1,4 +1,4 @@
-"""Where each MAC lives: which captured port (or bridge device) leads to it."""
+"""Where each MAC lives: which captured port leads to it, or which vantage bears it itself."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ class Ports:
             key = (int(layout.segment[v]), int(layout.mac[v]))
             if layout.kind[v] == STATION and layout.peer[v] >= 0:
                 known[key] = int(layout.peer[v])
+            elif layout.kind[v] == STATION:
+                known.setdefault(key, v)
             elif layout.kind[v] == BRIDGE:
                 known[key] = v
         if known != self._known:
