@@ -231,9 +231,7 @@ class _Bed:
             fate[here] = np.where(early | (fate[here] <= ENTERED), whole[rows[here]], fate[here])
         torn = np.bincount(rows[(fate == ENTERED) & (pieces > 0)], minlength=n) > 0
         fate_before = np.where(torn, np.minimum(whole, ENTERED), whole)[rows]
-        stamps = self._stamps(packets["at"][rows], pieces)
-        for k in (SENT, ENTERED, COPIED):
-            stamps[k] = stamps[k][rows]
+        stamps = self._stamps(packets["at"], rows, pieces)
         parts = []
         for sight in range(5):
             seen = (fate >= sight) | ((sight == COPIED) & (fate == ENTERED))
@@ -253,16 +251,16 @@ class _Bed:
             fate[draw[hop]] = last
         return fate
 
-    def _stamps(self, at: np.ndarray, pieces: np.ndarray) -> list[np.ndarray]:
+    def _stamps(self, at: np.ndarray, rows: np.ndarray, pieces: np.ndarray) -> list[np.ndarray]:
         """By sighting: when each tap saw it. Segments leave one after the other."""
         draw, sigma = self._random, self.scenario.jitter
 
-        def delay(mean_us: float) -> np.ndarray:
-            return (mean_us * 1000 * draw.lognormal(0, sigma, len(at))).astype(np.int64) + 1
+        def delay(mean_us: float, count: int) -> np.ndarray:
+            return (mean_us * 1000 * draw.lognormal(0, sigma, count)).astype(np.int64) + 1
 
-        entered = at + delay(_VETH_US)
-        left = entered + delay(_BRIDGE_US)
-        return [at, entered, entered, left + pieces.astype(np.int64) * 700, left + delay(_VETH_US)]
+        entered = (at + delay(_VETH_US, len(at)))[rows]
+        left = entered + delay(_BRIDGE_US, len(rows)) + pieces.astype(np.int64) * 700
+        return [at[rows], entered, entered, left, left + delay(_VETH_US, len(rows))]
 
     def _sight(
         self, sight: int, packets: dict[str, np.ndarray], rows: np.ndarray, pieces: np.ndarray,
@@ -274,8 +272,6 @@ class _Bed:
         kept = np.flatnonzero(seen & (vantage >= 0))
         which = rows[kept]
         ts = stamps[sight][kept]
-        if sight == ARRIVED:
-            ts = np.maximum(ts, stamps[LEFT][kept] + 1)
         order = np.where(sight == COPIED, stamps[LEFT][kept] + 200, ts)
         if sight in (SENT, ARRIVED):
             order = order + int(self.scenario.flush_us * 1000)

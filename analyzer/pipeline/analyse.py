@@ -76,7 +76,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     analyser = Analyser(reading, Partials(echoes=echoes))
     number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
     frames = {"number": number, **loaded.frames}
-    analyser.totals.add(frames)
+    analyser.totals.add(frames, loaded.vantages)
     journeys, _ = analyser.correlate(frames)
     settle_losses(journeys, loaded)
     batch = analyser.batch_of(frames, journeys)
@@ -112,7 +112,7 @@ def _tables(
         paths=build_paths(fates, reading.vantages),
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
         process_rtt=_process_rtt(reading),
-        clock_steps=partials.hops.negative,
+        clock=(analyser.totals.clock_steps, analyser.totals.largest_step_ns, partials.hops.negative),
         batch=batch,
     )
 

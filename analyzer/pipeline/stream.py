@@ -23,6 +23,7 @@ from analyzer.pipeline.frame_room import FrameRoom, empty_frames, rows_of
 from analyzer.pipeline.notes import VantageNotes
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import DecodedChunk, Reading
+from analyzer.pipeline.totals import Totals
 
 CARRIED_ROOM = 1 << 15
 """carried frames that are put before a chunk without moving it"""
@@ -34,32 +35,6 @@ UNCLEAN_TAIL_NS = 250_000_000
 
 Progress = Callable[[int, int], None]
 """is told (bytes read, size of all files or 0)"""
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counts of all frames, whatever packets they belong to."""
-
-    frames: int = 0
-    bytes: int = 0
-    start_ns: int | None = None
-    end_ns: int | None = None
-    seen: list[int] = field(default_factory=list)
-    """by vantage"""
-
-    def add(self, frames: Columns) -> None:
-        """Count a chunk's frames."""
-        ts = frames["ts_ns"]
-        if not len(ts):
-            return
-        self.frames += len(ts)
-        self.bytes += int(frames["wirelen"].sum(dtype=np.int64))
-        low, high = int(ts.min()), int(ts.max())
-        self.start_ns = low if self.start_ns is None else min(low, self.start_ns)
-        self.end_ns = high if self.end_ns is None else max(high, self.end_ns)
-        counts = np.bincount(frames["vantage"], minlength=len(self.seen))
-        counts[: len(self.seen)] += np.array(self.seen, np.int64)
-        self.seen = counts.tolist()
 
 
 @dataclass(slots=True)
@@ -85,7 +60,7 @@ class Analyser:
     def feed(self, chunk: DecodedChunk) -> None:
         """Correlate a chunk with what is open, and give the packets that are closed to all."""
         self.chunks += 1
-        self.totals.add(chunk.frames)
+        self.totals.add(chunk.frames, self.reading.vantages)
         frames = chunk.room.with_carried(self._carried)
         journeys, settled_ns = self.correlate(frames, chunk.now_ns, final=chunk.final)
         self.take(self.batch_of(frames, journeys, settled_ns))

@@ -28,6 +28,7 @@ from analyzer.model.report import (
     Verdict,
 )
 from analyzer.model.vantage import Role, Vantage
+from analyzer.report.numbers import format_ns, format_plural
 from analyzer.report.summary import summarise_frame
 
 
@@ -54,8 +55,8 @@ class Tables:
     """addresses that were guessed from MACs of Docker's old scheme"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
-    clock_steps: int = 0
-    """hops that end before they begin: the clock was set in between"""
+    clock: tuple[int, int, int] = (0, 0, 0)
+    """how often the clock was set back, by how much at most (ns), hops that end before they begin"""
     batch: Batch | None = None
     """all frames and packets, where they are in memory at once"""
 
@@ -265,6 +266,17 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
         info.dropped, "warning", "dropped",
         f"the kernel dropped {info.dropped} frames for want of room: "
         "what is missing is not called lost",
+    )  # fmt: skip
+    steps, largest_ns, negative = tables.clock
+    add(
+        steps, "warning", "clock-step",
+        f"the clock was set back during the capture ({steps}×, by {format_ns(largest_ns)} at most): "
+        "delays and losses around that time mean nothing",
+    )  # fmt: skip
+    add(
+        negative, "warning", "negative-delay",
+        f"{format_plural(negative, 'hop')} would end before they begin (the clock was adjusted): "
+        "counted, but without a delay",
     )  # fmt: skip
     for v in tables.vantages:
         add(
