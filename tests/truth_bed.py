@@ -203,7 +203,9 @@ class _Bed:
             "source": source,
             "target": (source + draw.integers(1, plan.containers, count)) % plan.containers,
             "content": np.where(identical, draw.integers(0, 10, count), number + 1000),
-            "ident": np.where(identical | (draw.random(count) < plan.zero_id), 0, number % 65535 + 1),
+            "ident": np.where(
+                identical | (draw.random(count) < plan.zero_id), 0, number % 65535 + 1
+            ),
         }
         again = (draw.random(count) < plan.twice) & (kind == UDP)
         copies = {n: column[again] for n, column in packets.items()}
@@ -237,8 +239,18 @@ class _Bed:
             seen = (fate >= sight) | ((sight == COPIED) & (fate == ENTERED))
             if sight <= COPIED:
                 seen &= pieces == 0
-            parts.append(self._sight(sight, packets, rows, pieces,
-                                     fate_before if sight <= COPIED else fate, stamps, truth, seen))
+            parts.append(
+                self._sight(
+                    sight,
+                    packets,
+                    rows,
+                    pieces,
+                    fate_before if sight <= COPIED else fate,
+                    stamps,
+                    truth,
+                    seen,
+                )
+            )
         found = {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         self._count_truth(found, fate, rows)
         return found
@@ -303,7 +315,9 @@ class _Bed:
             found[(place >= 0) & (fate >= sight)] = sight
         return found
 
-    def _count_truth(self, found: dict[str, np.ndarray], fate: np.ndarray, rows: np.ndarray) -> None:
+    def _count_truth(
+        self, found: dict[str, np.ndarray], fate: np.ndarray, rows: np.ndarray
+    ) -> None:
         """Links: every sighting but a packet's first. Packets lost: pieces count as one."""
         self.links += len(found["truth"]) - len(np.unique(found["truth"]))
         self.lost += len(np.unique(rows[fate < DELIVERED]))
@@ -321,7 +335,9 @@ class _Bed:
         columns = decode_frames(chunk, linktypes, self._key_bytes)
         number = np.arange(self._number, self._number + n)
         self._number += n
-        kept = {name: sights[name] for name in ("vantage", "flags", "truth", "piece", "sight", "fate")}
+        kept = {
+            name: sights[name] for name in ("vantage", "flags", "truth", "piece", "sight", "fate")
+        }
         return {**columns, **kept, "ts_ns": sights["ts"], "number": number,
                 "wirelen": chunk.wirelen, "caplen": chunk.caplen}  # fmt: skip
 

@@ -64,9 +64,8 @@ def progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
 
 @contextmanager
 def reading_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on the terminal that shows how much of the files was read; nothing where stderr is none.
-
-    It takes (bytes read, size); of a pipe, which has no size (0), the bytes are shown.
+    """A bar on the terminal that shows how much of the files was read; none where stderr is no
+    terminal. It takes (bytes read, size); of a pipe, which has no size (0), the bytes are shown.
     """
     if quiet or not sys.stderr.isatty():
         yield None
@@ -77,7 +76,8 @@ def reading_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         text = format_bytes(done)
         if size:
             filled = _BAR * done // size
-            text = f"{'█' * filled}{'░' * (_BAR - filled)} {100 * done // size:3d} % of {format_bytes(size)}"
+            bar = "█" * filled + "░" * (_BAR - filled)
+            text = f"{bar} {100 * done // size:3d} % of {format_bytes(size)}"
         click.echo(f"\r\033[K{text}", nl=False, err=True)
 
     try:

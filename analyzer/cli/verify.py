@@ -12,9 +12,7 @@ from analyzer.cli.options import common, jobs_option
 @click.option("--bridge", default="docker0", show_default=True, help="The bridge of the claim.")
 @jobs_option
 @common(engine=None)
-def command(
-    files: tuple[str, ...], bridge: str, jobs: int, as_json: bool, quiet: bool
-) -> None:
+def command(files: tuple[str, ...], bridge: str, jobs: int, as_json: bool, quiet: bool) -> None:
     """Does the traffic in FILE really go through docker0? With evidence, line by line.
 
     Exit 0 proved for every pair, 1 refuted for one, 3 undecided (and why), 2 error.

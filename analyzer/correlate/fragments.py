@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.correlate.group import group_rows
 from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, PORT, Layout
-from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
 from analyzer.keys import mixed
+from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
 from analyzer.model.journeys import Hop
 
 

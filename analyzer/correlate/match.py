@@ -105,13 +105,9 @@ def link_segment(
         if stage[rows[0]] == FREE:
             _link_free(rows, vantage, ts, parent, hop, likely)
         elif len(rows) <= _FEW and _all_differ(rows, vantage, stage):
-            _link_singles(
-                rows, ts, ring_of, vantage, stage, layout, eth_dst, parent, hop, likely
-            )
+            _link_singles(rows, ts, ring_of, vantage, stage, layout, eth_dst, parent, hop, likely)
         else:
-            _link_many(
-                rows, ts, ring_of, vantage, stage, layout, eth_dst, parent, hop, likely
-            )
+            _link_many(rows, ts, ring_of, vantage, stage, layout, eth_dst, parent, hop, likely)
 
 
 @allocating

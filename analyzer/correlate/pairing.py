@@ -128,9 +128,7 @@ def _first_in_first_out(parents: Any, children: Any, ts: Any, ring_of: Any, out:
 
 
 @allocating
-def pair_copies(
-    parents: Any, children: Any, ts: Any, ring_of: Any, out: Any, unsure: Any
-) -> Any:
+def pair_copies(parents: Any, children: Any, ts: Any, ring_of: Any, out: Any, unsure: Any) -> Any:
     """As `pair`, for frames going up at the bridge device: by stamp first, bit for bit.
 
     What no stamp ties is paired by order.

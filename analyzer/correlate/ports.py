@@ -79,11 +79,11 @@ def _entries(stage: Any, vantage: Any, eth_src: Any, kind: Any, keys: Any, rows:
     before_mac, before_v = np.uint64(0), np.int32(-1)
     for row in range(len(stage)):
         v = vantage[row]
-        if stage[row] == 1 and kind[v] == PORT:
-            if eth_src[row] != before_mac or v != before_v:
-                before_mac, before_v = eth_src[row], v
-                keys[count], rows[count] = mix(eth_src[row], np.uint64(v)), row
-                count += 1
+        enters = stage[row] == 1 and kind[v] == PORT
+        if enters and (eth_src[row] != before_mac or v != before_v):
+            before_mac, before_v = eth_src[row], v
+            keys[count], rows[count] = mix(eth_src[row], np.uint64(v)), row
+            count += 1
     return count
 
 

@@ -160,9 +160,7 @@ def _tie(rows: pl.DataFrame, before: pl.DataFrame | None, asked: pl.DataFrame) -
     )  # fmt: skip
 
 
-def _merged(
-    before: pl.DataFrame | None, rows: pl.DataFrame, totals: list[pl.Expr]
-) -> pl.DataFrame:
+def _merged(before: pl.DataFrame | None, rows: pl.DataFrame, totals: list[pl.Expr]) -> pl.DataFrame:
     """One row a pair, of what was counted before and the new rows."""
     both = rows if before is None else pl.concat([before, rows.select(before.columns)])
     return both.group_by(_KEY, maintain_order=True).agg(totals)

@@ -193,5 +193,3 @@ _EMPTY = pl.DataFrame(
 def lost_packets(fates: pl.DataFrame) -> pl.DataFrame:
     """The fates that are losses."""
     return fates.filter(pl.col("status") == Status.LOST)
-
-

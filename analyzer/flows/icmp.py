@@ -33,15 +33,16 @@ CONVERSATION = ["protocol", "source", "destination", *KEY[:-1]]
 _NAMES = CONVERSATION[:3]
 
 
-_FIRST = [*CONVERSATION, pl.col("first_vantage").alias("vantage"), "payload_len"]
+_FIRST = pl.col(*CONVERSATION, "payload_len"), pl.col("first_vantage").alias("vantage")
 _TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage")
 _SENT, _HOME, _MORE = range(3)
 """rows of the counts: requests, answered at the asker's interface, further replies"""
-_ECHO, _GROUP, _ANSWERED, _REPLIED, _WAITS, _TS, _LAST_TS, _FROM, _TO, _EVENT, _NUMBER = range(11)
+_ECHO, _GROUP, _ANSWERED, _REPLIED, _WAITS, _EVENT, _NUMBER = range(7)
+_TS, _LAST_TS, _FROM, _TO = range(7, 11)
 _STATES = 11
 """rows of what is known of the latest request with a KEY: its number, conversation, whether it
-was answered at home, has a reply, waits for the first; its times and vantages; the last event;
-id << 16 | seq"""
+was answered at home, has a reply, waits for the first; the last event; id << 16 | seq; its times
+and vantages"""
 _NOBODY = np.empty(0, np.int64)
 
 
@@ -91,18 +92,18 @@ class Echoes:
         self._counts = _wider(self._counts, self._groups.count, 0)
         self._open = _wider(self._open, self._keys.count, -1)
         self._open[_NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
-        columns = [events[name].to_numpy() for name in _TIMES]
+        columns = tuple(events[name].to_numpy() for name in _TIMES)
         ties, rtt, turnaround = (np.full(len(events), -1, np.int64) for _ in range(3))
         self._echoes = _pair(
-            asked, keys, groups, *columns, self._open, self._counts, self._echoes,
+            asked, keys, groups, columns, self._open, self._counts, self._echoes,
             ties, rtt, turnaround,
         )  # fmt: skip
-        for delays, found in ((self._rtt, rtt), (self._turnaround, turnaround)):
-            there = found >= 0
-            delays.add(self._open[_GROUP, keys[there]].astype(np.int32), found[there])
+        for delays, times in ((self._rtt, rtt), (self._turnaround, turnaround)):
+            there = times >= 0
+            delays.add(self._open[_GROUP, keys[there]].astype(np.int32), times[there])
         if self._kept is not None:
-            measured = (pl.Series(name, found) for name, found in
-                        (("tie", ties), ("rtt_ns", rtt), ("turnaround_ns", turnaround)))  # fmt: skip
+            found = {"tie": ties, "rtt_ns": rtt, "turnaround_ns": turnaround}
+            measured = [pl.Series(name, column) for name, column in found.items()]
             self._kept.append(events.with_columns(*measured))
 
     def _groups_of(
@@ -150,12 +151,13 @@ class Echoes:
             return pl.DataFrame(schema=dict.fromkeys(KEY, pl.Int64))
         requests = events.filter("asked", pl.col("tie") >= 0)
         replies = events.filter(~pl.col("asked"), pl.col("tie") >= 0)
+        times = ("rtt_ns", "turnaround_ns")
         replies = replies.unique("tie", keep="first", maintain_order=True).select(
             "tie", "ttl",
-            *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in ("rtt_ns", "turnaround_ns")),
+            *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in times),
             pl.col("last_frame").alias("reply_last"), pl.col("status").alias("reply_status"),
         )  # fmt: skip
-        found = requests.drop("ttl", "rtt_ns", "turnaround_ns").join(
+        found = requests.drop("ttl", *times).join(
             replies, on="tie", how="left", maintain_order="left"
         )
         answered = pl.col("rtt_ns").is_not_null()
@@ -226,16 +228,16 @@ _EMPTY = pl.DataFrame(
         "site": pl.Int32,
         **dict.fromkeys(KEY[1:5], pl.UInt64),
         "id": pl.UInt16,
-        "vantage": pl.Int32,
         "payload_len": pl.UInt32,
+        "vantage": pl.Int32,
     }
 )
 
 
 @compiled
 def _pair(
-    asked: Any, keys: Any, groups: Any, ts: Any, last_ts: Any, first_at: Any, last_at: Any,
-    state: Any, counts: Any, echo: int, ties: Any, rtt: Any, turnaround: Any,
+    asked: Any, keys: Any, groups: Any, columns: Any, state: Any, counts: Any, echo: int,
+    ties: Any, rtt: Any, turnaround: Any,
 ) -> Any:  # fmt: skip
     """Go through the events in order; the number of the next echo.
 
@@ -245,6 +247,7 @@ def _pair(
     number again so soon, so the others were duplicated on the way, or are copies in a file
     that does not tell its vantages apart (``tcpdump -i any``, merged files).
     """
+    ts, last_ts, first_at, last_at = columns
     for e in range(len(keys)):
         k = keys[e]
         if asked[e]:

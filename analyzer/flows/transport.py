@@ -73,9 +73,11 @@ class Conversations:
         return pl.concat([headed, found.drop_nulls(ports).select(headed.columns)])
 
     def _count(self, rows: pl.DataFrame) -> None:
-        columns = [rows[f"{end}_{part}"].to_numpy() for end in ("src", "dst") for part in _SIDE]
+        columns = tuple(
+            rows[f"{end}_{part}"].to_numpy() for end in ("src", "dst") for part in _SIDE
+        )
         keys = np.empty(len(rows), np.uint64)
-        _keys(rows["kind"].to_numpy(), rows["site"].to_numpy(), *columns, keys)
+        _keys(rows["kind"].to_numpy(), rows["site"].to_numpy(), columns, keys)
         numbers, _ = self._numbers.take(keys)
         new = self._numbers.count - self._counts.shape[1]
         more = np.array([[0], [0], [0], [_NEVER], [_NEVER]]).repeat(new, axis=1)
@@ -138,11 +140,9 @@ def _segments(batch: Batch) -> pl.DataFrame:
 
 
 @compiled
-def _keys(
-    kind: Any, site: Any, src_hi: Any, src_lo: Any, src_port: Any, dst_hi: Any, dst_lo: Any,
-    dst_port: Any, keys: Any,
-) -> None:  # fmt: skip
+def _keys(kind: Any, site: Any, ends: Any, keys: Any) -> None:
     """One key a conversation: of its two ends, whatever the direction."""
+    src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port = ends
     for row in range(len(keys)):
         one = mix(mix(src_hi[row], src_lo[row]), np.uint64(src_port[row]))
         other = mix(mix(dst_hi[row], dst_lo[row]), np.uint64(dst_port[row]))

@@ -112,7 +112,11 @@ def _tables(
         paths=build_paths(fates, reading.vantages),
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
         process_rtt=_process_rtt(reading),
-        clock=(analyser.totals.clock_steps, analyser.totals.largest_step_ns, partials.hops.negative),
+        clock=(
+            analyser.totals.clock_steps,
+            analyser.totals.largest_step_ns,
+            partials.hops.negative,
+        ),
         batch=batch,
     )
 

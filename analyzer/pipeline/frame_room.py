@@ -87,5 +87,5 @@ def rows_of(frames: Columns, which: npt.NDArray[np.bool_]) -> dict[str, npt.NDAr
 
 def empty_frames() -> dict[str, npt.NDArray[Any]]:
     """All columns, without a row."""
-    kinds = {**{name: column.dtype for name, column in columns_of(new_out(0)).items()}, **META}
-    return {name: np.empty(0, kind) for name, kind in kinds.items()}
+    meta = {name: np.empty(0, np.dtype(kind)) for name, kind in META.items()}
+    return {**columns_of(new_out(0)), **meta}

@@ -70,7 +70,11 @@ def load(paths: Sequence[str]) -> Loaded:
     """
     reading = Reading.open(paths)
     columns = [chunk.frames for chunk in reading.chunks(lambda rows: FrameRoom(rows, 0))]
-    frames = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]} if columns else empty_frames()
+    frames = (
+        {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+        if columns
+        else empty_frames()
+    )
     return Loaded(
         reading.paths, frames, reading.vantages, reading.notes, reading.names, reading.engine,
         reading.sysctls, reading.errors,

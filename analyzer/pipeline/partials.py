@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-
 from analyzer.flows.arp import Arp
 from analyzer.flows.fates import Fates
 from analyzer.flows.hops import Hops
@@ -38,5 +37,3 @@ class Partials:
 
     def _all(self) -> list[Any]:
         return [getattr(self, found.name) for found in fields(self)]
-
-

@@ -124,7 +124,9 @@ class Reading:
         sizes = [size for _, size in found]
         return sum(done for done, _ in found), sum(sizes) if all(sizes) else 0
 
-    def chunks(self, rooms: Callable[[int], FrameRoom], peek: Peek | None = None) -> Iterator[DecodedChunk]:
+    def chunks(
+        self, rooms: Callable[[int], FrameRoom], peek: Peek | None = None
+    ) -> Iterator[DecodedChunk]:
         """All frames, chunk by chunk; of several files the one that lies behind is next.
 
         rooms: gives a room for so many rows. Damage is kept in ``errors``; the readable prefix of

@@ -1,4 +1,4 @@
-"""What is counted of all frames, whatever packets they belong to; and whether the clock went back."""
+"""What is counted of all frames, whatever packet is theirs; and whether the clock went back."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Tables:
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
     clock: tuple[int, int, int] = (0, 0, 0)
-    """how often the clock was set back, by how much at most (ns), hops that end before they begin"""
+    """times that it was set back, by how much at most (ns), hops that end before their start"""
     batch: Batch | None = None
     """all frames and packets, where they are in memory at once"""
 
@@ -270,8 +270,8 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
     steps, largest_ns, negative = tables.clock
     add(
         steps, "warning", "clock-step",
-        f"the clock was set back during the capture ({steps}×, by {format_ns(largest_ns)} at most): "
-        "delays and losses around that time mean nothing",
+        f"the clock was set back during the capture ({steps}×, by {format_ns(largest_ns)} at "
+        "most): delays and losses around that time mean nothing",
     )  # fmt: skip
     add(
         negative, "warning", "negative-delay",

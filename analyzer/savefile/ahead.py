@@ -56,7 +56,7 @@ def _read_both(
 
 
 def _start_of_end(data: Bytes, swapped: bool) -> int:
-    """Where the statistics and names behind the last frame begin; the data's end: there are none."""
+    """Where the blocks behind the last frame begin; the data's end where there are none."""
     order, position = order_of(swapped), len(data)
     for _ in range(_MOST_BLOCKS):
         if position < MIN_BLOCK:

@@ -106,9 +106,7 @@ def mixed(payload: int = 1448) -> tuple[Template, ...]:
         found.append(Template(tagged, back, counter=46, ident=22, share=4))
         six = _ethernet(0x86DD, back) + _ipv6(_udp(6000, 6001, bytes(64)), back)
         found.append(Template(six, back, counter=62, share=4))
-    found.append(
-        Template(_ethernet(0x0806, False, b"\xff" * 6) + _arp(False), flood=True, share=1)
-    )
+    found.append(Template(_ethernet(0x0806, False, b"\xff" * 6) + _arp(False), flood=True, share=1))
     found.append(Template(_ethernet(0x0806, True) + _arp(True), True, share=1))
     return tuple(found)
 
@@ -158,9 +156,7 @@ def write_capture(
     return packets * 3
 
 
-def _answers_after(
-    order: np.ndarray, templates: tuple[Template, ...]
-) -> np.ndarray:
+def _answers_after(order: np.ndarray, templates: tuple[Template, ...]) -> np.ndarray:
     """The order with each question (an even one of a pair of templates) before its answer."""
     for answer in (row for row, t in enumerate(templates) if t.back and t.share < 20):
         places = np.flatnonzero((order == answer) | (order == _question(answer, templates)))
