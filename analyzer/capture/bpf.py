@@ -24,7 +24,7 @@ Program: TypeAlias = tuple[Instruction, ...]
 MAX_INSTRUCTIONS = 4096
 """BPF_MAXINSNS of linux/bpf_common.h"""
 
-_LD_W_ABS, _JA, _JEQ, _JGE, _RET = 0x20, 0x05, 0x15, 0x35, 0x06
+_LD_W_ABS, _JA, _JEQ, _JGT, _JGE, _RET = 0x20, 0x05, 0x15, 0x25, 0x35, 0x06
 _CLASS = 0x07
 _AD_IFINDEX = 0xFFFFF000 + 8
 _LEAF = 8
@@ -60,14 +60,24 @@ def compile_filter(expression: str, snaplen: int, devices: Sequence[str] = ("lo"
     return tuple(_with_snaplen(one, snaplen) for one in found)
 
 
-def for_interfaces(ifindexes: Sequence[int], then: Program) -> Program:
+def for_interfaces(
+    ifindexes: Sequence[int],
+    then: Program,
+    newer_than: int | None = None,
+    but_not: Sequence[int] = (),
+) -> Program:
     """Only frames of the given interface indexes go on to the program ``then``.
 
-    Raises UsageProblem where both together are longer than the kernel takes.
+    newer_than: those of all greater indexes do too, but for ``but_not``; the kernel numbers
+    the interfaces of a namespace upwards (dev_new_index in net/core/dev.c). Raises
+    UsageProblem where all together are longer than the kernel takes.
     """
-    if not ifindexes:
+    if newer_than is not None:
+        search = _either(ifindexes, newer_than, but_not)
+    elif ifindexes:
+        search = _search(sorted(set(ifindexes)))
+    else:
         return NOTHING
-    search = _search(sorted(set(ifindexes)))
     program = ((_LD_W_ABS, 0, 0, _AD_IFINDEX), *_resolve(search), *then)
     if len(program) > MAX_INSTRUCTIONS:
         raise UsageProblem(
@@ -79,6 +89,20 @@ def for_interfaces(ifindexes: Sequence[int], then: Program) -> Program:
 
 _ACCEPT = -1
 """stands as ``k`` of a ja whose target is the end of the search"""
+
+
+def _either(ifindexes: Sequence[int], newer_than: int, but_not: Sequence[int]) -> list[Instruction]:
+    """Old indexes are looked up among the wanted ones, new ones among the unwanted."""
+    old = _search(sorted({i for i in ifindexes if i <= newer_than}))
+    unwanted = sorted({i for i in but_not if i > newer_than})
+    new = _swap(_search(unwanted)) if unwanted else [(_JA, 0, 0, _ACCEPT)]
+    return [(_JGT, 0, 1, newer_than), (_JA, 0, 0, len(old)), *old, *new]
+
+
+def _swap(search: list[Instruction]) -> list[Instruction]:
+    """A search that lets pass what the given one refuses."""
+    refuse, accept_ = (_RET, 0, 0, 0), (_JA, 0, 0, _ACCEPT)
+    return [accept_ if one == refuse else refuse if one == accept_ else one for one in search]
 
 
 def _search(ifindexes: list[int]) -> list[Instruction]:

@@ -78,8 +78,8 @@ def statistics(
         yield blocks.interface_statistics(
             number,
             stats.end_ns,
-            start_ns=stats.start_ns,
-            end_ns=one.ended_ns or stats.end_ns,
+            start_ns=max(stats.start_ns, one.begun_ns or 0),
+            end_ns=min(stats.end_ns, one.ended_ns or stats.end_ns),
             received=one.received,
             dropped=one.dropped,
             delivered=one.frames,

@@ -30,17 +30,22 @@ Counters: TypeAlias = npt.NDArray[np.int64]
 Index: TypeAlias = npt.NDArray[np.int64]
 """shape (2, frames): sort key in ns, offset"""
 
-AT, LEFT, END, LATEST, WALKED, SKIPPED = range(6)
+AT, LEFT, END, LATEST, WALKED, SKIPPED, CURIOUS, STRANGER, DROPS = range(9)
 """A ring's cursor: offset of the next frame, frames left in the block, end of the block's
-data; greatest stamp so far; frames walked, and of these those of no known vantage."""
-CURSOR = 6
+data; greatest stamp so far; frames walked, and of these those of no known vantage; 1 where the
+walk has to stop at an interface that the table does not know, and the ifindex at which it did;
+frames that the ring had no room for just before the next one."""
+CURSOR = 9
+IGNORED, UNKNOWN = -2, -1
+"""instead of an interface id: the table says to pass the frame over; it does not say anything"""
 
-MAX_OVERHEAD = 28 + 4 + 3 + 16
+MAX_OVERHEAD = 28 + 4 + 3 + 12 + 16
 """bytes of an EPB beside its data, at most: head, VLAN tag, padding, options, end"""
 
 _MULTIPLIER = 0x9E3779B1
 _LITTLE = sys.byteorder == "little"
 _EPB_FLAGS_OPTION = 4 << 16 | 2 if _LITTLE else 2 << 16 | 4
+_EPB_DROPCOUNT_OPTION = 8 << 16 | 4 if _LITTLE else 4 << 16 | 8
 """code and length as one word"""
 _CSUM_NOT_READY, _VLAN_VALID, _VLAN_TPID_VALID = 1 << 3, 1 << 4, 1 << 6
 # By sll_pkttype: direction and reception type of epb_flags; HOST, BROADCAST, MULTICAST,
@@ -77,12 +82,12 @@ def word_at(words: Words, place: int) -> Any:
 
 @piece
 def _lookup(table: Table, ifindex: int) -> Any:
-    """Interface id of the file, or −1."""
+    """Interface id of the file, IGNORED or UNKNOWN."""
     mask = table.shape[0] - 1
     slot = (ifindex * _MULTIPLIER >> 16) & mask
     while table[slot, 0] != ifindex:
         if table[slot, 0] == 0:
-            return -1
+            return np.int64(UNKNOWN)
         slot = (slot + 1) & mask
     return np.int64(table[slot, 1])
 
@@ -120,6 +125,18 @@ def _tag(words: Words, head: int, status: int) -> Any:
 
 
 @piece
+def _drop_count(out32: Words, end: int, drops: int) -> Any:
+    """epb_dropcount at ``end``, where there is something to tell; where further options begin."""
+    if drops == 0:
+        return end
+    word = end >> 2
+    low, high = drops & 0xFFFFFFFF, drops >> 32
+    out32[word] = _EPB_DROPCOUNT_OPTION
+    out32[word + 1], out32[word + 2] = (low, high) if _LITTLE else (high, low)
+    return end + 12
+
+
+@piece
 def _frame_block(
     out32: Words, start: int, end: int, identifier: int, stamp: int, caplen: int, wirelen: int,
     flags: int,
@@ -150,7 +167,8 @@ def encode_block(
     ``ring``: `views` of the mapped memory. ``used`` bytes of ``out`` and ``index[:, :count]``
     are in use already; ``index`` has two rows: the greatest stamp of this ring so far (ns), the
     EPB's place in ``out``. ``counters[id]``: frames, bytes on the wire. Advances ``cursor``
-    (LEFT > 0: call again with room) and returns the new ``used`` and ``count``.
+    (LEFT > 0: call again, with room, or with a table that knows the STRANGER) and returns the
+    new ``used`` and ``count``.
     """
     ring8, ring16, ring32 = ring
     out8, _, out32 = out
@@ -161,6 +179,9 @@ def encode_block(
         if used + caplen + MAX_OVERHEAD > out8.size or count == index.shape[1]:
             break
         identifier = _lookup(table, word_at(ring32, head + 13))
+        if identifier == UNKNOWN and cursor[CURIOUS]:
+            cursor[STRANGER] = word_at(ring32, head + 13)
+            break
         if identifier < 0:
             cursor[SKIPPED] += 1
         else:
@@ -181,7 +202,8 @@ def encode_block(
             flags: Any = np.int64(_FLAGS[ring8[at + 58] & 7])
             flags |= FLAG_CSUM_NOT_READY if status & _CSUM_NOT_READY else 0
             stamp = word_at(ring32, head + 1) * 1_000_000_000 + word_at(ring32, head + 2)
-            end = to + ((caplen + 3) & ~3)
+            end = _drop_count(out32, to + ((caplen + 3) & ~3), cursor[DROPS])
+            cursor[DROPS] = 0
             _frame_block(out32, used, end, identifier, stamp, caplen, wirelen, flags)
             latest = max(latest, stamp)
             index[0, count], index[1, count] = latest, used

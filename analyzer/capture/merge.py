@@ -30,7 +30,7 @@ from analyzer.capture.encode import (
     word_at,
 )
 from analyzer.capture.ring import Ring
-from analyzer.compiled import compiled
+from analyzer.compiled import allocating, compiled
 
 _BUFFER_BYTES = 8 << 20
 _PRESSURE_BYTES = 2 << 20
@@ -87,6 +87,23 @@ class Staging:
             return self._out[:0]
         return self._take_some(due[np.argsort(keys[due], kind="stable")])
 
+    def renumber(self, mapping: Ints) -> None:
+        """Give waiting frames new interface ids. mapping: [old ids]; −1 takes the frames out."""
+        if self._count:
+            kept = _renumber(self._views[2], self._index, self._count, mapping)
+            self._used, self._count = _compact(self._views[2], self._index, np.flatnonzero(kept))
+
+    def set_aside(self, identifier: int) -> Bytes:
+        """Take the waiting frames of one interface out, in order."""
+        there = _of_interface(self._views[2], self._index, self._count, identifier)
+        if not there.any():
+            return self._out[:0]
+        taken = np.empty(self._used, np.uint8)
+        rows = np.flatnonzero(there)
+        length = _gather(self._views[2], self._index, rows, taken.view(np.uint32))
+        self._used, self._count = _compact(self._views[2], self._index, np.flatnonzero(~there))
+        return taken[:length]
+
     def _limit(self, keys: Ints, now_ns: int) -> int:
         """The greatest key that is due; −1 for none."""
         newest, limit = int(keys.max()), -1
@@ -141,6 +158,52 @@ def _compact(blocks32: Words, index: Index, kept: Ints) -> tuple[int, int]:
     return to << 2, len(kept)
 
 
+@allocating
+def _renumber(blocks32: Words, index: Index, count: int, mapping: Ints) -> npt.NDArray[np.bool_]:
+    """Write new ids into the blocks; which of them have one."""
+    kept = np.ones(count, np.bool_)
+    for row in range(count):
+        word = (index[1, row] >> 2) + 2
+        new = mapping[blocks32[word]]
+        if new < 0:
+            kept[row] = False
+        else:
+            blocks32[word] = new
+    return kept
+
+
+@allocating
+def _of_interface(
+    blocks32: Words, index: Index, count: int, identifier: int
+) -> npt.NDArray[np.bool_]:
+    """Which blocks have this interface id."""
+    found = np.zeros(count, np.bool_)
+    for row in range(count):
+        found[row] = word_at(blocks32, (index[1, row] >> 2) + 2) == identifier
+    return found
+
+
+@compiled
+def _count(blocks32: Words, counters: Counters) -> int:
+    at, latest = 0, 0
+    while at >> 2 < blocks32.size:
+        word = at >> 2
+        identifier = word_at(blocks32, word + 2)
+        counters[identifier, 0] += 1
+        counters[identifier, 1] += word_at(blocks32, word + 6)
+        latest = max(latest, word_at(blocks32, word + 3) << 32 | word_at(blocks32, word + 4))
+        at += word_at(blocks32, word + 1)
+    return latest
+
+
+@compiled
+def _rewrite(blocks32: Words, identifier: int) -> None:
+    at = 0
+    while at >> 2 < blocks32.size:
+        blocks32[(at >> 2) + 2] = identifier
+        at += word_at(blocks32, (at >> 2) + 1)
+
+
 @compiled
 def _cut(blocks32: Words, most_bytes: int, most_frames: int) -> tuple[int, int]:
     at, frames = 0, 0
@@ -173,6 +236,16 @@ def uncount_blocks(blocks: Bytes, counters: Counters) -> None:
     _uncount(blocks.view(np.uint32), counters)
 
 
+def count_blocks(blocks: Bytes, counters: Counters) -> int:
+    """Add EPBs to ``counters``; their greatest stamp, 0 where there are none."""
+    return _count(blocks.view(np.uint32), counters)
+
+
+def rewrite_blocks(blocks: Bytes, identifier: int) -> None:
+    """Give all EPBs one interface id."""
+    _rewrite(blocks.view(np.uint32), identifier)
+
+
 def warm() -> None:
     """Compile the loops, or load their machine code: seconds that no frame should wait for."""
     none, counters = np.zeros(0, np.uint8), np.zeros((0, 2), np.int64)
@@ -185,3 +258,7 @@ def warm() -> None:
     _compact(none.view(np.uint32), index, order)
     cut_blocks(none, 0, 0)
     uncount_blocks(none, counters)
+    count_blocks(none, counters)
+    rewrite_blocks(none, 0)
+    _renumber(none.view(np.uint32), index, 0, order)
+    _of_interface(none.view(np.uint32), index, 0, 0)

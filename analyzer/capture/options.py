@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from analyzer.capture.ring import RingSettings
+from analyzer.capture.series import Rotation
 from analyzer.errors import UsageProblem
+from analyzer.model.topology import Key
 
 MAX_SNAPLEN = 262144
 """as tcpdump and libpcap have it: more than any frame"""
@@ -29,6 +31,13 @@ class CaptureOptions:
     max_seconds: float | None = None
     max_kilobytes: int | None = None
     """1,000 bytes of the file each; the closing statistics come on top"""
+    max_files: int | None = None
+    """of a rotation; the capture ends when so many are full"""
+    rotation: Rotation | None = None
+    """when a new file is begun; None: never"""
+    newcomers: Key | None = None
+    """(netns inode, greatest ifindex that is known there): hear interfaces of this namespace with
+    a greater one too, until `CaptureSession.add` or `CaptureSession.ignore` says what they are"""
     comment: str = ""
     """of the section: JSON of schema ``vethscope/capture/1`` (engine, sysctls …)"""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -45,8 +54,15 @@ class CaptureOptions:
             ("packets", self.max_packets),
             ("duration", self.max_seconds),
             ("filesize", self.max_kilobytes),
+            ("files", self.max_files),
         )
         for name, value in limits:
             if value is not None and value <= 0:
                 raise UsageProblem(f"{name} limit {value}: must be more than 0")
         self.ring.check()
+        if self.rotation:
+            self.rotation.check()
+        elif self.max_files:
+            raise UsageProblem(
+                "-a files:N counts the files of -b: add -b filesize:KB or duration:S"
+            )

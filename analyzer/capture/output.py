@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import stat
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from analyzer.capture.encode import Bytes
 from analyzer.capture.merge import cut_blocks
 from analyzer.errors import UsageProblem
 
+Target: TypeAlias = str | os.PathLike[str] | BinaryIO
+"""a path, or a stream of the caller's"""
+
 
 class Output:
     """Blocks go in by `write`; ``failure`` keeps the error after which nothing goes in."""
 
-    def __init__(self, target: str | os.PathLike[str] | BinaryIO) -> None:
+    def __init__(self, target: Target) -> None:
         """A path is created with mode 0600 and given to the user behind sudo; a stream is kept.
 
         Raises UsageProblem where the path cannot be written.

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.capture import encode
-from analyzer.capture.bpf import Program
+from analyzer.capture.bpf import NOTHING, Program
 from analyzer.capture.inside import open_inside
 from analyzer.capture.stamping import ask_for_stamps
 from analyzer.errors import CaptureError, EnvironmentProblem, UsageProblem
@@ -36,7 +36,7 @@ _TPACKET_V3 = 2
 _MR_PROMISC = 1
 _SO_ATTACH_FILTER = 26
 _SIOCGIFNAME, _SIOCGIFHWADDR = 0x8910, 0x8927
-_STATUS_USER = 1
+_STATUS_USER, _STATUS_LOSING = 1, 1 << 2
 _RESERVED_BYTES = 2
 """so that the 14 bytes of the MAC header start at a multiple of four, and words can be copied"""
 _SMALLEST_BLOCK = 128 * KIB
@@ -89,7 +89,10 @@ class RingSettings:
 
 
 class Ring:
-    """A ring that hears nothing until `start`, and then what the attached filter lets pass."""
+    """A ring that hears nothing until `start`, and then what the attached filter lets pass.
+
+    Without `attach` that is nothing.
+    """
 
     def __init__(self, path: str, inode: int, settings: RingSettings) -> None:
         """Open the ring inside the namespace at ``path``, which must be the one named ``inode``.
@@ -107,6 +110,7 @@ class Ring:
         """where the walk stands; see `analyzer.capture.encode`"""
         self._socket = open_inside(path, inode, _new_socket)
         ask_for_stamps(self._socket)
+        self.attach(NOTHING)
         try:
             self._map = self._make_ring()
         except OSError as error:
@@ -116,7 +120,11 @@ class Ring:
                 f"namespace {inode}: {error.strerror}; free memory or use a smaller ring"
             ) from error
         self.memory: encode.Views = encode.views(np.frombuffer(self._map, np.uint8))
+        self.listens = False
+        """whether `start` was called"""
         self._block = 0
+        self._lost_after: list[list[int]] = []
+        """[blocks to walk before, frames that were dropped there]"""
 
     def _make_ring(self) -> mmap.mmap:
         settings, option = self.settings, self._socket.setsockopt
@@ -148,7 +156,9 @@ class Ring:
             ) from error
 
     def start(self) -> None:
-        """Begin to hear: a packet socket with protocol 0 does not (packet(7))."""
+        """Begin to hear: a packet socket with protocol 0 does not (packet(7)). Again: nothing."""
+        if self.listens:
+            return
         # socket.bind() wants the name of an interface; index 0, all of them, has none.
         protocol = struct.pack("!H", _ETH_P_ALL)
         address = struct.pack("@H2siHBB8s", socket.AF_PACKET, protocol, 0, 0, 0, 0, b"")
@@ -157,6 +167,7 @@ class Ring:
             raise CaptureError(
                 f"packet socket in network namespace {self.netns}: {reason}; try again"
             )
+        self.listens = True
 
     def be_promiscuous(self, ifindex: int) -> bool:
         """Have a bridge pass bridged unicast up to us; ends with the socket. False: refused."""
@@ -189,16 +200,43 @@ class Ring:
             return True
         start = self._block * self.settings.block_size
         # No barrier is needed: on x86 loads stay in order, and elsewhere the poll before orders.
-        if not self.memory[2][(start >> 2) + 2] & _STATUS_USER:
+        status = self._status(self._block)
+        if not status & _STATUS_USER:
             return False
+        if status & _STATUS_LOSING:
+            self.count()
+        self._tell_drops()
         _, count, first, length = self.memory[2][(start >> 2) + 2 : (start >> 2) + 6].tolist()
         self.cursor[encode.AT] = start + first
         self.cursor[encode.LEFT] = count
         self.cursor[encode.END] = start + min(length, self.settings.block_size)
         return True
 
+    def _status(self, block: int) -> int:
+        return int(self.memory[2][(block * self.settings.block_size >> 2) + 2])
+
+    def _before_mark(self) -> int:
+        """How many blocks that wait were full before the drops.
+
+        Drops come when all blocks are full; the next block that is begun bears the mark, unless
+        the counters were read before it was full (prb_close_block in net/packet/af_packet.c).
+        """
+        blocks = self.settings.block_count
+        for ahead in range(blocks):
+            status = self._status((self._block + ahead) % blocks)
+            if not status & _STATUS_USER or status & _STATUS_LOSING:
+                return ahead
+        return blocks
+
+    def _tell_drops(self) -> None:
+        """Have the next frame bear the count of what was dropped just before it."""
+        while self._lost_after and self._lost_after[0][0] <= 0:
+            self.cursor[encode.DROPS] += self._lost_after.pop(0)[1]
+
     def release(self) -> None:
         """Give the walked block back to the kernel."""
+        for entry in self._lost_after:
+            entry[0] -= 1
         self.memory[2][(self._block * self.settings.block_size >> 2) + 2] = 0
         self._block = (self._block + 1) % self.settings.block_count
 
@@ -208,6 +246,8 @@ class Ring:
         received, dropped, _ = struct.unpack("=3I", found)
         self.received += received
         self.dropped += dropped
+        if dropped:
+            self._lost_after.append([self._before_mark(), dropped])
 
     @property
     def drained(self) -> bool:

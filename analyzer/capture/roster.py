@@ -7,6 +7,8 @@ packet socket would keep a dead container's namespace (and its veth) in existenc
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,6 +24,8 @@ from analyzer.errors import UsageProblem, VethscopeError
 from analyzer.model.topology import Key
 from analyzer.model.vantage import Role, Vantage
 
+_DESCRIPTOR = re.compile(r"/proc/[^/]+/fd/\d+")
+"""a path by which somebody, perhaps we, keeps a namespace on purpose"""
 _AT_ONCE = 32
 """rings opened or closed side by side: in each the kernel waits some 20 ms for its other CPUs
 (synchronize_net in net/packet/af_packet.c), and the waits are shared"""
@@ -32,6 +36,8 @@ class Roster:
 
     def __init__(self, options: CaptureOptions) -> None:
         self.vantages: list[Vantage] = []
+        self.begun: dict[int, int] = {}
+        """interface id → since when it is captured, ns since the epoch"""
         self.ended: dict[int, int] = {}
         """interface id → when it vanished, ns since the epoch"""
         self.sources: list[Source] = []
@@ -39,14 +45,35 @@ class Roster:
         """namespace inode → who hears of its interfaces"""
         self._options = options
         self._program: bpf.Program | None = None
+        self._paths: dict[int, str] = {}
+        """namespace inode → where it was found"""
 
-    def admit(self, vantages: Sequence[Vantage], paths: Mapping[int, str]) -> list[Vantage]:
+    def reserve(self, path: str, inode: int) -> Ring:
+        """A ring inside a container that hears all its interfaces from now on."""
+        rings = len(self.sources) + 1
+        ring = Ring(path, inode, self._options.ring.inside(rings))
+        try:
+            ring.attach(self._program or bpf.accept(self._options.snaplen))
+            ring.start()
+        except BaseException:
+            ring.close()
+            raise
+        return ring
+
+    def admit(
+        self,
+        vantages: Sequence[Vantage],
+        paths: Mapping[int, str],
+        reserved: dict[int, Ring] | None = None,
+    ) -> list[Vantage]:
         """Open what is needed to hear the vantages; rings of new sources are not started.
 
-        Those that are known already are passed over. Returns the new ones as captured. Raises
-        UsageProblem, EnvironmentProblem or CaptureError; what was admitted before them stays.
+        Those that are known already are passed over; a ring that is used is taken out of
+        ``reserved``. Returns the new ones as captured. Raises UsageProblem, EnvironmentProblem or
+        CaptureError; what was admitted before them stays.
         """
-        known = {vantage.key for vantage in self.vantages}
+        # Of those that ended, the inode number of the namespace may be another's by now.
+        known = {vantage.key for _, vantage in self._live()}
         fresh = {one.key: one for one in vantages if one.key not in known}
         groups: defaultdict[int, list[Vantage]] = defaultdict(list)
         for vantage in fresh.values():
@@ -54,12 +81,16 @@ class Roster:
         for inode in {_watched(vantage, paths) for vantage in fresh.values()} - set(self.watches):
             self.watches[inode] = LinkWatch(_path(inode, paths), inode)
         before = len(self.vantages)
-        rings = self._open_rings(groups, paths)
+        self._paths |= paths
+        rings = self._open_rings(groups, paths, reserved if reserved is not None else {})
         try:
             for inode, group in groups.items():
                 self._take_in(inode, group, rings, paths)
         finally:
             close_all(rings.values())
+        fresh_ids = range(before, len(self.vantages))
+        self.begun.update(dict.fromkeys(fresh_ids, time.time_ns()))
+        self._dismiss([number for number in fresh_ids if self._is_missing(number)])
         return self.vantages[before:]
 
     def dismiss(self, watch: LinkWatch) -> bool:
@@ -70,6 +101,34 @@ class Roster:
         else:
             keys = {(watch.netns, ifindex) for ifindex in indexes}
             lost = [number for number, one in self._live() if _hangs_on(one, keys)]
+        for source in self.sources:
+            if source.curious and source.ring.netns == watch.netns and indexes:
+                source.forget(indexes)
+        return self._dismiss(lost)
+
+    def dismiss_orphans(self) -> bool:
+        """Let go of namespaces that only our own ring keeps; returns whether a vantage ended.
+
+        A container that dies takes its veth with it, unless somebody holds its namespace.
+        """
+        live = self._live()
+        on_host = {one.ring for _, one in live if one.role != Role.CONTAINER}
+        inside = {one.ring for _, one in live} - on_host
+        gone = {ring for ring in inside if self._is_orphan(self.sources[ring])}
+        return self._dismiss([number for number, one in live if one.ring in gone])
+
+    def _is_orphan(self, source: Source) -> bool:
+        path = self._paths.get(source.ring.netns, "")
+        if not path or _DESCRIPTOR.fullmatch(path):
+            return False
+        try:
+            return os.stat(path).st_ino != source.ring.netns
+        except PermissionError:
+            return False
+        except OSError:
+            return True
+
+    def _dismiss(self, lost: Sequence[int]) -> bool:
         by_source: defaultdict[int, set[int]] = defaultdict(set)
         for number in lost:
             self.ended[number] = time.time_ns()
@@ -87,16 +146,25 @@ class Roster:
             watch.close()
         close_all(self.sources)
 
-    def _serving(self, inode: int) -> Source | None:
+    def source_of(self, number: int) -> Source:
+        """The source of a vantage."""
+        return self.sources[self.vantages[number].ring]
+
+    def serving(self, inode: int) -> Source | None:
         """The open source of a namespace."""
         found = (one for one in self.sources if one.ring.netns == inode)
         return next((one for one in found if one.is_open and not one.hushed), None)
 
     def _open_rings(
-        self, groups: Mapping[int, list[Vantage]], paths: Mapping[int, str]
+        self,
+        groups: Mapping[int, list[Vantage]],
+        paths: Mapping[int, str],
+        reserved: dict[int, Ring],
     ) -> dict[int, Ring]:
         """Rings for the namespaces that have none; all of them or, with an exception, none."""
-        wanted = [inode for inode in groups if self._serving(inode) is None]
+        wanted = [inode for inode in groups if self.serving(inode) is None]
+        ready = {inode: reserved.pop(inode) for inode in wanted if inode in reserved}
+        wanted = [inode for inode in wanted if inode not in ready]
         rings = len(self.sources) + sum(_is_inside(groups[inode]) for inode in wanted)
         settings = self._options.ring
 
@@ -108,9 +176,9 @@ class Roster:
             made = [pool.submit(make, inode) for inode in wanted]
         problems = [problem for one in made if (problem := one.exception())]
         if problems:
-            close_all([one.result() for one in made if not one.exception()])
+            close_all([*ready.values(), *(one.result() for one in made if not one.exception())])
             raise problems[0]
-        return {inode: one.result() for inode, one in zip(wanted, made, strict=True)}
+        return {**ready, **{i: one.result() for i, one in zip(wanted, made, strict=True)}}
 
     def _take_in(
         self, inode: int, group: list[Vantage], rings: dict[int, Ring], paths: Mapping[int, str]
@@ -118,9 +186,11 @@ class Roster:
         """Add a namespace's vantages to its source; a new one takes its ring out of ``rings``."""
         if self._program is None:
             self._program = self._compile(_path(inode, paths), inode, group)
-        source = self._serving(inode)
+        source = self.serving(inode)
         if source is None:
             source = Source(rings[inode], len(self.sources), self._program)
+            if self._options.newcomers and self._options.newcomers[0] == inode:
+                source.be_curious(self._options.newcomers[1])
             self.sources.append(source)
             del rings[inode]
         try:

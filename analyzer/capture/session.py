@@ -11,26 +11,30 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from queue import SimpleQueue
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from analyzer.capture import describe
-from analyzer.capture.encode import Bytes
+from analyzer.capture.encode import Bytes, Counters
 from analyzer.capture.links import LinkWatch
 from analyzer.capture.options import CaptureOptions
-from analyzer.capture.output import Output
+from analyzer.capture.output import Target
 from analyzer.capture.recorder import Recorder
+from analyzer.capture.ring import Ring
 from analyzer.capture.roster import Roster, close_all
+from analyzer.capture.series import Series
 from analyzer.capture.source import Source
 from analyzer.capture.stamping import wait_for_stamps
 from analyzer.capture.stats import CaptureStats, VantageStats
 from analyzer.errors import CaptureError, VethscopeError
 from analyzer.model.vantage import Vantage
 
-_COUNT_NS = 1_000_000_000
-"""how often the kernel's 32-bit counters are read"""
+_LOOK_NS = 1_000_000_000
+"""how often the kernel's 32-bit counters are read, and containers' namespaces looked for"""
 _TICK_S, _BUSY_TICK_S, _DRAIN_TICK_S = 0.1, 0.02, 0.005
 
 _NO_STAMPS = (
@@ -49,7 +53,7 @@ class CaptureSession:
         self,
         vantages: Sequence[Vantage],
         netns_paths: Mapping[int, str],
-        output: str | os.PathLike[str] | BinaryIO,
+        output: Target,
         options: CaptureOptions | None = None,
         on_batch: Callable[[Bytes], None] | None = None,
     ) -> None:
@@ -61,11 +65,13 @@ class CaptureSession:
         self._options = options or CaptureOptions()
         self._on_batch = on_batch
         self._roster = Roster(self._options)
-        self._newcomers: list[tuple[Sequence[Vantage], Mapping[int, str]]] = []
+        self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._warnings: list[str] = []
         self._stopped = ""
         self._stop_asked = False
-        self._start_ns = self._end_ns = self._counted_ns = 0
+        self._start_ns = self._file_start_ns = self._end_ns = self._looked_ns = 0
+        self._before_file: dict[int, tuple[int, int]] = {}
+        """source → what its ring had received and dropped when the present file was begun"""
         self._handlers: dict[int, Callable[[], None]] = {}
         self._poll: select.epoll
         self._recorder: Recorder
@@ -91,11 +97,12 @@ class CaptureSession:
             fresh = self._roster.admit(self._wanted, self._paths)
             if not wait_for_stamps():
                 self._warnings.append(_NO_STAMPS)
-            self._recorder = Recorder(Output(self._target), self._options, self._on_batch)
-            self._recorder.begin()
-            self._start_ns = time.time_ns()
+            series = Series(self._target, self._options.rotation)
+            self._recorder = Recorder(series, self._options, self._on_batch, self._end_file)
+            self._start_ns = self._file_start_ns = time.time_ns()
+            self._recorder.begin(time.monotonic_ns())
             self._welcome(fresh)
-            self._recorder.write(describe.names(self._options.names))
+            self._recorder.describe(describe.names(self._options.names))
             self._raise_problem()
         except BaseException:
             self._release()
@@ -125,10 +132,30 @@ class CaptureSession:
         self._stop_asked = True
         self._ring_bell()
 
-    def add(self, vantages: Sequence[Vantage], netns_paths: Mapping[int, str]) -> None:
-        """Capture further vantages from soon on. Safe in threads; what fails is a warning."""
-        self._newcomers.append((vantages, netns_paths))
-        self._ring_bell()
+    def hear(self, path: str, inode: int) -> Ring:
+        """A ring in a new namespace that hears all, for `add`; in a thread, for it takes 20 ms.
+
+        Raises as `Ring` does. Whoever does not hand it to `add` closes it.
+        """
+        return self._roster.reserve(path, inode)
+
+    def add(
+        self,
+        vantages: Sequence[Vantage],
+        netns_paths: Mapping[int, str],
+        names: Mapping[str, str] | None = None,
+        rings: Mapping[int, Ring] | None = None,
+    ) -> None:
+        """Capture further vantages from soon on. Safe in threads; what fails is a warning.
+
+        names: address → container name. rings: inode → what `hear` gave.
+        """
+        request = partial(self._add, vantages, netns_paths, names or {}, dict(rings or {}))
+        self._request(request)
+
+    def ignore(self, netns: int, ifindexes: Collection[int]) -> None:
+        """These newcomers are not wanted. Safe in threads."""
+        self._request(partial(self._ignore, netns, set(ifindexes)))
 
     def stats(self) -> CaptureStats:
         """The counts so far, from `open` on; complete after `close`."""
@@ -138,7 +165,8 @@ class CaptureSession:
             rings=tuple(source.stats() for source in roster.sources),
             start_ns=self._start_ns,
             end_ns=self._end_ns or time.time_ns(),
-            file_bytes=self._recorder.output.size,
+            file_bytes=self._recorder.series.size,
+            files=tuple(self._recorder.series.names),
             stopped=self._stopped,
             warnings=tuple(self._warnings),
         )
@@ -160,8 +188,8 @@ class CaptureSession:
             self._finish("stop")
             self._drain()
             self._end_ns = time.time_ns()
-            closing = describe.statistics(self.stats(), bridge_fdb or {}, notes or {})
-            self._recorder.write(b"".join(closing))
+            closing = describe.statistics(self._file_stats(), bridge_fdb or {}, notes or {})
+            self._recorder.end(b"".join(closing))
         finally:
             self._release()
         if self._recorder.problem is not told:
@@ -187,10 +215,11 @@ class CaptureSession:
                 handler()
         now = time.monotonic_ns()
         self._recorder.flush(now)
-        if now - self._counted_ns >= _COUNT_NS:
-            self._counted_ns = now
+        if now - self._looked_ns >= _LOOK_NS:
+            self._looked_ns = now
             for source in self._open_sources():
                 source.ring.count()
+            self._end_if_alone(self._roster.dismiss_orphans())
         self._retire_hushed(now)
         if self._recorder.finished:
             self._finish(self._recorder.finished)
@@ -205,22 +234,47 @@ class CaptureSession:
         self._recorder.walk(source, time.monotonic_ns())
 
     def _notice(self, watch: LinkWatch) -> None:
-        if self._roster.dismiss(watch) and self._roster.all_gone and not self._stopped:
+        self._end_if_alone(self._roster.dismiss(watch))
+
+    def _end_if_alone(self, fewer: bool) -> None:
+        if fewer and self._roster.all_gone and not self._stopped and not self._options.newcomers:
             self._warnings.append("all captured interfaces are gone: the capture ended by itself")
             self._finish("gone")
 
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
-        while self._newcomers:
-            vantages, paths = self._newcomers.pop(0)
-            for vantage in vantages:
-                try:
-                    self._welcome(self._roster.admit([vantage], paths))
-                except VethscopeError as error:
-                    self._warnings.append(f"{vantage.name} is not captured: {error}")
+        while not self._requests.empty():
+            self._requests.get()()
         if self._stop_asked:
             self._finish("stop")
+
+    def _request(self, request: Callable[[], None]) -> None:
+        """Have the capture's own thread do it."""
+        self._requests.put(request)
+        self._ring_bell()
+
+    def _add(
+        self,
+        vantages: Sequence[Vantage],
+        paths: Mapping[int, str],
+        names: Mapping[str, str],
+        rings: dict[int, Ring],
+    ) -> None:
+        self._recorder.describe(describe.names(names))
+        for watch in self._roster.watches.values():
+            self._notice(watch)  # what is gone may have had the same numbers
+        for vantage in vantages:
+            try:
+                self._welcome(self._roster.admit([vantage], paths, rings))
+            except VethscopeError as error:
+                self._warnings.append(f"{vantage.name} is not captured: {error}")
+        close_all(rings.values())
+
+    def _ignore(self, netns: int, ifindexes: set[int]) -> None:
+        source = self._roster.serving(netns)
+        if source is not None:
+            self._recorder.ignore(source, ifindexes)
 
     def _welcome(self, fresh: list[Vantage]) -> None:
         """Describe new vantages in the file, then listen to them."""
@@ -275,16 +329,44 @@ class CaptureSession:
             raise self._recorder.problem
 
     def _vantage_stats(self, number: int) -> VantageStats:
-        vantage = self._roster.vantages[number]
-        source = self._roster.sources[vantage.ring]
-        frames, size = self._recorder.counters[number].tolist()
-        dropped: int | None = source.ring.dropped
-        if dropped and len(source.identifiers) > 1:
-            dropped = None
-        received = None if dropped is None else frames + dropped
-        return VantageStats(
-            vantage, frames, size, received, dropped, self._roster.ended.get(number)
+        dropped = self._roster.source_of(number).ring.dropped
+        return self._told(number, self._recorder.counters, dropped)
+
+    def _told(self, number: int, counters: Counters, dropped: int) -> VantageStats:
+        """dropped: by the whole ring."""
+        frames, size = counters[number].tolist()
+        known = dropped if not dropped or self._roster.source_of(number).alone else None
+        received = None if known is None else frames + known
+        roster = self._roster
+        begun, ended = roster.begun.get(number), roster.ended.get(number)
+        joined = begun if begun and begun > self._start_ns else None
+        return VantageStats(roster.vantages[number], frames, size, received, known, ended, joined)
+
+    def _file_stats(self) -> CaptureStats:
+        """Of the present file alone, where there were others before it."""
+        stats = self.stats()
+        if self._options.rotation is None:
+            return stats
+        rings = tuple(
+            replace(ring, received=ring.received - received, dropped=ring.dropped - dropped)
+            for number, ring in enumerate(stats.rings)
+            for received, dropped in [self._before_file.get(number, (0, 0))]
         )
+        vantages = tuple(
+            self._told(number, self._recorder.in_file, rings[one.vantage.ring].dropped)
+            for number, one in enumerate(stats.vantages)
+        )
+        return replace(stats, vantages=vantages, rings=rings, start_ns=self._file_start_ns)
+
+    def _end_file(self) -> bytes:
+        """The blocks that end a file when another is begun."""
+        for source in self._open_sources():
+            source.ring.count()
+        stats = replace(self._file_stats(), end_ns=self._recorder.told_until(self._file_start_ns))
+        self._file_start_ns = stats.end_ns
+        rings = enumerate(self._roster.sources)
+        self._before_file = {n: (s.ring.received, s.ring.dropped) for n, s in rings}
+        return b"".join(describe.statistics(stats, {}, {}))
 
     def _release(self) -> None:
         """Close whatever is open."""
@@ -295,4 +377,4 @@ class CaptureSession:
         self._handlers.clear()
         self._roster.close()
         if hasattr(self, "_recorder"):
-            self._recorder.output.close()
+            self._recorder.series.current.close()

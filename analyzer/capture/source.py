@@ -30,33 +30,84 @@ class Source:
         """ifindex → interface id in the file, of all vantages that there ever were"""
         self.live: set[int] = set()
         """ifindexes of those that still exist"""
+        self.strangers: dict[int, int] = {}
+        """ifindex → provisional interface id of those of which nobody has told yet what they are"""
+        self.ignored: set[int] = set()
+        """ifindexes of newcomers that are not wanted"""
         self.table = encode.build_table({})
+        self._newer_than: int | None = None
         self._program = program
         self._hushed_ns: int | None = None
-        ring.attach(bpf.NOTHING)
 
     def admit(self, vantages: Sequence[Vantage], first: int, promiscuous: bool) -> list[Vantage]:
         """Take vantages in; ``first`` is the file's next interface id.
 
         Returns them with ``ring`` and ``promiscuous`` as they really are. Raises UsageProblem
-        where an interface does not exist or has no Ethernet frames.
+        where an interface does not exist, unless the ring may have heard it before it went, or
+        where it has no Ethernet frames.
         """
         for vantage in vantages:
-            _check(self.ring, vantage)
+            _check(self.ring, vantage, lenient=self.curious or self.ring.listens)
         fresh = {vantage.ifindex: first + place for place, vantage in enumerate(vantages)}
+        self.ignored -= fresh.keys()
         self.ring.attach(self._filter(self.live | fresh.keys()))
         self.identifiers |= fresh
         self.live |= fresh.keys()
-        self.table = encode.build_table(self.identifiers)
+        self.strangers = {i: row for i, row in self.strangers.items() if i not in fresh}
+        self._tabulate()
         return [self._as_captured(vantage, promiscuous) for vantage in vantages]
+
+    def be_curious(self, newer_than: int) -> None:
+        """Hear all interfaces with a greater index too: each is a stranger when it is first met."""
+        self._newer_than = newer_than
+        self.ring.cursor[encode.CURIOUS] = 1
+        self.ring.attach(self._filter(self.live))
+
+    @property
+    def alone(self) -> bool:
+        """Whether all frames of the ring are one vantage's."""
+        return len(self.identifiers) == 1 and not self.curious
+
+    @property
+    def curious(self) -> bool:
+        return self._newer_than is not None
+
+    def meet(self, ifindex: int, row: int) -> None:
+        """Give the frames of a stranger a provisional interface id."""
+        self.strangers[ifindex] = row
+        self._tabulate()
+
+    def renumber(self, rows: Sequence[int]) -> None:
+        """The strangers' ids are others now: rows[old] is the new one."""
+        self.strangers = {ifindex: rows[row] for ifindex, row in self.strangers.items()}
+        self._tabulate()
+
+    def ignore(self, ifindexes: set[int]) -> None:
+        """Do not hear these, strangers or not; those that are gone need no filter."""
+        there = {i for i in ifindexes if self.ring.interface_name(i) is not None}
+        fresh = there - self.ignored - self.live
+        self.ignored |= fresh
+        for ifindex in ifindexes:
+            self.strangers.pop(ifindex, None)
+        self._tabulate()
+        if fresh:
+            self.ring.attach(self._filter(self.live))
 
     def dismiss(self, ifindexes: set[int]) -> None:
         """Interfaces that are gone; what the ring holds of them is still theirs."""
         self.live -= ifindexes
-        if self.live:
+        if self.live or self.curious:
             self.ring.attach(self._filter(self.live))
         else:
             self.hush()
+
+    def skip(self, frames: int) -> None:
+        """Frames that were walked and turned out to be nobody's."""
+        self.ring.cursor[encode.SKIPPED] += frames
+
+    def forget(self, ifindexes: set[int]) -> None:
+        """Ignored interfaces that are gone: their indexes need not be remembered."""
+        self.ignored -= ifindexes
 
     def hush(self) -> None:
         """Let no frame in any more, so that the ring can be drained."""
@@ -88,7 +139,13 @@ class Source:
         return RingStats(ring.netns, ring.received, ring.dropped, int(ring.cursor[encode.SKIPPED]))
 
     def _filter(self, ifindexes: set[int]) -> bpf.Program:
-        return bpf.for_interfaces(sorted(ifindexes), self._program)
+        return bpf.for_interfaces(
+            sorted(ifindexes), self._program, self._newer_than, sorted(self.ignored)
+        )
+
+    def _tabulate(self) -> None:
+        ignored = dict.fromkeys(self.ignored, encode.IGNORED)
+        self.table = encode.build_table({**ignored, **self.strangers, **self.identifiers})
 
     def _as_captured(self, vantage: Vantage, promiscuous: bool) -> Vantage:
         heard = vantage.promiscuous
@@ -97,18 +154,18 @@ class Source:
         return replace(vantage, ring=self.number, promiscuous=heard)
 
 
-def _check(ring: Ring, vantage: Vantage) -> None:
+def _check(ring: Ring, vantage: Vantage, *, lenient: bool) -> None:
     name = ring.interface_name(vantage.ifindex)
     try:
         kind = None if name is None else ring.hardware_type(name)
     except OSError:
         kind = None
-    if kind is None:
+    if kind is None and not lenient:
         raise UsageProblem(
             f"{vantage.name}: no interface {vantage.interface} (ifindex {vantage.ifindex}) in its "
             "network namespace any more; see vethscope topology and run again"
         )
-    if kind not in _ETHERNET_TYPES:
+    if kind is not None and kind not in _ETHERNET_TYPES:
         raise UsageProblem(
             f"{vantage.name}: its frames are not Ethernet (ARPHRD type {kind}); leave it out"
         )

@@ -9,6 +9,7 @@ the copy keeps the port's stamp to the nanosecond, which the verdict on bridging
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -36,13 +37,17 @@ def ask_for_stamps(asking: socket.socket) -> None:
 def wait_for_stamps() -> bool:
     """Wait until received frames are stamped (some milliseconds); False: they are not.
 
-    Tries it on the loopback of a namespace of its own, where nobody listens.
+    Tries it on the loopback of a namespace of its own, where nobody listens; without the right
+    to make one, on ours.
     """
     try:
         inside = netns.new_netns()
     except (EnvironmentProblem, OSError):
+        with contextlib.suppress(OSError):
+            return _probe()
         return False
     try:
+        netns.run_inside(inside, _set_up)
         return netns.run_inside(inside, _probe)
     except OSError:
         return False
@@ -50,9 +55,13 @@ def wait_for_stamps() -> bool:
         os.close(inside)
 
 
+def _set_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plug:
+        fcntl.ioctl(plug, _SIOCSIFFLAGS, struct.pack("@16sH22x", b"lo", _IFF_UP))
+
+
 def _probe() -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("@16sH22x", b"lo", _IFF_UP))
         probe.bind(("127.0.0.1", 0))
         ask_for_stamps(probe)
         give_up = time.monotonic() + _PATIENCE_S

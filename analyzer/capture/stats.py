@@ -42,6 +42,8 @@ class VantageStats:
     else None: the ring dropped frames and does not tell whose"""
     ended_ns: int | None
     """when the interface vanished; None where it lasted"""
+    begun_ns: int | None = None
+    """since when it is captured, where it joined later"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,13 @@ class CaptureStats:
     start_ns: int
     end_ns: int
     file_bytes: int
+    """of all files, removed ones too"""
     stopped: str
-    """why it ended: stop, until, packets, duration, filesize, gone, pipe, error; empty: it runs"""
+    """why it ended: stop, until, packets, duration, filesize, files, gone, pipe, error; empty: it
+    runs"""
     warnings: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """those that there are, the oldest first"""
 
     @property
     def frames(self) -> int:

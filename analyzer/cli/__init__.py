@@ -49,6 +49,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry of the ``vethscope`` command: errors become one line and an exit code."""
+    # Nothing here multiplies matrices, and numpy would start threads for it, with all our rights.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

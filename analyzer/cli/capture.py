@@ -25,33 +25,46 @@ from analyzer.cli.options import common
               help="Leave docker0 as it is: it shows no bridged unicast then.")  # fmt: skip
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
 @click.option("-a", "--autostop", "autostop", multiple=True, metavar="duration:S",
-              help="Stop by duration:S, packets:N or filesize:KB; repeatable.")  # fmt: skip
+              help="Stop by duration:S, packets:N, filesize:KB, files:N; repeatable.")  # fmt: skip
+@click.option("-b", "--ring-buffer", "rotation", multiple=True, metavar="filesize:KB",
+              help="Begin a new file by filesize:KB, duration:S or packets:N, named as dumpcap "
+              "names them; files:N keeps the last N; repeatable.")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Exit 1 where the kernel dropped frames.")
 @click.option("-f", "--filter", "expression", metavar="FILTER", help="pcap-filter(7) syntax.")
 @common()
 def command(
     words: tuple[str, ...], interfaces: tuple[str, ...], networks: tuple[str, ...],
     no_inside: bool, output: str | None, snaplen: int, no_promiscuous: bool, count: int | None,
-    autostop: tuple[str, ...], expression: str | None, engine: str, as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+    autostop: tuple[str, ...], rotation: tuple[str, ...], strict: bool, expression: str | None,
+    engine: str, as_json: bool, quiet: bool,
+) -> int:  # fmt: skip
     """Capture bridges, host veths and the containers' own eth0 at the same time, in one file.
 
     TARGET is a container (name or id prefix), a network or "all" (the default); what follows
-    the targets is a FILTER in pcap-filter syntax. Ctrl-C ends it: the file is complete and
-    the closing lines tell frames, received and dropped for each vantage. Without -w every
-    packet is a line on the terminal.
+    the targets is a FILTER in pcap-filter syntax. Containers that start meanwhile join, if they
+    are of the targets. Ctrl-C ends it: the file is complete and the closing lines tell frames,
+    received and dropped for each vantage. Without -w every packet is a line on the terminal.
     """
     from analyzer.pipeline.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
-    from analyzer.cli.output import note, print_json
-    from analyzer.pipeline.capture import CapturePlan, parse_autostop, run_capture, summary_lines
+    from analyzer.cli.output import alarm, live_line, note, print_json
+    from analyzer.pipeline.capture import (
+        CapturePlan,
+        parse_autostop,
+        parse_rotation,
+        run_capture,
+        summary_lines,
+    )
 
     plan = CapturePlan(
         words=words, interfaces=interfaces, networks=networks, inside=not no_inside,
         output=output, snaplen=snaplen, promiscuous=not no_promiscuous, max_packets=count,
-        expression=expression or "", **parse_autostop(autostop),
+        expression=expression or "", rotation=parse_rotation(rotation), give_up_rights=True,
+        **parse_autostop(autostop),
     )  # fmt: skip
-    outcome = run_capture(engine, plan, ready=lambda text: note(text, quiet=quiet), line=click.echo)
+    with live_line(quiet=quiet, wanted=output not in (None, "-")) as (say, progress):
+        outcome = run_capture(engine, plan, ready=say, line=click.echo, progress=progress)
     for warning in outcome.warnings:
         note(f"vethscope: {warning}", quiet=quiet)
     if as_json and output != "-":
@@ -59,3 +72,9 @@ def command(
     else:
         for text in summary_lines(outcome):
             note(text, quiet=quiet)
+    if outcome.stats.dropped:
+        alarm(
+            f"{outcome.stats.dropped} of {outcome.stats.received} frames were dropped: the ring "
+            "was full; keep less of each (-s), filter, or capture fewer interfaces"
+        )
+    return 1 if strict and outcome.stats.dropped else 0

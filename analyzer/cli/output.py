@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +17,10 @@ import click
 from analyzer.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from analyzer.capture.stats import CaptureStats
     from analyzer.model.report import Report
+
+    Progress = Callable[[CaptureStats], None]
 
 
 _BAR = 30
@@ -86,6 +93,35 @@ def reading_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         click.echo("\r\033[K", nl=False, err=True)
 
 
+@contextmanager
+def live_line(
+    *, quiet: bool, wanted: bool
+) -> Iterator[tuple[Callable[[str], None], Progress | None]]:
+    """How to say a line on stderr, and how to show the counts of a capture in one live line.
+
+    There is no live line where it is not wanted or stderr is no terminal, and nothing at all
+    where ``quiet``.
+    """
+    if quiet or not wanted or not sys.stderr.isatty():
+        yield partial(note, quiet=quiet), None
+        return
+    from analyzer.report.live import Counts, LiveLine
+
+    colour = "NO_COLOR" not in os.environ
+    line = LiveLine(lambda: shutil.get_terminal_size().columns, colour=colour)
+
+    def say(text: str) -> None:
+        click.echo(f"\r\033[K{text}", err=True)
+
+    def progress(stats: CaptureStats) -> None:
+        live = sum(1 for one in stats.vantages if one.ended_ns is None)
+        counts = Counts(stats.frames, stats.dropped, stats.file_bytes, live)
+        click.echo(f"\r\033[K{line.text(counts, time.monotonic())}", nl=False, err=True)
+
+    yield say, progress
+    click.echo("\r\033[K", nl=False, err=True)
+
+
 def write_html(report: Report, path: str) -> None:
     """Write the page. Raises UsageProblem where the file cannot be written."""
     from analyzer.report.html import render_html
@@ -108,6 +144,11 @@ def note(text: str, *, quiet: bool = False) -> None:
     """A line for the person, on stderr."""
     if not quiet:
         click.echo(text, err=True)
+
+
+def alarm(text: str) -> None:
+    """What was lost, on stderr, in red on a terminal; also where it is quiet."""
+    click.echo(click.style(f"vethscope: {text}", fg="red"), err=True)
 
 
 def warn(text: str) -> None:

@@ -83,6 +83,21 @@ class DockerEngine:
         found = [self._container(i, bridges, names) for i in inspected]
         return sorted((c for c in found if c is not None), key=lambda c: c.name)
 
+    def starting(self, bridge: str) -> list[Container]:
+        """From the endpoints of the bridge's network, which the engine lists some hundred
+        milliseconds before the container runs. Raises EnvironmentProblem without an answer."""
+        api = self._client.api
+        try:
+            networks = [n for n in api.networks() if _bridge_device(n) == bridge]
+            inspected = [api.inspect_network(n["Id"]) for n in networks]
+        except (DockerException, requests.RequestException) as error:
+            raise _no_answer(self.base_url, error) from error
+        return [
+            _starting(identifier, endpoint, network, bridge)
+            for network in inspected
+            for identifier, endpoint in (network.get("Containers") or {}).items()
+        ]
+
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Listen to the engine's events of containers and networks in a thread of its own."""
         events = self._client.events(filters={"type": ["container", "network"]})
@@ -207,7 +222,10 @@ def _engine_netns(base_url: str) -> str:
             raise _no_answer(base_url, error) from error
         raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     path = f"/proc/{struct.unpack('3i', raw)[0]}/ns/net"
-    return path if os.access(path, os.R_OK) else HOST_NETNS
+    try:
+        return path if os.stat(path).st_ino != os.stat(HOST_NETNS).st_ino else HOST_NETNS
+    except OSError:
+        return HOST_NETNS
 
 
 def _name(found: Mapping[str, Any]) -> str:
@@ -221,6 +239,20 @@ def _bridge_device(network: Mapping[str, Any]) -> str:
     options = network.get("Options") or {}
     default = "docker0" if options.get(DEFAULT_BRIDGE) == "true" else f"br-{network['Id'][:12]}"
     return str(options.get(BRIDGE_NAME) or default)
+
+
+def _starting(
+    identifier: str, endpoint: Mapping[str, str], network: Mapping[str, Any], bridge: str
+) -> Container:
+    addresses = (endpoint.get("IPv4Address"), endpoint.get("IPv6Address"))
+    attachment = Attachment(
+        network=network["Name"],
+        mac=endpoint.get("MacAddress", "").lower(),
+        addresses=tuple(address for address in addresses if address),
+        bridge=bridge,
+    )
+    name = endpoint.get("Name") or identifier[:12]
+    return Container(name, identifier, 0, 0, (attachment,), running=False)
 
 
 def _attachments(

@@ -164,6 +164,10 @@ class Lab:
                 found.append(_container(planned, path))
         return sorted(found, key=lambda c: c.name)
 
+    def starting(self, bridge: str) -> list[Container]:
+        """None: `containers` knows a container as soon as its namespace is there."""
+        return []
+
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """A lab sends no events; the host's netlink notifications have to do."""
         return lambda: None

@@ -62,6 +62,10 @@ class NetnsEngine:
     def close(self) -> None:
         """Nothing is held."""
 
+    def starting(self, bridge: str) -> list[Container]:
+        """None: `containers` knows a container as soon as its namespace is there."""
+        return []
+
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Namespaces send no events; the host's netlink notifications have to do."""
         return lambda: None

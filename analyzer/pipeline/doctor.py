@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from analyzer.capabilities import Capability, held
 from analyzer.errors import VethscopeError
 
-_CAPTURE = {"NET_ADMIN": 12, "NET_RAW": 13}
-"""bit numbers (capability.h) of what a capture on the host's interfaces needs"""
-_INSIDE = {"SYS_PTRACE": 19, "SYS_ADMIN": 21}
+_CAPTURE = (Capability.NET_ADMIN, Capability.NET_RAW)
+"""what a capture on the host's interfaces needs"""
+_INSIDE = (Capability.SYS_PTRACE, Capability.SYS_ADMIN)
 """what opening another's namespace (proc(5)) and entering it (setns(2)) needs on top"""
 _OLDEST_KERNEL = (3, 2)
 """TPACKET_V3 came with Linux 3.2 (packet(7))"""
@@ -65,26 +66,24 @@ def _kernel() -> Check:
 
 
 def _rights() -> Check:
-    held = _held()
-    missing = [f"CAP_{n}" for n, bit in {**_CAPTURE, **_INSIDE}.items() if not held >> bit & 1]
+    mine = held()
+    missing = [one for one in (*_CAPTURE, *_INSIDE) if one not in mine]
+    names = ", ".join(map(str, missing))
     if not missing:
         return Check("rights", True, "may capture, also inside containers", needed=True)
-    if not {f"CAP_{name}" for name in _CAPTURE} & set(missing):
-        fix = "run as root; without, only the host's interfaces: capture -i docker0"
-        return Check("rights", False, f"{', '.join(missing)} missing", fix)
+    if not set(missing) & set(_CAPTURE):
+        fix = (
+            f"run as root, or with {' and '.join(map(str, missing))} too; "
+            "the host's side works without: capture --no-inside"
+        )
+        return Check("rights", False, f"{names} missing: no look inside containers", fix)
     fix = "run as root (sudo vethscope …); demo works without"
-    return Check("rights", False, f"{', '.join(missing)} missing", fix, needed=True)
-
-
-def _held() -> int:
-    """The effective capabilities as bits."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(li.split()[1] for li in status.splitlines() if li.startswith("CapEff")), 16)
+    return Check("rights", False, f"{names} missing", fix, needed=True)
 
 
 def _user_namespaces() -> Check:
     """Whether the lab works for someone who is not root."""
-    if _held() >> _INSIDE["SYS_ADMIN"] & 1:
+    if Capability.SYS_ADMIN in held():
         return Check("lab", True, "as root in namespaces of its own")
     allowed = (
         subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode

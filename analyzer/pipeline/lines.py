@@ -33,13 +33,16 @@ _SMALLEST_BLOCK = 32
 class LinePrinter:
     """Give each frame of a batch to ``line`` as text."""
 
-    def __init__(self, line: Callable[[str], None]) -> None:
+    def __init__(
+        self, line: Callable[[str], None], vantages: Callable[[], Sequence[Vantage]]
+    ) -> None:
+        """vantages: tells those that there are, in the order of their interface numbers."""
         self._line = line
+        self._ask = vantages
         self._vantages: Sequence[Vantage] = ()
         self._head = np.empty(0, np.uint8)
 
-    def begin(self, vantages: Sequence[Vantage]) -> None:
-        """The vantages in the order of their interface numbers."""
+    def _describe(self, vantages: Sequence[Vantage]) -> None:
         layout = build_layout(vantages)
         self._vantages, self._segment = vantages, layout.segment
         self._endpoints = Endpoints(vantages, layout.segment, layout.site, {})
@@ -47,6 +50,8 @@ class LinePrinter:
         self._head = np.frombuffer(b"".join(blocks), np.uint8)
 
     def __call__(self, batch: npt.NDArray[np.uint8]) -> None:
+        if len(vantages := self._ask()) != len(self._vantages):
+            self._describe(vantages)
         data = np.concatenate([self._head, batch])
         columns = new_columns(len(batch) // _SMALLEST_BLOCK + 1)
         reader = PcapngReader()

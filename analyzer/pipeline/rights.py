@@ -1,30 +1,32 @@
-"""Rights for a lab: as root as it is, else in a user namespace of its own.
-
-Has to come before any thread, so before polars and numba are imported (unshare(2)): the
-commands call it first.
-"""
+"""Rights: what a lab needs is taken, and what a capture needs no longer is given up."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Collection
 
+from analyzer.capabilities import Capability, held, keep_only
 from analyzer.netns import become_root_in_user_namespace
 
-_CAP_SYS_ADMIN = 21
+_FOR_NEW_FILES = (Capability.CHOWN, Capability.DAC_OVERRIDE)
+_FOR_ENTERING = (Capability.NET_RAW, Capability.SYS_ADMIN, Capability.SYS_PTRACE)
 
 
 def ready_for(engine: str) -> None:
     """Become root in a user namespace where a lab is asked for without the rights to build one.
 
-    Raises EnvironmentProblem where the machine does not allow that.
+    Has to come before any thread, so before polars and numba are imported (unshare(2)): the
+    commands call it first. Raises EnvironmentProblem where the machine does not allow that.
     """
-    if engine == "lab" and not _may_administer():
+    if engine == "lab" and Capability.SYS_ADMIN not in held():
         become_root_in_user_namespace()
 
 
-def _may_administer() -> bool:
-    status = Path("/proc/self/status").read_text()
-    held = int(
-        next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16
-    )
-    return bool(held >> _CAP_SYS_ADMIN & 1)
+def give_up_rights(*, enters: bool, makes_files: bool) -> Collection[Capability]:
+    """Keep only what a capture with open sockets still needs; what this thread keeps.
+
+    enters: namespaces, of containers to come or of a host that is not ours. makes_files: next
+    ones of a rotation, perhaps in another user's folder.
+    """
+    wanted = (*(_FOR_ENTERING if enters else ()), *(_FOR_NEW_FILES if makes_files else ()))
+    keep_only(wanted)
+    return held()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -16,12 +17,13 @@ from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
 from analyzer.errors import EnvironmentProblem
-from analyzer.model.topology import Topology
+from analyzer.model.topology import Key, Topology
 from analyzer.model.vantage import Role, Vantage
 from analyzer.netns import run_inside
 from analyzer.topology.netlink import read_bridge_tables
 
 LOG = logging.getLogger("vethscope")
+_PROGRESS_S = 0.25
 SECTION_SCHEMA = "vethscope/capture/1"
 MOST_PROCESS_RTTS = 2000
 """a pcapng option holds 64 KiB; of a longer session the first so many are kept"""
@@ -41,18 +43,23 @@ class Tap:
         snaplen: int = MAX_SNAPLEN,
         limits: Mapping[str, Any] | None = None,
         on_batch: Callable[[Any], None] | None = None,
+        newcomers: bool = False,
     ) -> None:
+        """newcomers: hear interfaces that the host gets later, too, for a `Follower`."""
         options = CaptureOptions(
             filter=filter_text,
             promiscuous=promiscuous,
             snaplen=snaplen,
             comment=section_comment(topology),
             names=container_names(topology),
+            newcomers=_newest(topology) if newcomers else None,
             **(limits or {}),
         )
         self._paths = topology.netns_paths
         self.session = CaptureSession(vantages, topology.netns_paths, output, options, on_batch)
         self._notes: dict[str, str] = {}
+        self.learned: Iterable[tuple[int, str, int]] = ()
+        """(bridge ifindex, MAC, port ifindex) that the host's bridges learned during the capture"""
         self.stats: CaptureStats | None = None
 
     def __enter__(self) -> Tap:
@@ -73,8 +80,20 @@ class Tap:
         self.stats = self.session.close(self._bridge_tables(), self._notes)
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
 
-    def run(self) -> CaptureStats:
-        return self.session.run()
+    def run(self, progress: Callable[[CaptureStats], None] | None = None) -> CaptureStats:
+        """progress: told the counts four times a second."""
+        if progress is None:
+            return self.session.run()
+        due_s = 0.0
+
+        def look() -> bool:
+            nonlocal due_s
+            if (now := time.monotonic()) >= due_s:
+                due_s = now + _PROGRESS_S
+                progress(self.session.stats())
+            return False
+
+        return self.session.run(look)
 
     def stop(self) -> None:
         self.session.stop()
@@ -86,17 +105,28 @@ class Tap:
         self._notes[mine[0].name] = json.dumps({"process_rtt": {ident: kept}})
 
     def _bridge_tables(self) -> dict[str, list[tuple[str, int]]]:
-        """(MAC, port) of every captured bridge, as it is now."""
-        tables = {}
+        """(MAC, port) of every captured bridge: learned during the capture, and as it is now."""
+        found: dict[str, list[tuple[str, int]]] = {}
         for vantage in self.session.vantages:
             if vantage.role is Role.BRIDGE and vantage.netns in self._paths:
-                try:
-                    entries = run_inside(self._paths[vantage.netns], read_bridge_tables)
-                except (OSError, EnvironmentProblem):
-                    continue  # the bridge has gone meanwhile: what was told at the start stands
-                mine = [e for e in entries if e.bridge_ifindex == vantage.ifindex and not e.local]
-                tables[vantage.name] = [(e.mac, e.port_ifindex) for e in mine]
-        return tables
+                learned = [(mac, port) for at, mac, port in self.learned if at == vantage.ifindex]
+                now = self._table_now(vantage)
+                found[vantage.name] = [*(entry for entry in learned if entry not in now), *now]
+        return found
+
+    def _table_now(self, bridge: Vantage) -> list[tuple[str, int]]:
+        try:
+            entries = run_inside(self._paths[bridge.netns], read_bridge_tables)
+        except (OSError, EnvironmentProblem):
+            return []  # it has gone meanwhile
+        mine = [e for e in entries if e.bridge_ifindex == bridge.ifindex and not e.local]
+        return [(e.mac, e.port_ifindex) for e in mine]
+
+
+def _newest(topology: Topology) -> Key:
+    """The host's namespace, and the greatest ifindex that it is known to have."""
+    host = [i.ifindex for i in topology.interfaces if i.netns == topology.host_netns]
+    return (topology.host_netns, max(host, default=0))
 
 
 def section_comment(topology: Topology) -> str:

@@ -21,6 +21,7 @@ from analyzer.topology.relations import (
     network_of,
     other_end,
     shown_addresses,
+    speaker_behind,
 )
 
 __all__ = ["render_dot", "render_topology"]
@@ -80,7 +81,9 @@ def _port_lines(topology: Topology, bridge: Interface, port: Interface, width: i
     owner = container_of(topology, port)
     state = "" if port.port_state in ("forwarding", "") else f"  {port.port_state}"
     if end is None:
-        return [f"  {'?':<{width}}  {port.name} ↔ {bridge.name}{state}"]
+        name = owner.name if owner else "?"
+        how = f"  id {owner.id[:12]}, told by the FDB" if owner else ""
+        return [f"  {name:<{width}}  {port.name} ↔ {bridge.name}{how}{state}"]
     chain = f"{end.name}@if{port.ifindex} ↔ {port.name}@if{end.ifindex} ↔ {bridge.name}"
     name = owner.name if owner else "?"
     short = f"  id {owner.id[:12]}" if owner and owner.id else ""
@@ -122,6 +125,11 @@ def _elsewhere(topology: Topology, width: int) -> list[str]:
 def _off_bridge(topology: Topology, container: Container, width: int) -> list[str]:
     if container.netns == topology.host_netns:
         return [f"  {container.name:<{width}}  the host's own network  id {container.id[:12]}"]
+    if container.netns not in topology.netns_paths:
+        heard = [speaker_behind(topology, port) for port in topology.interfaces]
+        if container in [one[0] for one in heard if one]:
+            return []
+        return [f"  {container.name:<{width}}  may not be looked into  id {container.id[:12]}"]
     mine = interfaces_of(topology, container.netns)
     if not mine:
         return [f"  {container.name:<{width}}  no network interface  id {container.id[:12]}"]

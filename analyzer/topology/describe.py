@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.model.topology import Interface, Topology
+from analyzer.model.topology import Attachment, Interface, Topology
 from analyzer.model.vantage import Role, Vantage
 from analyzer.topology.relations import (
     bridge_of,
@@ -10,6 +10,7 @@ from analyzer.topology.relations import (
     is_host,
     network_of,
     other_end,
+    speaker_behind,
     vantage_name,
 )
 from analyzer.topology.resolve import PAIRED
@@ -38,6 +39,8 @@ def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
     bridge = bridge_of(topology, interface)
     owner = container_of(topology, interface)
     sharing = topology.sharing(owner.netns)[1:] if owner else ()
+    speaker = speaker_behind(topology, interface)
+    told = speaker[1] if speaker else Attachment("")
     return Vantage(
         name=vantage_name(topology, interface),
         interface=interface.name,
@@ -54,8 +57,8 @@ def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
         sharing=tuple(c.name for c in sharing),
         network=network_of(topology, interface),
         peer=vantage_name(topology, end) if end else "",
-        peer_mac=end.mac if end else "",
-        peer_addresses=end.addresses if end else (),
+        peer_mac=end.mac if end else told.mac,
+        peer_addresses=end.addresses if end else told.addresses,
         peer_netns=end.netns if end else 0,
         peer_ifindex=end.ifindex if end else 0,
         bridge=bridge.name if bridge else "",

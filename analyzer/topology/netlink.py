@@ -98,7 +98,7 @@ def _read(fd: int, known: list[int], routes: bool) -> NamespaceFacts:
         addresses = _read_addresses(netlink)
         links = tuple(
             replace(link, addresses=tuple(addresses.get(link.ifindex, ())))
-            for link in _read_links(netlink)
+            for link in read_links(netlink)
         )
         wanted = {link.link_nsid for link in links if link.link_nsid is not None}
         has_bridge = any(link.kind == "bridge" for link in links)
@@ -111,8 +111,11 @@ def _read(fd: int, known: list[int], routes: bool) -> NamespaceFacts:
         )
 
 
-def _read_links(netlink: RtnetlinkSocket) -> list[LinkFacts]:
-    """Statistics are left out: they are the greater part of a link's message."""
+def read_links(netlink: RtnetlinkSocket) -> list[LinkFacts]:
+    """All links of the socket's namespace, without their addresses. Raises OSError.
+
+    Statistics are left out: they are the greater part of a link's message.
+    """
     mask = struct.pack("=HHI", 8, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     request = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + mask
     return [decode_link(body) for body in netlink.dump(rtnetlink.RTM_GETLINK, request)]
@@ -174,18 +177,20 @@ def _read_addresses(netlink: RtnetlinkSocket) -> dict[int, list[str]]:
 def _read_fdb(netlink: RtnetlinkSocket, inode: int) -> list[FdbEntry]:
     """The bridges' own tables; the devices' filter lists (NTF_SELF) are not forwarding."""
     request = _IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0)
-    entries = []
-    for body in netlink.dump(rtnetlink.RTM_GETNEIGH, request):
-        _, ifindex, state, flags, _ = _NDMSG.unpack_from(body)
-        found = attributes(body, _NDMSG.size)
-        bridge = _number(found.get(NDA_MASTER))
-        if bridge is None or flags & NTF_SELF:
-            continue
-        mac = found.get(NDA_LLADDR, b"").hex(":")
-        vlan = _number(found.get(NDA_VLAN)) or 0
-        local = bool(state & NUD_PERMANENT)
-        entries.append(FdbEntry(inode, bridge, ifindex, mac, vlan, local))
-    return entries
+    bodies = netlink.dump(rtnetlink.RTM_GETNEIGH, request)
+    return [entry for body in bodies if (entry := decode_fdb_entry(body, inode)) is not None]
+
+
+def decode_fdb_entry(body: bytes, inode: int) -> FdbEntry | None:
+    """An RTM_NEWNEIGH body (ndmsg and attributes) of a bridge's own table; None for others."""
+    family, ifindex, state, flags, _ = _NDMSG.unpack_from(body)
+    found = attributes(body, _NDMSG.size)
+    bridge = _number(found.get(NDA_MASTER))
+    if family != socket.AF_BRIDGE or bridge is None or flags & NTF_SELF:
+        return None
+    mac = found.get(NDA_LLADDR, b"").hex(":")
+    vlan = _number(found.get(NDA_VLAN)) or 0
+    return FdbEntry(inode, bridge, ifindex, mac, vlan, bool(state & NUD_PERMANENT))
 
 
 def _read_default_routes(netlink: RtnetlinkSocket) -> list[int]:

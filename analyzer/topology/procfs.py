@@ -1,7 +1,8 @@
-"""Read the sysctls on which a result of an analysis depends."""
+"""What /proc tells: sysctls on which a result depends, and where namespaces can be found."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 PER_NAMESPACE = (
@@ -30,4 +31,36 @@ def read_sysctls(names: tuple[str, ...], root: str | Path = "/proc/sys") -> dict
             found[name] = Path(root, *name.split(".")).read_text().strip()
         except OSError:
             continue
+    return found
+
+
+_NAMESPACE = re.compile(r"^\S+ \S+ \S+ net:\[(\d+)\] (\S+) ", re.MULTILINE)
+
+
+def mounted_namespaces(mountinfo: str) -> dict[int, str]:
+    """netns inode → path, of the namespaces that are bound to a name (proc(5), mountinfo).
+
+    Docker binds each container's to a file below its exec-root, ``ip netns`` below /run/netns.
+    """
+    found: dict[int, str] = {}
+    for inode, path in _NAMESPACE.findall(mountinfo):
+        # Spaces and the like are written in octal.
+        plain = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), path)
+        found.setdefault(int(inode), plain)
+    return found
+
+
+def process_namespaces(proc: str | Path = "/proc") -> dict[int, str]:
+    """netns inode → path, of the namespaces of all processes that we may look into.
+
+    The youngest processes come first: a new container's are among them.
+    """
+    found: dict[int, str] = {}
+    pids = sorted(int(one.name) for one in Path(proc).iterdir() if one.name.isdecimal())
+    for pid in reversed(pids):
+        path = Path(proc, str(pid), "ns", "net")
+        try:
+            found.setdefault(path.stat().st_ino, str(path))
+        except OSError:
+            continue  # it ended meanwhile, or is not ours to look into
     return found

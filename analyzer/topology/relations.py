@@ -39,11 +39,34 @@ def bridge_of(topology: Topology, interface: Interface) -> Interface | None:
 
 
 def container_of(topology: Topology, interface: Interface) -> Container | None:
-    """Whose it is: of an interface inside, its owner; of a host veth, who is at the other end."""
+    """Whose it is: of an interface inside, its owner; of a host veth, who is at the other end.
+
+    Where the other end may not be looked into, the bridge's FDB may tell who speaks there.
+    """
     inside = other_end(topology, interface) if is_host(topology, interface) else interface
-    if inside is None or is_host(topology, inside):
+    if inside is None:
+        speaker = speaker_behind(topology, interface)
+        return speaker[0] if speaker else None
+    return None if is_host(topology, inside) else topology.owner(inside.netns)
+
+
+def speaker_behind(topology: Topology, port: Interface) -> tuple[Container, Attachment] | None:
+    """The container whose MAC, as its engine tells it, the bridge has learned at this port.
+
+    Only of containers into whose namespace nobody let us look: of others the pair is known.
+    None where that is nobody, or not one alone.
+    """
+    if not is_host(topology, port) or port.kind not in PAIRED or port.peer is not None:
         return None
-    return topology.owner(inside.netns)
+    here = {e.mac for e in topology.fdb if (e.netns, e.port_ifindex) == port.key and not e.local}
+    found = [
+        (container, attachment)
+        for container in topology.containers
+        if container.running and container.netns not in topology.netns_paths
+        for attachment in container.networks
+        if attachment.mac in here
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def attachment_of(topology: Topology, interface: Interface) -> Attachment | None:
@@ -73,7 +96,10 @@ def network_of(topology: Topology, interface: Interface) -> str:
         bridges = {(a.network, a.bridge) for c in topology.containers for a in c.networks}
         return min((n for n in names if (n, interface.name) in bridges), default="")
     inside = other_end(topology, interface) if is_host(topology, interface) else interface
-    if inside is None or is_host(topology, inside):
+    if inside is None:
+        speaker = speaker_behind(topology, interface)
+        return speaker[1].network if speaker else ""
+    if is_host(topology, inside):
         return ""
     found = attachment_of(topology, inside)
     return found.network if found else ""

@@ -19,9 +19,9 @@ from types import TracebackType
 
 from analyzer.netns import netns_inode
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWNEIGH = 16, 17, 18, 28
 RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETNSID = 22, 26, 30, 90
-RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
+RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x4, 0x10, 0x100
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
@@ -104,6 +104,17 @@ class RtnetlinkSocket:
                     _raise_error(kind, body)
                     yield kind, flags, body
                 offset += (length + 3) & ~3
+
+
+def notifications(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, body) of the messages of one datagram that a multicast group sent."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            return
+        yield kind, data[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3
 
 
 def _raise_error(kind: int, body: bytes) -> None:

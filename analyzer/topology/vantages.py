@@ -21,6 +21,7 @@ from analyzer.topology.relations import (
     is_host,
     network_of,
     other_end,
+    speaker_behind,
     vantage_name,
 )
 
@@ -53,13 +54,14 @@ def select_vantages(
     """
     if not (targets or interfaces or networks):
         targets = (ALL,)
-    wanted = _wanted(topology, targets, networks)
+    wanted = _wanted(topology, targets, networks, inside)
     chosen = list(dict.fromkeys(i for w in wanted for i in _of_container(topology, *w)))
     if ALL in targets and not networks:
         chosen += _other_ports(topology, chosen)
     bridges = _bridges(topology, chosen)
     if ALL in targets and not chosen:
         bridges = [i for i in interfaces_of(topology, topology.host_netns) if i.kind == "bridge"]
+        chosen = [port for bridge in bridges for port in topology.ports(bridge.key)]
     on_host = ALL not in targets and any(c.netns == topology.host_netns for c, _ in wanted)
     uplinks = [topology.by_key[k] for k in topology.uplinks] if uplink or on_host else []
     single = [find_interface(topology, name) for name in interfaces]
@@ -116,7 +118,7 @@ def host_network_warnings(topology: Topology, vantages: Sequence[Vantage]) -> li
 
 
 def _wanted(
-    topology: Topology, targets: Sequence[str], networks: Sequence[str]
+    topology: Topology, targets: Sequence[str], networks: Sequence[str], inside: bool
 ) -> list[tuple[Container, set[str] | None]]:
     """The running containers meant, with the networks to which they are narrowed (None: all)."""
     for name in networks:
@@ -131,7 +133,7 @@ def _wanted(
             wanted += [(c, {word}) for c in _members(topology, word)]
         else:
             container = find_container(topology, word)
-            _check_visible(topology, container, only)
+            _check_visible(topology, container, only, inside)
             wanted.append((container, only))
     if not targets:
         wanted = [(c, only) for name in networks for c in _members(topology, name)]
@@ -143,9 +145,21 @@ def _is_network(topology: Topology, word: str) -> bool:
     return word in _networks(topology) and all(c.name != word for c in topology.containers)
 
 
-def _check_visible(topology: Topology, container: Container, networks: set[str] | None) -> None:
+def _check_visible(
+    topology: Topology, container: Container, networks: set[str] | None, inside: bool
+) -> None:
     if container.netns not in topology.netns_paths:
-        raise UsageProblem(f"cannot look into container {container.name}: run as root")
+        if inside:
+            raise UsageProblem(
+                f"cannot look into container {container.name}: run as root, "
+                "or take the host's side alone (--no-inside)"
+            )
+        if not _ports_of(topology, container, networks):
+            raise UsageProblem(
+                f"no port is known to be {container.name}'s: without the right to look inside only "
+                "the bridge's FDB tells, once it has spoken; ping from it, or run as root"
+            )
+        return
     if not interfaces_of(topology, container.netns):
         raise UsageProblem(
             f"container {container.name} has no network interface: connect it to a network first"
@@ -180,11 +194,26 @@ def _of_container(
     """Its interfaces inside, then their host veths; of the host's network, none."""
     if container.netns == topology.host_netns:
         return []
+    if container.netns not in topology.netns_paths:
+        return _ports_of(topology, container, networks)
     mine = interfaces_of(topology, container.netns)
     if networks is not None:
         mine = [i for i in mine if network_of(topology, i) in networks]
     ends = [other_end(topology, i) for i in mine]
     return mine + [e for e in ends if e is not None and is_host(topology, e)]
+
+
+def _ports_of(
+    topology: Topology, container: Container, networks: set[str] | None
+) -> list[Interface]:
+    """Host ends behind which a container was heard that may not be looked into."""
+    heard = [(i, speaker_behind(topology, i)) for i in interfaces_of(topology, topology.host_netns)]
+    return [
+        interface
+        for interface, speaker in heard
+        if speaker and speaker[0] == container
+        if networks is None or speaker[1].network in networks
+    ]
 
 
 def _other_ports(topology: Topology, chosen: Sequence[Interface]) -> list[Interface]:

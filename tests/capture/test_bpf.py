@@ -21,10 +21,10 @@ def passes(program: bpf.Program, ifindex: int) -> int:
             accumulator = ifindex
         elif code == 0x05:
             at += k
-        elif code in (0x15, 0x35):
+        elif code in (0x15, 0x25, 0x35):
             assert 0 <= jt <= 255
             assert 0 <= jf <= 255
-            holds = accumulator == k if code == 0x15 else accumulator >= k
+            holds = {0x15: accumulator == k, 0x25: accumulator > k, 0x35: accumulator >= k}[code]
             at += jt if holds else jf
         else:
             assert code == 0x06
@@ -37,6 +37,18 @@ def test_exactly_the_chosen_interfaces_pass(count: int) -> None:
     program = bpf.for_interfaces(list(chosen), bpf.accept(96))
     for ifindex in {near for one in chosen for near in (one - 1, one, one + 1)}:
         assert passes(program, ifindex) == (96 if ifindex in chosen else 0)
+
+
+@pytest.mark.parametrize("unwanted", [0, 1, 9, 300])
+@pytest.mark.parametrize("count", [0, 1, 9, 500])
+def test_newer_interfaces_pass_but_for_the_unwanted(count: int, unwanted: int) -> None:
+    pick = random.Random(count)
+    chosen = set(pick.sample(range(1, 2000), count))
+    refused = set(pick.sample(range(900, 3000), unwanted))
+    program = bpf.for_interfaces(sorted(chosen), bpf.accept(96), 1000, sorted(refused))
+    for ifindex in range(1, 3100):
+        wanted = ifindex not in refused if ifindex > 1000 else ifindex in chosen
+        assert passes(program, ifindex) == (96 if wanted else 0)
 
 
 def test_five_hundred_interfaces_stay_short_and_cheap() -> None:

@@ -129,6 +129,45 @@ def test_frames_of_no_vantage_are_passed_over_and_counted() -> None:
     assert counters[:2, 0].tolist() == [2, 1]
 
 
+def test_a_stranger_stops_the_walk_until_the_table_knows_it() -> None:
+    frames = [Raw(bytes(60), ifindex=n) for n in (3, 9, 8, 3)]
+    memory, cursor = a_block(frames)
+    cursor[encode.CURIOUS] = 1
+    out, index = np.zeros(1 << 12, np.uint8), np.zeros((2, 8), np.int64)
+    counters = np.zeros((3, 2), np.int64)
+
+    def walk(known: dict[int, int], used: int, count: int) -> tuple[int, int]:
+        return encode.encode_block(
+            encode.views(memory), cursor, encode.views(out), used, index, count,
+            encode.build_table(known), counters, 262144,
+        )  # fmt: skip
+
+    used, count = walk({3: 0}, 0, 0)
+    assert (count, cursor[encode.LEFT], cursor[encode.STRANGER]) == (1, 3, 9)
+    used, count = walk({3: 0, 9: 1}, used, count)
+    assert (count, cursor[encode.LEFT], cursor[encode.STRANGER]) == (2, 2, 8)
+    used, count = walk({3: 0, 9: 1, 8: encode.IGNORED}, used, count)
+    assert (count, cursor[encode.LEFT], cursor[encode.SKIPPED]) == (3, 0, 1)
+    assert counters[:, 0].tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("drops", [1, 5_000_000_000])
+def test_drops_are_told_with_the_next_frame_alone(drops: int) -> None:
+    memory, cursor = a_block([Raw(bytes(61)), Raw(bytes(61))])
+    cursor[encode.DROPS] = drops
+    out, index = np.zeros(1 << 12, np.uint8), np.zeros((2, 8), np.int64)
+    used, _ = encode.encode_block(
+        encode.views(memory), cursor, encode.views(out), 0, index, 0,
+        encode.build_table({3: 0}), np.zeros((1, 2), np.int64), 262144,
+    )  # fmt: skip
+    plain = blocks.enhanced_packet(0, TS_NS, bytes(61), 61, flags=5)
+    first, second = out[: len(plain) + 12].tobytes(), out[len(plain) + 12 : used].tobytes()
+    assert second == plain
+    assert struct.pack("=HHQ", 4, 8, drops) in first
+    lengths = struct.unpack_from("=I", first, 4) + struct.unpack_from("=I", first, len(first) - 4)
+    assert lengths == (len(first), len(first))
+
+
 def test_the_sort_key_never_falls() -> None:
     """A bridge's copy keeps an older stamp; its place behind its predecessor is kept."""
     frames = [Raw(bytes(60), ts_ns=TS_NS + n) for n in (5, 2, 7)]

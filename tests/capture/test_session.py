@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -443,6 +444,34 @@ def test_drops_are_counted_to_the_frame(lab: Any, tmp_path: Path, reading: Any) 
     assert "osdrop" not in found.statistics["veA"]
     assert found.statistics["veA"]["ring_dropped"] == host.dropped
     assert numbers(found.at("a:eth0")) == list(range(inside.frames))
+
+
+def test_drops_stand_where_they_happened(lab: Any, tmp_path: Path) -> None:
+    """The numbers of the frames tell where some are missing; tshark reads the count there."""
+    session = CaptureSession(
+        lab.vantages("a:eth0"), lab.paths, tmp_path / "a",
+        CaptureOptions(filter=OURS, ring=RingSettings(128 * KIB, 4, inside_bytes=0)),
+    )  # fmt: skip
+    with session:
+        lab.send(lab.numbered(10_000))
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(session.run)
+            wait_for(lambda: session.stats().frames + session.stats().dropped == 10_000)
+            lab.send([lab.frame(n) for n in range(20_000, 20_010)])
+            session.stop()
+            future.result(timeout=20)
+    stats = session.close()
+    fields = ("data.data", "frame.drop_count")
+    told = subprocess.run(
+        ["tshark", "-nr", str(tmp_path / "a"), "-T", "fields", *(f"-e{name}" for name in fields)],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    rows = [(int(data[:8], 16), int(count or 0)) for data, count in (r.split("\t") for r in told)]
+    gaps = [(n, n - before - 1) for (before, _), (n, _) in pairwise(rows)]
+    assert [(n, count) for n, count in rows if count] == [
+        (n, gap - 10_000) for n, gap in gaps if gap
+    ]
+    assert sum(count for _, count in rows) == stats.dropped > 0
 
 
 def _sent(lab: Any) -> int:

@@ -1,0 +1,279 @@
+"""Faults made for real, to captures as people run them: nothing that was captured is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from frames_of import vantages_and_frames
+
+from analyzer.engines.lab import Lab, take_down_lab
+from analyzer.errors import VethscopeError
+from analyzer.frames_table import read_frames
+from analyzer.netns import run_inside
+from analyzer.topology.discover import discover
+
+pytestmark = pytest.mark.root
+
+NAME = "vsfault"
+OURS = "ether proto 0x88b5"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with suppress(VethscopeError):
+        take_down_lab(NAME)
+    with Lab(containers=2, name=NAME) as made:
+        yield made
+    take_down_lab(NAME)
+
+
+@contextmanager
+def capturing(*words: str, **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A capture that is ready; killed if it is still there at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analyzer", "capture", *words, "--engine", f"lab:{NAME}"],
+        **{"stderr": subprocess.PIPE, "text": True, **options},
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        assert line.startswith("capturing on"), line + process.stderr.read()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def end(process: subprocess.Popen[Any]) -> tuple[int, str]:
+    """SIGINT; exit code and what it told."""
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    told = process.stderr.read()
+    return process.wait(timeout=30), told
+
+
+@contextmanager
+def speaking(lab: Lab, size: int = 100) -> Iterator[Callable[[int, float], None]]:
+    """``say(number, pause_s)``: one numbered broadcast of tomcat01."""
+
+    def plug() -> socket.socket:
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        made.bind(("eth0", 0))
+        return made
+
+    head = b"\xff" * 6 + bytes.fromhex("0242ac110002") + b"\x88\xb5"
+    with run_inside(lab.netns_path("tomcat01"), plug) as sender:
+
+        def say(number: int, pause_s: float = 0) -> None:
+            sender.send((head + struct.pack("!I", number)).ljust(size, b"\0"))
+            time.sleep(pause_s)
+
+        yield say
+
+
+def numbers(path: Path, vantage: str = "tomcat01:eth0") -> list[int]:
+    """Of the frames of a file at a vantage."""
+    vantages, frames = vantages_and_frames(path)
+    (at,) = [n for n, v in enumerate(vantages) if v.name == vantage]
+    return [struct.unpack_from("!I", frame, 14)[0] for frame in frames[at]]
+
+
+def veth_of(lab: Lab, container: str) -> str:
+    (found,) = [
+        i.name
+        for i in discover(lab).interfaces
+        if i.peer and i.peer[0] == os.stat(lab.netns_path(container)).st_ino
+    ]
+    return found
+
+
+def test_after_sigkill_at_most_the_last_second_is_missing(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "x.pcapng"
+    sent: list[float] = []
+    with capturing("all", "-w", str(file), OURS) as process, speaking(lab) as say:
+        begun = time.monotonic()
+        while time.monotonic() < begun + 2.5:
+            say(len(sent), 0.001)
+            sent.append(time.monotonic())
+        process.kill()
+        killed = time.monotonic()
+        process.wait()
+    for vantage in ("tomcat01:eth0", "docker0", "tomcat02:eth0"):
+        found = numbers(file, vantage)
+        assert found == list(range(len(found)))
+        assert killed - sent[len(found) - 1] < 1
+    done = subprocess.run(["capinfos", "-c", file], capture_output=True, text=True, check=False)
+    assert "Number of packets" in done.stdout
+
+
+def test_an_interface_that_goes_down_and_up_ends_nothing(lab: Lab, tmp_path: Path) -> None:
+    file, veth = tmp_path / "x.pcapng", veth_of(lab, "tomcat01")
+    with capturing("all", "-w", str(file), OURS) as process, speaking(lab) as say:
+        for number in range(3):
+            say(number)
+        lab.run("host", ["ip", "link", "set", veth, "down"])
+        lab.run("host", ["ip", "link", "set", veth, "up"])
+        lab.run("host", ["bridge", "link", "set", "dev", veth, "state", "3"])
+        for number in range(3, 6):
+            say(number)
+        code, told = end(process)
+    assert (code, "vanished" in told, "ended" in told) == (0, False, False)
+    assert numbers(file, veth) == [0, 1, 2, 3, 4, 5]
+    assert numbers(file) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_full_disk_is_one_line_and_the_count_is_the_files(lab: Lab, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk], check=True)
+    try:
+        file = disk / "x.pcapng"
+        with capturing("all", "-w", str(file), OURS) as process, speaking(lab) as say:
+            for number in range(1000):
+                say(number)
+            assert process.wait(timeout=30) == 1
+            assert process.stderr is not None
+            told = process.stderr.read()
+        (line,) = told.splitlines()
+        found = re.search(r"cannot write on to .*: No space left .* holds (\d+) whole frames", line)
+        assert found, line
+        assert len(read_frames(str(file))) == int(found[1]) > 500
+        subprocess.run(["tshark", "-r", file], stdout=subprocess.DEVNULL, check=True)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(lab: Lab) -> None:
+    words = ("all", "-w", "-", OURS)
+    with capturing(*words, stdout=subprocess.PIPE) as process, speaking(lab) as say:
+        assert process.stdout is not None
+        process.stdout.buffer.read(100)
+        process.stdout.close()
+        process.stdout = None
+        give_up = time.monotonic() + 30
+        while process.poll() is None:
+            assert time.monotonic() < give_up
+            say(1, 0.01)
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert process.returncode == 0
+    assert "rror" not in told
+    assert "Broken" not in told
+
+
+def test_what_is_lost_is_told_in_the_end_and_strictly_a_failure(lab: Lab, tmp_path: Path) -> None:
+    """The process is stopped while more comes than the rings hold."""
+    outcomes = []
+    for strict in ((), ("--strict",)):
+        file = tmp_path / "x.pcapng"
+        words = ("tomcat01", "-w", str(file), "--json", *strict, OURS)
+        with capturing(*words, stdout=subprocess.PIPE) as process, speaking(lab, 1500) as say:
+            process.send_signal(signal.SIGSTOP)
+            for number in range(60_000):
+                say(number)
+            process.send_signal(signal.SIGCONT)
+            code, told = end(process)
+            assert process.stdout is not None
+            summary = json.loads(process.stdout.read())
+        outcomes.append(code)
+        dropped = summary["dropped"]
+        assert dropped > 0
+        assert f"{dropped} of {summary['received']} frames were dropped" in told
+        assert summary["received"] == summary["frames"] + dropped == 3 * 60_000
+        assert len(read_frames(str(file))) == summary["frames"]
+    assert outcomes == [0, 1]
+
+
+def test_files_follow_each_other_as_dumpcap_has_them(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "x.pcapng"
+    words = ("all", "-w", str(file), "-b", "packets:100", "-b", "files:3", "-a", "files:5", OURS)
+    with capturing(*words, "--json", stdout=subprocess.PIPE) as process, speaking(lab) as say:
+        for number in range(110):
+            say(number)
+        assert process.wait(timeout=30) == 0
+        assert process.stdout is not None
+        summary = json.loads(process.stdout.read())
+    names = sorted(str(one) for one in tmp_path.iterdir())
+    assert summary["files"] == names
+    assert [re.search(r"x_(\d+)_", name)[1] for name in names] == ["00003", "00004", "00005"]  # type: ignore[index]
+    assert [len(read_frames(name)) for name in names] == [100, 100, 100]
+    assert (summary["frames"], summary["stopped"]) == (500, "files")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-b", "files:3", "-w", "x"], "-b files: does not say when a new file begins"),
+        (["-b", "size:3", "-w", "x"], "use one of filesize:KB, duration:SECONDS, packets:N"),
+        (["-b", "filesize:0", "-w", "x"], "must be more than 0"),
+        (["-b", "filesize:9"], "needs a file name"),
+        (["-b", "filesize:9", "-w", "-"], "needs a file name"),
+        (["-a", "files:9", "-w", "x"], "add -b filesize:KB"),
+        (["-a", "duration:inf", "-w", "x"], "must be more than 0"),
+    ],
+)
+def test_a_rotation_that_cannot_be_is_one_line(lab: Lab, words: list[str], told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "analyzer", "capture", *words, "--engine", f"lab:{NAME}"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert told in done.stderr
+
+
+def test_the_terminal_shows_one_live_line(lab: Lab, tmp_path: Path) -> None:
+    """On a pseudo-terminal; without one there is none (the tests above would have seen it)."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    file = tmp_path / "x.pcapng"
+    words = ("capture", "all", "-w", str(file), OURS, "--engine", f"lab:{NAME}")
+    shown = bytearray()
+
+    def read() -> None:
+        while True:
+            try:
+                shown.extend(os.read(ours, 4096))
+            except OSError:
+                return
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analyzer", *words], stderr=theirs, stdout=theirs
+    )
+    os.close(theirs)
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with speaking(lab) as say:
+            give_up = time.monotonic() + 30
+            while not re.search(
+                r"\r\x1b\[K\d+ frames · \d+/s · 0 dropped", shown.decode(errors="replace")
+            ):
+                assert time.monotonic() < give_up, shown.decode(errors="replace")
+                say(1, 0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        os.close(ours)
+    assert "5 vantages" in shown.decode(errors="replace")
+    assert "dropped by kernel" in shown.decode(errors="replace")

@@ -1,0 +1,149 @@
+"""With fewer rights than root has, and with fewer once a capture runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import engine
+import pytest
+
+from analyzer.capabilities import Capability, held
+
+pytestmark = pytest.mark.root
+
+NET = ("+net_raw", "+net_admin")
+NOBODY = 65534
+
+
+def with_only(*capabilities: str, group: int = NOBODY) -> list[str]:
+    """The start of a command line: an ordinary user with these capabilities."""
+    sets = ",".join(("-all", *capabilities))
+    return [
+        "setpriv", f"--reuid={NOBODY}", f"--regid={group}", "--clear-groups",
+        f"--inh-caps={sets}", f"--ambient-caps={sets}", f"--bounding-set={sets}",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder of the ordinary user's, reachable for it, and readable code."""
+    tmp_path.chmod(0o755)
+    for above in tmp_path.parents[:2]:
+        above.chmod(0o755)
+    os.chown(tmp_path, NOBODY, NOBODY)
+    return tmp_path
+
+
+def run(prefix: list[str], home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    # NUMBA_CACHE_DIR: the sources' own folder is not this user's.
+    environment = {**os.environ, "HOME": str(home), "NUMBA_CACHE_DIR": str(home)}
+    return subprocess.run(
+        [*prefix, sys.executable, "-m", "analyzer", *words], capture_output=True, text=True,
+        timeout=110, env=environment, cwd=home, check=False,
+    )  # fmt: skip
+
+
+@contextmanager
+def capturing(*words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A capture that runs, and is ended by SIGINT."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analyzer", "capture", *words], stderr=subprocess.PIPE, text=True,
+        **options,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        assert line.startswith("capturing on"), line
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+        assert process.wait(timeout=30) == 0
+        process.stderr.close()
+
+
+def held_by(process: subprocess.Popen[str]) -> list[set[Capability]]:
+    """Of all its threads."""
+    return [held(task / "status") for task in Path(f"/proc/{process.pid}/task").iterdir()]
+
+
+@pytest.mark.docker
+def test_net_raw_and_net_admin_are_enough_for_the_hosts_side(
+    container: Callable[..., Any], home: Path
+) -> None:
+    one, two = container("one"), container("two")
+    two.reload()
+    address = two.attrs["NetworkSettings"]["IPAddress"]
+    assert one.exec_run(["ping", "-c", "1", address]).exit_code == 0
+    prefix = with_only(*NET, group=os.stat(engine.socket_path()).st_gid)
+    done = run(prefix, home, "capture", one.name, "--no-inside", "-w", "x.pcapng", "-c", "1",
+               "-a", "duration:0.1", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "stamped" not in done.stderr
+    told = json.loads(done.stdout)
+    assert [v["container"] for v in told["vantages"]] == [one.name, None]
+    assert told["vantages"][1]["name"] == "docker0"
+    done = run(prefix, home, "capture", one.name, "-w", "y.pcapng", "-a", "duration:0.1")
+    assert done.returncode == 2
+    assert re.search(r"cannot look into .* run as root, or .*--no-inside", done.stderr)
+    assert not (home / "y.pcapng").exists()
+
+
+@pytest.mark.parametrize("missing", ["net_raw", "net_admin"])
+def test_doctor_tells_what_is_missing(home: Path, missing: str) -> None:
+    done = run(with_only(*(set(NET) - {f"+{missing}"})), home, "doctor")
+    assert re.search(rf"FAIL rights: .*CAP_{missing.upper()}.* missing", done.stdout), done.stdout
+
+
+def test_doctor_knows_the_hosts_side_alone(home: Path) -> None:
+    done = run(with_only(*NET), home, "doctor")
+    line = next(li for li in done.stdout.splitlines() if "rights" in li)
+    assert line.startswith("note rights: CAP_SYS_PTRACE, CAP_SYS_ADMIN missing")
+    assert "capture --no-inside" in line
+
+
+ENTERING = {Capability.NET_RAW, Capability.SYS_ADMIN, Capability.SYS_PTRACE}
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (("-i", "lo"), set()),
+        (("-i", "lo", "-b", "packets:9"), {Capability.CHOWN, Capability.DAC_OVERRIDE}),
+        (("all",), ENTERING),
+    ],
+    ids=["nothing", "further files", "containers to come"],
+)
+def test_a_running_capture_has_given_up_what_it_does_not_need(
+    tmp_path: Path, words: tuple[str, ...], kept: set[Capability]
+) -> None:
+    assert held() >= ENTERING
+    with capturing(*words, "--engine", "netns", "-w", str(tmp_path / "x")) as process:
+        for one in held_by(process):
+            assert one <= kept
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        assert "NoNewPrivs:\t1" in status
+        assert held(Path(f"/proc/{process.pid}/status")) == kept
+
+
+def test_the_file_is_the_users_behind_sudo(tmp_path: Path) -> None:
+    file = tmp_path / "x.pcapng"
+    environment = {**os.environ, "SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
+    words = ("-i", "lo", "--engine", "netns", "-w", str(file), "-b", "duration:0.2")
+    with capturing(*words, env=environment) as process:
+        while len(found := list(tmp_path.iterdir())) < 3:
+            assert process.poll() is None
+    for one in found:
+        status = one.stat()
+        assert (status.st_uid, status.st_gid) == (NOBODY, NOBODY)
+        assert stat.S_IMODE(status.st_mode) == 0o600
