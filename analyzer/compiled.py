@@ -4,7 +4,8 @@ numba keeps machine code beside the source (or in the user's cache folder where 
 writable) and throws it away when *that* source file changes. What the function calls in
 other files is inlined and goes unnoticed: after ``git pull`` of a helper the old machine
 code would go on running. So the cache entry's name carries a digest of all files it may
-have been made from: the function's own package, `analyzer.model` and `analyzer.loads`.
+have been made from: the function's own package, `analyzer.model`, `analyzer.loads` and
+`analyzer.keys`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False}
 """_nrt: numba's switch for reference counting, which its own extending guide uses"""
-_SHARED = ("loads.py", "compiled.py")
+_SHARED = ("loads.py", "compiled.py", "keys.py")
 
 
 def compiled(function: F) -> F:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -38,6 +39,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
 
 
+def _processors() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def _speak(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Have the pipeline's log lines on stderr."""
     if value:
@@ -54,6 +60,13 @@ verbose_option = click.option(
 html_option = click.option(
     "--html", "html", type=click.Path(dir_okay=False), help="Also write the report as one page."
 )
+
+
+jobs_option = click.option(
+    "-j", "--jobs", type=click.IntRange(1), default=_processors, metavar="N",
+    help="Threads: with 2 (the default where there are as many processors) or more, files are "
+    "read and decoded while what was read before is analysed; with 1, in turn.",
+)  # fmt: skip
 
 
 def common(engine: str | None = "auto") -> Callable[[F], F]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     Progress = Callable[[CaptureStats], None]
 
 
+_BAR = 30
+"""characters of the bar that shows how much was read"""
+
+
 def print_json(value: Any) -> None:
     """One JSON object on stdout."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=1 if sys.stdout.isatty() else None))
@@ -63,6 +67,30 @@ def progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
 
     yield tick
     click.echo("\r\033[K", nl=False, err=True)
+
+
+@contextmanager
+def reading_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on the terminal that shows how much of the files was read; none where stderr is no
+    terminal. It takes (bytes read, size); of a pipe, which has no size (0), the bytes are shown.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from analyzer.report.numbers import format_bytes
+
+    def draw(done: int, size: int) -> None:
+        text = format_bytes(done)
+        if size:
+            filled = _BAR * done // size
+            bar = "█" * filled + "░" * (_BAR - filled)
+            text = f"{bar} {100 * done // size:3d} % of {format_bytes(size)}"
+        click.echo(f"\r\033[K{text}", nl=False, err=True)
+
+    try:
+        yield draw
+    finally:
+        click.echo("\r\033[K", nl=False, err=True)
 
 
 @contextmanager

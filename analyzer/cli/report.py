@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import common, html_option
+from analyzer.cli.options import common, html_option, jobs_option
 
 
 @click.command(name="report", epilog="Example: vethscope report ping.pcapng --json | jq .hops")
@@ -18,11 +18,12 @@ from analyzer.cli.options import common, html_option
     "first frame (2.5), HH:MM:SS[.frac] (local, on its day) or ISO 8601 date and time.",
 )
 @click.option("--until", metavar="TIME", help="Only frames before this time.")
+@jobs_option
 @html_option
 @common(engine=None)
 def command(
     files: tuple[str, ...], packets: bool, bridge: str, since: str | None, until: str | None,
-    html: str | None, as_json: bool, quiet: bool,
+    html: str | None, jobs: int, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Analyse capture files: no root and no Docker needed.
 
@@ -30,13 +31,16 @@ def command(
     Several files are taken for one capture. Exit 1 where a file is damaged: its readable
     prefix is analysed all the same.
     """
-    from analyzer.cli.output import print_report, warn
+    from analyzer.cli.output import print_report, reading_bar, warn
     from analyzer.pipeline.window import parse_window
 
     window = parse_window(since, until)  # before anything heavy: a typo is told at once
     from analyzer.pipeline.analyse import report_files
 
-    report, errors = report_files(files, bridge=bridge, packets=packets, window=window)
+    with reading_bar(quiet) as bar:
+        report, errors = report_files(
+            files, bridge=bridge, packets=packets, window=window, jobs=jobs, progress=bar
+        )
     for error in errors:
         warn(str(error))
     print_report(report, as_json=as_json, html=html)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import common
+from analyzer.cli.options import common, jobs_option
 
 
 @click.command(name="verify", epilog="Example: vethscope verify ping.pcapng && echo proved")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.option("--bridge", default="docker0", show_default=True, help="The bridge of the claim.")
+@jobs_option
 @common(engine=None)
-def command(files: tuple[str, ...], bridge: str, as_json: bool, quiet: bool) -> None:
+def command(files: tuple[str, ...], bridge: str, jobs: int, as_json: bool, quiet: bool) -> None:
     """Does the traffic in FILE really go through docker0? With evidence, line by line.
 
     Exit 0 proved for every pair, 1 refuted for one, 3 undecided (and why), 2 error.
     """
-    from analyzer.cli.output import print_json, print_verdicts, warn
+    from analyzer.cli.output import print_json, print_verdicts, reading_bar, warn
     from analyzer.pipeline.analyse import report_files, verdict_code
 
-    report, errors = report_files(files, bridge=bridge)
+    with reading_bar(quiet) as bar:
+        report, errors = report_files(files, bridge=bridge, jobs=jobs, progress=bar)
     for error in errors:
         warn(str(error))
     if as_json:

@@ -1,25 +1,95 @@
-"""The stage as a whole: decoded frames and vantages in, journeys out. Pure."""
+"""The stage as a whole: decoded frames and vantages in, journeys out, chunk by chunk. Pure.
+
+A chunk is looked at together with the frames that are still open from before. A packet is
+closed, and handed on, when all that the topology lets us expect of it was seen, together with
+all packets that look the same; or when it is so old that nothing more can come. The frames of
+the others are carried on into the next chunk. So matches do not depend on where the chunks end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.byte_ranges import Ranges, link_ranges
+from analyzer.correlate.closing import Clock, find_held, find_open
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
 from analyzer.correlate.journeys import find_ends, gather_evidence, number_packets, stages_of
-from analyzer.correlate.loss import Watch, build_port_map, find_strays, judge, learn_ports
+from analyzer.correlate.loss import Watch, find_strays, judge
 from analyzer.correlate.match import link_segment, segment_keys
+from analyzer.correlate.ports import Ports
 from analyzer.correlate.route import link_routes
-from analyzer.correlate.stages import Layout, build_layout, mac_value
+from analyzer.correlate.stages import Layout, build_layout
 from analyzer.model.frames import FLAG_DIRECTION
 from analyzer.model.journeys import Evidence, Journeys, Status
-from analyzer.model.vantage import Role, Vantage
+from analyzer.model.vantage import Vantage
 
 Columns = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(slots=True)
+class Links:
+    """n frames tied to each other."""
+
+    stage: npt.NDArray[np.int32]
+    parent: npt.NDArray[np.int32]
+    hop: npt.NDArray[np.uint8]
+    likely: npt.NDArray[np.bool_]
+    group: npt.NDArray[np.int32]
+    """of frames that look the same, within a segment"""
+    groups: int
+    ranges: Ranges
+    """what was tied by byte range instead"""
+
+
+class Correlator:
+    """Ties frames together, a chunk at a time; remembers where MACs live."""
+
+    def __init__(self) -> None:
+        self._ports = Ports()
+        self._clock = Clock()
+        self._vantages: list[Vantage] = []
+        self.layout = build_layout([])
+
+    def correlate(
+        self,
+        frames: Columns,
+        vantages: Sequence[Vantage],
+        watch: Watch,
+        fdb: Mapping[str, Sequence[tuple[str, int]]] | None = None,
+    ) -> tuple[Journeys, Links]:
+        """All packets of these frames. Arguments as of the function `correlate`."""
+        if list(vantages) != self._vantages:
+            self._vantages, self.layout = list(vantages), build_layout(vantages)
+        layout, vantage = self.layout, frames["vantage"]
+        direction = (frames["flags"] & FLAG_DIRECTION).astype(np.uint8)
+        links = _link(frames, layout, stages_of(layout.stage, vantage, direction))
+        self._ports.learn(layout, links.stage, vantage, frames["eth_src"])
+        self._ports.resolve(layout, vantages, fdb or {})
+        return _journeys(frames, layout, links, self._ports, watch), links
+
+    def close(
+        self, frames: Columns, journeys: Journeys, links: Links, now_ns: int, hold: bool
+    ) -> npt.NDArray[np.bool_]:
+        """[n] whether a frame's packet is still open; open packets are taken out of ``journeys``.
+
+        now_ns: how far the capture has been read. hold: the end of the vantages' watch is not
+        known, so that what looks lost waits for it; what cannot wait is unmatched.
+        """
+        self._clock.advance(frames, self.layout.ring, now_ns)
+        open_packets = find_open(frames, journeys, links, self.layout, self._ports, self._clock)
+        if hold:
+            open_packets |= find_held(journeys, open_packets)
+            untold = ~open_packets & (journeys.status == Status.LOST)
+            journeys.status[untold], journeys.expected[untold] = Status.UNMATCHED, -1
+        open_frames = open_packets[journeys.packet]
+        _take_out(journeys, open_packets, open_frames)
+        return open_frames
 
 
 def correlate(
@@ -28,76 +98,69 @@ def correlate(
     watch: Watch,
     fdb: Mapping[str, Sequence[tuple[str, int]]] | None = None,
 ) -> Journeys:
-    """Tie the frames of each packet together.
+    """Tie the frames of each packet together: a whole capture at once.
 
     frames: DECODED columns plus ``vantage`` [n] int32, ``ts_ns`` [n] int64 and ``flags``
     [n] uint32 (epb_flags), in file order. fdb: vantage name of a bridge → (MAC, port ifindex)
     at the end of the capture; the vantage's own ``fdb`` is what it was at the start.
     """
-    layout = build_layout(vantages)
-    vantage = frames["vantage"].astype(np.int32)
-    direction = (frames["flags"] & FLAG_DIRECTION).astype(np.uint8)
-    stage = stages_of(layout.stage, vantage, direction)
-    parent, hop, likely = _link(frames, layout, vantage, stage)
+    return Correlator().correlate(frames, vantages, watch, fdb)[0]
+
+
+def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Links:
+    """The links of every frame: within segments first, then across routes."""
+    vantage = frames["vantage"]
+    n = len(vantage)
+    order, start, group = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
+    parent, hop, likely = np.full(n, -1, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.bool_)
+    link_segment(
+        order, start, frames["ts_ns"], layout.ring[vantage], vantage, stage,
+        (layout.kind, layout.peer, layout.queued, layout.mac), frames["eth_dst"],
+        parent, hop, likely,
+    )  # fmt: skip
+    ranges = link_ranges(frames, layout, stage, parent, hop, likely)
+    link_reassembled(frames, layout, stage, parent, hop, likely)
+    link_routes(frames, layout, stage, parent, hop, likely)
+    return Links(stage, parent, hop, likely, group, len(start) - 1, ranges)
+
+
+def _journeys(
+    frames: Columns, layout: Layout, links: Links, ports: Ports, watch: Watch
+) -> Journeys:
+    """The packets that the links make, and what became of each."""
+    parent, hop, stage, vantage = links.parent, links.hop, links.stage, frames["vantage"]
     packet, first = number_packets(parent)
     last, _ = find_ends(
-        parent, hop, packet, first, stage, vantage, layout.kind, layout.mac, frames["eth_dst"]
-    )
+        parent, hop, packet, first, stage, vantage, layout.kind, layout.mac, frames["eth_dst"],
+        links.ranges.piece, links.ranges.short,
+    )  # fmt: skip
     evidence, in_port, out_port, count = gather_evidence(
         parent, hop, packet, first, last, stage, vantage, frames["ts_ns"],
         layout.kind, layout.mac, frames["eth_dst"],
     )  # fmt: skip
-    ports = build_port_map(
-        layout,
-        fdb_ports(vantages, layout, fdb or {}),
-        learn_ports(stage, vantage, frames["eth_src"], layout),
-    )
     status, expected = judge(last, frames, stage, layout, ports, watch)
+    merged = links.ranges.absorbed[last]
+    status[merged], expected[merged] = Status.DELIVERED, -1
     stray = find_strays(first, last, frames, stage, layout, ports)
     status[stray], evidence[stray] = Status.UNMATCHED, evidence[stray] | Evidence.STRAY
     return Journeys(
-        parent=parent, hop=hop, likely=likely, packet=packet, first=first, last=last,
+        parent=parent, hop=hop, likely=links.likely, packet=packet, first=first, last=last,
         status=status, expected=expected, evidence=evidence,
         in_port=in_port, out_port=out_port, frames=count,
         segment=layout.segment, site=layout.site,
     )  # fmt: skip
 
 
-def _link(
-    frames: Columns,
-    layout: Layout,
-    vantage: npt.NDArray[np.int32],
-    stage: npt.NDArray[np.int32],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """(parent, hop, likely) of every frame: within segments first, then across routes."""
-    n = len(vantage)
-    parent = np.full(n, -1, np.int32)
-    hop, likely = np.zeros(n, np.uint8), np.zeros(n, np.bool_)
-    if n:
-        order, start = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
-        link_segment(
-            order, start, frames["ts_ns"], vantage, stage, layout.ring[vantage],
-            frames["eth_dst"], layout.kind, layout.peer, layout.queued, layout.mac,
-            layout.bridge, parent, hop, likely,
-        )  # fmt: skip
-        link_reassembled(frames, layout, stage, parent, hop)
-        link_routes(dict(frames), layout, stage, parent, hop, likely)
-    return parent, hop, likely
-
-
-def fdb_ports(
-    vantages: Sequence[Vantage],
-    layout: Layout,
-    latest: Mapping[str, Sequence[tuple[str, int]]],
-) -> dict[tuple[int, int], int]:
-    """(segment, MAC value) → port vantage, from the bridges' tables; the latest wins."""
-    index = {v.key: i for i, v in enumerate(vantages) if v.ifindex}
-    found: dict[tuple[int, int], int] = {}
-    for i, vantage in enumerate(vantages):
-        if vantage.role is not Role.BRIDGE:
-            continue
-        for mac, port in (*vantage.fdb, *latest.get(vantage.name, ())):
-            at = index.get((vantage.netns, port))
-            if at is not None:
-                found[(int(layout.segment[i]), mac_value(mac))] = at
-    return found
+def _take_out(
+    journeys: Journeys, packets: npt.NDArray[np.bool_], frames: npt.NDArray[np.bool_]
+) -> None:
+    """Leave only the other packets, numbered anew; in place."""
+    if not packets.any():
+        return
+    kept = ~packets
+    number = np.cumsum(kept, dtype=np.int32) - 1
+    journeys.packet = np.where(frames, -1, number[journeys.packet]).astype(np.int32)
+    for name in (
+        "first", "last", "status", "expected", "evidence", "in_port", "out_port", "frames",
+    ):  # fmt: skip
+        setattr(journeys, name, getattr(journeys, name)[kept])

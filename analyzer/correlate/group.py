@@ -10,37 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.compiled import allocating
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-@allocating
-def mix(a: np.uint64, b: np.uint64) -> np.uint64:
-    """Two 64-bit values into one, well spread (the finaliser of splitmix64)."""
-    x = np.uint64(a) ^ (np.uint64(b) * _GOLDEN)
-    x ^= x >> np.uint64(30)
-    x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
-    x *= np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@allocating
-def mix_columns(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Element-wise `mix`."""
-    out = np.empty(len(a), np.uint64)
-    for i in range(len(a)):
-        out[i] = mix(a[i], b[i])
-    return out
+from analyzer.keys import mix
 
 
 @allocating
 def group_rows(
     keys: npt.NDArray[np.uint64],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Rows sorted by group, and where each group starts.
 
-    keys: [n] uint64. Returns (order: [n] int32, start: [groups + 1] int64).
+    keys: [n] uint64. Returns (order: [n] int32, start: [groups + 1] int64, group: [n] int32).
     """
     n = len(keys)
     size = 16
@@ -74,4 +53,4 @@ def group_rows(
         g = group[i]
         order[fill[g]] = i
         fill[g] += 1
-    return order, start
+    return order, start, group

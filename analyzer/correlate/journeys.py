@@ -61,12 +61,16 @@ def find_ends(
     kind: Any,
     mac: Any,
     eth_dst: Any,
+    piece: Any,
+    short: Any,
 ) -> Any:
     """(last: [p] int32, leaves: [p] int32): the main path's last frame, and the number of leaves.
 
     A leaf is a frame that nothing came from, copies aside. Of several (unicast flooded for
-    want of an FDB entry) the one at the addressee counts. A multicast's journey is a tree
-    without main path: its ``last`` is its first frame.
+    want of an FDB entry) the one at the addressee counts; where it was cut into segments on the
+    way (``piece`` [n]), the one that came least far, or the frame itself where some of its bytes
+    were not seen further on (``short`` [n]). A multicast's journey is a tree without main path: its
+    ``last`` is its first frame.
     """
     n, p = len(parent), len(first)
     inner = np.zeros(n, np.bool_)
@@ -74,6 +78,10 @@ def find_ends(
         if parent[i] >= 0 and hop[i] != _COPY:
             inner[parent[i]] = True
     last = first.copy()
+    cut = np.zeros(p, np.bool_)
+    for i in range(n):
+        if piece[i]:
+            cut[packet[i]] = True
     best = np.full(p, -1, np.int32)
     leaves = np.zeros(p, np.int32)
     for i in range(n):
@@ -84,7 +92,7 @@ def find_ends(
         if eth_dst[first[q]] & _MULTICAST:
             continue
         rank = _rank(kind[v], stage[i], np.int32(kind[v] != PORT and mac[v] == eth_dst[i]))
-        if rank > best[q]:
+        if best[q] < 0 or (rank < best[q] if cut[q] else rank > best[q]):
             best[q] = rank
             last[q] = i
     return last, leaves
@@ -118,7 +126,7 @@ def gather_evidence(
     in_port = np.full(p, -1, np.int32)
     out_port = np.full(p, -1, np.int32)
     frames = np.zeros(p, np.int32)
-    ports_out = np.zeros(p, np.int32)
+    leaves_by = np.full(p, -1, np.int32)
     for i in range(n):
         q, v = packet[i], vantage[i]
         frames[q] += 1
@@ -131,7 +139,9 @@ def gather_evidence(
                 in_port[q] = v
             else:
                 bits = _PORT_OUT
-                ports_out[q] += 1
+                if leaves_by[q] >= 0 and leaves_by[q] != v:
+                    bits |= _FLOODED
+                leaves_by[q] = v
         elif kind[v] == BRIDGE:
             up = stage[i] == 2 and (eth_dst[i] == mac[v] or eth_dst[i] & _MULTICAST != 0)
             bits = _BRIDGE_OUT if stage[i] == 1 else (_DELIVERED_UP if up else 0)
@@ -149,8 +159,6 @@ def gather_evidence(
             if kind[v] == PORT and stage[i] == 2 and out_port[q] < 0:
                 out_port[q] = v
             i = parent[i]
-        if ports_out[q] > 1:
-            evidence[q] |= _FLOODED
     return evidence, in_port, out_port, frames
 
 

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating
-from analyzer.correlate.group import group_rows, mix_columns
-from analyzer.correlate.stages import BRIDGE, FREE, PORT, STATION, Layout
+from analyzer.correlate.ports import Ports
+from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout
 from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Status
 
@@ -36,73 +35,28 @@ class Watch:
     """nothing was dropped by the vantage's ring"""
 
 
-PortMap = Mapping[tuple[int, int], int]
-"""(segment, MAC as 48-bit value) → vantage of the port or bridge that leads to it"""
-
-
-@allocating
-def _learn(stage: Any, vantage: Any, segment: Any, eth_src: Any, kind: Any) -> Any:
-    """(segment, MAC, port) triples of ingress frames at ports, runs of equals skipped."""
-    out = [(np.int64(0), np.uint64(0), np.int64(0)) for _ in range(0)]
-    before_mac, before_v = np.uint64(0), -1
-    for i in range(len(stage)):
-        v = vantage[i]
-        if kind[v] == PORT and stage[i] == 1 and (eth_src[i] != before_mac or v != before_v):
-            before_mac, before_v = eth_src[i], v
-            out.append((np.int64(segment[v]), eth_src[i], np.int64(v)))
-    return out
-
-
-def build_port_map(
-    layout: Layout, fdb: Mapping[tuple[int, int], int], learned: PortMap
-) -> dict[tuple[int, int], int]:
-    """Where each MAC lives: by the pairs, then the FDB, then what the capture itself showed.
-
-    fdb: (segment, mac) → port vantage, from the bridge's own table.
-    """
-    known = dict(learned)
-    known.update(fdb)
-    for v in range(layout.count):
-        key = (int(layout.segment[v]), int(layout.mac[v]))
-        if layout.kind[v] == STATION and layout.peer[v] >= 0:
-            known[key] = int(layout.peer[v])
-        elif layout.kind[v] == BRIDGE:
-            known[key] = v
-    return known
-
-
-def learn_ports(
-    stage: npt.NDArray[np.int32],
-    vantage: npt.NDArray[np.int32],
-    eth_src: npt.NDArray[np.uint64],
-    layout: Layout,
-) -> dict[tuple[int, int], int]:
-    """Ports by the source MACs that came in there, as the bridge itself learns."""
-    seen = set(_learn(stage, vantage, layout.segment, eth_src, layout.kind))
-    return {(int(s), int(mac)): int(v) for s, mac, v in seen}
-
-
 def judge(
     last: npt.NDArray[np.int32],
     frames: Mapping[str, npt.NDArray[Any]],
     stage: npt.NDArray[np.int32],
     layout: Layout,
-    ports: PortMap,
+    ports: Ports,
     watch: Watch,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """(status: [p] uint8, expected vantage: [p] int32) from each packet's last frame."""
     vantage = frames["vantage"][last].astype(np.int64)
     here = stage[last]
-    target = _ports_of(layout.segment[vantage], frames["eth_dst"][last], ports)
+    target = ports.leading_to(layout.segment[vantage], frames["eth_dst"][last])
     peer = layout.peer[vantage]
     expected = np.where((here == 0) | (here == 2), peer, -1)
     expected = np.where((here == 2) & (layout.kind[vantage] == BRIDGE), -1, expected)
-    expected = np.where(here == 1, target, expected)
+    entering = (here == 1) | ((here == 0) & (peer < 0))
+    expected = np.where(entering, target, expected)
     expected = np.where(expected == vantage, -1, expected)
     multicast = (frames["eth_dst"][last] & _MULTICAST) != 0
     expected = np.where(multicast, -1, expected).astype(np.int32)
     # bridge netfilter may reassemble fragments and cut them anew: only the first is followed
-    piece = (here == 1) & ((frames["marks"][last] & MARK_FRAGMENT) != 0)
+    piece = entering & ((frames["marks"][last] & MARK_FRAGMENT) != 0)
     expected = np.where(piece, -1, expected)
     unknown = (here == 1) & ~multicast & (expected < 0)
     status = np.where(unknown | (here == FREE), _UNMATCHED, _DELIVERED)
@@ -120,7 +74,7 @@ def find_strays(
     frames: Mapping[str, npt.NDArray[Any]],
     stage: npt.NDArray[np.int32],
     layout: Layout,
-    ports: PortMap,
+    ports: Ports,
 ) -> npt.NDArray[np.bool_]:
     """[p] whether a packet is but a bridge device's copy of a frame that its port did not show.
 
@@ -130,20 +84,6 @@ def find_strays(
     vantage, dst = frames["vantage"][first], frames["eth_dst"][first]
     copy = (stage[first] == 2) & (layout.kind[vantage] == BRIDGE) & (last == first)
     copy &= ((dst & _MULTICAST) == 0) & (dst != layout.mac[vantage])
-    port = _ports_of(layout.segment[vantage], frames["eth_src"][first], ports)
+    port = ports.leading_to(layout.segment[vantage], frames["eth_src"][first])
     stray: npt.NDArray[np.bool_] = copy & (port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)
     return stray
-
-
-def _ports_of(
-    segment: npt.NDArray[np.int32], mac: npt.NDArray[Any], ports: PortMap
-) -> npt.NDArray[np.int64]:
-    """[p] vantage that leads to each (segment, MAC); -1 where unknown. One look-up a pair."""
-    if not len(mac):
-        return np.empty(0, np.int64)
-    order, start = group_rows(mix_columns(mac, segment.astype(np.uint64)))
-    first = order[start[:-1]]
-    found = [ports.get((int(segment[i]), int(mac[i])), -1) for i in first]
-    out = np.empty(len(mac), np.int64)
-    out[order] = np.repeat(np.array(found, np.int64), np.diff(start))
-    return out

@@ -8,21 +8,22 @@ that survives NAT; in both cases the hop limit must have fallen by exactly one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.correlate.group import group_rows, mix_columns
-from analyzer.correlate.match import align
+from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, STATION, Layout
+from analyzer.keys import mixed
 from analyzer.model.journeys import Hop
 
-Columns = dict[str, npt.NDArray[Any]]
+Columns = Mapping[str, npt.NDArray[Any]]
 
 
 def link_routes(
-    frames: dict[str, npt.NDArray[Any]],
+    frames: Columns,
     layout: Layout,
     stage: npt.NDArray[np.int32],
     parent: npt.NDArray[np.int32],
@@ -62,21 +63,13 @@ def _link(
 ) -> None:
     """Align the sources and targets that share namespace, key and (lowered) hop limit."""
     rows = np.concatenate([sources, targets]).astype(np.int32)
-    netns = layout.netns[frames["vantage"][rows]].astype(np.uint64)
-    ttl = frames["ttl"][rows].astype(np.uint64)
-    ttl[: len(sources)] -= np.uint64(1)
-    keys = mix_columns(mix_columns(frames[name][rows], netns), ttl)
-    order, start = group_rows(keys)
-    ts, ring_of = frames["ts_ns"], layout.ring[frames["vantage"]]
-    for g in np.flatnonzero(np.diff(start) > 1):
-        members = order[start[g] : start[g + 1]]
-        parents = np.sort(rows[members[members < len(sources)]])
-        children = np.sort(rows[members[members >= len(sources)]])
-        if not len(parents) or not len(children):
-            continue
-        out, unsure = np.empty(len(children), np.int64), np.empty(len(children), np.bool_)
-        align(parents, children, ts, ring_of, False, out, unsure)
-        found = out >= 0
-        parent[children[found]] = parents[out[found]]
-        hop[children[found]] = Hop.ROUTE
-        likely[children[found]] = unsure[found]
+    netns = layout.netns[frames["vantage"][rows]]
+    ttl = frames["ttl"][rows].astype(np.int64)
+    ttl[: len(sources)] -= 1
+    keys = mixed(frames[name][rows], netns, ttl)
+    ring_of = layout.ring[frames["vantage"]]
+    from_, unsure = pair_groups(rows, len(sources), keys, frames["ts_ns"], ring_of)
+    found = from_ >= 0
+    children = targets[found]
+    parent[children], likely[children] = from_[found], unsure[found]
+    hop[children] = Hop.ROUTE

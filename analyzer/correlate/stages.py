@@ -14,7 +14,8 @@ other than the same port. Vantages of a file without topology have no stage (``F
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,11 +50,18 @@ class Layout:
     bridge: npt.NDArray[np.int32]
     """[v] vantage of that bridge, -1 where it was not captured"""
     ring: npt.NDArray[np.int32]
+    """[v] number of the ring: frames of one stand in the file in the order they were seen"""
     netns: npt.NDArray[np.int32]
     """[v] small number of the namespace; each LOOSE vantage has one of its own"""
     queued: npt.NDArray[np.bool_]
     """[v] a qdisc may hold frames back before the egress tap"""
     mac: npt.NDArray[np.uint64]
+    copied: npt.NDArray[np.bool_]
+    """[v] of what enters here the bridge device, captured in promiscuous mode, shows a copy"""
+    size: npt.NDArray[np.int32]
+    """[v] vantages of the segment; of a file without topology: all that have none"""
+    forwards: npt.NDArray[np.bool_]
+    """[v] what arrives here may leave its namespace at another vantage"""
 
     @property
     def count(self) -> int:
@@ -87,18 +95,29 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
     kinds = [_kind(v) for v in vantages]
     masters = [_master(v) for v in vantages]
     bridges = {(v.netns, v.interface): i for i, v in enumerate(vantages) if v.role is Role.BRIDGE}
+    segment = _numbers(_segments(vantages, kinds, routed=False))
+    ends = Counter(v.netns for v, k in zip(vantages, kinds, strict=True) if k in (STATION, BRIDGE))
     return Layout(
         kind=np.array(kinds, np.int32),
         stage=np.array([_STAGES[k] for k in kinds], np.int32).reshape(-1, 2),
-        segment=_numbers(_segments(vantages, kinds, routed=False)),
+        segment=segment,
         site=_numbers(_segments(vantages, kinds, routed=True)),
         peer=np.array([index.get(v.peer_key or (0, 0), -1) for v in vantages], np.int32),
         master=_numbers(masters),
         bridge=np.array([bridges.get(m, -1) if m else -1 for m in masters], np.int32),
-        ring=np.array([v.ring for v in vantages], np.int32),
+        ring=_numbers([v.ring for v in vantages]),
         netns=_numbers([v.netns or ("loose", i) for i, v in enumerate(vantages)]),
         queued=np.array([v.qdisc not in ("", "noqueue") for v in vantages], np.bool_),
         mac=np.array([mac_value(v.mac) for v in vantages], np.uint64),
+        copied=np.array([_is_copied(v, vantages, index, bridges) for v in vantages], np.bool_),
+        size=np.bincount(segment)[segment].astype(np.int32) if kinds else np.empty(0, np.int32),
+        forwards=np.array(
+            [
+                k in (STATION, BRIDGE) and ends[v.netns] > 1
+                for v, k in zip(vantages, kinds, strict=True)
+            ],
+            np.bool_,
+        ),
     )
 
 
@@ -108,6 +127,24 @@ def _kind(vantage: Vantage) -> int:
     if vantage.role is Role.BRIDGE:
         return BRIDGE
     return PORT if vantage.master_ifindex else STATION
+
+
+def _is_copied(
+    vantage: Vantage,
+    vantages: Sequence[Vantage],
+    index: Mapping[tuple[int, int], int],
+    bridges: Mapping[tuple[int, str], int],
+) -> bool:
+    """Of a port, and of a station of which the port was not captured."""
+    if vantage.role is Role.BRIDGE or not vantage.bridge:
+        return False
+    if vantage.master_ifindex:
+        at = bridges.get((vantage.netns, vantage.bridge))
+    elif vantage.peer_key and vantage.peer_key not in index:
+        at = bridges.get((vantage.peer_netns, vantage.bridge))
+    else:
+        at = None
+    return at is not None and vantages[at].promiscuous
 
 
 def _master(vantage: Vantage) -> tuple[int, str] | None:

@@ -63,6 +63,14 @@ def new_out(rows: int) -> Out:
     return out
 
 
+def clear_out(out: Out, base: int, rows: int) -> None:
+    """Columns that were used before as `new_out` leaves them, from row ``base`` on."""
+    for block in out:
+        block[:, base : base + rows] = 0
+    out.u16[VLAN, base : base + rows] = NO_VLAN
+    out.u8[PROTOCOL, base : base + rows] = NO_PROTOCOL
+
+
 def columns_of(out: Out) -> dict[str, npt.NDArray[Any]]:
     """Name → [n] column, in the order of DECODED; views, nothing is copied."""
     blocks: dict[str, npt.NDArray[Any]] = {

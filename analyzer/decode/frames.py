@@ -47,17 +47,20 @@ def decode_frames(
     chunk: FrameChunk,
     linktypes: Sequence[int] | npt.NDArray[np.int32],
     key_bytes: int = KEY_BYTES,
+    into: Out | None = None,
+    base: int = 0,
 ) -> dict[str, npt.NDArray[Any]]:
     """The columns of `analyzer.model.frames.DECODED`, each [len(chunk)] and contiguous.
 
     linktypes: [interfaces] LINKTYPE_ of each interface that ``chunk.interface`` points to; a
     frame of any other or of an unknown link type gets an l2key and nothing else. key_bytes:
     how many bytes from the L3 header on go into the keys; all where it is larger than any
-    frame (see `analyzer.decode.identity.key_bytes_for`). Releases the GIL.
+    frame (see `analyzer.decode.identity.key_bytes_for`). Releases the GIL. into: columns to use
+    instead of new ones, from row ``base`` on; as `analyzer.decode.columns.new_out` leaves them.
 
     Never raises for what a frame holds: ``marks`` tells what is cut or contradictory.
     """
-    out = new_out(len(chunk))
+    out = into or new_out(len(chunk))
     buffer = chunk.buffer.view()
     buffer.flags.writeable = False  # one type of array, one compilation
     _decode(
@@ -70,8 +73,9 @@ def decode_frames(
         np.ascontiguousarray(linktypes, np.int32),
         key_bytes,
         out,
+        base,
     )
-    return columns_of(out)
+    return {name: column[base : base + len(chunk)] for name, column in columns_of(out).items()}
 
 
 @compiled
@@ -85,20 +89,21 @@ def _decode(
     linktypes: npt.NDArray[np.int32],
     key_bytes: int,
     out: Out,
+    base: int,
 ) -> None:
     for row in range(len(offset)):
         start = offset[row]
         end = start + np.int64(caplen[row])
         if start < 0 or end > len(data):
-            out.u8[MARKS, row] = MARK_TRUNCATED
+            out.u8[MARKS, base + row] = MARK_TRUNCATED
             continue
         at = interface[row]
         linktype = linktypes[at] if 0 <= at < len(linktypes) else np.int32(_UNKNOWN_LINK)
         wire = max(np.int64(wirelen[row]), end - start)
-        marks = _decode_frame(data, start, end, wire, linktype, key_bytes, row, out)
+        marks = _decode_frame(data, start, end, wire, linktype, key_bytes, base + row, out)
         if flags[row] & FLAG_CSUM_NOT_READY:
             marks |= MARK_CSUM_NOT_READY
-        out.u8[MARKS, row] = marks
+        out.u8[MARKS, base + row] = marks
 
 
 @piece

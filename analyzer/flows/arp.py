@@ -7,110 +7,163 @@ sender address 0, RFC 5227), conflict (two MACs claim the address).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, address_text, mac_text
-from analyzer.model.journeys import Journeys
+from analyzer.keys import KeyNumbers, mixed
+from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
 
 REQUEST, REPLY = 1, 2
 _V4_MAPPED = 0xFFFF_0000_0000
 _KEY = ["segment", "asker_mac", "asker_ip", "target_ip"]
 
-Columns = Mapping[str, npt.NDArray[Any]]
+_EMPTY = pl.DataFrame()
+"""no ARP at all: no rows"""
 
 
-def arp_packets(frames: Columns, packets: pl.DataFrame, journeys: Journeys) -> pl.DataFrame:
+class Arp:
+    """Who asked for whom, batch by batch; a row a (asker, target) however often it asked."""
+
+    def __init__(self) -> None:
+        self._order = InOrder()
+        self._requests: pl.DataFrame | None = None
+        """the latest request of every pair; a later reply may be to it"""
+        self._asked: pl.DataFrame | None = None
+        self._replies: pl.DataFrame | None = None
+        self._claims: pl.DataFrame | None = None
+        self._pairs = KeyNumbers()
+        self._latency = Delays()
+
+    def add(self, batch: Batch) -> None:
+        """Take in the ARP packets of one batch."""
+        rows = self._order.release(_arp_packets(batch), batch.settled_ns)
+        if not rows.is_empty():
+            self._take(rows)
+
+    def _take(self, rows: pl.DataFrame) -> None:
+        announces = pl.col("spa") == pl.col("tpa")
+        asked = _asked(rows.filter((pl.col("op") == REQUEST) | announces), announces)
+        tied = _tie(rows.filter((pl.col("op") == REPLY) & ~announces), self._requests, asked)
+        first = tied.filter(pl.col("request").is_not_null(), ~pl.col("replied"))
+        first = first.unique("request", keep="first", maintain_order=True)
+        pairs, _ = self._pairs.take(mixed(*(first[name].to_numpy() for name in _KEY)))
+        home = (first["last_vantage"] == first["first_vantage"]).to_numpy()
+        waited = (first["last_ts"] - first["asked_ts"]).to_numpy()
+        self._latency.add(pairs[home], waited[home])
+        self._keep(rows, asked, tied, first.with_columns(pl.Series("pair", pairs)))
+
+    def _keep(
+        self, rows: pl.DataFrame, asked: pl.DataFrame, tied: pl.DataFrame, first: pl.DataFrame
+    ) -> None:
+        """Add to the counts; all of it is as long as there are pairs, not packets."""
+        self._asked = _merged(
+            self._asked,
+            asked.with_columns(pl.lit(1, pl.Int64).alias("requests")),
+            [pl.col("requests").sum(), pl.col("gratuitous").any(), pl.col("ts").min()],
+        )
+        answers = first.select(*_KEY, "answer_mac", "pair", pl.lit(0, pl.Int64).alias("replies"))
+        counted = tied.select(
+            *_KEY, pl.lit(None, pl.UInt64).alias("answer_mac"),
+            pl.lit(None, pl.Int32).alias("pair"), pl.lit(1, pl.Int64).alias("replies"),
+        )  # fmt: skip
+        self._replies = _merged(
+            self._replies,
+            pl.concat([answers, counted]),
+            [pl.col("answer_mac", "pair").drop_nulls().first(), pl.col("replies").sum()],
+        )
+        claims = rows.filter(pl.col("spa") != 0).select(
+            "segment", pl.col("spa").alias("target_ip"), "sha"
+        )
+        both = claims if self._claims is None else pl.concat([self._claims, claims])
+        self._claims = both.unique(maintain_order=True)
+        replied = pl.col("request").is_in(first["request"].implode()) | pl.col("replied")
+        requests = asked if self._requests is None else pl.concat([self._requests, asked])
+        self._requests = requests.unique(_KEY, keep="last", maintain_order=True).with_columns(
+            replied.alias("replied")
+        )
+
+    def table(self) -> pl.DataFrame:
+        """One row an (asker, target): requests, replies, latency, the answering MAC, state."""
+        if self._asked is None or self._replies is None or self._claims is None:
+            return _EMPTY
+        latency = self._latency.table((0.5,)).select(
+            pl.col("group").alias("pair"),
+            pl.col("p50_ns").alias("latency_p50_ns"),
+            pl.col("max_ns").alias("latency_max_ns"),
+        )
+        claims = self._claims.group_by("segment", "target_ip").agg(
+            pl.col("sha").unique(maintain_order=True).alias("macs")
+        )
+        return (
+            self._asked.join(self._replies, on=_KEY, how="left", maintain_order="left")
+            .join(latency, on="pair", how="left", maintain_order="left")
+            .join(claims, on=["segment", "target_ip"], how="left", maintain_order="left")
+            .with_columns(pl.col("replies").fill_null(0))
+            .with_columns(_state())
+            .sort("ts", maintain_order=True)
+        )
+
+
+def _arp_packets(batch: Batch) -> pl.DataFrame:
     """One row an ARP packet: its addresses, op, when and where it was first and last seen."""
-    chosen = packets.filter(pl.col("protocol") == "arp")
+    frames = batch.frames
+    chosen = batch.packets.filter(pl.col("protocol") == "arp", ~pl.col("stray"))
     first = chosen["first_frame"].to_numpy()
-    rows = pl.DataFrame(
+    return pl.DataFrame(
         {
-            "packet": chosen["packet"],
-            "segment": journeys.segment[frames["vantage"][first]],
+            "ts_ns": chosen["ts_ns"],
+            "request": chosen["number"],
+            "segment": batch.journeys.segment[frames["vantage"][first]],
             "op": frames["arp_op"][first],
             "sha": frames["arp_sha"][first],
             "spa": frames["arp_spa"][first],
             "tha": frames["arp_tha"][first],
             "tpa": frames["arp_tpa"][first],
-            "first_ts": chosen["ts_ns"],
             "last_ts": chosen["last_ts_ns"],
             "first_vantage": chosen["first_vantage"],
             "last_vantage": chosen["last_vantage"],
         }
-    )
-    return rows.filter(pl.col("op").is_in([REQUEST, REPLY]))
+    ).filter(pl.col("op").is_in([REQUEST, REPLY]))
 
 
-def summarise_arp(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row an (asker, target): requests, replies, latency, the answering MAC, state."""
-    announces = pl.col("spa") == pl.col("tpa")
-    asked = rows.filter((pl.col("op") == REQUEST) | announces).select(
-        "segment", "packet", "first_vantage",
-        pl.col("first_ts").alias("ts"),
+def _asked(rows: pl.DataFrame, announces: pl.Expr) -> pl.DataFrame:
+    """The askers' side; replied: an earlier batch held a reply to it."""
+    return rows.select(
+        "segment", "request", "first_vantage",
+        pl.col("ts_ns").alias("ts"),
         pl.col("sha").alias("asker_mac"),
         pl.col("spa").alias("asker_ip"),
         pl.col("tpa").alias("target_ip"),
         announces.alias("gratuitous"),
+        pl.lit(False).alias("replied"),
     )  # fmt: skip
-    replied = rows.filter((pl.col("op") == REPLY) & ~announces).select(
+
+
+def _tie(rows: pl.DataFrame, before: pl.DataFrame | None, asked: pl.DataFrame) -> pl.DataFrame:
+    """The replies with the latest request that they may answer; null where there is none."""
+    replied = rows.select(
         "segment", "last_ts", "last_vantage",
-        pl.col("first_ts").alias("ts"),
+        pl.col("ts_ns").alias("ts"),
         pl.col("tha").alias("asker_mac"),
         pl.col("tpa").alias("asker_ip"),
         pl.col("spa").alias("target_ip"),
         pl.col("sha").alias("answer_mac"),
     )  # fmt: skip
-    tied = replied.sort("ts").join_asof(
-        asked.sort("ts").with_columns(pl.col("ts").alias("asked_ts")),
+    requests = asked if before is None else pl.concat([before, asked])
+    return replied.join_asof(
+        requests.with_columns(pl.col("ts").alias("asked_ts")).sort("ts", maintain_order=True),
         on="ts", by=_KEY, strategy="backward", check_sortedness=False,
     )  # fmt: skip
-    return _per_pair(asked, tied, _claims(rows))
 
 
-def _per_pair(asked: pl.DataFrame, tied: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
-    """Join the askers' side, the answers' side and the claims."""
-    at_asker = pl.col("last_vantage") == pl.col("first_vantage")
-    first_reply = (
-        tied.filter(pl.col("packet").is_not_null())
-        .group_by("packet", maintain_order=True)
-        .agg(
-            pl.col(*_KEY, "answer_mac", "last_ts", "asked_ts").first(),
-            at_asker.first().alias("home"),
-        )
-        .with_columns(
-            pl.when("home").then(pl.col("last_ts") - pl.col("asked_ts")).alias("latency_ns")
-        )
-    )
-    answers = first_reply.group_by(_KEY, maintain_order=True).agg(
-        pl.col("answer_mac").first(),
-        pl.col("latency_ns").quantile(0.5, "nearest").cast(pl.Int64).alias("latency_p50_ns"),
-        pl.col("latency_ns").max().alias("latency_max_ns"),
-    )
-    replies = tied.group_by(_KEY).agg(pl.len().alias("replies"))
-    return (
-        asked.group_by(_KEY, maintain_order=True)
-        .agg(pl.len().alias("requests"), pl.col("gratuitous").any(), pl.col("ts").min())
-        .join(answers, on=_KEY, how="left", maintain_order="left")
-        .join(replies, on=_KEY, how="left", maintain_order="left")
-        .join(claims, on=["segment", "target_ip"], how="left", maintain_order="left")
-        .with_columns(pl.col("replies").fill_null(0))
-        .with_columns(_state())
-        .sort("ts", maintain_order=True)
-    )
-
-
-def _claims(rows: pl.DataFrame) -> pl.DataFrame:
-    """All MACs that claimed each address in each segment, by any ARP packet of theirs."""
-    return (
-        rows.filter(pl.col("spa") != 0)
-        .group_by("segment", pl.col("spa").alias("target_ip"))
-        .agg(pl.col("sha").unique(maintain_order=True).alias("macs"))
-    )
+def _merged(before: pl.DataFrame | None, rows: pl.DataFrame, totals: list[pl.Expr]) -> pl.DataFrame:
+    """One row a pair, of what was counted before and the new rows."""
+    both = rows if before is None else pl.concat([before, rows.select(before.columns)])
+    return both.group_by(_KEY, maintain_order=True).agg(totals)
 
 
 def _state() -> pl.Expr:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.vantage import Role, Vantage
 
 HOST = "host"
@@ -66,12 +67,27 @@ class Endpoints:
         names: Mapping[str, str],
     ) -> None:
         """segment, site: [v], as in `Journeys`. names: address → name, where a file tells."""
+        self.inferred: set[int] = set()
+        """MACs that stand for an address only because of Docker's old scheme"""
+        self.texts: list[str] = []
+        """names by their numbers"""
+        self._text_numbers: dict[str, int] = {}
+        self._keys = KeyNumbers()
+        self._name_of_key = np.empty(0, np.int32)
+        self.learn(vantages, segment, site, names)
+
+    def learn(
+        self,
+        vantages: Sequence[Vantage],
+        segment: npt.NDArray[np.int32],
+        site: npt.NDArray[np.int32],
+        names: Mapping[str, str],
+    ) -> None:
+        """Take what is known of the vantages now; endpoints named before keep their names."""
         self._site_of: dict[int, int] = {}
         self._by_mac: dict[tuple[int, int], str] = {}
         self._by_address: dict[tuple[int, tuple[int, int]], set[str]] = {}
         self._names = {address_value(a): n for a, n in names.items() if _is_address(a)}
-        self.inferred: set[int] = set()
-        """MACs that stand for an address only because of Docker's old scheme"""
         for i, vantage in enumerate(vantages):
             self._site_of[int(segment[i])] = int(site[i])
             self._learn(vantage, int(segment[i]), int(site[i]))
@@ -121,13 +137,32 @@ class Endpoints:
         hi: npt.NDArray[np.uint64],
         lo: npt.NDArray[np.uint64],
     ) -> pl.Series:
-        """[p] names; each distinct endpoint is resolved once."""
-        keys = ["segment", "mac", "version", "hi", "lo"]
-        rows = pl.DataFrame(dict(zip(keys, (segment, mac, version, hi, lo), strict=True)))
-        unique = rows.unique(maintain_order=True)
-        texts = [self.name(*row) for row in unique.iter_rows()]
-        named = unique.with_columns(pl.Series("name", texts, pl.String))
-        return rows.join(named, on=keys, how="left", maintain_order="left")["name"]
+        """[p] names."""
+        numbers = self.numbers(segment, mac, version, hi, lo)
+        return pl.Series(self.texts, dtype=pl.String).gather(numbers)
+
+    def numbers(
+        self,
+        segment: npt.NDArray[np.int32],
+        mac: npt.NDArray[np.uint64],
+        version: npt.NDArray[np.uint8],
+        hi: npt.NDArray[np.uint64],
+        lo: npt.NDArray[np.uint64],
+    ) -> npt.NDArray[np.int32]:
+        """[p] places in ``texts``; each distinct endpoint is resolved once."""
+        columns = (segment, mac, version, hi, lo)
+        keys, fresh = self._keys.take(mixed(*columns))
+        if len(fresh):
+            rows = zip(*(column[fresh].tolist() for column in columns), strict=True)
+            found = [self._text_number(self.name(*row)) for row in rows]
+            self._name_of_key = np.concatenate([self._name_of_key, np.array(found, np.int32)])
+        return self._name_of_key[keys]
+
+    def _text_number(self, text: str) -> int:
+        if text not in self._text_numbers:
+            self._text_numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return self._text_numbers[text]
 
 
 def _is_address(text: str) -> bool:

@@ -2,82 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.model.journeys import Hop, Journeys, Status
+from analyzer.compiled import compiled
+from analyzer.flows.delays import Delays
+from analyzer.flows.fates import lost_packets
+from analyzer.keys import KeyNumbers, mix
+from analyzer.model.batch import Batch
+from analyzer.model.journeys import Hop
 
 GROUP = ["protocol", "source", "destination", "from", "to"]
+_QUANTILES = (0.5, 0.9, 0.99)
+_COPY = int(Hop.COPY)
 
 
-def build_edges(frames: Mapping[str, npt.NDArray[Any]], journeys: Journeys) -> pl.DataFrame:
-    """One row an edge: frame, packet, from, to (vantages), hop, delay_ns. Copies are left out."""
-    child = np.flatnonzero((journeys.parent >= 0) & (journeys.hop != Hop.COPY))
-    parent = journeys.parent[child]
-    return pl.DataFrame(
-        {
-            "frame": child.astype(np.int32),
-            "packet": journeys.packet[child],
-            "from": frames["vantage"][parent],
-            "to": frames["vantage"][child],
-            "hop": journeys.hop[child],
-            "delay_ns": frames["ts_ns"][child] - frames["ts_ns"][parent],
-        }
-    )
+class Hops:
+    """The hops of all packets: a row a (protocol, source, destination, from, to, kind)."""
 
+    def __init__(self) -> None:
+        self._numbers = KeyNumbers()
+        self._rows: list[pl.DataFrame] = []
+        self._delays = Delays()
+        self._counts = np.zeros((2, 0), np.int64)
 
-def summarise_hops(edges: pl.DataFrame, packets: pl.DataFrame) -> pl.DataFrame:
-    """One row a (protocol, source, destination, from, to): packets, lost, delays; vantage indices.
+    @property
+    def negative(self) -> int:
+        """Hops of which the end was stamped before the start: the clock was set in between."""
+        return self._delays.negative
 
-    kind is the hop's name; a hop on which every packet was lost has no delays.
-    """
-    who = packets.select("packet", "protocol", "source", "destination")
-    delay = pl.col("delay_ns")
-    timed = (
-        edges.join(who, on="packet", how="left")
-        .group_by([*GROUP, "hop"], maintain_order=True)
-        .agg(
-            pl.len().alias("packets"),
-            pl.col("frame").min(),
-            delay.min().alias("min_ns"),
-            delay.quantile(0.5, "nearest").cast(pl.Int64).alias("p50_ns"),
-            delay.quantile(0.9, "nearest").cast(pl.Int64).alias("p90_ns"),
-            delay.quantile(0.99, "nearest").cast(pl.Int64).alias("p99_ns"),
-            delay.max().alias("max_ns"),
-            delay.mean().alias("mean_ns"),
+    def add(self, batch: Batch) -> None:
+        """Count the edges of one batch. Copies are left out: they are no timed hop."""
+        frames, journeys, packets = batch.frames, batch.journeys, batch.packets
+        n = len(journeys.parent)
+        child, keys, delay = np.empty(n, np.int32), np.empty(n, np.uint64), np.empty(n, np.int64)
+        count = _edges(
+            journeys.parent, journeys.hop, journeys.packet, frames["vantage"], frames["ts_ns"],
+            packets["pair"].to_numpy(), child, keys, delay,
+        )  # fmt: skip
+        child = child[:count]
+        groups, fresh = self._numbers.take(keys[:count])
+        if len(fresh):
+            self._rows.append(_rows(batch, child[fresh]))
+            more = np.array([[0], [(1 << 63) - 1]]).repeat(len(fresh), axis=1)
+            self._counts = np.concatenate([self._counts, more], axis=1)
+        _tally(groups, child, frames["number"], self._counts)
+        self._delays.add(groups, delay[:count])
+
+    def table(self, fates: pl.DataFrame) -> pl.DataFrame:
+        """One row a hop: packets, lost, delays; ``from`` and ``to`` are vantage indices.
+
+        hop is its code; a hop on which every packet was lost has none, and no delays.
+        """
+        timed = self._timed()
+        lost = (
+            lost_packets(fates)
+            .group_by(
+                "protocol", "source", "destination",
+                pl.col("last_vantage").alias("from"), pl.col("expected").alias("to"),
+            )
+            .agg(
+                pl.col("count").sum().alias("lost"),
+                pl.col("last_number").min().alias("lost_number"),
+            )
+        )  # fmt: skip
+        return (
+            timed.join(lost, on=GROUP, how="full", coalesce=True)
+            .with_columns(
+                pl.col("packets", "lost").fill_null(0),
+                pl.coalesce("number", "lost_number").alias("number"),
+            )
+            .sort("number", maintain_order=True)
         )
-    )
-    lost = (
-        packets.filter(pl.col("status") == Status.LOST)
-        .group_by(
-            "protocol", "source", "destination",
-            pl.col("last_vantage").alias("from"), pl.col("expected").alias("to"),
+
+    def _timed(self) -> pl.DataFrame:
+        rows = pl.concat(self._rows) if self._rows else _EMPTY
+        delays = self._delays.table(_QUANTILES).head(len(rows)).drop("group")
+        return pl.concat(
+            [
+                rows.with_columns(
+                    pl.Series("packets", self._counts[0]), pl.Series("number", self._counts[1])
+                ),
+                delays,
+            ],
+            how="horizontal",
         )
-        .agg(
-            pl.len().alias("lost"),
-            pl.col("last_frame").min().alias("lost_frame"),
-        )
-    )  # fmt: skip
+
+
+def _rows(batch: Batch, child: npt.NDArray[np.int32]) -> pl.DataFrame:
+    """Who and where, of edges that are the first of their kind."""
+    vantage, journeys = batch.frames["vantage"], batch.journeys
     return (
-        timed.join(lost, on=GROUP, how="full", coalesce=True)
+        batch.packets[journeys.packet[child]]
+        .select(pl.col("protocol", "source", "destination").cast(pl.String))
         .with_columns(
-            pl.col("packets", "lost").fill_null(0),
-            pl.coalesce("frame", "lost_frame").alias("frame"),
+            pl.Series("from", vantage[journeys.parent[child]]),
+            pl.Series("to", vantage[child]),
+            pl.Series("hop", journeys.hop[child]),
         )
-        .sort("frame", maintain_order=True)
     )
 
 
-def expected_kind(
-    from_is_port: bool, to_is_port: bool, from_is_bridge: bool, to_is_bridge: bool
-) -> str:
-    """What a hop that no packet passed would have been."""
-    if from_is_port and to_is_port:
-        return "bridge"
-    if from_is_bridge or to_is_bridge:
-        return "originate" if from_is_bridge else "deliver"
-    return "veth"
+_EMPTY = pl.DataFrame(
+    schema={
+        **dict.fromkeys(GROUP[:3], pl.String),
+        **dict.fromkeys(GROUP[3:], pl.Int32),
+        "hop": pl.UInt8,
+    }
+)
+
+
+@compiled
+def _edges(
+    parent: Any, hop: Any, packet: Any, vantage: Any, ts: Any, pair: Any, child: Any, keys: Any,
+    delay: Any,
+) -> Any:  # fmt: skip
+    """Fill ``child``, ``keys`` and ``delay`` with the edges of the batch's packets; how many."""
+    count = 0
+    for i in range(len(parent)):
+        p, q = parent[i], packet[i]
+        if p < 0 or q < 0 or hop[i] == _COPY:
+            continue
+        ends = np.uint64(vantage[p]) << np.uint64(32) | np.uint64(vantage[i])
+        keys[count] = mix(ends, np.uint64(pair[q]) << np.uint64(8) | np.uint64(hop[i]))
+        child[count] = i
+        delay[count] = ts[i] - ts[p]
+        count += 1
+    return count
+
+
+@compiled
+def _tally(groups: Any, child: Any, number: Any, counts: Any) -> None:
+    """counts: [2, groups] of edges, and the least number of a frame that ends one."""
+    for k in range(len(groups)):
+        group = groups[k]
+        counts[0, group] += 1
+        counts[1, group] = min(counts[1, group], number[child[k]])

@@ -8,14 +8,16 @@ reply hops are the RTT to the nanosecond.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.model.journeys import Journeys
+from analyzer.compiled import compiled
+from analyzer.flows.delays import Delays
+from analyzer.keys import KeyNumbers, mixed
+from analyzer.model.batch import Batch, InOrder
 
 REQUESTS = (8, 128)
 REPLIES = (0, 129)
@@ -27,154 +29,252 @@ REPEAT_NS = 1_000_000_000
 """a request with the same id and seq as one so shortly before, unanswered, is that one again"""
 
 KEY = ["site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id", "seq"]
+CONVERSATION = ["protocol", "source", "destination", *KEY[:-1]]
+_NAMES = CONVERSATION[:3]
 
-Columns = Mapping[str, npt.NDArray[Any]]
+
+_FIRST = pl.col(*CONVERSATION, "payload_len"), pl.col("first_vantage").alias("vantage")
+_TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage")
+_SENT, _HOME, _MORE = range(3)
+"""rows of the counts: requests, answered at the asker's interface, further replies"""
+_ECHO, _GROUP, _ANSWERED, _REPLIED, _WAITS, _EVENT, _NUMBER = range(7)
+_TS, _LAST_TS, _FROM, _TO = range(7, 11)
+_STATES = 11
+"""rows of what is known of the latest request with a KEY: its number, conversation, whether it
+was answered at home, has a reply, waits for the first; the last event; id << 16 | seq; its times
+and vantages"""
+_NOBODY = np.empty(0, np.int64)
 
 
-def pair_echoes(
-    frames: Columns, packets: pl.DataFrame, journeys: Journeys, end_ns: int
-) -> pl.DataFrame:
-    """One row an echo request, in order of time.
+class Echoes:
+    """Echo conversations, batch by batch."""
 
-    Columns: those of KEY, request (packet), reply (packet or null), ts_ns, source,
-    destination, vantage (where it was first seen), rtt_ns, turnaround_ns, duplicates,
-    answered, open (too close to the capture's end to say), request_last, request_status,
-    reply_first, reply_last, reply_status, ttl.
-    """
-    replies = _replies(frames, packets, journeys)
-    requests = _without_repeats(_requests(frames, packets, journeys), replies)
-    tied = replies.sort("reply_ts").join_asof(
-        requests.select(*KEY, "request", "ts_ns").sort("ts_ns"),
-        left_on="reply_ts", right_on="ts_ns", by=KEY, strategy="backward",
-        check_sortedness=False,
-    )  # fmt: skip
-    answers = (
-        tied.filter(pl.col("request").is_not_null())
-        .sort("reply_ts", maintain_order=True)
-        .group_by("request", maintain_order=True)
-        .agg(
-            pl.col("reply", "reply_first", "reply_last", "reply_status", "ttl").first(),
-            (pl.len() - 1).cast(pl.Int64).alias("duplicates"),
+    def __init__(
+        self,
+        keep: bool = False,
+        before: npt.NDArray[np.int64] = _NOBODY,
+        went_on: npt.NDArray[np.int64] = _NOBODY,
+    ) -> None:
+        """keep: every echo as a row, too. Of a time window, `echo_numbers`: before: echoes that
+        began before it, which are not its own; went_on: echoes seen after it, too, which are not
+        called lost.
+        """
+        self._before, self._went_on = before, went_on
+        self._order = InOrder()
+        self._keys, self._groups = KeyNumbers(), KeyNumbers()
+        self._open = np.zeros((_STATES, 0), np.int64)
+        self._rows: list[pl.DataFrame] = []
+        self._counts = np.zeros((3, 0), np.int64)
+        self._rtt, self._turnaround = Delays(), Delays()
+        self._echoes = 0
+        self._kept: list[pl.DataFrame] | None = [] if keep else None
+
+    def add(self, batch: Batch) -> None:
+        """Take in the echo messages of one batch."""
+        events = self._order.release(self._without_early(_events(batch)), batch.settled_ns)
+        if not events.is_empty():
+            self._take(events)
+
+    def _without_early(self, events: pl.DataFrame) -> pl.DataFrame:
+        if not len(self._before):
+            return events
+        number = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
+        return events.filter(~pl.Series(np.isin(number, self._before)))
+
+    def _take(self, events: pl.DataFrame) -> None:
+        """Events in order of time: tie replies to requests, count, measure."""
+        keys, _ = self._keys.take(mixed(*(events[name].to_numpy() for name in KEY)))
+        group = [events[name].to_numpy() for name in ("pair", *KEY[:-1])]
+        asked = events["asked"].to_numpy()
+        groups, fresh = self._groups_of(group, asked)
+        if len(fresh):
+            self._rows.append(events[fresh].select(*_FIRST))
+        self._counts = _wider(self._counts, self._groups.count, 0)
+        self._open = _wider(self._open, self._keys.count, -1)
+        self._open[_NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
+        columns = tuple(events[name].to_numpy() for name in _TIMES)
+        ties, rtt, turnaround = (np.full(len(events), -1, np.int64) for _ in range(3))
+        self._echoes = _pair(
+            asked, keys, groups, columns, self._open, self._counts, self._echoes,
+            ties, rtt, turnaround,
+        )  # fmt: skip
+        for delays, times in ((self._rtt, rtt), (self._turnaround, turnaround)):
+            there = times >= 0
+            delays.add(self._open[_GROUP, keys[there]].astype(np.int32), times[there])
+        if self._kept is not None:
+            found = {"tie": ties, "rtt_ns": rtt, "turnaround_ns": turnaround}
+            measured = [pl.Series(name, column) for name, column in found.items()]
+            self._kept.append(events.with_columns(*measured))
+
+    def _groups_of(
+        self, columns: list[npt.NDArray[Any]], asked: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """(number of each request's conversation, rows of new ones); replies have none: -1."""
+        rows = np.flatnonzero(asked)
+        found, fresh = self._groups.take(mixed(*(column[rows] for column in columns)))
+        groups = np.full(len(asked), -1, np.int32)
+        groups[rows] = found
+        return groups, rows[fresh]
+
+    def table(self, end_ns: int) -> pl.DataFrame:
+        """One row a conversation (asker, target, id), in order of appearance.
+
+        end_ns: when the capture ended; a request shortly before it is unmatched, not lost.
+        """
+        rows = pl.concat(self._rows) if self._rows else _EMPTY
+        late = (self._open[_TS] > end_ns - GRACE_NS) | np.isin(self._open[_NUMBER], self._went_on)
+        waiting = (self._open[_ANSWERED] == 0) & late
+        unmatched = np.bincount(self._open[_GROUP, waiting], minlength=len(rows))
+        rtt = self._rtt.table((0.5, 0.99))
+        turnaround = self._turnaround.table((0.5,))
+        return rows.with_columns(
+            pl.Series("sent", self._counts[_SENT]),
+            pl.Series("answered", self._counts[_HOME]),
+            pl.Series("unmatched", unmatched, pl.Int64),
+            pl.Series("duplicates", self._counts[_MORE]),
+            *(
+                _padded(rtt[f"{name}_ns"], len(rows)).alias(f"rtt_{name}_ns")
+                for name in ("min", "p50", "p99", "max")
+            ),
+            _padded(turnaround["p50_ns"], len(rows)).alias("turnaround_p50_ns"),
         )
-    )
-    return _measure(requests.join(answers, on="request", how="left"), frames, end_ns)
+
+    def echoes(self, end_ns: int) -> pl.DataFrame:
+        """One row an echo request, in order of time; only where they are kept.
+
+        Columns: those of KEY, ts_ns, source, destination, vantage (where it was first seen),
+        rtt_ns, turnaround_ns, answered, open (too close to the capture's end to say),
+        request_last, request_status, reply_last, reply_status, ttl.
+        """
+        events = pl.concat(self._kept) if self._kept else None
+        if events is None:
+            return pl.DataFrame(schema=dict.fromkeys(KEY, pl.Int64))
+        requests = events.filter("asked", pl.col("tie") >= 0)
+        replies = events.filter(~pl.col("asked"), pl.col("tie") >= 0)
+        times = ("rtt_ns", "turnaround_ns")
+        replies = replies.unique("tie", keep="first", maintain_order=True).select(
+            "tie", "ttl",
+            *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in times),
+            pl.col("last_frame").alias("reply_last"), pl.col("status").alias("reply_status"),
+        )  # fmt: skip
+        found = requests.drop("ttl", *times).join(
+            replies, on="tie", how="left", maintain_order="left"
+        )
+        answered = pl.col("rtt_ns").is_not_null()
+        number = echo_numbers(found["id"].to_numpy(), found["seq"].to_numpy())
+        late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(np.isin(number, self._went_on))
+        return found.with_columns(
+            answered.alias("answered"),
+            (~answered & late).alias("open"),
+            pl.col("first_vantage").alias("vantage"),
+            pl.col("last_frame").alias("request_last"),
+            pl.col("status").alias("request_status"),
+        )
 
 
-def _without_repeats(requests: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
-    """Only the first of requests with one KEY that follow each other without an answer between.
-
-    No pinger uses a sequence number again so soon: the others were duplicated on the way, or are
-    copies in a file that does not tell its vantages apart (``tcpdump -i any``, merged files).
-    """
-    asked = pl.col("request").is_not_null()
-    events = pl.concat(
-        [requests.select(*KEY, "request", "ts_ns"), replies.select(*KEY, ts_ns="reply_ts")],
-        how="diagonal",
-    ).sort("ts_ns", maintain_order=True)
-    repeats = events.filter(
-        asked & asked.shift(1).over(KEY) & (pl.col("ts_ns").diff().over(KEY) <= REPEAT_NS)
-    )
-    return requests.join(repeats.select("request"), on="request", how="anti", maintain_order="left")
+def echo_numbers(ident: npt.NDArray[Any], seq: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """What echoes are told by, in one number: id << 16 | seq."""
+    return ident.astype(np.int64) << 16 | seq.astype(np.int64)
 
 
-def _measure(echoes: pl.DataFrame, frames: Columns, end_ns: int) -> pl.DataFrame:
-    """Add rtt_ns, turnaround_ns, answered and open."""
-    ts, vantage = frames["ts_ns"], frames["vantage"]
-    request_last = echoes["request_last"].to_numpy()
-    request_first = echoes["request_first"].to_numpy()
-    back = echoes["reply_last"].fill_null(-1).to_numpy()
-    out = echoes["reply_first"].fill_null(-1).to_numpy()
-    home = (back >= 0) & (vantage[back] == vantage[request_first])
-    met = home & (vantage[out] == vantage[request_last])
-    rtt = np.where(home, ts[back] - ts[request_first], 0)
-    turnaround = np.where(met, ts[out] - ts[request_last], 0)
-    answered = pl.Series("answered", home)
-    return echoes.with_columns(
-        answered,
-        pl.Series("met", met),
-        pl.when(answered).then(pl.Series(rtt)).alias("rtt_ns"),
-        pl.when(pl.Series("met", met)).then(pl.Series(turnaround)).alias("turnaround_ns"),
-        pl.col("duplicates").fill_null(0),
-        (~answered & (pl.col("ts_ns") > end_ns - GRACE_NS)).alias("open"),
-    ).sort("ts_ns", maintain_order=True)
+def _wider(table: npt.NDArray[np.int64], count: int, fill: int) -> npt.NDArray[np.int64]:
+    """The table with ``count`` columns at least."""
+    if table.shape[1] >= count:
+        return table
+    spare = count if not fill else max(count, 2 * table.shape[1])
+    more = np.full((len(table), spare - table.shape[1]), fill, np.int64)
+    return np.concatenate([table, more], axis=1)
 
 
-def _requests(frames: Columns, packets: pl.DataFrame, journeys: Journeys) -> pl.DataFrame:
-    chosen = _echo_rows(frames, packets, REQUESTS)
-    first = chosen["first_frame"].to_numpy()
-    return pl.DataFrame(
-        {
-            **_key(frames, journeys, first, asker="src", target="dst"),
-            "request": chosen["packet"],
-            "ts_ns": chosen["ts_ns"],
-            "protocol": chosen["protocol"],
-            "source": chosen["source"],
-            "destination": chosen["destination"],
-            "vantage": chosen["first_vantage"],
-            "request_first": chosen["first_frame"],
-            "request_last": chosen["last_frame"],
-            "request_status": chosen["status"],
-            "payload_len": frames["payload_len"][first],
-        }
-    )
+def _padded(column: pl.Series, count: int) -> pl.Series:
+    """With nulls for groups that have no value."""
+    return column.extend_constant(None, max(count - len(column), 0)).head(count)
 
 
-def _replies(frames: Columns, packets: pl.DataFrame, journeys: Journeys) -> pl.DataFrame:
-    chosen = _echo_rows(frames, packets, REPLIES)
-    last = chosen["last_frame"].to_numpy()
-    return pl.DataFrame(
-        {
-            **_key(frames, journeys, last, asker="dst", target="src"),
-            "reply": chosen["packet"],
-            "reply_ts": chosen["ts_ns"],
-            "reply_first": chosen["first_frame"],
-            "reply_last": chosen["last_frame"],
-            "reply_status": chosen["status"],
-            "ttl": frames["ttl"][last],
-        }
-    )
-
-
-def _echo_rows(frames: Columns, packets: pl.DataFrame, types: tuple[int, int]) -> pl.DataFrame:
-    """The packets that are echo messages of these (ICMP, ICMPv6) types."""
+def _events(batch: Batch) -> pl.DataFrame:
+    """One row an echo message, request or reply."""
+    packets, frames = batch.packets, batch.frames
     first = packets["first_frame"].to_numpy()
     kind, protocol = frames["icmp_type"][first], frames["protocol"][first]
-    is_v4 = (protocol == _ICMP) & (kind == types[0])
-    is_v6 = (protocol == _ICMPV6) & (kind == types[1])
-    whole = frames["l4_offset"][first] > 0
-    return packets.filter(pl.Series((is_v4 | is_v6) & whole))
+    ours = (protocol == _ICMP) & np.isin(kind, (8, 0))
+    ours |= (protocol == _ICMPV6) & np.isin(kind, (128, 129))
+    ours &= (frames["l4_offset"][first] > 0) & ~packets["stray"].to_numpy()
+    chosen = packets.filter(pl.Series(ours))
+    first, last = (chosen[f"{end}_frame"].to_numpy() for end in ("first", "last"))
+    asked = np.isin(frames["icmp_type"][first], REQUESTS)
+    end = np.where(asked, first, last)
+
+    def side(request: str, reply: str) -> npt.NDArray[Any]:
+        return np.where(asked, frames[request][end], frames[reply][end])
+
+    return chosen.select(
+        "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "pair", "status",
+        "first_frame", "last_frame", pl.col(_NAMES).cast(pl.String),
+    ).with_columns(
+        pl.Series("asked", asked),
+        pl.Series("site", batch.journeys.site[frames["vantage"][end]]),
+        *(pl.Series(f"asker_{h}", side(f"src_{h}", f"dst_{h}")) for h in ("hi", "lo")),
+        *(pl.Series(f"target_{h}", side(f"dst_{h}", f"src_{h}")) for h in ("hi", "lo")),
+        pl.Series("id", frames["icmp_id"][end]),
+        pl.Series("seq", frames["icmp_seq"][end]),
+        pl.Series("payload_len", frames["payload_len"][first]),
+        pl.Series("ttl", frames["ttl"][last]),
+    )  # fmt: skip
 
 
-def _key(
-    frames: Columns, journeys: Journeys, rows: npt.NDArray[np.int32], asker: str, target: str
-) -> dict[str, npt.NDArray[Any]]:
-    return {
-        "site": journeys.site[frames["vantage"][rows]],
-        "asker_hi": frames[f"{asker}_hi"][rows],
-        "asker_lo": frames[f"{asker}_lo"][rows],
-        "target_hi": frames[f"{target}_hi"][rows],
-        "target_lo": frames[f"{target}_lo"][rows],
-        "id": frames["icmp_id"][rows],
-        "seq": frames["icmp_seq"][rows],
+_EMPTY = pl.DataFrame(
+    schema={
+        **dict.fromkeys(_NAMES, pl.String),
+        "site": pl.Int32,
+        **dict.fromkeys(KEY[1:5], pl.UInt64),
+        "id": pl.UInt16,
+        "payload_len": pl.UInt32,
+        "vantage": pl.Int32,
     }
+)
 
 
-CONVERSATION = ["protocol", "source", "destination", *KEY[:-1]]
+@compiled
+def _pair(
+    asked: Any, keys: Any, groups: Any, columns: Any, state: Any, counts: Any, echo: int,
+    ties: Any, rtt: Any, turnaround: Any,
+) -> Any:  # fmt: skip
+    """Go through the events in order; the number of the next echo.
 
-
-def summarise_icmp(echoes: pl.DataFrame) -> pl.DataFrame:
-    """One row a conversation (asker, target, id), in order of appearance."""
-    rtt = pl.col("rtt_ns")
-    return echoes.group_by(CONVERSATION, maintain_order=True).agg(
-        pl.len().alias("sent"),
-        pl.col("answered").sum().cast(pl.Int64),
-        pl.col("open").sum().cast(pl.Int64).alias("unmatched"),
-        pl.col("duplicates").sum().cast(pl.Int64),
-        pl.col("vantage").first(),
-        pl.col("payload_len").first(),
-        rtt.min().alias("rtt_min_ns"),
-        rtt.quantile(0.5, "nearest").cast(pl.Int64).alias("rtt_p50_ns"),
-        rtt.quantile(0.99, "nearest").cast(pl.Int64).alias("rtt_p99_ns"),
-        rtt.max().alias("rtt_max_ns"),
-        pl.col("turnaround_ns").quantile(0.5, "nearest").cast(pl.Int64).alias("turnaround_p50_ns"),
-    )
+    Fills ties (number of the echo that a request is and a reply answers), and for the first
+    reply of each rtt and turnaround where they could be taken. Only the first of requests with
+    one KEY that follow each other without an answer between is one: no pinger uses a sequence
+    number again so soon, so the others were duplicated on the way, or are copies in a file
+    that does not tell its vantages apart (``tcpdump -i any``, merged files).
+    """
+    ts, last_ts, first_at, last_at = columns
+    for e in range(len(keys)):
+        k = keys[e]
+        if asked[e]:
+            again = state[_WAITS, k] == 1 and ts[e] - state[_EVENT, k] <= REPEAT_NS
+            state[_EVENT, k] = ts[e]
+            if again:
+                continue
+            state[_ECHO, k], state[_GROUP, k], state[_WAITS, k] = echo, groups[e], 1
+            state[_ANSWERED, k], state[_REPLIED, k] = 0, 0
+            state[_TS, k], state[_LAST_TS, k] = ts[e], last_ts[e]
+            state[_FROM, k], state[_TO, k] = first_at[e], last_at[e]
+            counts[_SENT, groups[e]] += 1
+            ties[e] = echo
+            echo += 1
+        else:
+            state[_WAITS, k], state[_EVENT, k] = 0, ts[e]
+            if state[_ECHO, k] < 0:
+                continue
+            ties[e] = state[_ECHO, k]
+            if state[_REPLIED, k] == 1:
+                counts[_MORE, state[_GROUP, k]] += 1
+                continue
+            state[_REPLIED, k] = 1
+            if last_at[e] == state[_FROM, k]:
+                state[_ANSWERED, k] = 1
+                counts[_HOME, state[_GROUP, k]] += 1
+                rtt[e] = last_ts[e] - state[_TS, k]
+                if first_at[e] == state[_TO, k]:
+                    turnaround[e] = ts[e] - state[_LAST_TS, k]
+    return echo

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.packets import path_matrix
-from analyzer.model.journeys import Hop, Journeys, Status
+from analyzer.flows.fates import lost_packets
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
@@ -18,21 +14,17 @@ UNKNOWN = "unknown"
 _GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
 
 
-def summarise_losses(packets: pl.DataFrame) -> pl.DataFrame:
+def summarise_losses(fates: pl.DataFrame) -> pl.DataFrame:
     """One row a (protocol, source, destination, last_vantage, expected): packets, one example."""
     return (
-        packets.filter(pl.col("status") == Status.LOST)
+        lost_packets(fates)
         .group_by(_GROUP, maintain_order=True)
-        .agg(pl.len().alias("packets"), pl.col("last_frame").first(), pl.col("packet").first())
+        .agg(pl.col("count").sum().alias("packets"), pl.col("seen").first())
     )
 
 
 def name_losses(
-    table: pl.DataFrame,
-    frames: Mapping[str, npt.NDArray[Any]],
-    journeys: Journeys,
-    vantages: Sequence[Vantage],
-    sysctls: Mapping[str, str],
+    table: pl.DataFrame, vantages: Sequence[Vantage], sysctls: Mapping[str, str]
 ) -> list[LossRow]:
     """The report's rows: places as names, with advice on where to look further."""
     rows = []
@@ -49,28 +41,10 @@ def name_losses(
                 reason=UNKNOWN,
                 location=_location(last, expected),
                 advice=_advice(last, expected, sysctls),
-                seen=_seen(row["last_frame"], frames, journeys, vantages),
+                seen=[vantages[v].name for v in row["seen"]],
             )
         )
     return rows
-
-
-def _seen(
-    last_frame: int,
-    frames: Mapping[str, npt.NDArray[Any]],
-    journeys: Journeys,
-    vantages: Sequence[Vantage],
-) -> list[str]:
-    """Vantages along the lost packet's path, the bridge's copy after its ingress port."""
-    path = path_matrix(np.array([last_frame], np.int32), journeys.parent)[0]
-    members = np.flatnonzero(journeys.packet == journeys.packet[last_frame])
-    copies = {int(journeys.parent[m]): int(m) for m in members if journeys.hop[m] == Hop.COPY}
-    seen = []
-    for frame in path:
-        for here in (int(frame), copies.get(int(frame), -1)):
-            if here >= 0:
-                seen.append(vantages[frames["vantage"][here]].name)
-    return seen
 
 
 def _location(last: Vantage, expected: Vantage) -> str:

@@ -6,7 +6,7 @@ counted per packet, never per copy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,81 +14,98 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import Endpoints
+from analyzer.keys import KeyNumbers
 from analyzer.model.journeys import Evidence, Journeys
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 ARP = 0x0806
 OTHER = "other"
+PROTOCOL_NAMES = (OTHER, "arp", *PROTOCOLS.values())
+_CODES = np.zeros(256, np.uint32)
+_CODES[list(PROTOCOLS)] = np.arange(2, len(PROTOCOL_NAMES))
+"""by IP protocol number, places in PROTOCOL_NAMES"""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
-def build_packets(frames: Columns, journeys: Journeys, endpoints: Endpoints) -> pl.DataFrame:
-    """[p] rows.
+class PacketTables:
+    """Makes the table of packets of each batch; names and pairs keep their numbers."""
 
-    packet, ts_ns, last_ts_ns, first_frame, last_frame, first_vantage, last_vantage, protocol,
-    source, destination, status, expected, evidence, in_port, out_port, frames, likely,
-    stray, len_bytes. A stray is a bridge device's copy without its packet: nothing to count.
-    ``source`` is taken where the packet was first seen, ``destination`` where it
-    was last seen, so that both are right on either side of a NAT.
-    """
-    first, last = journeys.first, journeys.last
-    vantage = frames["vantage"]
-    return pl.DataFrame(
-        {
-            "packet": np.arange(len(first), dtype=np.int32),
-            "ts_ns": frames["ts_ns"][first],
-            "last_ts_ns": frames["ts_ns"][last],
-            "first_frame": first,
-            "last_frame": last,
-            "first_vantage": vantage[first],
-            "last_vantage": vantage[last],
-            "protocol": protocol_names(frames, first),
-            "source": _endpoint(endpoints, frames, journeys, first, "src"),
-            "destination": _endpoint(endpoints, frames, journeys, last, "dst"),
-            "status": journeys.status,
-            "expected": journeys.expected,
-            "evidence": journeys.evidence,
-            "in_port": journeys.in_port,
-            "out_port": journeys.out_port,
-            "frames": journeys.frames,
-            "likely": _any_likely(journeys),
-            "stray": (journeys.evidence & Evidence.STRAY) > 0,
-            "len_bytes": frames["wirelen"][first],
-        }
-    )
+    def __init__(self, endpoints: Endpoints) -> None:
+        self.endpoints = endpoints
+        self._pairs = KeyNumbers()
+
+    def build(self, frames: Columns, journeys: Journeys) -> pl.DataFrame:
+        """[p] rows.
+
+        packet (its row in ``journeys``), number (of its first frame in the capture), ts_ns,
+        last_ts_ns, first_frame, last_frame, first_vantage, last_vantage, protocol, source,
+        destination (categorical), pair (number of these three, the same in every batch),
+        status, expected, evidence, in_port, out_port, frames, likely, stray, torn, len_bytes.
+        A stray is a bridge device's copy without its packet: nothing to count. torn: some of
+        its frames lie outside of the window that is analysed. ``source`` is taken where the
+        packet was first seen, ``destination`` where it was last seen, so that both are right
+        on either side of a NAT.
+        """
+        first, last = journeys.first, journeys.last
+        vantage = frames["vantage"]
+        protocol = protocol_codes(frames, first)
+        source = self._numbers(frames, journeys, first, "src")
+        destination = self._numbers(frames, journeys, last, "dst")
+        pair = protocol.astype(np.uint64) << np.uint64(56)
+        pair |= source.astype(np.uint64) << np.uint64(28) | destination.astype(np.uint64)
+        texts = pl.Series(self.endpoints.texts, dtype=pl.Categorical)
+        return pl.DataFrame(
+            {
+                "packet": np.arange(len(first), dtype=np.int32),
+                "number": frames["number"][first],
+                "ts_ns": frames["ts_ns"][first],
+                "last_ts_ns": frames["ts_ns"][last],
+                "first_frame": first,
+                "last_frame": last,
+                "first_vantage": vantage[first],
+                "last_vantage": vantage[last],
+                "protocol": pl.Series(PROTOCOL_NAMES, dtype=pl.Categorical).gather(protocol),
+                "source": texts.gather(source),
+                "destination": texts.gather(destination),
+                "pair": self._pairs.take(pair)[0],
+                "status": journeys.status,
+                "expected": journeys.expected,
+                "evidence": journeys.evidence,
+                "in_port": journeys.in_port,
+                "out_port": journeys.out_port,
+                "frames": journeys.frames,
+                "likely": _any_likely(journeys),
+                "stray": (journeys.evidence & Evidence.STRAY) > 0,
+                "torn": np.zeros(len(first), np.bool_),
+                "len_bytes": frames["wirelen"][first],
+            }
+        )
+
+    def _numbers(
+        self, frames: Columns, journeys: Journeys, rows: npt.NDArray[np.int32], side: str
+    ) -> npt.NDArray[np.int32]:
+        return self.endpoints.numbers(
+            journeys.segment[frames["vantage"][rows]],
+            frames[f"eth_{side}"][rows],
+            frames["ip_version"][rows],
+            frames[f"{side}_hi"][rows],
+            frames[f"{side}_lo"][rows],
+        )
 
 
-def protocol_names(frames: Columns, rows: npt.NDArray[np.int32]) -> pl.Series:
-    """[len(rows)] icmp, icmpv6, tcp, udp, arp or other."""
-    names = [OTHER, "arp", *PROTOCOLS.values()]
-    code_of = np.zeros(256, np.uint32)
-    code_of[list(PROTOCOLS)] = np.arange(2, len(names))
-    codes = code_of[frames["protocol"][rows]]
+def protocol_codes(frames: Columns, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
+    """[len(rows)] places in PROTOCOL_NAMES."""
+    codes = _CODES[frames["protocol"][rows]]
     codes[frames["ethertype"][rows] == ARP] = 1
-    return pl.Series(names, dtype=pl.Categorical).gather(codes)
-
-
-def _endpoint(
-    endpoints: Endpoints,
-    frames: Columns,
-    journeys: Journeys,
-    rows: npt.NDArray[np.int32],
-    side: str,
-) -> pl.Series:
-    return endpoints.column(
-        journeys.segment[frames["vantage"][rows]],
-        frames[f"eth_{side}"][rows],
-        frames["ip_version"][rows],
-        frames[f"{side}_hi"][rows],
-        frames[f"{side}_lo"][rows],
-    )
+    return codes
 
 
 def _any_likely(journeys: Journeys) -> npt.NDArray[np.bool_]:
     """[p] whether any edge of the packet is likely only."""
     found = np.zeros(len(journeys.first), np.bool_)
-    found[journeys.packet[journeys.likely]] = True
+    rows = journeys.packet[journeys.likely]
+    found[rows[rows >= 0]] = True
     return found
 
 
@@ -106,10 +123,3 @@ def path_matrix(
     matrix = np.stack(columns[::-1], axis=1)
     shift = np.argsort(matrix < 0, axis=1, kind="stable")
     return np.take_along_axis(matrix, shift, axis=1)
-
-
-def path_names(
-    frames_of_path: Sequence[int], vantage: npt.NDArray[np.int32], names: Sequence[str]
-) -> list[str]:
-    """Vantage names along one path."""
-    return [names[vantage[f]] for f in frames_of_path if f >= 0]

@@ -12,19 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import mac_text
-from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Evidence, Status
 from analyzer.model.report import Fact, Verdict
 from analyzer.model.vantage import Role, Vantage
 
 PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
-_IP_PROTOCOLS = ["icmp", "icmpv6", "tcp", "udp", "other"]
-_GROUP_BIT = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,47 +40,34 @@ class Scene:
         return next((v for v in bridges if v.interface == self.bridge), None)
 
 
-def judge_pairs(
-    frames: Mapping[str, npt.NDArray[Any]], packets: pl.DataFrame, scene: Scene
-) -> list[Verdict]:
+def judge_pairs(fates: pl.DataFrame, scene: Scene) -> list[Verdict]:
     """One verdict a (source, destination), in order of appearance."""
-    pairs = _count_evidence(_unicast(frames, packets))
+    pairs = _count_evidence(fates.filter("judged", ~pl.col("stray"), ~pl.col("torn")))
     return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
 
 
-def _unicast(frames: Mapping[str, npt.NDArray[Any]], packets: pl.DataFrame) -> pl.DataFrame:
-    """The packets that the claim is about, with their destination MAC.
-
-    ``out_port`` of a lost packet is the port that it had to leave by, where that is known.
-    """
-    mac = frames["eth_dst"][packets["last_frame"].to_numpy()]
-    first = packets["first_frame"].to_numpy()
-    whole = (frames["marks"][first] & MARK_FRAGMENT) == 0  # the first fragment stands for all
-    is_ip = (frames["ip_version"][first] > 0) & whole
-    out = pl.when(pl.col("out_port") >= 0).then("out_port").otherwise("expected")
-    return packets.with_columns(pl.Series("dst_mac", mac), out.alias("out_port")).filter(
-        pl.Series(is_ip & ((mac & np.uint64(_GROUP_BIT)) == 0))
-    )
-
-
-def _count_evidence(packets: pl.DataFrame) -> pl.DataFrame:
+def _count_evidence(fates: pl.DataFrame) -> pl.DataFrame:
     """Per pair: packets, lost, delivered, and for how many of ``basis`` each bit is set.
 
     The basis are the delivered packets; where none was, all, to show how far they came.
+    ``out_port`` of a lost packet is the port that it had to leave by, where that is known.
     """
-    delivered = pl.col("status") == Status.DELIVERED
+    delivered, count = pl.col("status") == Status.DELIVERED, pl.col("count")
     basis = pl.col("basis")
     bits = [
-        ((pl.col("evidence") & bit.value) > 0).filter(basis).sum().alias(bit.name.lower())
+        count.filter(basis & ((pl.col("evidence") & bit.value) > 0)).sum().alias(bit.name.lower())
         for bit in Evidence
     ]
     pair = ["source", "destination"]
-    based = packets.with_columns((delivered | ~delivered.any().over(pair)).alias("basis"))
+    out = pl.when(pl.col("out_port") >= 0).then("out_port").otherwise("expected")
+    based = fates.with_columns(
+        (delivered | ~delivered.any().over(pair)).alias("basis"), out.alias("out_port")
+    )
     return based.group_by(pair, maintain_order=True).agg(
-        pl.len().alias("packets"),
-        (pl.col("status") == Status.LOST).sum().alias("lost"),
-        delivered.sum().alias("delivered"),
-        basis.sum().alias("total"),
+        count.sum().alias("packets"),
+        count.filter(pl.col("status") == Status.LOST).sum().alias("lost"),
+        count.filter(delivered).sum().alias("delivered"),
+        count.filter(basis).sum().alias("total"),
         *bits,
         pl.col("in_port").filter(basis).unique(maintain_order=True),
         pl.struct("out_port", "dst_mac").filter(basis).unique(maintain_order=True).alias("out"),

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from analyzer.correlate.correlate import correlate
-from analyzer.correlate.loss import Watch
 from analyzer.errors import SavefileError
-from analyzer.flows.arp import arp_packets, name_arp, summarise_arp
-from analyzer.flows.endpoints import Endpoints, address_text, inferred_address
-from analyzer.flows.hops import build_edges, summarise_hops
-from analyzer.flows.icmp import pair_echoes, summarise_icmp
+from analyzer.flows.arp import name_arp
+from analyzer.flows.endpoints import address_text, inferred_address
+from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import name_losses, summarise_losses
-from analyzer.flows.packets import build_packets
-from analyzer.flows.transport import build_conversations, name_transport
+from analyzer.flows.transport import name_transport
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
-from analyzer.model.journeys import Journeys
+from analyzer.model.batch import Batch, Outlook
 from analyzer.model.report import CaptureInfo, Report, Verdict
 from analyzer.pipeline.cut import (
     cut_window,
+    echoes_before,
+    echoes_that_went_on,
+    mark_torn,
     settle_arp,
-    settle_echoes,
     settle_losses,
-    watched,
-    whole_packets,
 )
-from analyzer.pipeline.load import Loaded, load
+from analyzer.pipeline.load import Loaded, dropped, load
+from analyzer.pipeline.partials import Partials
+from analyzer.pipeline.reading import Reading
+from analyzer.pipeline.stream import Analyser, Progress, analyse_files
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
@@ -40,16 +40,22 @@ def report_files(
     bridge: str = "docker0",
     packets: bool = False,
     window: Window | None = None,
+    jobs: int = 2,
+    progress: Progress | None = None,
 ) -> tuple[Report, list[SavefileError]]:
     """The report on one capture in one or more files, and where files were damaged.
 
-    packets: with every packet and every echo. window: only the frames in it. Raises as `load`
+    packets: with every packet and every echo. window: only the frames in it. Either takes memory
+    for all frames at once; else it does not grow with the files. jobs: threads. Raises as `load`
     and `cut_window`.
     """
-    loaded = load(paths)
-    if window:
-        loaded = cut_window(loaded, window)
-    return build_report(analyse(loaded, bridge=bridge), packets=packets), loaded.errors
+    if packets or window:
+        loaded = load(paths)
+        if window:
+            loaded = cut_window(loaded, window)
+        return build_report(analyse(loaded, bridge=bridge), packets=packets), loaded.errors
+    analyser = analyse_files(paths, jobs=jobs, progress=progress)
+    return build_report(_tables(analyser, bridge), packets=False), analyser.reading.errors
 
 
 def verdict_code(verdicts: Sequence[Verdict]) -> int:
@@ -61,86 +67,95 @@ def verdict_code(verdicts: Sequence[Verdict]) -> int:
 
 
 def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
-    """Correlate and count: everything that the report is built from."""
-    frames, vantages = loaded.frames, loaded.vantages
-    fdb = {v.name: n.fdb for v, n in zip(vantages, loaded.notes, strict=True) if n.fdb}
-    journeys = correlate(frames, vantages, _watch(loaded), fdb)
+    """Correlate and count, all at once: everything that the report is built from, and packets."""
+    reading = Reading(
+        loaded.paths, loaded.vantages, loaded.notes, loaded.names, loaded.engine, loaded.sysctls,
+        loaded.errors,
+    )  # fmt: skip
+    echoes = Echoes(keep=True, before=echoes_before(loaded), went_on=echoes_that_went_on(loaded))
+    analyser = Analyser(reading, Partials(echoes=echoes))
+    number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
+    frames = {"number": number, **loaded.frames}
+    analyser.totals.add(frames, loaded.vantages)
+    journeys, _ = analyser.correlate(frames)
     settle_losses(journeys, loaded)
-    endpoints = Endpoints(vantages, journeys.segment, journeys.site, loaded.names)
-    packets = build_packets(frames, journeys, endpoints)
-    counted = packets.filter(~pl.col("stray"))
-    edges = build_edges(frames, journeys)
-    echoes = settle_echoes(pair_echoes(frames, counted, journeys, _end_ns(loaded)), loaded)
-    arp = name_arp(summarise_arp(arp_packets(frames, counted, journeys)), endpoints)
-    settle_arp(arp, loaded)
-    talks = build_conversations(frames, counted, journeys)
-    losses = summarise_losses(packets)
+    batch = analyser.batch_of(frames, journeys)
+    batch = replace(batch, packets=mark_torn(batch.packets, loaded))
+    analyser.take(batch)
+    return _tables(analyser, bridge, loaded, batch)
+
+
+def _tables(
+    analyser: Analyser, bridge: str, loaded: Loaded | None = None, batch: Batch | None = None
+) -> Tables:
+    """What the partials have come to. loaded, batch: where all frames are in memory."""
+    reading, partials = analyser.reading, analyser.partials
+    outlook = _outlook(analyser, bridge)
+    fates = partials.fates.table()
+    arp = name_arp(partials.arp.table(), analyser.endpoints)
+    if loaded:
+        settle_arp(arp, loaded)
+    talks = partials.conversations.table()
     return Tables(
-        info=_info(loaded, journeys),
-        vantages=vantages,
-        counters=[(n.received, n.dropped) for n in loaded.notes],
-        frames=frames,
-        journeys=journeys,
-        packets=packets,
-        edges=edges,
-        hops=summarise_hops(edges, packets),
-        echoes=echoes,
-        icmp=_with_addresses(summarise_icmp(echoes)),
+        info=_info(analyser, loaded),
+        vantages=reading.vantages,
+        counters=[(n.received, n.dropped) for n in reading.notes],
+        seen=analyser.totals.seen,
+        hops=partials.hops.table(fates),
+        echoes=partials.echoes.echoes(outlook.end_ns),
+        icmp=_with_addresses(partials.echoes.table(outlook.end_ns)),
         arp=arp,
         tcp=name_transport(talks, "tcp"),
         udp=name_transport(talks, "udp"),
-        losses=name_losses(losses, frames, journeys, vantages, loaded.sysctls),
-        verdicts=judge_pairs(frames, whole_packets(counted, loaded), _scene(loaded, bridge, fdb)),
-        paths=build_paths(frames, counted, journeys, vantages),
-        inferred=_inferred(endpoints),
-        process_rtt=_process_rtt(loaded),
+        losses=name_losses(summarise_losses(fates), reading.vantages, reading.sysctls),
+        verdicts=judge_pairs(fates, _scene(outlook)),
+        paths=build_paths(fates, reading.vantages),
+        inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
+        process_rtt=_process_rtt(reading),
+        clock=(
+            analyser.totals.clock_steps,
+            analyser.totals.largest_step_ns,
+            partials.hops.negative,
+        ),
+        batch=batch,
     )
 
 
-def _scene(loaded: Loaded, bridge: str, latest: Mapping[str, Sequence[tuple[str, int]]]) -> Scene:
-    fdb = {v.name: (*v.fdb, *latest.get(v.name, ())) for v in loaded.vantages}
-    return Scene(bridge, loaded.vantages, fdb, complete=not loaded.dropped())
-
-
-def _span(loaded: Loaded) -> tuple[int, int] | None:
-    ts = loaded.frames["ts_ns"]
-    return (int(ts.min()), int(ts.max())) if len(ts) else None
-
-
-def _end_ns(loaded: Loaded) -> int:
-    """When the capture ended: as its statistics say, else its last frame."""
-    span = _span(loaded)
-    told = [n.end_ns for n in loaded.notes if n.end_ns]
-    return max([*told, span[1] if span else 0])
-
-
-def _watch(loaded: Loaded) -> Watch:
-    """When each vantage was looked at."""
-    times = np.array(watched(loaded), np.int64).reshape(-1, 2)
-    return Watch(
-        start_ns=times[:, 0],
-        end_ns=times[:, 1],
-        complete=np.array([not (n.dropped or n.ring_dropped) for n in loaded.notes], np.bool_),
+def _outlook(analyser: Analyser, bridge: str) -> Outlook:
+    reading = analyser.reading
+    found = {v.name: n.fdb for v, n in zip(reading.vantages, reading.notes, strict=True) if n.fdb}
+    told = [n.end_ns for n in reading.notes if n.end_ns]
+    return Outlook(
+        vantages=reading.vantages,
+        end_ns=max([*told, analyser.totals.end_ns or 0]),
+        sysctls=reading.sysctls,
+        fdb={v.name: (*v.fdb, *found.get(v.name, ())) for v in reading.vantages},
+        complete=not dropped(reading.vantages, reading.notes),
+        bridge=bridge,
     )
 
 
-def _info(loaded: Loaded, journeys: Journeys) -> CaptureInfo:
-    span = _span(loaded)
-    likely = int(np.count_nonzero(journeys.likely))
+def _scene(outlook: Outlook) -> Scene:
+    return Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
+
+
+def _info(analyser: Analyser, loaded: Loaded | None) -> CaptureInfo:
+    reading, totals = analyser.reading, analyser.totals
+    cut = loaded.cut if loaded else None
     return CaptureInfo(
-        files=list(loaded.paths),
-        frames=len(loaded.frames["ts_ns"]),
-        bytes=int(loaded.frames["wirelen"].sum(dtype=np.int64)),
-        start_ns=span[0] if span else None,
-        end_ns=span[1] if span else None,
-        truncated=bool(loaded.errors),
-        since_ns=loaded.cut.since_ns if loaded.cut else None,
-        until_ns=loaded.cut.until_ns if loaded.cut else None,
-        dropped=loaded.dropped(),
-        engine=loaded.engine,
-        sysctls=dict(loaded.sysctls),
-        identity="certain and likely" if likely else "certain",
-        likely_matches=likely,
+        files=list(reading.paths),
+        frames=totals.frames,
+        bytes=totals.bytes,
+        start_ns=totals.start_ns,
+        end_ns=totals.end_ns,
+        truncated=bool(reading.errors),
+        since_ns=cut.since_ns if cut else None,
+        until_ns=cut.until_ns if cut else None,
+        dropped=dropped(reading.vantages, reading.notes),
+        engine=reading.engine,
+        sysctls=dict(reading.sysctls),
+        identity="certain and likely" if analyser.likely else "certain",
+        likely_matches=analyser.likely,
     )
 
 
@@ -156,14 +171,10 @@ def _with_addresses(icmp: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _inferred(endpoints: Endpoints) -> list[str]:
-    return sorted({inferred_address(mac) for mac in endpoints.inferred})
-
-
-def _process_rtt(loaded: Loaded) -> dict[tuple[int, int], int]:
+def _process_rtt(reading: Reading) -> dict[tuple[int, int], int]:
     """(ICMP id, seq) → ns, as our own echo left it in the file."""
     found: dict[tuple[int, int], int] = {}
-    for notes in loaded.notes:
+    for notes in reading.notes:
         for ident, rtts in notes.process_rtt.items():
             found.update({(int(ident), int(seq)): ns for seq, ns in rtts.items()})
     return found

@@ -18,14 +18,13 @@ import polars as pl
 
 from analyzer.flows.arp import REPLY
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.icmp import REPLIES, REQUESTS
+from analyzer.flows.icmp import REPLIES, REQUESTS, echo_numbers
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.report import ArpRow
 from analyzer.pipeline.load import Cut, Loaded
+from analyzer.pipeline.stream import UNCLEAN_TAIL_NS
 from analyzer.pipeline.window import Window
 
-UNCLEAN_TAIL_NS = 250_000_000
-"""a capture that was killed may miss the last frames of some rings: nothing that late is lost"""
 QUEUE_NS = 5_000_000_000
 """a queue may hold a packet this long; a copy later than that is another packet's"""
 NEAR_NS = 100_000_000
@@ -98,29 +97,26 @@ def settle_losses(journeys: Journeys, loaded: Loaded) -> None:
     journeys.expected[packets] = -1
 
 
-def settle_echoes(echoes: pl.DataFrame, loaded: Loaded) -> pl.DataFrame:
-    """An echo belongs to the window that its request began in; one that went on after it is open.
+def echoes_before(loaded: Loaded) -> npt.NDArray[np.int64]:
+    """Echoes (`analyzer.flows.icmp.echo_numbers`) whose request came before the window.
 
-    Echoes are told by their id and sequence number.
+    An echo belongs to the window that its request began in.
     """
-    if loaded.cut is None:
-        return echoes
-    early = _echo_keys(loaded.cut.before, REQUESTS)
-    late = _echo_keys(loaded.cut.after, (*REQUESTS, *REPLIES))
-    went_on = late.with_columns(pl.lit(True).alias("went_on"))
-    return (
-        echoes.join(early, on=["id", "seq"], how="anti", maintain_order="left")
-        .join(went_on, on=["id", "seq"], how="left", maintain_order="left")
-        .with_columns(pl.col("open") | (~pl.col("answered") & pl.col("went_on").fill_null(False)))
-        .drop("went_on")
-    )
+    return _echo_numbers(loaded.cut.before if loaded.cut else None, REQUESTS)
 
 
-def _echo_keys(frames: Columns, types: Sequence[int]) -> pl.DataFrame:
-    """The different (id, seq) of echo messages of these types."""
+def echoes_that_went_on(loaded: Loaded) -> npt.NDArray[np.int64]:
+    """Echoes of which something was seen after the window."""
+    return _echo_numbers(loaded.cut.after if loaded.cut else None, (*REQUESTS, *REPLIES))
+
+
+def _echo_numbers(frames: Columns | None, types: Sequence[int]) -> npt.NDArray[np.int64]:
+    """The different echoes of which these frames hold messages of these types."""
+    if frames is None:
+        return np.empty(0, np.int64)
     there = np.isin(frames["protocol"], (1, 58)) & (frames["l4_offset"] > 0)
     rows = there & np.isin(frames["icmp_type"], types)
-    return pl.DataFrame({"id": frames["icmp_id"][rows], "seq": frames["icmp_seq"][rows]}).unique()
+    return np.unique(echo_numbers(frames["icmp_id"][rows], frames["icmp_seq"][rows]))
 
 
 def settle_arp(rows: Sequence[ArpRow], loaded: Loaded) -> None:
@@ -136,8 +132,8 @@ def settle_arp(rows: Sequence[ArpRow], loaded: Loaded) -> None:
             row.state = "resolved"
 
 
-def whole_packets(packets: pl.DataFrame, loaded: Loaded) -> pl.DataFrame:
-    """The packets without those that have frames outside of the window."""
+def mark_torn(packets: pl.DataFrame, loaded: Loaded) -> pl.DataFrame:
+    """The packets, those that have frames outside of the window marked ``torn``."""
     if loaded.cut is None:
         return packets
     keys = loaded.frames["l2key"][packets["first_frame"].to_numpy()]
@@ -148,4 +144,4 @@ def whole_packets(packets: pl.DataFrame, loaded: Loaded) -> pl.DataFrame:
     )
     near = (pl.col("other_ns") - pl.col("ts_ns")).abs() < NEAR_NS
     torn = inside.join(others, on="l2key").filter(near)["packet"].unique()
-    return packets.join(torn.to_frame(), on="packet", how="anti", maintain_order="left")
+    return packets.with_columns(pl.col("packet").is_in(torn.implode()).alias("torn"))

@@ -24,7 +24,8 @@ from analyzer.model.report import (
     VantageRow,
 )
 from analyzer.pipeline.analyse import analyse
-from analyzer.pipeline.load import Loaded, empty_frames, load
+from analyzer.pipeline.frame_room import empty_frames
+from analyzer.pipeline.load import Loaded, load
 from analyzer.report.build import Tables, build_report
 
 _TYPES = {
@@ -82,7 +83,7 @@ def read(path: str | Path) -> Analysis:
     tables = analyse(loaded)
     report = build_report(tables, packets=False)
     return Analysis(
-        frames=frames.with_columns(pl.Series("packet", tables.journeys.packet)),
+        frames=frames.with_columns(pl.Series("packet", tables.whole.journeys.packet)),
         packets=_packets(tables),
         journeys=_journeys(tables, frames),
         **_report_tables(report),
@@ -116,14 +117,13 @@ def _table(rows: Sequence[Any], kind: type, *left_out: str) -> pl.DataFrame:
 
 def _packets(tables: Tables) -> pl.DataFrame:
     places = ("first_vantage", "last_vantage", "expected", "in_port", "out_port")
-    words = {bits: _evidence_words(bits) for bits in tables.packets["evidence"].unique()}
-    evidence = [words[bits] for bits in tables.packets["evidence"]]
-    return tables.packets.select(
+    words = {bits: _evidence_words(bits) for bits in tables.whole.packets["evidence"].unique()}
+    evidence = [words[bits] for bits in tables.whole.packets["evidence"]]
+    return tables.whole.packets.select(
         "packet", "ts_ns", "last_ts_ns",
-        pl.col("protocol").cast(pl.String),
-        "source", "destination",
-        *(_named(tables.packets[name], tables).alias(name) for name in places),
-        _words(tables.packets["status"], [s.name.lower() for s in Status]).alias("status"),
+        pl.col("protocol", "source", "destination").cast(pl.String),
+        *(_named(tables.whole.packets[name], tables).alias(name) for name in places),
+        _words(tables.whole.packets["status"], [s.name.lower() for s in Status]).alias("status"),
         pl.Series("evidence", evidence, pl.List(pl.String)),
         "frames",
         (~pl.col("likely")).alias("certain"),
@@ -149,7 +149,7 @@ def _words(codes: pl.Series, words: Sequence[str]) -> pl.Series:
 
 def _journeys(tables: Tables, frames: pl.DataFrame) -> pl.DataFrame:
     """The frames sorted by packet, then along the path; a copy follows what it is the copy of."""
-    journeys, ts = tables.journeys, tables.frames["ts_ns"]
+    journeys, ts = tables.whole.journeys, tables.whole.frames["ts_ns"]
     kind, parent = journeys.hop, np.maximum(journeys.parent, 0)
     is_copy = kind == Hop.COPY
     order = np.lexsort((ts, ~is_copy, _depths(journeys), journeys.packet))

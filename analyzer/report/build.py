@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from analyzer.model.journeys import HOP_NAMES, Hop, Journeys, Status
+from analyzer.model.batch import Batch
+from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
     ArpRow,
     CaptureInfo,
@@ -28,6 +28,7 @@ from analyzer.model.report import (
     Verdict,
 )
 from analyzer.model.vantage import Role, Vantage
+from analyzer.report.numbers import format_ns, format_plural
 from analyzer.report.summary import summarise_frame
 
 
@@ -39,10 +40,8 @@ class Tables:
     vantages: Sequence[Vantage]
     counters: Sequence[tuple[int | None, int | None]]
     """(received, dropped) per vantage"""
-    frames: Mapping[str, npt.NDArray[Any]]
-    journeys: Journeys
-    packets: pl.DataFrame
-    edges: pl.DataFrame
+    seen: Sequence[int]
+    """frames per vantage; those at the end that saw none may be left out"""
     hops: pl.DataFrame
     echoes: pl.DataFrame
     icmp: pl.DataFrame
@@ -56,6 +55,17 @@ class Tables:
     """addresses that were guessed from MACs of Docker's old scheme"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
+    clock: tuple[int, int, int] = (0, 0, 0)
+    """times that it was set back, by how much at most (ns), hops that end before their start"""
+    batch: Batch | None = None
+    """all frames and packets, where they are in memory at once"""
+
+    @property
+    def whole(self) -> Batch:
+        """The batch, where the analysis was made to keep it."""
+        if self.batch is None:
+            raise ValueError("the frames were not kept")
+        return self.batch
 
 
 def build_report(tables: Tables, *, packets: bool, echoes: bool = False) -> Report:
@@ -78,7 +88,7 @@ def build_report(tables: Tables, *, packets: bool, echoes: bool = False) -> Repo
 
 
 def _vantage_rows(tables: Tables) -> list[VantageRow]:
-    counts = np.bincount(tables.frames["vantage"], minlength=len(tables.vantages))
+    counts = [*tables.seen, *[0] * (len(tables.vantages) - len(tables.seen))]
     return [
         VantageRow(
             name=v.name,
@@ -91,7 +101,7 @@ def _vantage_rows(tables: Tables) -> list[VantageRow]:
             bridge=v.bridge,
             mac=v.mac,
             addresses=list(v.addresses),
-            frames=int(counts[i]),
+            frames=counts[i],
             received=tables.counters[i][0],
             dropped=tables.counters[i][1],
             inferred=not v.ifindex,
@@ -137,13 +147,7 @@ def _icmp_rows(tables: Tables, with_echoes: bool) -> list[IcmpRow]:
 
 
 def _icmp_row(row: Mapping[str, Any], tables: Tables, with_echoes: bool) -> IcmpRow:
-    mine = tables.echoes.filter(
-        *(
-            pl.col(k) == row[k]
-            for k in ("site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id")
-        )
-    )
-    seen = [t for s in mine["seq"] if (t := tables.process_rtt.get((row["id"], s))) is not None]
+    seen = [ns for (ident, _), ns in tables.process_rtt.items() if ident == row["id"]]
     times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
     return IcmpRow(
         source=row["source"],
@@ -156,7 +160,7 @@ def _icmp_row(row: Mapping[str, Any], tables: Tables, with_echoes: bool) -> Icmp
         lost=row["sent"] - row["answered"] - row["unmatched"],
         duplicates=row["duplicates"],
         **{name: row[name] for name in times},
-        echoes=_echoes(mine, tables) if with_echoes else [],
+        echoes=_echoes(row, tables) if with_echoes else [],
         measured_at=tables.vantages[row["vantage"]].name,
         unmatched=row["unmatched"],
         process_rtt_p50_ns=sorted(seen)[(len(seen) - 1) // 2] if seen else None,
@@ -164,12 +168,15 @@ def _icmp_row(row: Mapping[str, Any], tables: Tables, with_echoes: bool) -> Icmp
     )
 
 
-def _echoes(rows: pl.DataFrame, tables: Tables) -> list[Echo]:
-    return [_echo(row, tables) for row in rows.iter_rows(named=True)]
+def _echoes(row: Mapping[str, Any], tables: Tables) -> list[Echo]:
+    """Every echo of a conversation."""
+    keys = ("site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id")
+    mine = tables.echoes.filter(*(pl.col(key) == row[key] for key in keys))
+    return [_echo(echo, tables) for echo in mine.iter_rows(named=True)]
 
 
 def _echo(row: Mapping[str, Any], tables: Tables) -> Echo:
-    names, vantage = tables.vantages, tables.frames["vantage"]
+    names, vantage = tables.vantages, tables.whole.frames["vantage"]
     answered, back = row["answered"], row["reply_last"]
     end = row["request_last"] if back is None else back
     return Echo(
@@ -195,7 +202,8 @@ def _which_was_lost(row: Mapping[str, Any]) -> str | None:
 
 def _hops_to(last: int, tables: Tables) -> list[EchoHop]:
     """The timed hops from a journey's first frame to ``last``."""
-    journeys, ts, vantage = tables.journeys, tables.frames["ts_ns"], tables.frames["vantage"]
+    journeys, frames = tables.whole.journeys, tables.whole.frames
+    ts, vantage = frames["ts_ns"], frames["vantage"]
     hops, frame = [], last
     while (before := int(journeys.parent[frame])) >= 0:
         hops.append(
@@ -212,11 +220,11 @@ def _hops_to(last: int, tables: Tables) -> list[EchoHop]:
 
 def packet_rows(tables: Tables) -> list[PacketRow]:
     """Every packet, in order of time, with the frames it was seen as."""
-    frames, journeys = tables.frames, tables.journeys
+    frames, journeys = tables.whole.frames, tables.whole.journeys
     by_packet = np.lexsort((frames["ts_ns"], journeys.packet))
     bounds = np.concatenate([[0], np.cumsum(journeys.frames)])
     rows = []
-    for row in tables.packets.sort("ts_ns", maintain_order=True).iter_rows(named=True):
+    for row in tables.whole.packets.sort("ts_ns", maintain_order=True).iter_rows(named=True):
         members = by_packet[bounds[row["packet"]] : bounds[row["packet"] + 1]]
         rows.append(
             PacketRow(
@@ -258,6 +266,17 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
         info.dropped, "warning", "dropped",
         f"the kernel dropped {info.dropped} frames for want of room: "
         "what is missing is not called lost",
+    )  # fmt: skip
+    steps, largest_ns, negative = tables.clock
+    add(
+        steps, "warning", "clock-step",
+        f"the clock was set back during the capture ({steps}×, by {format_ns(largest_ns)} at "
+        "most): delays and losses around that time mean nothing",
+    )  # fmt: skip
+    add(
+        negative, "warning", "negative-delay",
+        f"{format_plural(negative, 'hop')} would end before they begin (the clock was adjusted): "
+        "counted, but without a delay",
     )  # fmt: skip
     for v in tables.vantages:
         add(

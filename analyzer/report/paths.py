@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from analyzer.model.journeys import HOP_NAMES, Evidence, Journeys, Status
+from analyzer.model.journeys import HOP_NAMES, Evidence, Status
 from analyzer.model.report import Path, PathNode
 from analyzer.model.vantage import Role, Vantage
 
@@ -17,20 +15,24 @@ MOST = 8
 """paths that a report draws; the busiest ones"""
 
 
-def build_paths(
-    frames: Mapping[str, npt.NDArray[Any]],
-    packets: pl.DataFrame,
-    journeys: Journeys,
-    vantages: Sequence[Vantage],
-) -> list[Path]:
-    """One path a pair of endpoints and protocol, each pair once (not once a direction)."""
-    unicast = packets.filter(
-        ~pl.col("destination").is_in(["broadcast"]) & (pl.col("protocol") != "arp")
+def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Path]:
+    """One path a pair of endpoints and protocol, each pair once (not once a direction).
+
+    fates: see `analyzer.flows.fates.Fates.table`; the path is that of a delivered packet, the one
+    that was seen most often, the first of several.
+    """
+    unicast = fates.filter(
+        pl.col("destination") != "broadcast", pl.col("protocol") != "arp", ~pl.col("stray")
     )
     best = (
-        unicast.sort(pl.col("status") != Status.DELIVERED, -pl.col("frames"), maintain_order=True)
+        unicast.sort(
+            pl.col("status") != Status.DELIVERED, -pl.col("frames"), "number", maintain_order=True
+        )
         .group_by("protocol", "source", "destination", maintain_order=True)
-        .agg(pl.len().alias("packets"), pl.col("last_frame", "evidence", "ts_ns").first())
+        .agg(
+            pl.col("count").sum().alias("packets"),
+            pl.col("path", "hops", "evidence", "ts_ns").first(),
+        )
         .sort("ts_ns")
     )
     paths: list[Path] = []
@@ -39,37 +41,23 @@ def build_paths(
         pair = (row["protocol"], frozenset((row["source"], row["destination"])))
         if pair not in drawn and len(paths) < MOST:
             drawn.add(pair)
-            paths.append(_path(row, frames, journeys, vantages))
+            paths.append(_path(row, vantages))
     return paths
 
 
-def _path(
-    row: Mapping[str, object],
-    frames: Mapping[str, npt.NDArray[Any]],
-    journeys: Journeys,
-    vantages: Sequence[Vantage],
-) -> Path:
-    chain = _chain(int(str(row["last_frame"])), journeys.parent)
-    here = [vantages[frames["vantage"][f]] for f in chain]
-    copied = bool(int(str(row["evidence"])) & Evidence.BRIDGE_COPY)
-    kinds = [HOP_NAMES[journeys.hop[f]] for f in chain[1:]]
+def _path(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> Path:
+    here = [vantages[v] for v in row["path"]]
+    copied = bool(row["evidence"] & Evidence.BRIDGE_COPY)
+    kinds = [HOP_NAMES[hop] for hop in row["hops"]]
     return Path(
-        source=str(row["source"]),
-        destination=str(row["destination"]),
-        protocol=str(row["protocol"]),
-        packets=int(str(row["packets"])),
+        source=row["source"],
+        destination=row["destination"],
+        protocol=row["protocol"],
+        packets=row["packets"],
         nodes=[_node(v) for v in here],
         kinds=kinds,
         bridges=[_bridge_between(k, v, copied) for k, v in zip(kinds, here, strict=False)],
     )
-
-
-def _chain(last: int, parent: npt.NDArray[np.int32]) -> list[int]:
-    """Frames from the journey's start to ``last``."""
-    chain = [last]
-    while parent[chain[-1]] >= 0:
-        chain.append(int(parent[chain[-1]]))
-    return chain[::-1]
 
 
 def _bridge_between(kind: str, before: Vantage, copied: bool) -> str:

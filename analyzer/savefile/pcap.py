@@ -34,6 +34,7 @@ class PcapReader:
     """Walks one file of this format."""
 
     format = "pcap"
+    sections = 1
 
     def __init__(self, swapped: bool, magic: int, snaplen: int, linktype: int) -> None:
         nano = magic == MAGIC_NANOSECONDS

@@ -39,6 +39,7 @@ class PcapngReader:
 
     def __init__(self) -> None:
         self.start = 0
+        self.sections = 0
         self.interfaces: list[SavefileInterface] = []
         self.names: dict[str, str] = {}
         self._section: Section | None = None
@@ -94,6 +95,7 @@ class PcapngReader:
         kind = struct.unpack_from(f"{order_of(swapped)}I", block)[0]
         if kind == blocks.SECTION_HEADER:
             self._section = read_section(block, swapped)
+            self.sections += 1
             self._first_section = self._first_section or self._section
             self._first = len(self.interfaces)
         elif kind == blocks.INTERFACE_DESCRIPTION:

@@ -19,6 +19,8 @@ from analyzer.savefile.pcapng import PcapngReader, pcapng_reader
 from analyzer.savefile.source import Source, Window, is_rereadable, open_source
 
 FRAMES_PER_CHUNK = 1 << 20
+BYTES_PER_CHUNK = 64 << 20
+"""of the file: what large frames, mapped, may take of memory at a time"""
 
 
 @dataclass(slots=True)
@@ -38,29 +40,45 @@ class Savefile:
     """that wrote the first section"""
     frames: int = 0
     """read so far"""
+    sections: int = 1
+    """begun so far"""
     error: SavefileError | None = None
     """set where damage or a cut was met: what came before it was handed out"""
     truncated: bool = False
     """the file ends in the middle of a record; ``error`` is set too"""
     _opened: tuple[Source, Window] | None = field(default=None, repr=False)
+    _source: Source | None = field(default=None, repr=False)
 
-    def chunks(self, frames_per_chunk: int = FRAMES_PER_CHUNK) -> Iterator[FrameChunk]:
+    def progress(self) -> tuple[int, int]:
+        """(bytes of the file read so far, its size); size 0 where it has none (a pipe)."""
+        return self._source.progress() if self._source else (0, 0)
+
+    def chunks(
+        self, frames_per_chunk: int = FRAMES_PER_CHUNK, bytes_per_chunk: int = BYTES_PER_CHUNK
+    ) -> Iterator[FrameChunk]:
         """All frames in file order, in chunks of ``frames_per_chunk`` or fewer, none empty.
 
+        A chunk takes ``bytes_per_chunk`` of the file, or one record if that is larger. Its bytes
+        may be gone through again later, but they leave memory when the next one is asked for.
         Never raises for what the file holds: see ``error`` at the end. A regular file can be
         gone through again from its start; a pipe cannot (UsageProblem).
         """
         source, window = self._open()
+        self._source = source
         reader = self._begin(window)
-        position = reader.start
+        position, most = reader.start, bytes_per_chunk
         while True:
             columns = new_columns(frames_per_chunk)
-            stop = reader.walk(window.data, position, columns, 0)
+            piece = window.data[: position + most]
+            stop = reader.walk(piece, position, columns, 0)
+            most = bytes_per_chunk if stop.position > position else 2 * most
             position = stop.position
             self._note(reader, stop.row)
+            source.at(position)
             if stop.row:
                 yield chunk_of(window.data, columns, stop.row)
-            if stop.status == FULL:
+                source.leave(position)
+            if stop.status == FULL or (stop.status == MORE and len(piece) < len(window.data)):
                 continue
             if stop.status != MORE or window.final:
                 break
@@ -86,6 +104,7 @@ class Savefile:
 
     def _note(self, reader: PcapReader | PcapngReader, rows: int) -> None:
         self.frames += rows
+        self.sections = reader.sections
         self.comment, self.application = reader.comment, reader.application
 
     def _finish(self, stop: Stop, window: Window) -> None:

@@ -47,9 +47,21 @@ class Window:
 class Source:
     """A capture file that is open. ``advance`` is the only way through it."""
 
-    def __init__(self, window: Window, fill: Fill | None = None) -> None:
+    def __init__(
+        self,
+        window: Window,
+        fill: Fill | None = None,
+        *,
+        fd: int = -1,
+        mapping: mmap.mmap | None = None,
+    ) -> None:
+        """fd: of a regular file that ``fill`` reads; mapping: behind the window."""
         self._window = window
         self._fill = fill
+        self._fd = fd
+        self._mapping = mapping
+        self._left = 0
+        self._position = 0
         self._fresh = True
 
     def advance(self, used: int = 0) -> Window:
@@ -62,6 +74,25 @@ class Source:
         rest = self._window.data[used:]
         self._window = _filled(rest, self._window.base + used, self._fill)
         return self._window
+
+    def at(self, position: int) -> None:
+        """The reader has come so far in the window."""
+        self._position = position
+
+    def leave(self, position: int) -> None:
+        """Give back the memory of a mapped window up to there; it is read anew if looked at."""
+        end = position // mmap.PAGESIZE * mmap.PAGESIZE
+        if self._mapping is not None and end > self._left:
+            self._mapping.madvise(mmap.MADV_DONTNEED, self._left, end - self._left)
+            self._left = end
+
+    def progress(self) -> tuple[int, int]:
+        """(bytes of the file that were read, its size); size 0 where it has none."""
+        if self._mapping is not None:
+            return self._position, len(self._mapping)
+        if self._fd < 0:
+            return self._window.base + self._position, 0
+        return os.lseek(self._fd, 0, os.SEEK_CUR), os.fstat(self._fd).st_size
 
 
 def open_source(path: str | Path) -> Source:
@@ -83,8 +114,8 @@ def open_source(path: str | Path) -> Source:
         os.close(fd)
         raise UsageProblem(f"{path}: is a directory; name a capture file in it")
     if S_ISREG(mode) and not decompressor(os.pread(fd, MAGIC_LENGTH, 0)):
-        return Source(_mapped(fd))
-    source = _stream(lambda view: os.readv(fd, [view]))
+        return _mapped(fd)
+    source = _stream(lambda view: os.readv(fd, [view]), fd if S_ISREG(mode) else -1)
     weakref.finalize(source, os.close, fd)
     return source
 
@@ -94,26 +125,26 @@ def is_rereadable(path: str | Path) -> bool:
     return str(path) != "-" and os.path.isfile(path)
 
 
-def _mapped(fd: int) -> Window:
+def _mapped(fd: int) -> Source:
     """The whole file as it is now. What is cut off later while it is read is fatal (SIGBUS)."""
     try:
         size = os.fstat(fd).st_size
         if not size:
-            return Window(np.frombuffer(b"", np.uint8), 0, True)
+            return Source(Window(np.frombuffer(b"", np.uint8), 0, True))
         mapping = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
     finally:
         os.close(fd)
     mapping.madvise(mmap.MADV_SEQUENTIAL)
-    return Window(np.frombuffer(mapping, np.uint8), 0, True)
+    return Source(Window(np.frombuffer(mapping, np.uint8), 0, True), mapping=mapping)
 
 
-def _stream(read_into: Callable[[memoryview], int]) -> Source:
+def _stream(read_into: Callable[[memoryview], int], fd: int = -1) -> Source:
     head = bytearray(MAGIC_LENGTH)
     got = _fill_up(memoryview(head), read_into)
     start = bytes(head[:got])
     make = decompressor(start)
     fill = make(start, read_into) if make else _Plain(start, read_into)
-    return Source(_filled(np.empty(0, np.uint8), 0, fill), fill)
+    return Source(_filled(np.empty(0, np.uint8), 0, fill), fill, fd=fd)
 
 
 class _Plain:

@@ -290,3 +290,23 @@ def test_empty_capture_gives_an_empty_report():
     assert report.icmp == []
     assert report.to_json()["schema"] == "vethscope/report/1"
     assert np.isscalar(report.capture.bytes)
+
+
+def test_a_clock_that_was_set_back_is_a_finding_and_no_delay_is_negative():
+    world = Pinging()
+    for seq in range(1, 9):
+        world.echo(seq)
+    frames = world.frames()
+    back = np.flatnonzero(frames["vantage"] == world.at("veth1"))[6]  # a request has just left
+    frames["ts_ns"][back:] -= 600 * S
+    frames["ts_ns"] += 1000 * S
+    notes = [VantageNotes(start_ns=0, end_ns=5000 * S, ended=True) for _ in world.vantages]
+    report = build_report(analyse(Loaded(["x"], frames, world.vantages, notes)), packets=False)
+    codes = {finding.code: finding for finding in report.findings}
+    assert "by 600 s at most" in codes["clock-step"].text
+    assert "negative-delay" in codes
+    assert report.hops
+    for hop in report.hops:
+        assert hop.min_ns is None or 0 <= hop.min_ns <= hop.p50_ns <= hop.max_ns < S
+    for row in report.icmp:
+        assert row.rtt_min_ns is None or 0 < row.rtt_min_ns <= row.rtt_max_ns < S

@@ -1,0 +1,167 @@
+"""Which packets are complete, and which have to wait for more of their frames.
+
+Complete is what reached the last vantage that the topology has for it, having passed all
+before it that are captured. What is not complete is given up when nothing of it was seen for a
+horizon: no match is made over a longer time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.compiled import allocating, compiled
+from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
+from analyzer.correlate.ports import Ports
+from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout
+from analyzer.model.batch import Columns
+from analyzer.model.journeys import Evidence, Journeys, Status
+
+if TYPE_CHECKING:
+    from analyzer.correlate.correlate import Links
+
+MOST_CARRIED = 1 << 19
+"""frames; of more, the oldest packets are given up"""
+MOST_HELD = 1 << 17
+"""frames held back because the end of the watch is not known"""
+FLUSH_NS = 300_000_000
+"""how long a ring's frames may lie in memory before they are written to the file"""
+_MULTICAST = np.uint64(1 << 40)
+_COPY = int(Evidence.BRIDGE_COPY)
+_DELIVERED = int(Status.DELIVERED)
+
+
+@dataclass(slots=True)
+class Clock:
+    """How far a capture has been read."""
+
+    now_ns: int = 0
+    rings_ns: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """[rings] the latest stamp of each: the rings' frames are written to the file in turn"""
+
+    def advance(self, frames: Columns, ring: npt.NDArray[np.int32], now_ns: int) -> None:
+        """Take note of the frames that were read. ring: of each vantage."""
+        self.now_ns = now_ns
+        count = int(ring.max(initial=-1)) + 1
+        more = np.full(count - len(self.rings_ns), np.iinfo(np.int64).min)
+        self.rings_ns = np.concatenate([self.rings_ns, more])
+        if count > 1:
+            _advance(ring[frames["vantage"]], frames["ts_ns"], self.rings_ns)
+        else:
+            self.rings_ns[:] = np.iinfo(np.int64).max
+
+
+def find_open(
+    frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports, clock: Clock
+) -> npt.NDArray[np.bool_]:
+    """[p] whether more of a packet, or of one that looks the same, is to be waited for."""
+    waits = _waiting(frames, journeys, links, layout, ports)
+    if not waits.any() and len(clock.rings_ns) < 2:
+        return waits
+    open_ = np.zeros(len(waits), np.bool_)
+    horizon_ns = clock.now_ns - (QUEUE_NS if layout.queued.any() else LONGEST_NS)
+    _find_open(
+        journeys.packet, links.group, links.groups, frames["ts_ns"],
+        layout.ring[frames["vantage"]], clock.rings_ns, clock.now_ns - FLUSH_NS, waits,
+        horizon_ns, open_,
+    )  # fmt: skip
+    return _latest(open_, journeys.frames, MOST_CARRIED)
+
+
+def find_held(journeys: Journeys, open_: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """[p] of the packets that are not open: lost ones, as long as the end is not known."""
+    return _latest(~open_ & (journeys.status == Status.LOST), journeys.frames, MOST_HELD)
+
+
+def _waiting(
+    frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports
+) -> npt.NDArray[np.bool_]:
+    """[p] whether something of a packet is missing."""
+    vantage, first = frames["vantage"], journeys.first
+    origin = ports.leading_to(layout.segment[vantage[first]], frames["eth_src"][first])
+    waits = np.empty(len(first), np.bool_)
+    _find_incomplete(
+        first, journeys.last, journeys.status, journeys.evidence, journeys.in_port,
+        journeys.frames, links.stage, vantage, frames["eth_dst"], origin,
+        (layout.kind, layout.peer, layout.copied, layout.size, layout.forwards, layout.mac),
+        waits,
+    )  # fmt: skip
+    waits[journeys.packet[links.ranges.short]] = True
+    waits[journeys.packet[links.ranges.absorbed]] = False
+    return waits
+
+
+def _latest(
+    packets: npt.NDArray[np.bool_], frames: npt.NDArray[np.int32], most: int
+) -> npt.NDArray[np.bool_]:
+    """The last of the packets, so that they have ``most`` frames or fewer."""
+    count = np.cumsum(np.where(packets, frames, 0)[::-1])[::-1]
+    return packets & (count <= most)
+
+
+@compiled
+def _advance(ring: Any, ts: Any, rings_ns: Any) -> None:
+    for i in range(len(ring)):
+        rings_ns[ring[i]] = max(rings_ns[ring[i]], ts[i])
+
+
+@compiled
+def _find_incomplete(
+    first: Any, last: Any, status: Any, evidence: Any, in_port: Any, frames: Any, stage: Any,
+    vantage: Any, eth_dst: Any, origin: Any, layout: Any, waits: Any,
+) -> None:  # fmt: skip
+    """Fill ``waits`` [p]: there is a vantage at which the packet may still be seen."""
+    kind, peer, copied, size, forwards, mac = layout
+    for q in range(len(first)):
+        begin, end = first[q], last[q]
+        v, s, w = vantage[end], stage[end], vantage[begin]
+        if s == FREE or eth_dst[begin] & _MULTICAST:
+            waits[q] = frames[q] != size[w]
+            continue
+        head = stage[begin]
+        headless = (head == 1 and kind[w] == PORT and peer[w] >= 0) or (
+            head >= 2 and origin[q] >= 0
+        )
+        uncopied = (
+            copied[in_port[q] if in_port[q] >= 0 else w]
+            and not evidence[q] & _COPY
+            and not (kind[v] == BRIDGE and s == 2)
+        )
+        mere_copy = kind[v] == BRIDGE and s == 2 and eth_dst[begin] != mac[v]
+        incomplete = s < 2 or status[q] != _DELIVERED or forwards[v]
+        waits[q] = size[w] > 1 and (incomplete or headless or uncopied or mere_copy)
+
+
+@allocating
+def _find_open(
+    packet: Any, group: Any, groups: Any, ts: Any, ring: Any, rings_ns: Any, flushed_ns: Any,
+    waits: Any, horizon_ns: Any, open_: Any,
+) -> None:  # fmt: skip
+    """Fill ``open_`` [p].
+
+    A group of packets that look the same is closed together: when none waits, and all rings
+    that show it have been read as far as its last frame. Single packets of it are closed when
+    they are older than the horizon.
+    """
+    n = len(packet)
+    newest = np.full(len(waits), np.iinfo(np.int64).min)
+    latest = np.full(groups, np.iinfo(np.int64).min)
+    read = np.full(groups, np.iinfo(np.int64).max)
+    for i in range(n):
+        g = group[i]
+        newest[packet[i]] = max(newest[packet[i]], ts[i])
+        latest[g] = max(latest[g], ts[i])
+        read[g] = min(read[g], rings_ns[ring[i]])
+    waiting = np.zeros(groups, np.bool_)
+    for i in range(n):
+        q, g = packet[i], group[i]
+        if waits[q] and newest[q] > horizon_ns:
+            waiting[g] = True
+    for i in range(n):
+        q, g = packet[i], group[i]
+        behind = read[g] < latest[g] and latest[g] > flushed_ns
+        if (waiting[g] or behind) and newest[q] > horizon_ns:
+            open_[q] = True

@@ -1,0 +1,105 @@
+"""Where each MAC lives: which captured port leads to it, or which vantage bears it itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.compiled import compiled
+from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout, mac_value
+from analyzer.keys import KeyNumbers, mix, mixed
+from analyzer.model.vantage import Role, Vantage
+
+
+class Ports:
+    """By the pairs, then the bridges' own tables, then by what the capture itself showed."""
+
+    def __init__(self) -> None:
+        self._seen = KeyNumbers()
+        self._learned: dict[tuple[int, int], int] = {}
+        self._known: dict[tuple[int, int], int] = {}
+        self._asked = KeyNumbers()
+        self._asked_keys: list[tuple[int, int]] = []
+        self._answers = np.empty(0, np.int64)
+
+    def learn(
+        self,
+        layout: Layout,
+        stage: npt.NDArray[np.int32],
+        vantage: npt.NDArray[np.int32],
+        eth_src: npt.NDArray[np.uint64],
+    ) -> None:
+        """Take note of the source MACs that came in at ports, as the bridge itself does."""
+        keys, rows = np.empty(len(stage), np.uint64), np.empty(len(stage), np.int64)
+        count = _entries(stage, vantage, eth_src, layout.kind, keys, rows)
+        for row in rows[self._seen.take(keys[:count])[1]]:
+            at = int(vantage[row])
+            self._learned[int(layout.segment[at]), int(eth_src[row])] = at
+
+    def resolve(
+        self, layout: Layout, vantages: Sequence[Vantage], latest: Mapping[str, Sequence[Any]]
+    ) -> None:
+        """Put together what is known now; ``latest`` as for `fdb_ports`."""
+        known = dict(self._learned)
+        known.update(fdb_ports(vantages, layout, latest))
+        for v in range(layout.count):
+            key = (int(layout.segment[v]), int(layout.mac[v]))
+            if layout.kind[v] == STATION and layout.peer[v] >= 0:
+                known[key] = int(layout.peer[v])
+            elif layout.kind[v] == STATION:
+                known.setdefault(key, v)
+            elif layout.kind[v] == BRIDGE:
+                known[key] = v
+        if known != self._known:
+            self._known = known
+            self._answers = self._answer(self._asked_keys)
+
+    def leading_to(
+        self, segment: npt.NDArray[np.int32], mac: npt.NDArray[np.uint64]
+    ) -> npt.NDArray[np.int64]:
+        """[p] vantage that leads to each (segment, MAC); -1 where unknown."""
+        numbers, fresh = self._asked.take(mixed(mac, segment))
+        if len(fresh):
+            more = [(int(segment[row]), int(mac[row])) for row in fresh]
+            self._asked_keys += more
+            self._answers = np.concatenate([self._answers, self._answer(more)])
+        return self._answers[numbers]
+
+    def _answer(self, keys: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
+        return np.array([self._known.get(key, -1) for key in keys], np.int64)
+
+
+@compiled
+def _entries(stage: Any, vantage: Any, eth_src: Any, kind: Any, keys: Any, rows: Any) -> Any:
+    """Fill ``keys`` and ``rows`` with frames that came in at ports, runs skipped; how many."""
+    count = 0
+    before_mac, before_v = np.uint64(0), np.int32(-1)
+    for row in range(len(stage)):
+        v = vantage[row]
+        enters = stage[row] == 1 and kind[v] == PORT
+        if enters and (eth_src[row] != before_mac or v != before_v):
+            before_mac, before_v = eth_src[row], v
+            keys[count], rows[count] = mix(eth_src[row], np.uint64(v)), row
+            count += 1
+    return count
+
+
+def fdb_ports(
+    vantages: Sequence[Vantage],
+    layout: Layout,
+    latest: Mapping[str, Sequence[tuple[str, int]]],
+) -> dict[tuple[int, int], int]:
+    """(segment, MAC value) → port vantage, from the bridges' tables; the latest wins."""
+    index = {v.key: i for i, v in enumerate(vantages) if v.ifindex}
+    found: dict[tuple[int, int], int] = {}
+    for i, vantage in enumerate(vantages):
+        if vantage.role is not Role.BRIDGE:
+            continue
+        for mac, port in (*vantage.fdb, *latest.get(vantage.name, ())):
+            at = index.get((vantage.netns, port))
+            if at is not None:
+                found[(int(layout.segment[i]), mac_value(mac))] = at
+    return found

@@ -1,0 +1,101 @@
+"""What correlation hands on while a capture is read: packets that are complete, a batch at a time.
+
+A capture of any length is analysed in batches, so that memory holds what is open and never
+the whole. Each kind of flow has an *aggregator*: it is given every batch once, keeps a partial
+that does not grow with the number of packets (counts, sums, histograms, what is open), and makes
+its rows of it at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.model.frames import FrameChunk
+from analyzer.model.journeys import Journeys
+from analyzer.model.vantage import Vantage
+
+Columns = Mapping[str, npt.NDArray[Any]]
+"""name → [n] numpy column, one row a frame"""
+
+FOREVER_NS = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Packets of which no further frame is expected, with their frames.
+
+    All of it is valid during `Aggregator.add` only: the arrays are used again for the next batch.
+    """
+
+    frames: Columns
+    """DECODED columns and ts_ns, vantage, flags, caplen, wirelen, linktype, number (int64: place
+    in the capture, from 0); rows that belong to no packet of this batch have
+    ``journeys.packet == -1``"""
+    journeys: Journeys
+    """of these frames; all indices are rows of this batch"""
+    packets: pl.DataFrame
+    """one row a packet, see `analyzer.flows.packets.build_packets`; frame columns are rows of
+    ``frames``, ``number`` is the capture-wide number of the first frame"""
+    settled_ns: int = FOREVER_NS
+    """no later batch holds a packet that began before this"""
+
+    @property
+    def counted(self) -> pl.DataFrame:
+        """The packets that are to be counted: without strays."""
+        return self.packets.filter(~pl.col("stray"))
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of the capture as a whole when the last batch has been added."""
+
+    vantages: Sequence[Vantage]
+    end_ns: int = 0
+    """when the capture ended: by its statistics, else by its last frame"""
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    fdb: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """bridge vantage name → (MAC, port ifindex), start and end of the capture together"""
+    complete: bool = True
+    """no ring dropped anything"""
+    bridge: str = "docker0"
+    """the bridge of the verdict's claim"""
+
+
+class Aggregator(Protocol):
+    """One kind of flow. ``finish(outlook)`` returns its rows; the type is its own affair."""
+
+    def add(self, batch: Batch) -> None:
+        """Take in one batch. Batches come in order of closing: see `Batch.settled_ns`."""
+
+
+class Reader(Protocol):
+    """An aggregator that needs bytes of frames which decoding keeps no column of."""
+
+    def peek(self, chunk: FrameChunk, frames: Columns) -> None:
+        """See a chunk just decoded, row by row the same in both, while its bytes are there.
+
+        Called in file order from the thread that reads, before ``add`` sees those frames.
+        """
+
+
+@dataclass(slots=True)
+class InOrder:
+    """Rows held back until nothing older can come: for aggregators to which order matters."""
+
+    held: pl.DataFrame | None = None
+
+    def release(self, rows: pl.DataFrame, settled_ns: int) -> pl.DataFrame:
+        """Those of the held and the new rows that are settled, by ``ts_ns``; keeps the others."""
+        both = rows if self.held is None else pl.concat([self.held, rows])
+        ready = both["ts_ns"].to_numpy() < settled_ns
+        if np.all(ready):
+            self.held = both.clear()
+        else:
+            self.held, both = both.filter(~ready), both.filter(ready)
+        return both.sort("ts_ns", maintain_order=True)

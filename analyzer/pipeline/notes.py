@@ -1,0 +1,73 @@
+"""What capture files tell besides frames: vantages, statistics, the section's comment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from analyzer.model.vantage import MARK, Vantage
+from analyzer.savefile.interfaces import SavefileInterface
+
+
+@dataclass(slots=True)
+class VantageNotes:
+    """What a file tells of one vantage besides its topology."""
+
+    start_ns: int | None = None
+    end_ns: int | None = None
+    received: int | None = None
+    dropped: int | None = None
+    ended: bool = False
+    """statistics were written: the capture came to its end in good order"""
+    ring_dropped: int = 0
+    """by the ring that the vantage shares with others: any of them may lack frames"""
+    fdb: list[tuple[str, int]] = field(default_factory=list)
+    """for a bridge: its table at the end of the capture"""
+    process_rtt: dict[str, Any] = field(default_factory=dict)
+
+    def read(self, statistics: Mapping[str, Any]) -> None:
+        """Take what an Interface Statistics Block tells; nothing where it is empty."""
+        if not statistics:
+            return
+        self.ended = True
+        self.start_ns, self.end_ns = statistics.get("starttime_ns"), statistics.get("endtime_ns")
+        self.received = statistics.get("ifrecv")
+        self.dropped = statistics.get("osdrop", statistics.get("ifdrop"))
+        told = object_in(str(statistics.get("comment", "")))
+        self.fdb = [(mac, port) for mac, port in told.get("fdb", ())]
+        self.process_rtt = object_in(str(told.get("note", ""))).get("process_rtt", {})
+        if "ring_dropped" in told:
+            self.ring_dropped = told["ring_dropped"]
+
+
+def told_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:
+    """The vantage in our own comment; None where there is none (or not ours)."""
+    told = object_in(interface.comment)
+    if MARK not in told:
+        return None
+    try:
+        vantage = Vantage.from_json(told)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return replace(vantage, ring=vantage.ring + 1000 * file_number)
+
+
+def foreign_vantage(interface: SavefileInterface, path: str) -> Vantage:
+    """A vantage of which nothing but the name is known."""
+    stem = os.path.basename(path)
+    name = interface.name or (stem.rsplit(".", 1)[0] if "." in stem else stem) or "-"
+    return Vantage(name=name, interface=name)
+
+
+def object_in(text: str) -> dict[str, Any]:
+    """The object in a comment; {} where it is none."""
+    if not text.startswith("{"):
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

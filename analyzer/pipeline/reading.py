@@ -1,0 +1,203 @@
+"""Files → chunks of decoded frames, and what the files tell about themselves meanwhile.
+
+Several files are one capture: vantages with the same (netns, ifindex) are one vantage,
+whichever file they come from, and the files are gone through side by side, in time. A file
+without our topology has one vantage per interface, named as the file names it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.decode.identity import KEY_BYTES, key_bytes_for
+from analyzer.errors import SavefileError
+from analyzer.model.batch import Columns
+from analyzer.model.frames import FrameChunk
+from analyzer.model.vantage import Vantage
+from analyzer.pipeline.frame_room import FrameRoom
+from analyzer.pipeline.notes import VantageNotes, foreign_vantage, object_in, told_vantage
+from analyzer.savefile.ahead import look_at_end, step_through
+from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.read import Savefile, open_savefile
+from analyzer.savefile.source import is_rereadable
+
+LOG = logging.getLogger("vethscope")
+CHUNK_FRAMES = 1 << 18
+"""so many are decoded and correlated at once: the columns take some 50 MB"""
+_FEWEST = 1 << 12
+_NOW = 101
+"""frames at a chunk's end of which the middle stamp is its time: one that is wrong is none"""
+FOREVER_NS = (1 << 63) - 1
+
+Peek = Callable[[FrameChunk, Columns], None]
+
+
+@dataclass(slots=True)
+class DecodedChunk:
+    """Frames as read, in a room that is to be given back."""
+
+    frames: Columns
+    room: FrameRoom
+    now_ns: int
+    """how far the capture has been read: later frames are not much older"""
+    final: bool = False
+    """nothing follows, and all that the files tell of themselves is known"""
+
+
+@dataclass(slots=True)
+class Reading:
+    """The files of one capture while they are read. All of it grows."""
+
+    paths: list[str]
+    vantages: list[Vantage] = field(default_factory=list)
+    notes: list[VantageNotes] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    """address → name"""
+    engine: str = ""
+    sysctls: dict[str, str] = field(default_factory=dict)
+    errors: list[SavefileError] = field(default_factory=list)
+    key_bytes: int = KEY_BYTES
+    """bytes of a frame that its identity is made of: no more than every vantage kept"""
+    frames: int = 0
+    """decoded so far"""
+    savefiles: list[Savefile] = field(default_factory=list)
+    foreseen: list[VantageNotes] | None = None
+    """the notes as they will be at the end; None where they cannot be known before"""
+    _expected: int = 0
+    _index: dict[tuple[object, ...], int] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, paths: Sequence[str]) -> Reading:
+        """Open all files, without reading a frame.
+
+        Raises UsageProblem where one does not exist and SavefileError where one is no capture
+        file at all.
+        """
+        reading = cls(list(paths))
+        reading.savefiles = [open_savefile(path) for path in paths]
+        told = [i for s in reading.savefiles for i in s.interfaces]
+        reading.key_bytes = key_bytes_for([interface.snaplen for interface in told])
+        for number, savefile in enumerate(reading.savefiles):
+            reading._take_notes(savefile, number)
+        return reading
+
+    def foresee(self, *, thorough: bool = False) -> None:
+        """Look up what the files say at their ends; not of pipes.
+
+        thorough: go through all of them instead. Files that tell nothing of their vantages have
+        nothing that could be called lost, and are not looked at.
+        """
+        self._expected = len(self.vantages)
+        if not any(vantage.ifindex for vantage in self.vantages):
+            self.foreseen = [VantageNotes() for _ in self.vantages]
+            return
+        found: dict[int, VantageNotes] = {}
+        for number, path in enumerate(self.paths):
+            if not is_rereadable(path):
+                return
+            ahead = None if thorough else look_at_end(path)
+            if ahead is None:
+                whole = step_through(path)
+                ahead = whole.interfaces, whole.names
+            for interface in ahead[0]:
+                notes = found.setdefault(self._place(interface, number, path), VantageNotes())
+                notes.read(interface.statistics or {})
+            self.names.update(ahead[1])
+        self._expected = len(self.vantages)
+        self.foreseen = [found.get(at, VantageNotes()) for at in range(len(self.vantages))]
+
+    def was_wrong(self) -> bool:
+        """Whether the files turned out to hold more than was foreseen of them."""
+        if self.foreseen is None:
+            return False
+        more = len(self.vantages) > self._expected and any(v.ifindex for v in self.vantages)
+        return more or any(savefile.sections > 1 for savefile in self.savefiles)
+
+    def progress(self) -> tuple[int, int]:
+        """(bytes read, size) of all files; size 0 where one has none."""
+        found = [savefile.progress() for savefile in self.savefiles]
+        sizes = [size for _, size in found]
+        return sum(done for done, _ in found), sum(sizes) if all(sizes) else 0
+
+    def chunks(
+        self, rooms: Callable[[int], FrameRoom], peek: Peek | None = None
+    ) -> Iterator[DecodedChunk]:
+        """All frames, chunk by chunk; of several files the one that lies behind is next.
+
+        rooms: gives a room for so many rows. Damage is kept in ``errors``; the readable prefix of
+        each file is handed out.
+        """
+        most = max(CHUNK_FRAMES // max(len(self.savefiles), 1), _FEWEST)
+        files = [
+            self._file(number, savefile, rooms, most, peek)
+            for number, savefile in enumerate(self.savefiles)
+        ]
+        ahead = {number: chunk for number, file in enumerate(files) if (chunk := next(file, None))}
+        while ahead:
+            number = min(ahead, key=lambda n: _start_ns(ahead[n]))
+            chunk = ahead.pop(number)
+            following = next(files[number], None)
+            if following:
+                ahead[number] = following
+            chunk.now_ns = min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())])
+            chunk.final = not ahead
+            yield chunk
+
+    def _file(
+        self,
+        number: int,
+        savefile: Savefile,
+        rooms: Callable[[int], FrameRoom],
+        most: int,
+        peek: Peek | None,
+    ) -> Iterator[DecodedChunk]:
+        """One file's frames."""
+        for chunk in savefile.chunks(most):
+            room = rooms(most)
+            places = [self._place(i, number, savefile.path) for i in savefile.interfaces]
+            linktypes = np.array([i.linktype for i in savefile.interfaces], np.int32)
+            frames = room.decode(
+                chunk, np.array(places, np.int32), linktypes, self.key_bytes, self.frames
+            )
+            self.frames += len(chunk)
+            if peek:
+                peek(chunk, frames)
+            self.names.update(savefile.names)
+            yield DecodedChunk(frames, room, _now_ns(frames["ts_ns"]))
+        self._take_notes(savefile, number)
+        if savefile.error is not None:
+            self.errors.append(savefile.error)
+        LOG.info("%s: %s, %d frames", savefile.path, savefile.format, savefile.frames)
+
+    def _place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
+        """The vantage of a file's interface."""
+        vantage = told_vantage(interface, file_number) or foreign_vantage(interface, path)
+        key = vantage.key if vantage.ifindex else (file_number, interface.index)
+        if key not in self._index:
+            self._index[key] = len(self.vantages)
+            self.vantages.append(vantage)
+            self.notes.append(VantageNotes())
+        return self._index[key]
+
+    def _take_notes(self, savefile: Savefile, number: int) -> None:
+        """What stands beside the frames: statistics, names, the section's comment."""
+        for interface in savefile.interfaces:
+            at = self._place(interface, number, savefile.path)
+            self.notes[at].read(interface.statistics or {})
+        self.names.update(savefile.names)
+        section = object_in(savefile.comment)
+        self.engine = self.engine or str(section.get("engine", ""))
+        self.sysctls.update(section.get("sysctls", {}))
+
+
+def _start_ns(chunk: DecodedChunk) -> int:
+    return int(chunk.frames["ts_ns"][0])
+
+
+def _now_ns(ts: npt.NDArray[np.int64]) -> int:
+    return int(np.sort(ts[-_NOW:])[len(ts[-_NOW:]) // 2])

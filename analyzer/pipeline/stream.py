@@ -1,0 +1,183 @@
+"""The streaming analysis: chunks are read and decoded in one thread and correlated in another.
+
+What is in memory at a time: three chunks of decoded frames (read ahead, waiting, looked at), the
+frames of packets that are still open, and the partials of the aggregators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Thread
+
+import numpy as np
+
+from analyzer.correlate.correlate import Correlator
+from analyzer.correlate.loss import Watch
+from analyzer.flows.endpoints import Endpoints
+from analyzer.flows.packets import PacketTables
+from analyzer.model.batch import FOREVER_NS, Batch, Columns
+from analyzer.model.journeys import Journeys
+from analyzer.pipeline.frame_room import FrameRoom, empty_frames, rows_of
+from analyzer.pipeline.notes import VantageNotes
+from analyzer.pipeline.partials import Partials
+from analyzer.pipeline.reading import DecodedChunk, Reading
+from analyzer.pipeline.totals import Totals
+
+CARRIED_ROOM = 1 << 15
+"""carried frames that are put before a chunk without moving it"""
+_ROOMS = 3
+SLACK_NS = 50_000_000
+"""rings are written to the file in turn: a frame may come so much after younger ones"""
+UNCLEAN_TAIL_NS = 250_000_000
+"""a capture that was killed may miss the last frames of some rings: nothing that late is lost"""
+
+Progress = Callable[[int, int], None]
+"""is told (bytes read, size of all files or 0)"""
+
+
+@dataclass(slots=True)
+class Analyser:
+    """From frames to partials, a chunk at a time; of a whole capture it is one chunk."""
+
+    reading: Reading
+    partials: Partials = field(default_factory=Partials)
+    totals: Totals = field(default_factory=Totals)
+    likely: int = 0
+    """edges that are likely only"""
+    chunks: int = 0
+    _correlator: Correlator = field(default_factory=Correlator)
+    _tables: PacketTables | None = None
+    _carried: Columns | None = None
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The names of everything seen so far."""
+        assert self._tables is not None
+        return self._tables.endpoints
+
+    def feed(self, chunk: DecodedChunk) -> None:
+        """Correlate a chunk with what is open, and give the packets that are closed to all."""
+        self.chunks += 1
+        self.totals.add(chunk.frames, self.reading.vantages)
+        frames = chunk.room.with_carried(self._carried)
+        journeys, settled_ns = self.correlate(frames, chunk.now_ns, final=chunk.final)
+        self.take(self.batch_of(frames, journeys, settled_ns))
+
+    def correlate(
+        self, frames: Columns, now_ns: int = 0, *, final: bool = True
+    ) -> tuple[Journeys, int]:
+        """(the packets that are closed, `Batch.settled_ns`); the frames of the others are kept."""
+        notes = self.reading.notes if final else (self.reading.foreseen or self.reading.notes)
+        vantages = self.reading.vantages
+        fdb = {v.name: n.fdb for v, n in zip(vantages, notes, strict=False) if n.fdb}
+        watch = watch_of(notes, self.totals, len(vantages), final=final)
+        journeys, links = self._correlator.correlate(frames, vantages, watch, fdb)
+        self._carried = None
+        if final:
+            return journeys, FOREVER_NS
+        hold = self.reading.foreseen is None
+        open_ = self._correlator.close(frames, journeys, links, now_ns, hold)
+        self._carried = rows_of(frames, open_)
+        waiting = self._carried["ts_ns"]
+        oldest = int(waiting.min()) if len(waiting) else FOREVER_NS
+        return journeys, min(now_ns - SLACK_NS, oldest)
+
+    def batch_of(self, frames: Columns, journeys: Journeys, settled_ns: int = FOREVER_NS) -> Batch:
+        """The closed packets with their names."""
+        return Batch(frames, journeys, self._packets().build(frames, journeys), settled_ns)
+
+    def take(self, batch: Batch) -> None:
+        """Give a batch to all aggregators."""
+        self.likely += int(np.count_nonzero(batch.journeys.likely & (batch.journeys.packet >= 0)))
+        self.partials.add(batch)
+
+    def _packets(self) -> PacketTables:
+        """The maker of packet tables, knowing the names that are known by now."""
+        layout, reading = self._correlator.layout, self.reading
+        known = (list(reading.vantages), layout.segment, layout.site, reading.names)
+        if self._tables is None:
+            self._tables = PacketTables(Endpoints(*known))
+        else:
+            self._tables.endpoints.learn(*known)
+        return self._tables
+
+
+def watch_of(notes: list[VantageNotes], totals: Totals, count: int, *, final: bool) -> Watch:
+    """When each vantage was looked at; what has no end yet goes on for ever."""
+    first, last = totals.start_ns or 0, (totals.end_ns or 0) if final else FOREVER_NS
+    spare = [VantageNotes()] * (count - len(notes))
+    all_notes = [*notes, *spare]
+    return Watch(
+        start_ns=np.array([n.start_ns or first for n in all_notes], np.int64),
+        end_ns=np.array(
+            [n.end_ns or (last if n.ended else last - UNCLEAN_TAIL_NS) for n in all_notes],
+            np.int64,
+        ),
+        complete=np.array([not (n.dropped or n.ring_dropped) for n in all_notes], np.bool_),
+    )
+
+
+def analyse_files(
+    paths: Sequence[str], *, jobs: int = 2, progress: Progress | None = None
+) -> Analyser:
+    """Read all files to their ends. jobs: threads; 1 reads and correlates in turn.
+
+    Raises as `Reading.open`.
+    """
+    for thorough in (False, True):
+        reading = Reading.open(paths)
+        reading.foresee(thorough=thorough)
+        analyser = _analyse(reading, jobs, progress)
+        if thorough or analyser.chunks < 2 or not reading.was_wrong():
+            break
+    return analyser
+
+
+def _analyse(reading: Reading, jobs: int, progress: Progress | None) -> Analyser:
+    analyser = Analyser(reading)
+    rooms: SimpleQueue[FrameRoom] = SimpleQueue()
+    made = 0
+
+    def room(rows: int) -> FrameRoom:
+        nonlocal made
+        if made < _ROOMS + len(reading.paths) - 1:
+            made += 1
+            return FrameRoom(rows, CARRIED_ROOM)
+        return rooms.get()
+
+    chunks = reading.chunks(room, analyser.partials.peek)
+    for chunk in _ahead(chunks) if jobs > 1 else chunks:
+        analyser.feed(chunk)
+        rooms.put(chunk.room)
+        if progress:
+            progress(*reading.progress())
+    if not reading.frames:
+        analyser.take(analyser.batch_of(*_nothing(analyser)))
+    return analyser
+
+
+def _nothing(analyser: Analyser) -> tuple[Columns, Journeys]:
+    """Of files without a frame."""
+    frames = empty_frames()
+    return frames, analyser.correlate(frames)[0]
+
+
+def _ahead(chunks: Iterator[DecodedChunk]) -> Iterator[DecodedChunk]:
+    """The same chunks, made by a thread while the one before is looked at."""
+    made: SimpleQueue[DecodedChunk | BaseException | None] = SimpleQueue()
+
+    def make() -> None:
+        try:
+            for chunk in chunks:
+                made.put(chunk)
+            made.put(None)
+        except BaseException as error:
+            made.put(error)
+
+    Thread(target=make, name="read", daemon=True).start()
+    while (found := made.get()) is not None:
+        if isinstance(found, BaseException):
+            raise found
+        yield found
