@@ -19,6 +19,7 @@ from analyzer.savefile.columns import (
 from analyzer.savefile.control import (
     Section,
     is_swapped,
+    read_custom,
     read_interface,
     read_names,
     read_section,
@@ -41,6 +42,8 @@ class PcapngReader:
         self.start = 0
         self.interfaces: list[SavefileInterface] = []
         self.names: dict[str, str] = {}
+        self.custom: list[bytes] = []
+        """data of the Custom Blocks of our enterprise number, in file order"""
         self._section: Section | None = None
         self._first_section: Section | None = None
         self._first = 0
@@ -100,6 +103,9 @@ class PcapngReader:
             self._add(read_interface(block, swapped, len(self.interfaces)))
         elif kind == blocks.NAME_RESOLUTION:
             self.names.update(read_names(block, swapped))
+        elif kind == blocks.CUSTOM:
+            if (data := read_custom(block, swapped)) is not None:
+                self.custom.append(data)
         else:
             self._add_statistics(block, swapped)
 

@@ -1,8 +1,8 @@
 """The walk over the blocks of a pcapng file (draft-ietf-opsawg-pcapng), one loop.
 
-Packet blocks (EPB, SPB, the obsolete PB) are turned into rows here; unknown, custom and
-secret blocks are stepped over; at a block that says something about the section or its
-interfaces the walk hands over to Python (`analyzer.savefile.pcapng`) and is called again
+Packet blocks (EPB, SPB, the obsolete PB) are turned into rows here; unknown and secret blocks
+are stepped over; at a block that says something about the section or its interfaces, and at a
+custom block (it may be ours), the walk hands over to Python (`analyzer.savefile.pcapng`) and is called again
 behind it.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 from analyzer.compiled import compiled, piece
 from analyzer.loads import Bytes, file16, file32
 from analyzer.savefile.blocks import (
+    CUSTOM,
     ENHANCED_PACKET,
     EPB_FLAGS,
     INTERFACE_DESCRIPTION,
@@ -69,6 +70,7 @@ def _is_control(kind: int) -> Any:
         INTERFACE_DESCRIPTION,
         NAME_RESOLUTION,
         INTERFACE_STATISTICS,
+        CUSTOM,
     )
 
 
