@@ -153,9 +153,12 @@ class CaptureSession:
         request = partial(self._add, vantages, netns_paths, names or {}, dict(rings or {}))
         self._request(request)
 
-    def keep(self, block: bytes) -> None:
-        """Put a block that is no frame into the present file, soon. Safe in threads."""
-        self._request(partial(self._recorder.end, block))
+    def keep(self, take: Callable[[], bytes]) -> None:
+        """Put blocks that are no frames into the present file. Safe in threads.
+
+        ``take`` gives them, in the capture's own thread, soon or, once it has ended, never.
+        """
+        self._request(lambda: self._recorder.end(take()))
 
     def ignore(self, netns: int, ifindexes: Collection[int]) -> None:
         """These newcomers are not wanted. Safe in threads."""

@@ -98,7 +98,7 @@ def _decode(block: bytes) -> Facts | None:
     if not block.startswith(MAGIC):
         return None
     try:
-        told = json.loads(block[len(MAGIC) :])
+        told = json.loads(block[len(MAGIC) :].rstrip(b"\0"))
         return Facts(
             links={(n, i): LinkFact(**link) for n, i, link in told["links"]},
             sysctls={int(inode): dict(values) for inode, values in told["sysctls"].items()},

@@ -1,6 +1,6 @@
 """Drops as the capture file keeps them: a few names as JSON, and a row of 32 bytes each.
 
-They stand in pcapng Custom Blocks between the frames, so whatever part of a file can be read
+They stand in blocks of vethscope's own kind between the frames, so whatever part of a file can be read
 tells the drops up to there. Every block carries the names that its rows use and stands for
 itself: files of a ring, cut or joined, need no other block. What is kept is a reason, a place in
 the kernel's code and which frame it was; no kernel address.

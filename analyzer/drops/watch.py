@@ -19,7 +19,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -68,9 +68,17 @@ class DropWatch:
     """A context manager: records from its entry on, until `stop`; `take` gives what there is."""
 
     def __init__(
-        self, host: Sequence[str], inside: Sequence[str], busy_frames_s: float = BUSY_FRAMES_S
+        self,
+        host: Sequence[str],
+        inside: Sequence[str],
+        notify: Callable[[], None] | None = None,
+        busy_frames_s: float = BUSY_FRAMES_S,
     ) -> None:
-        """host, inside: names of the interfaces whose frames drops are tied to, by side."""
+        """host, inside: names of the interfaces whose frames drops are tied to, by side.
+
+        notify: called, in a thread of ours, when there is something to `take`.
+        """
+        self._notify = notify or (lambda: None)
         self._filters = (receive_filter([*host, *inside, "veth0"]), receive_filter(host, exact=True))
         self._busy_frames_s = busy_frames_s
         self._tracefs: Tracefs
@@ -210,6 +218,7 @@ class DropWatch:
     def _store(self, drops: Drops) -> None:
         with self._lock:
             self._blocks.append(encode_drops(drops))
+        self._notify()
 
     def _breathe(self, last: float) -> float:
         """Listen to fewer frames while there are too many; returns the time now."""

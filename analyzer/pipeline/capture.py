@@ -72,6 +72,8 @@ class CapturePlan:
     rotation: Rotation | None = None
     give_up_rights: bool = False
     """for good, once everything is open: for a process that does nothing else afterwards"""
+    drops: bool = False
+    """record why the kernel dropped packets"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def run_capture(
             topology, vantages, _output(plan, stack), filter_text=expression,
             promiscuous=plan.promiscuous, limits=_limits(plan),
             on_batch=show if plan.output is None else None, newcomers=bool(wanted),
+            drops=plan.drops,
             **({"snaplen": plan.snaplen} if plan.snaplen else {}),
         )  # fmt: skip
         with tap, stopping(tap.stop):
@@ -182,6 +185,8 @@ def run_capture(
                 printers.append(_line_printer(tap, line))
             with _following(engine, topology, tap, wanted, ready) as follower:
                 tap.learned = follower.learned if follower else ()
+                for warning in tap.warnings:
+                    ready(f"vethscope: {warning}; the capture goes on")
                 ready(f"capturing on {_some([v.name for v in vantages])}; Ctrl-C ends it")
                 tap.run(progress)
     assert tap.stats is not None

@@ -76,6 +76,8 @@ class Loaded:
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
+    own: list[bytes] = field(default_factory=list)
+    """contents of our own blocks: drops and settings (`analyzer.drops`)"""
     cut: Cut | None = None
     """where only a time window of the files is analysed"""
 
@@ -161,6 +163,7 @@ def _take_notes(savefile: Savefile, number: int, collector: _Collector, loaded: 
         at = collector.place(interface, number, str(savefile.path))
         _read_statistics(interface, collector.notes[at])
     loaded.names.update(savefile.names)
+    loaded.own.extend(savefile.own)
     section = _json(savefile.comment)
     loaded.engine = loaded.engine or str(section.get("engine", ""))
     loaded.sysctls.update(section.get("sysctls", {}))

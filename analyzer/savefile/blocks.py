@@ -16,14 +16,14 @@ INTERFACE_DESCRIPTION = 1
 NAME_RESOLUTION = 4
 INTERFACE_STATISTICS = 5
 ENHANCED_PACKET = 6
-CUSTOM = 0xBAD
-"""a Custom Block that may be copied to another file, as its contents do not depend on it"""
+OWN = 0x80000000 | 0x766574
+"""vethscope's own block (``vet``), of the types that the format leaves to local use: those with
+the highest bit set. Wireshark, tshark, capinfos, tcpdump and scapy step over it without a word; a
+Custom Block would show as a packet in Wireshark and shift the frames' numbers. Others may use the
+number too: what is in it says by its first bytes what it is."""
 
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 LINKTYPE_ETHERNET = 1
-ENTERPRISE = 32473
-"""the number that RFC 5612 sets aside for examples: this project has none of its own. So what is
-in a block with it says itself what it is, by its first bytes; readers pass others over."""
 NANOSECONDS = 9
 """if_tsresol: 10⁻⁹ s"""
 
@@ -167,12 +167,9 @@ def interface_statistics(
     return block(INTERFACE_STATISTICS, struct.pack("=I", interface) + stamp, options)
 
 
-def custom(data: bytes) -> bytes:
-    """Custom Block; ``data`` is padded with zeros to 32 bits, so it has to tell its own length.
-
-    Wireshark, tshark, capinfos, tcpdump and scapy step over it.
-    """
-    return block(CUSTOM, struct.pack("=I", ENTERPRISE) + data)
+def own(data: bytes) -> bytes:
+    """A block of `OWN`; ``data`` is padded with zeros to 32 bits."""
+    return block(OWN, data)
 
 
 def _padded(value: bytes) -> bytes:

@@ -106,15 +106,6 @@ def read_interface(block: bytes, swapped: bool, index: int) -> SavefileInterface
     return interface
 
 
-def read_custom(block: bytes, swapped: bool) -> bytes | None:
-    """The data of a Custom Block with our enterprise number, padding included; None: another's."""
-    if len(block) < 16 or struct.unpack_from(f"{order_of(swapped)}I", block, 8)[0] != (
-        blocks.ENTERPRISE
-    ):
-        return None
-    return block[12:-4]
-
-
 def read_names(block: bytes, swapped: bool) -> dict[str, str]:
     """A Name Resolution Block: address → its first name."""
     names: dict[str, str] = {}

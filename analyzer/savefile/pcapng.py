@@ -19,7 +19,6 @@ from analyzer.savefile.columns import (
 from analyzer.savefile.control import (
     Section,
     is_swapped,
-    read_custom,
     read_interface,
     read_names,
     read_section,
@@ -42,8 +41,8 @@ class PcapngReader:
         self.start = 0
         self.interfaces: list[SavefileInterface] = []
         self.names: dict[str, str] = {}
-        self.custom: list[bytes] = []
-        """data of the Custom Blocks of our enterprise number, in file order"""
+        self.own: list[bytes] = []
+        """contents of the blocks of vethscope's own kind, in file order"""
         self._section: Section | None = None
         self._first_section: Section | None = None
         self._first = 0
@@ -103,9 +102,8 @@ class PcapngReader:
             self._add(read_interface(block, swapped, len(self.interfaces)))
         elif kind == blocks.NAME_RESOLUTION:
             self.names.update(read_names(block, swapped))
-        elif kind == blocks.CUSTOM:
-            if (data := read_custom(block, swapped)) is not None:
-                self.custom.append(data)
+        elif kind == blocks.OWN:
+            self.own.append(block[8:-4])
         else:
             self._add_statistics(block, swapped)
 

@@ -2,7 +2,7 @@
 
 Packet blocks (EPB, SPB, the obsolete PB) are turned into rows here; unknown and secret blocks
 are stepped over; at a block that says something about the section or its interfaces, and at a
-custom block (it may be ours), the walk hands over to Python (`analyzer.savefile.pcapng`) and is called again
+block of our own kind, the walk hands over to Python (`analyzer.savefile.pcapng`) and is called again
 behind it.
 """
 
@@ -13,13 +13,13 @@ from typing import Any
 from analyzer.compiled import compiled, piece
 from analyzer.loads import Bytes, file16, file32
 from analyzer.savefile.blocks import (
-    CUSTOM,
     ENHANCED_PACKET,
     EPB_FLAGS,
     INTERFACE_DESCRIPTION,
     INTERFACE_STATISTICS,
     NAME_RESOLUTION,
     OPT_ENDOFOPT,
+    OWN,
     SECTION_HEADER,
 )
 from analyzer.savefile.clocks import Clocks, stamp_ns
@@ -70,7 +70,7 @@ def _is_control(kind: int) -> Any:
         INTERFACE_DESCRIPTION,
         NAME_RESOLUTION,
         INTERFACE_STATISTICS,
-        CUSTOM,
+        OWN,
     )
 
 
