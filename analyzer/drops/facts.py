@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from analyzer.drops.rules import Rule, find_moved, read_rules
 from analyzer.errors import VethscopeError
@@ -36,6 +35,7 @@ _AT_ONCE = 8
 class LinkFact:
     """One interface."""
 
+    name: str = ""
     up: bool = True
     running: bool = True
     mtu: int = 0
@@ -49,6 +49,7 @@ class LinkFact:
 class Facts:
     """Of one moment; ``moved`` only at the end."""
 
+    # of the captured interfaces, and of all ports of bridges beside them
     links: dict[Key, LinkFact] = field(default_factory=dict)
     sysctls: dict[int, dict[str, str]] = field(default_factory=dict)
     """namespace inode → dotted name → value"""
@@ -66,7 +67,9 @@ def read_facts(vantages: Iterable[Vantage], paths: Mapping[int, str]) -> Facts:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(lambda inode: _read(inode, paths[inode]), inodes)
         for inode, (links, sysctls, rules) in zip(inodes, found, strict=True):
-            facts.links |= {(inode, i): link for i, link in links.items() if (inode, i) in wanted}
+            facts.links |= {
+                (inode, i): link for i, link in links.items() if link.state or (inode, i) in wanted
+            }
             facts.sysctls[inode], facts.rules[inode] = sysctls, rules
     return facts
 
@@ -114,7 +117,13 @@ def _read(inode: int, path: str) -> tuple[dict[int, LinkFact], dict[str, str], l
         try:
             links = {
                 link.ifindex: LinkFact(
-                    link.up, link.running, link.mtu, link.port_state, link.hairpin, link.isolated
+                    link.name,
+                    link.up,
+                    link.running,
+                    link.mtu,
+                    link.port_state,
+                    link.hairpin,
+                    link.isolated,
                 )
                 for link in read_namespace(fd).links
             }
@@ -123,4 +132,3 @@ def _read(inode: int, path: str) -> tuple[dict[int, LinkFact], dict[str, str], l
             os.close(fd)
     except (OSError, VethscopeError):
         return {}, {}, []
-

@@ -84,7 +84,7 @@ def walk_page(
                 return row
             now += delta
             position += 4 + file32(data, position + 4, False)
-        elif kind == _TIME_EXTEND or kind == _TIME_STAMP:
+        elif kind in (_TIME_EXTEND, _TIME_STAMP):
             if position + 8 > end:
                 return row
             wide = (np.uint64(file32(data, position + 4, False)) << np.uint64(27)) + delta

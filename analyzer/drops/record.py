@@ -1,8 +1,8 @@
 """Drops as the capture file keeps them: a few names as JSON, and a row of 32 bytes each.
 
-They stand in blocks of vethscope's own kind between the frames, so whatever part of a file can be read
-tells the drops up to there. Every block carries the names that its rows use and stands for
-itself: files of a ring, cut or joined, need no other block. What is kept is a reason, a place in
+They stand in blocks of vethscope's own kind between the frames, so whatever part of a file can
+be read tells the drops up to there. Every block carries the names that its rows use and stands
+for itself: files of a ring, cut or joined, need no other. What is kept is a reason, a place in
 the kernel's code and which frame it was; no kernel address.
 
 A block's data: ``MAGIC``, length of the JSON (32 bits, little endian), the JSON, the rows.
@@ -112,7 +112,9 @@ def _decode(data: bytes) -> Drops | None:
     try:
         told = json.loads(data[start:end])
         names = {f"{name}s": [str(text) for text in told[f"{name}s"]] for name in _FIELDS}
-        deaf = [(int(since), int(until), int(level)) for since, until, level in told.get("deaf_ns", ())]
+        deaf = [
+            (int(since), int(until), int(level)) for since, until, level in told.get("deaf_ns", ())
+        ]
         alone = {(str(r), str(p), int(e)): int(n) for r, p, e, n in told.get("alone", ())}
         lost, clock = int(told.get("lost", 0)), dict(told.get("clock", {}))
     except (ValueError, KeyError, TypeError):

@@ -77,9 +77,7 @@ def parse_rules(text: str, tool: str) -> list[Rule]:
         elif rule := _RULE.match(line):
             place[rule[2]] += 1
             if _target(rule[3]) in _ENDS:
-                found.append(
-                    Rule(tool, table, rule[2], place[rule[2]], rule[3], int(rule[1]))
-                )
+                found.append(Rule(tool, table, rule[2], place[rule[2]], rule[3], int(rule[1])))
     return found
 
 
@@ -92,9 +90,7 @@ def find_moved(before: Iterable[Rule], after: Iterable[Rule]) -> list[Rule]:
         if grown < 0:  # replaced, or its counters reset
             grown = rule.packets
         if grown > 0:
-            moved.append(
-                Rule(rule.tool, rule.table, rule.chain, rule.number, rule.text, grown)
-            )
+            moved.append(Rule(rule.tool, rule.table, rule.chain, rule.number, rule.text, grown))
     return moved
 
 
@@ -106,7 +102,7 @@ def may_match(rule: Rule, source: str, destination: str, protocol: str) -> bool:
     wanted = {"-s": source, "-d": destination}
     for at, word in enumerate(words[:-1]):
         not_ = at > 0 and words[at - 1] == "!"
-        if word in wanted and wanted[word]:
+        if wanted.get(word):
             if _within(wanted[word], words[at + 1]) == not_:
                 return False
         elif word == "-p" and _same_protocol(words[at + 1], protocol) == not_:

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from analyzer.drops.formats import EventFormat, parse_format, parse_page_header
 from analyzer.drops.pages import (
@@ -72,15 +73,14 @@ class DropWatch:
         host: Sequence[str],
         inside: Sequence[str],
         notify: Callable[[], None] | None = None,
-        busy_frames_s: float = BUSY_FRAMES_S,
     ) -> None:
         """host, inside: names of the interfaces whose frames drops are tied to, by side.
 
         notify: called, in a thread of ours, when there is something to `take`.
         """
         self._notify = notify or (lambda: None)
-        self._filters = (receive_filter([*host, *inside, "veth0"]), receive_filter(host, exact=True))
-        self._busy_frames_s = busy_frames_s
+        everybody = receive_filter([*host, *inside, "veth0"])
+        self._filters = (everybody, receive_filter(host, exact=True))
         self._tracefs: Tracefs
         self._instance: Instance | None = None
         self._rings: dict[int, int] = {}
@@ -104,7 +104,9 @@ class DropWatch:
             self._prepare(self._instance)
         except (OSError, ValueError) as error:
             self.close()
-            raise EnvironmentProblem(f"this kernel's drop events cannot be read: {error}") from error
+            raise EnvironmentProblem(
+                f"this kernel's drop events are unreadable: {error}"
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -191,12 +193,13 @@ class DropWatch:
             row = 0
             while True:
                 try:
-                    used = os.readv(fd, [self._page])
+                    used = os.readv(fd, [self._page.data])
                 except BlockingIOError:
                     break
                 if not used:
                     break
-                row = walk_page(self._page, used, self._layout, self._state[cpu], self._out, row, self._tally)
+                state = self._state[cpu]
+                row = walk_page(self._page, used, self._layout, state, self._out, row, self._tally)
                 if row >= ROWS_PER_BLOCK:
                     self._keep(cpu, row)
                     row = 0
@@ -225,7 +228,7 @@ class DropWatch:
         now = time.monotonic()
         received = sum(int(state[RECEIVED]) for state in self._state.values())
         rate, self._received = (received - self._received) / (now - last), received
-        if rate > self._busy_frames_s and self._level != NONE:
+        if rate > BUSY_FRAMES_S and self._level != NONE:
             self._tell_level()
             self._listen(self._level + 1)
         elif self._level != ALL and time.time_ns() - self._since_ns > RETRY_S * 1e9:
@@ -284,7 +287,7 @@ def _ring_kib(cpus: int) -> int:
     return max(_LEAST_KIB, min(_MOST_KIB, _RINGS_KIB // cpus))
 
 
-def _layout(page: str, drop: EventFormat, receive: EventFormat) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _layout(page: str, drop: EventFormat, receive: EventFormat) -> npt.NDArray[np.int64]:
     """In the order of `analyzer.drops.pages`. Raises ValueError where a field is missing."""
     needed = [drop.offset(name) for name in ("skbaddr", "location", "protocol")]
     heard = [receive.offset(name) for name in ("skbaddr", "len", "name")]

@@ -14,7 +14,6 @@ from analyzer.flows.arp import arp_packets, name_arp, summarise_arp
 from analyzer.flows.endpoints import Endpoints, address_text, inferred_address
 from analyzer.flows.hops import build_edges, summarise_hops
 from analyzer.flows.icmp import pair_echoes, summarise_icmp
-from analyzer.flows.losses import name_losses, summarise_losses
 from analyzer.flows.packets import build_packets
 from analyzer.flows.transport import build_conversations, name_transport
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
@@ -29,6 +28,7 @@ from analyzer.pipeline.cut import (
     whole_packets,
 )
 from analyzer.pipeline.load import Loaded, load
+from analyzer.pipeline.losing import find_losses
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
@@ -74,7 +74,6 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     arp = name_arp(summarise_arp(arp_packets(frames, counted, journeys)), endpoints)
     settle_arp(arp, loaded)
     talks = build_conversations(frames, counted, journeys)
-    losses = summarise_losses(packets)
     return Tables(
         info=_info(loaded, journeys),
         vantages=vantages,
@@ -89,7 +88,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         arp=arp,
         tcp=name_transport(talks, "tcp"),
         udp=name_transport(talks, "udp"),
-        losses=name_losses(losses, frames, journeys, vantages, loaded.sysctls),
+        losses=find_losses(loaded, frames, journeys, packets, echoes, arp, fdb),
         verdicts=judge_pairs(frames, whole_packets(counted, loaded), _scene(loaded, bridge, fdb)),
         paths=build_paths(frames, counted, journeys, vantages),
         inferred=_inferred(endpoints),

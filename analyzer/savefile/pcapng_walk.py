@@ -2,8 +2,8 @@
 
 Packet blocks (EPB, SPB, the obsolete PB) are turned into rows here; unknown and secret blocks
 are stepped over; at a block that says something about the section or its interfaces, and at a
-block of our own kind, the walk hands over to Python (`analyzer.savefile.pcapng`) and is called again
-behind it.
+block of our own kind, the walk hands over to Python (`analyzer.savefile.pcapng`) and is called
+again behind it.
 """
 
 from __future__ import annotations

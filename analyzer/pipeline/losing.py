@@ -1,0 +1,48 @@
+"""Losses with all that is known of them: topology, kernel, settings, in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.drops.explain import explain_lost, stack_losses, tied_table
+from analyzer.drops.facts import decode_facts
+from analyzer.drops.record import decode_drops
+from analyzer.drops.settings import Scene
+from analyzer.drops.silent import ignored_echoes, misaddressed, unheard_askers, went_away
+from analyzer.drops.tie import tie_drops
+from analyzer.flows.losses import name_losses, summarise_losses
+from analyzer.model.journeys import Journeys
+from analyzer.model.report import ArpRow, LossRow
+from analyzer.pipeline.load import Loaded
+
+Fdb = Mapping[str, Sequence[tuple[str, int]]]
+
+
+def find_losses(
+    loaded: Loaded,
+    frames: Mapping[str, npt.NDArray[Any]],
+    journeys: Journeys,
+    packets: pl.DataFrame,
+    echoes: pl.DataFrame,
+    arp: Sequence[ArpRow],
+    fdb: Fdb,
+) -> list[LossRow]:
+    """The report's losses. fdb: the bridges' tables at the end of the capture."""
+    table = summarise_losses(packets)
+    rows = name_losses(table, frames, journeys, loaded.vantages, loaded.sysctls)
+    facts, drops = decode_facts(loaded.own), decode_drops(loaded.own)
+    scene = Scene(loaded.vantages, fdb, facts, loaded.sysctls, loaded.engine)
+    tied = tied_table(tie_drops(drops, frames, journeys, loaded.vantages), drops)
+    rows = explain_lost(rows, table, packets, tied, frames, scene)
+    counted = packets.filter(~pl.col("stray"))
+    rows += stack_losses(counted, tied, frames, scene)
+    rows += ignored_echoes(echoes, frames, rows, scene)
+    rows += unheard_askers(arp, scene)
+    rows += misaddressed(counted, frames, journeys, scene)
+    ends = [n.end_ns for n in loaded.notes]
+    rows += went_away(ends, max([e for e in ends if e] or [0]), counted, scene)
+    return rows
