@@ -25,6 +25,7 @@ IGNORE_ALL = "net.ipv4.icmp_echo_ignore_all"
 _MULTICAST = 1 << 40
 _V4_MAPPED = 0xFFFF
 HOST = "host"
+NOBODY = "nobody"
 
 
 def ignored_echoes(
@@ -59,10 +60,38 @@ def ignored_echoes(
 
 
 def misaddressed(
-    packets: pl.DataFrame, frames: Columns, journeys: Journeys, scene: Scene
+    packets: pl.DataFrame,
+    frames: Columns,
+    journeys: Journeys,
+    explained: Sequence[LossRow],
+    scene: Scene,
 ) -> list[LossRow]:
-    """Unicast for an address of this segment, sent to another MAC than the one that has it."""
+    """All losses, with unicast for an address of this segment that went to a wrong MAC.
+
+    Where that explains it, what the stack at the wrong place said does not matter.
+    """
     mac_of, others = _neighbours(journeys, scene)
+    found, replaced = [], set()
+    for row in _unicast_groups(packets, frames, journeys, scene).iter_rows(named=True):
+        wanted = mac_of.get((row["segment"], row["dst_hi"], row["dst_lo"]))
+        mac = row["eth_dst"]
+        if wanted is None or mac == wanted or mac & _MULTICAST:
+            continue
+        owner = others[(row["segment"], wanted)]
+        whose = others.get((row["segment"], mac), NOBODY)
+        # a bridge routes; another container may, too: then it came in the end
+        if whose == HOST or (whose != NOBODY and owner in row["reached"]):
+            continue
+        replaced.add((row["protocol"], row["source"], row["destination"]))
+        found.append(_misaddressed_row(row, owner, wanted, whose, scene))
+    kept = [r for r in explained if (r.protocol, r.source, r.destination) not in replaced]
+    return [*kept, *found]
+
+
+def _unicast_groups(
+    packets: pl.DataFrame, frames: Columns, journeys: Journeys, scene: Scene
+) -> pl.DataFrame:
+    """A row a direction of a conversation and MAC that it was sent to, with whom it reached."""
     first = packets["first_frame"].to_numpy()
     owner = pl.Series([v.container for v in scene.vantages], dtype=pl.String)
     kinds = packets.select(
@@ -73,38 +102,25 @@ def misaddressed(
         pl.Series("ip", frames["ip_version"][first]),
     )  # fmt: skip
     group = ["protocol", "source", "destination", "segment", "eth_dst", "dst_hi", "dst_lo"]
-    groups = (
+    return (
         kinds.filter(pl.col("ip") > 0)
         .group_by(group, maintain_order=True)
-        .agg(
-            pl.len(), pl.col("last_vantage").first(),
-            (pl.col("reached") == pl.col("destination")).any().alias("came"),
-        )
-    )  # fmt: skip
-    rows = []
-    for row in groups.iter_rows(named=True):
-        wanted = mac_of.get((row["segment"], row["dst_hi"], row["dst_lo"]))
-        mac = row["eth_dst"]
-        if wanted is None or mac == wanted or mac & _MULTICAST:
-            continue
-        whose = others.get((row["segment"], mac), "nobody")
-        # a bridge routes; another container may, too: then it came in the end
-        if whose == HOST or (whose != "nobody" and row["came"]):
-            continue
-        rows.append(_misaddressed_row(row, wanted, whose, scene))
-    return rows
+        .agg(pl.len(), pl.col("last_vantage").first(), pl.col("reached").unique())
+    )
 
 
-def _misaddressed_row(row: dict[str, Any], wanted: int, whose: str, scene: Scene) -> LossRow:
+def _misaddressed_row(
+    row: dict[str, Any], owner: str, wanted: int, whose: str, scene: Scene
+) -> LossRow:
     last: Vantage = scene.vantages[row["last_vantage"]]
     sender = next((v for v in scene.vantages if v.container == row["source"]), last)
     place = place_of(sender, scene)
     wrong, right = (mac.to_bytes(6, "big").hex(":") for mac in (row["eth_dst"], wanted))
     return LossRow(
-        row["protocol"], row["source"], row["destination"], last.name, "", row["len"],
+        row["protocol"], row["source"], owner, last.name, "", row["len"],
         reason="wrong neighbour entry",
         location=f"sent to {wrong}, the MAC of {whose}",
-        advice=f"{row['destination']} is at {right}; {row['source']} believes otherwise: "
+        advice=f"{owner} is at {right}; {row['source']} believes otherwise: "
         f"{place.run('ip neigh show')}",
     )  # fmt: skip
 

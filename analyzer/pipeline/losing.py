@@ -42,7 +42,7 @@ def find_losses(
     rows += stack_losses(counted, tied, frames, scene)
     rows += ignored_echoes(echoes, frames, rows, scene)
     rows += unheard_askers(arp, scene)
-    rows += misaddressed(counted, frames, journeys, scene)
+    rows = misaddressed(counted, frames, journeys, rows, scene)
     ends = [n.end_ns for n in loaded.notes]
     rows += went_away(ends, max([e for e in ends if e] or [0]), counted, scene)
     return rows
