@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.capabilities import Capability, keep_only
 from analyzer.drops.formats import EventFormat, parse_format, parse_page_header
 from analyzer.drops.pages import (
     LAYOUT,
@@ -155,7 +156,7 @@ class DropWatch:
         instance.write("buffer_size_kb", str(_ring_kib(os.cpu_count() or 1)))
         drop = parse_format(instance.read(f"{DROP}/format"))
         receive = parse_format(instance.read(f"{RECEIVE}/format"))
-        self._layout = _layout(instance.read("events/header_page"), drop, receive)
+        self._layout = build_layout(instance.read("events/header_page"), drop, receive)
         self._naming = Naming(read_symbols(), drop.symbols, clock)
         self._rings = instance.open_rings()
         self._state = {cpu: np.zeros(STATE, np.uint64) for cpu in self._rings}
@@ -168,6 +169,8 @@ class DropWatch:
         instance.write(f"{DROP}/enable", "1")
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            keep_only({Capability.DAC_OVERRIDE})
         try:
             last = told = time.monotonic()
             while not self._end.wait(POLL_S):
@@ -287,7 +290,7 @@ def _ring_kib(cpus: int) -> int:
     return max(_LEAST_KIB, min(_MOST_KIB, _RINGS_KIB // cpus))
 
 
-def _layout(page: str, drop: EventFormat, receive: EventFormat) -> npt.NDArray[np.int64]:
+def build_layout(page: str, drop: EventFormat, receive: EventFormat) -> npt.NDArray[np.int64]:
     """In the order of `analyzer.drops.pages`. Raises ValueError where a field is missing."""
     needed = [drop.offset(name) for name in ("skbaddr", "location", "protocol")]
     heard = [receive.offset(name) for name in ("skbaddr", "len", "name")]

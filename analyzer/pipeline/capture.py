@@ -238,7 +238,11 @@ def _line_printer(tap: Tap, line: Line) -> LinePrinter:
 
 def _give_up_rights(engine: Engine, plan: CapturePlan, wanted: Wanted) -> None:
     foreign = netns_inode(engine.host_netns_path) != netns_inode(SELF)
-    kept = give_up_rights(enters=foreign or bool(wanted), makes_files=plan.rotation is not None)
+    kept = give_up_rights(
+        enters=foreign or bool(wanted) or plan.drops,
+        makes_files=plan.rotation is not None,
+        reads_rules=plan.drops,
+    )
     LOG.info("rights kept: %s", ", ".join(map(str, sorted(kept))) or "none")
 
 
