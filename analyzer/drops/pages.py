@@ -104,6 +104,13 @@ def walk_page(
     return row
 
 
+def warm() -> None:
+    """Compile the loop, or load its machine code."""
+    layout, state = np.zeros(LAYOUT, np.int64), np.zeros(STATE, np.uint64)
+    table, tally = np.zeros((1, OUT), np.uint64), np.zeros((1, TALLY), np.uint64)
+    walk_page(np.zeros(64, np.uint8), -1, layout, state, table, 0, tally)
+
+
 @piece
 def _absolute(wide: Any, now: Any) -> Any:
     """An absolute stamp has 59 bits: the rest is that of the time before."""

@@ -15,6 +15,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,10 @@ def _within(address: str, network: str) -> bool:
 
 def _target(text: str) -> str:
     """``-s 172.17.0.2/32 -j REJECT --reject-with …`` → REJECT."""
-    found = re.search(r"(?:^|\s)-[jg] (\S+)", text)
-    return found[1] if found else ""
+    if not any(end in text for end in _ENDS):
+        return ""  # most rules: splitting them as a shell does takes its time
+    words = shlex.split(text)
+    return next((b for a, b in pairwise(words) if a in ("-j", "-g")), "")
 
 
 def _numbered(rules: Iterable[Rule]) -> list[tuple[tuple[str, str, str, str, int], Rule]]:

@@ -58,12 +58,14 @@ def tie_drops(
     by_time = np.argsort(rows["seen_ns"], kind="stable")
     packet = np.full(len(rows), -1, np.int32)
     frame, answer = np.full(len(rows), -1, np.int32), np.zeros(len(rows), np.bool_)
+    column = {name: np.ascontiguousarray(rows[name]) for name in ("seen_ns", "ts_ns", "tie")}
+    wide = {name: rows[name].astype(np.int64) for name in ("len_bytes", "device", "protocol")}
     _tie_all(
-        by_time, rows["seen_ns"], rows["ts_ns"], rows["len_bytes"].astype(np.int64),
-        rows["device"].astype(np.int64), rows["protocol"].astype(np.int64), rows["tie"],
-        order, start, frames["ts_ns"], frames["wirelen"], frames["ethertype"],
-        _conversations(frames), journeys.packet, journeys.status[journeys.packet], end,
-        np.zeros(len(device), np.bool_), packet, frame, answer,
+        by_time, column["seen_ns"], column["ts_ns"], wide["len_bytes"], wide["device"],
+        wide["protocol"], column["tie"], order, start, frames["ts_ns"], frames["wirelen"],
+        frames["ethertype"], _conversations(frames), journeys.packet,
+        journeys.status[journeys.packet], end, np.zeros(len(device), np.bool_),
+        packet, frame, answer,
     )  # fmt: skip
     tied = np.flatnonzero(packet >= 0)
     return Ties(tied, packet[tied], frame[tied], answer[tied])

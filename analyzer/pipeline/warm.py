@@ -10,6 +10,7 @@ import numpy as np
 
 from analyzer.capture.merge import warm as warm_capture
 from analyzer.correlate.match import align
+from analyzer.drops.pages import warm as warm_drops
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.export import export_pcap
@@ -22,6 +23,7 @@ _PCAP_HEADER = bytes.fromhex("4d3cb2a1020004000000000000000000000004000100000000
 def compile_all() -> None:
     """Fill the machine-code cache; takes the better part of a minute where it is empty."""
     warm_capture()
+    warm_drops()
     one, none = np.zeros(1, np.int32), np.zeros(1, np.int64)
     align(one, one, none, one, False, none.copy(), np.zeros(1, np.bool_))
     with tempfile.TemporaryDirectory(prefix="vethscope-") as directory:
