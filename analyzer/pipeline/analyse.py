@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -74,8 +75,9 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     arp = name_arp(summarise_arp(arp_packets(frames, counted, journeys)), endpoints)
     settle_arp(arp, loaded)
     talks = build_conversations(frames, counted, journeys)
+    losses, drops = find_losses(loaded, frames, journeys, packets, echoes, arp, fdb)
     return Tables(
-        info=_info(loaded, journeys),
+        info=replace(_info(loaded, journeys), drops=drops),
         vantages=vantages,
         counters=[(n.received, n.dropped) for n in loaded.notes],
         frames=frames,
@@ -88,7 +90,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         arp=arp,
         tcp=name_transport(talks, "tcp"),
         udp=name_transport(talks, "udp"),
-        losses=find_losses(loaded, frames, journeys, packets, echoes, arp, fdb),
+        losses=losses,
         verdicts=judge_pairs(frames, whole_packets(counted, loaded), _scene(loaded, bridge, fdb)),
         paths=build_paths(frames, counted, journeys, vantages),
         inferred=_inferred(endpoints),

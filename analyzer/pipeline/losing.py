@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,10 @@ import polars as pl
 
 from analyzer.drops.explain import explain_lost, stack_losses, tied_table
 from analyzer.drops.facts import decode_facts
-from analyzer.drops.record import decode_drops
+from analyzer.drops.record import Drops, decode_drops
 from analyzer.drops.settings import Scene
 from analyzer.drops.silent import ignored_echoes, misaddressed, unheard_askers, went_away
-from analyzer.drops.tie import tie_drops
+from analyzer.drops.tie import Ties, tie_drops
 from analyzer.flows.losses import name_losses, summarise_losses
 from analyzer.model.journeys import Journeys
 from analyzer.model.report import ArpRow, LossRow
@@ -30,13 +31,17 @@ def find_losses(
     echoes: pl.DataFrame,
     arp: Sequence[ArpRow],
     fdb: Fdb,
-) -> list[LossRow]:
-    """The report's losses. fdb: the bridges' tables at the end of the capture."""
+) -> tuple[list[LossRow], dict[str, Any] | None]:
+    """The report's losses, and what was recorded of drops (None: nothing was).
+
+    fdb: the bridges' tables at the end of the capture.
+    """
     table = summarise_losses(packets)
     rows = name_losses(table, frames, journeys, loaded.vantages, loaded.sysctls)
     facts, drops = decode_facts(loaded.own), decode_drops(loaded.own)
     scene = Scene(loaded.vantages, fdb, facts, loaded.sysctls, loaded.engine)
-    tied = tied_table(tie_drops(drops, frames, journeys, loaded.vantages), drops)
+    ties = tie_drops(drops, frames, journeys, loaded.vantages)
+    tied = tied_table(ties, drops)
     rows = explain_lost(rows, table, packets, tied, frames, scene)
     counted = packets.filter(~pl.col("stray"))
     rows += stack_losses(counted, tied, frames, scene)
@@ -45,4 +50,20 @@ def find_losses(
     rows = misaddressed(counted, frames, journeys, rows, scene)
     ends = [n.end_ns for n in loaded.notes]
     rows += went_away(ends, max([e for e in ends if e] or [0]), counted, scene)
-    return rows
+    return rows, _summary(drops, ties) if facts or len(drops) else None
+
+
+def _summary(drops: Drops, ties: Ties) -> dict[str, Any]:
+    """What was recorded: how much of it is explained here, and the rest by the kernel's reason."""
+    others: Counter[str] = Counter()
+    reasons = drops.rows["reason"].tolist()
+    for row in set(range(len(drops))) - set(ties.drop.tolist()):
+        others[drops.reasons[reasons[row]]] += 1
+    for (reason, _, _), count in drops.alone.items():
+        others[reason] += count
+    return {
+        "tied": len(ties.drop),
+        "others": dict(others.most_common()),
+        "lost": drops.lost,
+        "partly_untied_s": sum(until - since for since, until, _ in drops.deaf_ns) / 1e9,
+    }
