@@ -186,18 +186,14 @@ def _port_of(address: str, scene: Scene) -> Vantage | None:
     return found[0] if len(found) == 1 else None
 
 
-def went_away(
-    ends_ns: Sequence[int | None], end_ns: int, packets: pl.DataFrame, scene: Scene
-) -> list[LossRow]:
+def went_away(gone_ns: Sequence[int | None], packets: pl.DataFrame, scene: Scene) -> list[LossRow]:
     """Packets for a container whose interface vanished while the capture went on.
 
-    ends_ns: [v] when each vantage was seen last.
+    gone_ns: [v] when each vantage's interface vanished, if it did.
     """
     rows = []
-    for vantage, ended in zip(scene.vantages, ends_ns, strict=True):
+    for vantage, ended in zip(scene.vantages, gone_ns, strict=True):
         if vantage.role is not Role.HOST_VETH or not vantage.container or not ended:
-            continue
-        if ended >= end_ns:
             continue
         late = packets.filter(
             (pl.col("destination") == vantage.container)

@@ -46,6 +46,8 @@ class VantageNotes:
     dropped: int | None = None
     ended: bool = False
     """statistics were written: the capture came to its end in good order"""
+    gone_ns: int | None = None
+    """when the interface vanished, if it did while the capture went on"""
     ring_dropped: int = 0
     """by the ring that the vantage shares with others: any of them may lack frames"""
     fdb: list[tuple[str, int]] = field(default_factory=list)
@@ -180,6 +182,7 @@ def _read_statistics(interface: SavefileInterface, notes: VantageNotes) -> None:
     notes.received = found.get("ifrecv")
     notes.dropped = found.get("osdrop", found.get("ifdrop"))
     told = _json(str(found.get("comment", "")))
+    notes.gone_ns = told.get("ended_ns")
     notes.fdb = [(mac, port) for mac, port in told.get("fdb", ())]
     notes.process_rtt = _json(str(told.get("note", ""))).get("process_rtt", {})
     if "ring_dropped" in told:

@@ -48,8 +48,7 @@ def find_losses(
     rows += ignored_echoes(echoes, frames, rows, scene)
     rows += unheard_askers(arp, scene)
     rows = misaddressed(counted, frames, journeys, rows, scene)
-    ends = [n.end_ns for n in loaded.notes]
-    rows += went_away(ends, max([e for e in ends if e] or [0]), counted, scene)
+    rows += went_away([n.gone_ns for n in loaded.notes], counted, scene)
     return rows, _summary(drops, ties) if facts or len(drops) else None
 
 
