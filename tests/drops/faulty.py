@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from analyzer.engines.lab import Lab
 from analyzer.model.report import LossRow, Report
@@ -42,10 +43,11 @@ class Bench:
         self.host("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
 
     def ping(
-        self, source: str = "tomcat01", destination: str = "tomcat02", **options: object
+        self, source: str = "tomcat01", destination: str = "tomcat02", **options: Any
     ) -> PingResult:
+        on_echo = options.pop("on_echo", None)
         plan = {"count": 5, "interval_s": 0.01, "wait_s": 0.3, "drops": True, **options}
-        return ping(self.lab, PingPlan(source, destination, output=self.file, **plan))
+        return ping(self.lab, PingPlan(source, destination, output=self.file, **plan), on_echo)
 
     def capture(self, targets: list[str], act: Callable[[], object], **options: object) -> Report:
         """Capture around ``act``, and report on the file."""

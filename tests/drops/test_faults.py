@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from faulty import Bench, the_loss
 
+from analyzer.echo import EchoOutcome
 from analyzer.engines.lab import Lab
 from analyzer.netns import run_inside
 from analyzer.pipeline.analyse import report_files
@@ -343,16 +344,18 @@ def test_nobody_listens_on_a_tcp_port(bench: Bench) -> None:
 
 def test_the_container_goes_away_during_the_ping(bench: Bench) -> None:
     """What a killed container leaves: its interface is gone, and nobody answers any more."""
-    gone = bench.lab.start(
-        "host",
-        ["sh", "-c", f"sleep 0.3; exec ip link del {bench.veth('tomcat02')}"],
-        stdout=subprocess.DEVNULL,
-    )
-    result = bench.ping(count=60)
-    assert gone.wait() == 0
+    veth = bench.veth("tomcat02")
+    gone = threading.Event()
+
+    def remove(outcome: EchoOutcome) -> None:
+        if len(outcome.rtt_ns) >= 5 and not gone.is_set():
+            gone.set()
+            bench.host(f"ip link del {veth}")
+
+    result = bench.ping(count=60, on_echo=remove)
     rows = [row for row in result.report.losses if row.protocol == "icmp"]
     stopped = [row for row in rows if row.reason == "container stopped"]
-    assert 0 < result.report.icmp[0].answered < 60
+    assert 5 <= result.report.icmp[0].answered < 60
     assert [row.destination for row in stopped] == ["tomcat02"]
     assert stopped[0].packets > 0
     assert "docker ps -a" in stopped[0].advice
