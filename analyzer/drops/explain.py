@@ -32,6 +32,8 @@ from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
 NETFILTER = "NETFILTER_DROP"
+BY_COUNTERS = "packet filter, by its counters"
+"""no event of the kernel's told so, but a rule that fits counted while capturing"""
 GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
 _MULTICAST = np.uint64(1 << 40)
 _SYN, _SYN_ACK = 0x02, 0x12
@@ -149,7 +151,7 @@ def _by_rules(last: Vantage, at_bridge: bool, packet: Packet, scene: Scene) -> T
     if not scene.moved(last.netns, packet):
         return None
     place = Place("bridge", engine=scene.engine)
-    return NETFILTER, advise_at(NETFILTER, "", place, packet, scene, last.netns)
+    return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
 
 
 def _with_code(location: str, reasons: Counter[Tied]) -> str:

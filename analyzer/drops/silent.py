@@ -7,16 +7,22 @@ away: the frames show that nothing came back, and the rest of the picture shows 
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from analyzer.drops.explain import Columns, place_of
+from analyzer.drops.explain import (
+    BY_COUNTERS,
+    NETFILTER,
+    Columns,
+    advise_at,
+    describe_packet,
+    place_of,
+)
 from analyzer.drops.reasons import Packet
-from analyzer.drops.settings import Scene, explain_bridge
+from analyzer.drops.settings import Scene, Told, explain_bridge
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.report import ArpRow, LossRow
 from analyzer.model.vantage import Role, Vantage
@@ -28,35 +34,50 @@ HOST = "host"
 NOBODY = "nobody"
 
 
-def ignored_echoes(
+def unanswered_echoes(
     echoes: pl.DataFrame, frames: Columns, explained: Sequence[LossRow], scene: Scene
 ) -> list[LossRow]:
-    """Requests that reached a stack which answers none (icmp_echo_ignore_all)."""
+    """Requests that reached a stack which is told to answer none, or whose filter counted them."""
     silent = echoes.filter(
         ~pl.col("answered") & ~pl.col("open") & pl.col("reply").is_null()
-        & (pl.col("request_status") == Status.DELIVERED) & (pl.col("protocol") == "icmp")
+        & (pl.col("request_status") == Status.DELIVERED)
     )  # fmt: skip
-    at = frames["vantage"][silent["request_last"].to_numpy()]
-    counted: Counter[tuple[str, str, int]] = Counter(
-        zip(silent["source"], silent["destination"], at.tolist(), strict=True)
+    at = pl.Series("at", frames["vantage"][silent["request_last"].to_numpy()])
+    groups = (
+        silent.with_columns(at)
+        .group_by("protocol", "source", "destination", "at", maintain_order=True)
+        .agg(pl.len().alias("packets"), pl.col("request_last").first())
     )
     known = {(row.source, row.destination, row.last_seen) for row in explained}
     rows = []
-    for (source, destination, number), packets in counted.items():
-        last = scene.vantages[number]
-        ignores = scene.sysctl(last.netns, IGNORE_ALL) == "1"
-        if ignores and (source, destination, last.name) not in known:
+    for row in groups.iter_rows(named=True):
+        last = scene.vantages[row["at"]]
+        if (row["source"], row["destination"], last.name) in known:
+            continue
+        if told := _silence(row, last, frames, scene):
             place = place_of(last, scene)
             whose = last.container if place.where == "inside" else "the host"
             rows.append(
                 LossRow(
-                    "icmp", source, destination, last.name, "", packets,
-                    reason="echo ignored",
-                    location=f"in {whose}'s stack, behind {last.name}",
-                    advice=f"it is told to answer no echo: {place.run(f'sysctl {IGNORE_ALL}')}",
+                    row["protocol"], row["source"], row["destination"], last.name, "",
+                    row["packets"], reason=told[0],
+                    location=f"in {whose}'s stack, behind {last.name}", advice=told[1],
                 )
             )  # fmt: skip
     return rows
+
+
+def _silence(row: dict[str, Any], last: Vantage, frames: Columns, scene: Scene) -> Told | None:
+    """Why a stack does not answer echoes that reached it."""
+    place = place_of(last, scene)
+    if row["protocol"] == "icmp" and scene.sysctl(last.netns, IGNORE_ALL) == "1":
+        command = place.run(f"sysctl {IGNORE_ALL}")
+        return "echo ignored", f"it is told to answer no echo: {command}"
+    packet = describe_packet(frames, row["request_last"], row["protocol"])
+    rules = scene.moved(last.netns, packet)
+    if not rules or rules[0].packets < row["packets"]:
+        return None
+    return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
 
 
 def misaddressed(

@@ -52,6 +52,9 @@ def tie_drops(
     drops: Drops, frames: Columns, journeys: Journeys, vantages: Sequence[Vantage]
 ) -> Ties:
     """Tie what can be told. frames: decoded columns with vantage, ts_ns, wirelen, flags."""
+    if not len(drops):
+        none = np.empty(0, np.int32)
+        return Ties(none.astype(np.int64), none, none, none.astype(np.bool_))
     device, order, start = _index_frames(drops, frames, vantages)
     end = _ends(frames, journeys, vantages)
     rows = drops.rows

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from analyzer.capture.options import MAX_SNAPLEN
 from analyzer.capture.series import Rotation
 from analyzer.capture.stats import CaptureStats
 from analyzer.engines import open_engine
@@ -176,7 +177,7 @@ def run_capture(
             promiscuous=plan.promiscuous, limits=_limits(plan),
             on_batch=show if plan.output is None else None, newcomers=bool(wanted),
             drops=plan.drops,
-            **({"snaplen": plan.snaplen} if plan.snaplen else {}),
+            snaplen=plan.snaplen or MAX_SNAPLEN,
         )  # fmt: skip
         with tap, stopping(tap.stop):
             if plan.give_up_rights:

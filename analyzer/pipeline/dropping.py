@@ -1,4 +1,4 @@
-"""``--drops``: record the kernel's drops, and the settings that explain them, beside a capture.
+"""Beside a capture: the settings that explain losses, and with ``--drops`` the kernel's drops.
 
 Where the kernel does not let us, the capture goes on without, and a warning says so.
 """
@@ -18,8 +18,11 @@ from analyzer.savefile.blocks import own
 class Dropping:
     """Begins with `open`, once the session is; `close` gives the blocks that remain."""
 
-    def __init__(self, session: CaptureSession, paths: Mapping[int, str]) -> None:
-        """paths: namespace inode → a path that setns can open."""
+    def __init__(
+        self, session: CaptureSession, paths: Mapping[int, str], *, drops: bool = True
+    ) -> None:
+        """paths: namespace inode → a path that setns can open. drops: not the settings alone."""
+        self._drops = drops
         self._session = session
         self._paths = paths
         self._watch: DropWatch | None = None
@@ -29,6 +32,8 @@ class Dropping:
         vantages = self._session.vantages
         self._start = read_facts(vantages, self._paths)
         self._session.keep(lambda: own(encode_facts(self._start)))
+        if not self._drops:
+            return
         host, inside = names_by_side(vantages)
         watch = DropWatch(host, inside, lambda: self._session.keep(self._take))
         try:

@@ -13,7 +13,7 @@ from analyzer.drops.explain import explain_lost, stack_losses, tied_table
 from analyzer.drops.facts import decode_facts
 from analyzer.drops.record import Drops, decode_drops
 from analyzer.drops.settings import Scene
-from analyzer.drops.silent import ignored_echoes, misaddressed, unheard_askers, went_away
+from analyzer.drops.silent import misaddressed, unanswered_echoes, unheard_askers, went_away
 from analyzer.drops.tie import Ties, tie_drops
 from analyzer.flows.losses import name_losses, summarise_losses
 from analyzer.model.journeys import Journeys
@@ -45,7 +45,7 @@ def find_losses(
     rows = explain_lost(rows, table, packets, tied, frames, scene)
     counted = packets.filter(~pl.col("stray"))
     rows += stack_losses(counted, tied, frames, scene)
-    rows += ignored_echoes(echoes, frames, rows, scene)
+    rows += unanswered_echoes(echoes, frames, rows, scene)
     rows += unheard_askers(arp, scene)
     rows = misaddressed(counted, frames, journeys, rows, scene)
     rows += went_away([n.gone_ns for n in loaded.notes], counted, scene)

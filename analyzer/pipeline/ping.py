@@ -78,7 +78,7 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
     LOG.info("pinging %s from %s, %d requests", echo.destination, source.name, plan.count)
     with _output(plan.output) as path:
         tap = Tap(topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous,
-                  drops=plan.drops)  # fmt: skip
+                  drops=plan.drops, settings=True)  # fmt: skip
         outcome = _echo_under(tap, echo, source, on_echo)
         tables = analyse(load([path]))
         report = build_report(tables, packets=False, echoes=True)

@@ -47,10 +47,12 @@ class Tap:
         on_batch: Callable[[Any], None] | None = None,
         newcomers: bool = False,
         drops: bool = False,
+        settings: bool = False,
     ) -> None:
         """newcomers: hear interfaces that the host gets later, too, for a `Follower`.
 
-        drops: record why the kernel dropped what it dropped.
+        drops: record why the kernel dropped what it dropped. settings: only what ports, stacks
+        and packet filters were set to, which explains many losses and costs no frame anything.
         """
         options = CaptureOptions(
             filter=filter_text,
@@ -63,7 +65,9 @@ class Tap:
         )
         self._paths = topology.netns_paths
         self.session = CaptureSession(vantages, topology.netns_paths, output, options, on_batch)
-        self._dropping = Dropping(self.session, topology.netns_paths) if drops else None
+        self._dropping = None
+        if drops or settings:
+            self._dropping = Dropping(self.session, topology.netns_paths, drops=drops)
         self._notes: dict[str, str] = {}
         self.learned: Iterable[tuple[int, str, int]] = ()
         """(bridge ifindex, MAC, port ifindex) that the host's bridges learned during the capture"""

@@ -11,6 +11,7 @@ import numpy as np
 from analyzer.capture.merge import warm as warm_capture
 from analyzer.correlate.match import align
 from analyzer.drops.pages import warm as warm_drops
+from analyzer.drops.record import ROW, UNKNOWN, Drops, encode_drops
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.export import export_pcap
@@ -47,4 +48,5 @@ def _tiny() -> bytes:
         for v in ends
     )
     frames = (blocks.enhanced_packet(n, n, _FRAME, len(_FRAME), flags=2 - n) for n in (0, 1))
-    return b"".join((blocks.section_header(), *described, *frames))
+    drop = blocks.own(encode_drops(Drops(np.zeros(1, ROW), ["b"], [""], [UNKNOWN])))
+    return b"".join((blocks.section_header(), *described, *frames, drop))

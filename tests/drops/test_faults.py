@@ -367,3 +367,22 @@ def test_a_source_that_may_not_send(bench: Bench) -> None:
     result = bench.ping()
     assert result.exit_code == 1
     assert any("could not be sent" in warning for warning in result.warnings)
+
+
+def test_without_drops_a_ping_still_tells_what_settings_and_counters_tell(bench: Bench) -> None:
+    bench.inside("tomcat02", "iptables -A INPUT -p icmp -j DROP")
+    row = the_loss(bench.ping(drops=False).report)
+    assert (row.packets, row.reason) == (5, "packet filter, by its counters")
+    assert row.location == "in tomcat02's stack, behind tomcat02:eth0"
+    assert "iptables INPUT rule 1 (-p icmp -j DROP) counted 5" in row.advice
+    bench.inside("tomcat02", "iptables -F INPUT")
+    bench.bridge_netfilter()
+    bench.host("iptables -I FORWARD -s 172.17.0.2 -j DROP")
+    row = the_loss(bench.ping(drops=False).report)
+    assert (row.packets, row.reason) == (5, "packet filter, by its counters")
+    assert "iptables FORWARD rule 1 (-s 172.17.0.2/32 -j DROP) counted 5" in row.advice
+    bench.host("iptables -F FORWARD")
+    for name in ("tomcat01", "tomcat02"):
+        bench.host(f"bridge link set dev {bench.veth(name)} isolated on")
+    row = the_loss(bench.ping(drops=False).report)
+    assert (row.packets, row.reason) == (5, "both ports are isolated")
