@@ -51,6 +51,8 @@ class Vantage:
     container_id: str = ""
     sharing: tuple[str, ...] = ()
     """further containers in the same namespace"""
+    paused: bool = False
+    """the container was paused when the capture began"""
     network: str = ""
     """the engine's network that this interface belongs to"""
     peer: str = ""

@@ -22,6 +22,8 @@ class VantageNotes:
     dropped: int | None = None
     ended: bool = False
     """statistics were written: the capture came to its end in good order"""
+    gone_ns: int | None = None
+    """when the interface vanished, if it did while the capture went on"""
     ring_dropped: int = 0
     """by the ring that the vantage shares with others: any of them may lack frames"""
     fdb: list[tuple[str, int]] = field(default_factory=list)
@@ -37,6 +39,7 @@ class VantageNotes:
         self.received = statistics.get("ifrecv")
         self.dropped = statistics.get("osdrop", statistics.get("ifdrop"))
         told = object_in(str(statistics.get("comment", "")))
+        self.gone_ns = told.get("ended_ns")
         self.fdb = [(mac, port) for mac, port in told.get("fdb", ())]
         self.process_rtt = object_in(str(told.get("note", ""))).get("process_rtt", {})
         if "ring_dropped" in told:

@@ -61,6 +61,8 @@ class Reading:
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
+    own: list[bytes] = field(default_factory=list)
+    """contents of our own blocks: drops and settings (`analyzer.drops`)"""
     key_bytes: int = KEY_BYTES
     """bytes of a frame that its identity is made of: no more than every vantage kept"""
     frames: int = 0
@@ -170,6 +172,7 @@ class Reading:
             self.names.update(savefile.names)
             yield DecodedChunk(frames, room, _now_ns(frames["ts_ns"]))
         self._take_notes(savefile, number)
+        self.own += savefile.own
         if savefile.error is not None:
             self.errors.append(savefile.error)
         LOG.info("%s: %s, %d frames", savefile.path, savefile.format, savefile.frames)

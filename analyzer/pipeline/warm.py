@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from analyzer.capture.merge import warm as warm_capture
+from analyzer.drops.pages import warm as warm_drops
+from analyzer.drops.record import ROW, UNKNOWN, Drops, encode_drops
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.export import export_pcap
@@ -21,6 +23,7 @@ _PCAP_HEADER = bytes.fromhex("4d3cb2a1020004000000000000000000000004000100000000
 def compile_all() -> None:
     """Fill the machine-code cache; takes the better part of a minute where it is empty."""
     warm_capture()
+    warm_drops()
     with tempfile.TemporaryDirectory(prefix="vethscope-") as directory:
         file = Path(directory, "tiny.pcapng")
         file.write_bytes(_tiny())
@@ -42,4 +45,5 @@ def _tiny() -> bytes:
         for v in ends
     )
     frames = (blocks.enhanced_packet(n, n, _FRAME, len(_FRAME), flags=2 - n) for n in (0, 1))
-    return b"".join((blocks.section_header(), *described, *frames))
+    drop = blocks.own(encode_drops(Drops(np.zeros(1, ROW), ["b"], [""], [UNKNOWN])))
+    return b"".join((blocks.section_header(), *described, *frames, drop))
