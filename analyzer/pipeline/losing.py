@@ -50,7 +50,8 @@ def explain_losses(
     tied = tied_table(ties, drops)
     all_rows = explain_lost(rows, _with_example(table, packets), packets, tied, frames, scene)
     all_rows += stack_losses(counted, tied, frames, scene)
-    all_rows += unanswered_echoes(found.echoes, frames, all_rows, scene)
+    if len(found.echoes):
+        all_rows += unanswered_echoes(found.echoes, frames, all_rows, scene)
     all_rows += unheard_askers(found.arp, scene)
     all_rows = misaddressed(counted, frames, journeys, all_rows, scene)
     all_rows += went_away([n.gone_ns for n in reading.notes], counted, scene)
