@@ -35,7 +35,6 @@ from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
 
-
 MOST_EXPLAINED = 4_000_000
 """frames of a capture with recorded drops that are held in memory to tie drops and packets"""
 
