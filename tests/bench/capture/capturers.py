@@ -7,6 +7,7 @@ without a shell between.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import select
@@ -17,13 +18,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cpu_time import cpu_ns, user_system_ns
 
 from analyzer.netns import run_inside
 
-RING_MIB = 64
-"""of each capture in all; vethscope's default for the host's namespace"""
+RING_MIB = 128
+"""of each capture in all; what vethscope takes at most for the host's namespace"""
 PATIENCE_S = 30.0
 _TCPDUMP_SETTLED_S = 2.3
 """tcpdump has the kernel hand a block over that is not full after one to two seconds"""
@@ -75,7 +77,7 @@ class Running:
 class Outcome:
     """What one capture did while the work was done."""
 
-    result: float
+    result: Any
     """of the work"""
     frames: int
     """in the files"""
@@ -103,10 +105,14 @@ class Capturer:
     """a file that has not grown for so long has everything"""
 
     def measure(
-        self, places: Sequence[tuple[str, str]], directory: Path, work: Callable[[], float],
-        expected: int,
+        self, places: Sequence[tuple[str, str]], directory: Path, work: Callable[[], Any],
+        expected: int, file_bytes: int = 0,
     ) -> Outcome:  # fmt: skip
-        """Start it, do the work, wait until the files have settled, end it, read the files."""
+        """Start it, do the work, wait until the files have settled, end it, read the files.
+
+        expected: frames; file_bytes: about as much will be written.
+        """
+        warm = warm_memory(file_bytes)
         running = self.start(places, directory)
         try:
             for one in running:
@@ -114,6 +120,7 @@ class Capturer:
             settle([one.file for one in running])
             for one in running:
                 one.mark()
+            warm.close()
             result = work()
             settle([one.file for one in running], self.settled_s)
             for one in running:
@@ -144,6 +151,17 @@ class Capturer:
             return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
         return Running(run_inside(path, inside) if path else inside(), file)
+
+
+def warm_memory(size: int) -> mmap.mmap:
+    """Memory that really is there; to be closed when somebody else needs it.
+
+    A virtual machine may have given free memory back to its host (free page reporting), and gets
+    it back at several times the cost of writing to it: that would measure the host.
+    """
+    found = mmap.mmap(-1, max(size, mmap.PAGESIZE), flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE)
+    found[:: mmap.PAGESIZE] = bytes(len(range(0, len(found), mmap.PAGESIZE)))
+    return found
 
 
 def settle(files: Sequence[Path], settled_s: float = _SETTLED_S) -> None:
