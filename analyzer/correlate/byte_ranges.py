@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from analyzer.compiled import allocating
 from analyzer.correlate.group import group_rows
-from analyzer.correlate.match import edge_kind, fits
 from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS, precedes
+from analyzer.correlate.singles import edge_kind, fits
 from analyzer.correlate.stages import BRIDGE, FREE, Layout
 from analyzer.keys import mixed
 from analyzer.model.frames import MARK_FRAGMENT

@@ -114,9 +114,10 @@ def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Link
     order, start, group = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
     parent, hop, likely = np.full(n, -1, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.bool_)
     link_segment(
-        order, start, frames["ts_ns"], layout.ring[vantage], vantage, stage,
-        (layout.kind, layout.peer, layout.queued, layout.mac), frames["eth_dst"],
-        parent, hop, likely,
+        order, start,
+        (frames["ts_ns"], layout.ring[vantage], vantage, stage, frames["eth_dst"]),
+        (layout.kind, layout.peer, layout.queued, layout.mac),
+        (parent, hop, likely),
     )  # fmt: skip
     ranges = link_ranges(frames, layout, stage, parent, hop, likely)
     link_reassembled(frames, layout, stage, parent, hop, likely)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.compiled import compiled
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout
 from analyzer.model.frames import MARK_FRAGMENT
@@ -44,28 +45,46 @@ def judge(
     watch: Watch,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """(status: [p] uint8, expected vantage: [p] int32) from each packet's last frame."""
-    vantage = frames["vantage"][last].astype(np.int64)
-    here = stage[last]
-    target = ports.leading_to(layout.segment[vantage], frames["eth_dst"][last])
-    peer = layout.peer[vantage]
-    expected = np.where((here == 0) | (here == 2), peer, -1)
-    expected = np.where((here == 2) & (layout.kind[vantage] == BRIDGE), -1, expected)
-    entering = (here == 1) | ((here == 0) & (peer < 0))
-    expected = np.where(entering, target, expected)
-    expected = np.where(expected == vantage, -1, expected)
-    multicast = (frames["eth_dst"][last] & _MULTICAST) != 0
-    expected = np.where(multicast, -1, expected).astype(np.int32)
-    # bridge netfilter may reassemble fragments and cut them anew: only the first is followed
-    piece = entering & ((frames["marks"][last] & MARK_FRAGMENT) != 0)
-    expected = np.where(piece, -1, expected)
-    unknown = (here == 1) & ~multicast & (expected < 0)
-    status = np.where(unknown | (here == FREE), _UNMATCHED, _DELIVERED)
-    status = np.where(multicast | (here == FREE), _DELIVERED, status)
-    ts = frames["ts_ns"][last]
-    e = np.maximum(expected, 0)
-    trusted = watch.complete[e] & (ts >= watch.start_ns[e]) & (ts <= watch.end_ns[e] - GRACE_NS)
-    status = np.where(expected >= 0, np.where(trusted, _LOST, _UNMATCHED), status)
-    return status.astype(np.uint8), np.where(status == _LOST, expected, -1).astype(np.int32)
+    segment = layout.segment[frames["vantage"][last]]
+    target = ports.leading_to(segment, frames["eth_dst"][last])
+    status, expected = np.empty(len(last), np.uint8), np.empty(len(last), np.int32)
+    _judge(
+        last, target, frames["vantage"], stage, frames["eth_dst"], frames["marks"],
+        frames["ts_ns"], (layout.kind, layout.peer),
+        (watch.complete, watch.start_ns, watch.end_ns), status, expected,
+    )  # fmt: skip
+    return status, expected
+
+
+@compiled
+def _judge(
+    last: Any, target: Any, vantage: Any, stage: Any, eth_dst: Any, marks: Any, ts: Any,
+    layout: Any, watch: Any, status: Any, expected: Any,
+) -> None:  # fmt: skip
+    """Fill ``status`` and ``expected`` [p]; target: [p] vantage that leads to the addressee."""
+    kind, peer = layout
+    complete, start_ns, end_ns = watch
+    for q in range(len(last)):
+        i = last[q]
+        v, here = vantage[i], stage[i]
+        status[q], expected[q] = _DELIVERED, -1
+        if eth_dst[i] & _MULTICAST or here == FREE:
+            continue
+        entering = here == 1 or (here == 0 and peer[v] < 0)
+        following = np.int64(-1)
+        if not entering and (here == 0 or (here == 2 and kind[v] != BRIDGE)):
+            following = np.int64(peer[v])
+        # bridge netfilter may reassemble fragments and cut them anew: only the first is followed
+        elif entering and not marks[i] & MARK_FRAGMENT and target[q] != v:
+            following = np.int64(target[q])
+        if following >= 0:
+            soon_over = ts[i] > end_ns[following] - GRACE_NS
+            if complete[following] and ts[i] >= start_ns[following] and not soon_over:
+                status[q], expected[q] = _LOST, following
+            else:
+                status[q] = _UNMATCHED
+        elif here == 1:
+            status[q] = _UNMATCHED
 
 
 def find_strays(
@@ -81,9 +100,28 @@ def find_strays(
     The frame was dropped by the ring, or changed in the bridge (reassembled). It is told by
     the port that its sender is known to live behind being captured itself.
     """
-    vantage, dst = frames["vantage"][first], frames["eth_dst"][first]
-    copy = (stage[first] == 2) & (layout.kind[vantage] == BRIDGE) & (last == first)
-    copy &= ((dst & _MULTICAST) == 0) & (dst != layout.mac[vantage])
-    port = ports.leading_to(layout.segment[vantage], frames["eth_src"][first])
-    stray: npt.NDArray[np.bool_] = copy & (port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)
+    stray = np.zeros(len(first), np.bool_)
+    rows = _mere_copies(
+        first, last, frames["vantage"], stage, frames["eth_dst"], layout.kind, layout.mac, stray
+    )
+    if rows:
+        begin = first[stray]
+        segment = layout.segment[frames["vantage"][begin]]
+        port = ports.leading_to(segment, frames["eth_src"][begin])
+        stray[stray] = (port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)
     return stray
+
+
+@compiled
+def _mere_copies(
+    first: Any, last: Any, vantage: Any, stage: Any, eth_dst: Any, kind: Any, mac: Any, found: Any
+) -> Any:
+    """Set ``found`` [p] of packets for others that only a bridge device saw; how many."""
+    count = 0
+    for q in range(len(first)):
+        i = first[q]
+        v = vantage[i]
+        if stage[i] == 2 and kind[v] == BRIDGE and last[q] == i:
+            found[q] = not eth_dst[i] & _MULTICAST and eth_dst[i] != mac[v]
+            count += found[q]
+    return count

@@ -21,56 +21,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from analyzer.compiled import allocating
-from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS, pair, pair_copies, precedes
+from analyzer.correlate.pairing import LONGEST_NS, pair, pair_copies
+from analyzer.correlate.singles import edge_kind, fits, is_up, link_singles
 from analyzer.correlate.stages import BRIDGE, FREE
 from analyzer.keys import mix
 from analyzer.model.journeys import Hop
 
-_VETH, _BRIDGE, _DELIVER = int(Hop.VETH), int(Hop.BRIDGE), int(Hop.DELIVER)
-_ORIGINATE, _SPAN, _COPY = int(Hop.ORIGINATE), int(Hop.SPAN), int(Hop.COPY)
-_FEW = 8
-"""frames of a group that are looked at without a sort"""
-_MULTICAST = np.uint64(1 << 40)
-"""the group bit of a MAC as a 48-bit value (IEEE 802)"""
-
-
-@allocating
-def edge_kind(
-    parent_stage: Any,
-    child_stage: Any,
-    child_kind: Any,
-    parent_kind: Any,
-    to_host: Any,
-    paired: Any,
-) -> Any:
-    """Hop kind from the stages of parent and child; paired: they are the ends of one veth."""
-    if paired:
-        return _VETH
-    if child_stage == 2 and child_kind == BRIDGE and not to_host:
-        return _COPY
-    if child_stage == 2 and parent_stage == 1:
-        if child_kind == BRIDGE:
-            return _DELIVER
-        return _ORIGINATE if parent_kind == BRIDGE else _BRIDGE
-    return _SPAN
-
-
-@allocating
-def fits(v: Any, stage: Any, w: Any, s: Any, peer: Any) -> Any:
-    """Whether a frame at vantage w, stage s may be the parent of one at v, ``stage``.
-
-    Stage 1 and 3 look across the veth pair; stage 2 (and 3 where the pair's host end was
-    not captured) look at all entries of the segment but their own port.
-    """
-    across = peer[v]
-    if stage == 1:
-        return w == across and s == 0
-    if stage == 3 and across >= 0:
-        return w == across and (s == 2 or s == 0)
-    entry = s == 1 or (s == 0 and peer[w] < 0)
-    return stage >= 2 and entry and w != v
+_SPAN = int(Hop.SPAN)
 
 
 @allocating
@@ -88,77 +48,34 @@ def _argsort(values: Any) -> Any:
     return order
 
 
-@allocating
 def link_segment(
-    order: Any, start: Any, ts: Any, ring_of: Any, vantage: Any, stage: Any, layout: Any,
-    eth_dst: Any, parent: Any, hop: Any, likely: Any,
-) -> Any:  # fmt: skip
-    """Link all groups: fills ``parent`` [n] int32, ``hop`` [n] uint8, ``likely`` [n] bool.
+    order: npt.NDArray[np.int32],
+    start: npt.NDArray[np.int64],
+    frames: tuple[npt.NDArray[Any], ...],
+    layout: tuple[npt.NDArray[Any], ...],
+    links: tuple[npt.NDArray[Any], ...],
+) -> None:
+    """Link all groups: fills ``links``: parent [n] int32, hop [n] uint8, likely [n] bool.
 
-    order, start: from `group_rows` over mix(l2key, segment). stage: [n] of each frame.
-    ring_of: [n] ring of each frame. layout: kind, peer, queued and mac of `Layout`, by vantage.
+    order, start: from `group_rows` over mix(l2key, segment). frames: ts, ring, vantage, stage and
+    eth_dst of each frame. layout: kind, peer, queued and mac of `Layout`, by vantage.
     """
-    for g in range(len(start) - 1):
+    others = np.empty(len(start), np.int64)
+    left = link_singles(order, start, frames, layout, links, others)
+    _link_others(others[:left], order, start, frames, layout, links)
+
+
+@allocating
+def _link_others(groups: Any, order: Any, start: Any, frames: Any, layout: Any, links: Any) -> None:
+    """Link groups with several frames at a point."""
+    ts, ring_of, vantage, stage, eth_dst = frames
+    parent, hop, likely = links
+    for g in groups:
         rows = order[start[g] : start[g + 1]]
-        if len(rows) < 2:
-            continue
         if stage[rows[0]] == FREE:
             _link_free(rows, vantage, ts, parent, hop, likely)
-        elif len(rows) <= _FEW and _all_differ(rows, vantage, stage):
-            _link_singles(rows, ts, ring_of, vantage, stage, layout, eth_dst, parent, hop, likely)
         else:
             _link_many(rows, ts, ring_of, vantage, stage, layout, eth_dst, parent, hop, likely)
-
-
-@allocating
-def _all_differ(rows: Any, vantage: Any, stage: Any) -> Any:
-    """Whether every frame stands at a point of its own."""
-    for i in range(1, len(rows)):
-        for k in range(i):
-            if vantage[rows[i]] == vantage[rows[k]] and stage[rows[i]] == stage[rows[k]]:
-                return False
-    return True
-
-
-@allocating
-def _link_singles(
-    rows: Any, ts: Any, ring_of: Any, vantage: Any, stage: Any, layout: Any, eth_dst: Any,
-    parent: Any, hop: Any, likely: Any,
-) -> Any:  # fmt: skip
-    """One frame a point: each child's parent is the one that the topology allows and time.
-
-    Of several (entries of which the way between was not captured) the latest.
-    """
-    kind, peer, queued, mac = layout
-    for c in rows:
-        v = vantage[c]
-        upward = kind[v] == BRIDGE and stage[c] == 2
-        window = QUEUE_NS if queued[v] else LONGEST_NS
-        best, count = -1, 0
-        for p in rows:
-            w = vantage[p]
-            if p == c or not fits(v, stage[c], w, stage[p], peer):
-                continue
-            same = upward and ts[p] == ts[c]
-            seen = precedes(p, c, ts, ring_of) and ts[c] - ts[p] <= window
-            if not (same or seen):
-                continue
-            count += 1
-            if best < 0 or same or (p > best and not (upward and ts[best] == ts[c])):
-                best = p
-        if best >= 0:
-            parent[c] = best
-            likely[c] = count > 1 and not (upward and ts[best] == ts[c])
-            up = _is_up(eth_dst[c], mac[v])
-            hop[c] = edge_kind(
-                stage[best], stage[c], kind[v], kind[vantage[best]], up, peer[v] == vantage[best]
-            )
-
-
-@allocating
-def _is_up(eth_dst: Any, mac: Any) -> Any:
-    """Whether what a bridge device takes in is for the host itself, too."""
-    return (eth_dst & _MULTICAST) != 0 or eth_dst == mac
 
 
 @allocating
@@ -193,7 +110,7 @@ def _link_many(
                 if out[k] >= 0:
                     p, c = parents[out[k]], children[k]
                     parent[c], likely[c] = p, unsure[k]
-                    w, up = vantage[p], _is_up(eth_dst[c], mac[v])
+                    w, up = vantage[p], is_up(eth_dst[c], mac[v])
                     hop[c] = edge_kind(stage[p], s, kind[v], kind[w], up, peer[v] == w)
         a = b
 

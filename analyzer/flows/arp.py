@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analyzer.flows.delays import Delays
@@ -18,6 +19,9 @@ from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
 
 REQUEST, REPLY = 1, 2
+_ARP = 0x0806
+_AT_ONCE = 1 << 16
+"""packets that are looked at together"""
 _V4_MAPPED = 0xFFFF_0000_0000
 _KEY = ["segment", "asker_mac", "asker_ip", "target_ip"]
 
@@ -29,7 +33,7 @@ class Arp:
     """Who asked for whom, batch by batch; a row a (asker, target) however often it asked."""
 
     def __init__(self) -> None:
-        self._order = InOrder()
+        self._order = InOrder(_AT_ONCE)
         self._requests: pl.DataFrame | None = None
         """the latest request of every pair; a later reply may be to it"""
         self._asked: pl.DataFrame | None = None
@@ -111,7 +115,9 @@ class Arp:
 def _arp_packets(batch: Batch) -> pl.DataFrame:
     """One row an ARP packet: its addresses, op, when and where it was first and last seen."""
     frames = batch.frames
-    chosen = batch.packets.filter(pl.col("protocol") == "arp", ~pl.col("stray"))
+    first = batch.packets["first_frame"].to_numpy()
+    arp = (frames["ethertype"][first] == _ARP) & ~batch.packets["stray"].to_numpy()
+    chosen = batch.packets[np.flatnonzero(arp)]
     first = chosen["first_frame"].to_numpy()
     return pl.DataFrame(
         {

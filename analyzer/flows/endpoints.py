@@ -8,13 +8,15 @@ MAC belongs to the host, which routes for others, or to nobody that we know.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.keys import KeyNumbers, mixed
+from analyzer.compiled import compiled
+from analyzer.keys import KeyNumbers, mix
 from analyzer.model.vantage import Role, Vantage
 
 HOST = "host"
@@ -151,18 +153,57 @@ class Endpoints:
     ) -> npt.NDArray[np.int32]:
         """[p] places in ``texts``; each distinct endpoint is resolved once."""
         columns = (segment, mac, version, hi, lo)
-        keys, fresh = self._keys.take(mixed(*columns))
+        rows = np.arange(len(mac), dtype=np.int32)
+        keys = np.empty(len(mac), np.uint64)
+        _fill_keys(rows, rows, segment, columns[1:], keys)
+        return self._named(keys, lambda new: tuple(column[new] for column in columns))
+
+    def _named(
+        self,
+        keys: npt.NDArray[np.uint64],
+        columns_of: Callable[[npt.NDArray[np.int64]], tuple[npt.NDArray[Any], ...]],
+    ) -> npt.NDArray[np.int32]:
+        """The numbers; columns_of: segment, MAC, version and address of rows with new keys."""
+        numbers, fresh = self._keys.take(keys)
         if len(fresh):
-            rows = zip(*(column[fresh].tolist() for column in columns), strict=True)
+            rows = zip(*(column.tolist() for column in columns_of(fresh)), strict=True)
             found = [self._text_number(self.name(*row)) for row in rows]
             self._name_of_key = np.concatenate([self._name_of_key, np.array(found, np.int32)])
-        return self._name_of_key[keys]
+        return self._name_of_key[numbers]
+
+    def numbers_of(
+        self,
+        frames: Mapping[str, npt.NDArray[Any]],
+        segment: npt.NDArray[np.int32],
+        rows: npt.NDArray[np.int32],
+        side: str,
+    ) -> npt.NDArray[np.int32]:
+        """As `numbers`, of the ``src`` or ``dst`` of some frames; segment: of each vantage."""
+        keys = np.empty(len(rows), np.uint64)
+        columns = tuple(
+            frames[name] for name in (f"eth_{side}", "ip_version", f"{side}_hi", f"{side}_lo")
+        )
+        _fill_keys(rows, frames["vantage"], segment, columns, keys)
+        return self._named(
+            keys,
+            lambda new: (segment[frames["vantage"][rows[new]]], *(c[rows[new]] for c in columns)),
+        )
 
     def _text_number(self, text: str) -> int:
         if text not in self._text_numbers:
             self._text_numbers[text] = len(self.texts)
             self.texts.append(text)
         return self._text_numbers[text]
+
+
+@compiled
+def _fill_keys(rows: Any, vantage: Any, segment: Any, columns: Any, keys: Any) -> None:
+    """One key an endpoint: of its segment, MAC, IP version and address."""
+    mac, version, hi, lo = columns
+    for k in range(len(rows)):
+        i = rows[k]
+        where = np.uint64(segment[vantage[i]]) << np.uint64(8) | np.uint64(version[i])
+        keys[k] = mix(mix(mac[i], where), mix(hi[i], lo[i]))
 
 
 def _is_address(text: str) -> bool:

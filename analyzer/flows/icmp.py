@@ -25,6 +25,8 @@ _ICMP, _ICMPV6 = 1, 58
 GRACE_NS = 100_000_000
 """a request sent this shortly before the capture's end may still have been answered after it"""
 
+_AT_ONCE = 1 << 16
+"""messages that are looked at together"""
 REPEAT_NS = 1_000_000_000
 """a request with the same id and seq as one so shortly before, unanswered, is that one again"""
 
@@ -60,7 +62,7 @@ class Echoes:
         called lost.
         """
         self._before, self._went_on = before, went_on
-        self._order = InOrder()
+        self._order = InOrder(_AT_ONCE)
         self._keys, self._groups = KeyNumbers(), KeyNumbers()
         self._open = np.zeros((_STATES, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
@@ -195,11 +197,12 @@ def _events(batch: Batch) -> pl.DataFrame:
     """One row an echo message, request or reply."""
     packets, frames = batch.packets, batch.frames
     first = packets["first_frame"].to_numpy()
-    kind, protocol = frames["icmp_type"][first], frames["protocol"][first]
-    ours = (protocol == _ICMP) & np.isin(kind, (8, 0))
-    ours |= (protocol == _ICMPV6) & np.isin(kind, (128, 129))
-    ours &= (frames["l4_offset"][first] > 0) & ~packets["stray"].to_numpy()
-    chosen = packets.filter(pl.Series(ours))
+    protocol = frames["protocol"][first]
+    rows = np.flatnonzero((protocol == _ICMP) | (protocol == _ICMPV6))
+    kind, version4 = frames["icmp_type"][first[rows]], protocol[rows] == _ICMP
+    ours = np.where(version4, np.isin(kind, (8, 0)), np.isin(kind, (128, 129)))
+    ours &= (frames["l4_offset"][first[rows]] > 0) & ~packets["stray"].to_numpy()[rows]
+    chosen = packets[rows[ours]]
     first, last = (chosen[f"{end}_frame"].to_numpy() for end in ("first", "last"))
     asked = np.isin(frames["icmp_type"][first], REQUESTS)
     end = np.where(asked, first, last)

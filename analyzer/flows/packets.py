@@ -85,13 +85,7 @@ class PacketTables:
     def _numbers(
         self, frames: Columns, journeys: Journeys, rows: npt.NDArray[np.int32], side: str
     ) -> npt.NDArray[np.int32]:
-        return self.endpoints.numbers(
-            journeys.segment[frames["vantage"][rows]],
-            frames[f"eth_{side}"][rows],
-            frames["ip_version"][rows],
-            frames[f"{side}_hi"][rows],
-            frames[f"{side}_lo"][rows],
-        )
+        return self.endpoints.numbers_of(frames, journeys.segment, rows, side)
 
 
 def protocol_codes(frames: Columns, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:

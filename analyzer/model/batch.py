@@ -88,11 +88,16 @@ class Reader(Protocol):
 class InOrder:
     """Rows held back until nothing older can come: for aggregators to which order matters."""
 
+    least: int = 0
+    """rows are handed out so many at a time at least, which makes the work on them worth it"""
     held: pl.DataFrame | None = None
 
     def release(self, rows: pl.DataFrame, settled_ns: int) -> pl.DataFrame:
         """Those of the held and the new rows that are settled, by ``ts_ns``; keeps the others."""
         both = rows if self.held is None else pl.concat([self.held, rows])
+        if len(both) < self.least and settled_ns != FOREVER_NS:
+            self.held = both
+            return both.clear()
         ready = both["ts_ns"].to_numpy() < settled_ns
         if np.all(ready):
             self.held = both.clear()
