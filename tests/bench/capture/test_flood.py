@@ -1,0 +1,93 @@
+"""A sender at full speed, captured at three and at five vantages, by ours and by its peers.
+
+The programs take turns within each round, so that whatever else the machine does falls on all
+of them; medians over the rounds are printed. CPU time is that of the capturing processes from
+the end of their start-up until their files have settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from bench_lab import RECEIVER, SENDER, BenchLab, bench_lab
+from capturers import Outcome, dumpcap, tcpdump, vethscope
+from tables import print_table, ratio, thousands
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
+
+HEADS = (
+    "capture", "sent/s", "of none", "frames/s", "lost", "CPU/frame", "of tcpdump", "user", "system",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[BenchLab]:
+    with bench_lab(2) as lab:
+        yield lab
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is sent and who captures it."""
+
+    title: str
+    inside: bool = False
+    size: int = 60
+    snaplen: int = 0
+    frames: int = 1_000_000
+
+    def __str__(self) -> str:
+        return self.title
+
+
+CASES = (
+    Case("60-byte frames, five vantages", inside=True),
+    Case("60-byte frames, three vantages"),
+    Case("1,514-byte frames, three vantages", size=1514, frames=500_000),
+    Case("1,514-byte frames, five vantages", inside=True, size=1514, frames=300_000),
+    Case("1,514-byte frames cut to 96, three vantages", size=1514, snaplen=96),
+)
+
+
+def test_flood(case: Case, pair: BenchLab, tmp_path: Path, effort: Any, conditions: str) -> None:
+    vantages = pair.named(SENDER, RECEIVER, inside=case.inside)
+    options = ("-s", str(case.snaplen)) if case.snaplen else ()
+    ours = vethscope(pair.engine, [one.name for one in vantages], options)
+    peers = [tcpdump(options), dumpcap(options)] if effort.full else [tcpdump(options).hurried()]
+    frames, rounds = effort.of(case.frames, 2_000), effort.of(5, 1)
+    free, found = [], {}
+    for _ in range(rounds):
+        free.append(pair.flood(frames, case.size))
+        for one in (ours, *peers):
+            outcome = one.measure(
+                pair.places(vantages), tmp_path, lambda: pair.flood(frames, case.size),
+                frames * len(vantages),
+            )  # fmt: skip
+            found.setdefault(one.name, []).append(outcome)
+    title = f"{case.title}: {rounds} × {frames} frames sent; {conditions}"
+    print_table(title, HEADS, _rows(median(free), found, len(vantages)))
+    if not effort.full:
+        assert [one.dropped for one in found["vethscope"]] == [0]
+
+
+def _rows(free: float, found: dict[str, list[Outcome]], vantages: int) -> list[Sequence[object]]:
+    peer = median(one.cpu_ns_per_frame for one in found["tcpdump"])
+    rows: list[Sequence[object]] = [("none", thousands(free), "1.00 ×", *[""] * 6)]
+    for name, outcomes in found.items():
+        sent = median(one.result for one in outcomes)
+        lost = sum(one.dropped for one in outcomes) / sum(o.dropped + o.frames for o in outcomes)
+        cpu = median(one.cpu_ns_per_frame for one in outcomes)
+        shares = [
+            f"{median(part(one) / one.frames for one in outcomes):.0f} ns"
+            for part in (lambda one: one.user_ns, lambda one: one.system_ns)
+        ]
+        rows.append((
+            name, thousands(sent), ratio(sent, free), thousands(sent * vantages),
+            f"{lost:.2%}" if lost else "0", f"{cpu:.0f} ns", ratio(cpu, peer), *shares,
+        ))  # fmt: skip
+    return rows
