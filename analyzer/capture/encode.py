@@ -164,7 +164,8 @@ def encode_block(
     at, left, latest = cursor[AT], cursor[LEFT], cursor[LATEST]
     while left > 0:
         head = at >> 2
-        prefetch(ring8, at + _AHEAD)
+        for line in range(3):
+            prefetch(ring8, at + _AHEAD + 64 * line)
         caplen = min(word_at(ring32, head + 3), snaplen)
         if used + caplen + MAX_OVERHEAD > out8.size or count == index.shape[1]:
             break

@@ -49,6 +49,8 @@ _BUFFER_BYTES = 8 << 20
 _PRESSURE_BYTES = 2 << 20
 """waiting bytes beyond which the older half is taken before it has waited (and while it is
 still in the processor's cache)"""
+_PORTION_BYTES = 512 << 10
+"""written at once where nothing waits: what was just encoded is still in the cache"""
 _REPACK_BYTES = 4 << 20
 """the end of what waits, beyond which it is moved to the front again"""
 _REPACK_RUNS = 1024
@@ -68,6 +70,7 @@ class Staging:
         self.hold_ns = hold_ns
         self._out: Bytes = np.zeros(_BUFFER_BYTES, np.uint8)
         self._views = views(self._out)
+        self._portion = views(self._out[:_PORTION_BYTES])
         self._sorted: Bytes = np.zeros(0, np.uint8)
         self._index: Index = np.zeros((2, _BUFFER_BYTES // _SMALLEST_BLOCK), np.int64)
         self._used = self._count = 0
