@@ -34,6 +34,7 @@ from analyzer.capture.runs import (
     END,
     NEXT,
     RUN,
+    SLOT,
     Heads,
     Mask,
     Runs,
@@ -46,9 +47,11 @@ from analyzer.capture.runs import (
 from analyzer.compiled import compiled
 
 _BUFFER_BYTES = 8 << 20
-_PRESSURE_BYTES = 2 << 20
-"""waiting bytes beyond which the older half is taken before it has waited (and while it is
-still in the processor's cache)"""
+_PRESSURE_BYTES = 1 << 20
+"""waiting bytes beyond which frames are taken before they have waited, and while they are still in
+the processor's cache: those older than what each of the busy rings has told last"""
+_GREAT_PRESSURE_BYTES = 2 << 20
+"""waiting bytes beyond which the older half is taken at least"""
 _PORTION_BYTES = 512 << 10
 """written at once where nothing waits: what was just encoded is still in the cache"""
 _REPACK_BYTES = 4 << 20
@@ -97,17 +100,10 @@ class Staging:
     def fill(self, ring: Ring, table: Table, counters: Counters, snaplen: int) -> bool:
         """Encode on from the ring's cursor; False where the block's rest needs `take` first."""
         used, count = self._used, self._count
+        room = self._views if self._waiting or self.hold_ns else self._portion
         self._used, self._count = encode_block(
-            ring.memory,
-            ring.cursor,
-            self._views,
-            used,
-            self._index,
-            count,
-            table,
-            counters,
-            snaplen,
-        )
+            ring.memory, ring.cursor, room, used, self._index, count, table, counters, snaplen,
+        )  # fmt: skip
         self._waiting += self._used - used
         if self._count > count:
             self._add_run(ring, count)
@@ -165,12 +161,21 @@ class Staging:
 
     def _limit(self, now_ns: int) -> int:
         """The greatest key that is due; −1 for none."""
-        newest, limit = int(self._index[0, self._runs[: self._run_count, END] - 1].max()), -1
+        told = self._told()
+        newest, limit = int(told.max()), -1
         if not self._marks or newest > self._marks[-1][1]:
             self._marks.append((now_ns, newest))
         while self._marks and now_ns - self._marks[0][0] >= self.hold_ns:
             limit = self._marks.popleft()[1]
-        return max(limit, self._middle()) if self.pressed else limit
+        if self.pressed:
+            limit = max(limit, int(told.min()))
+        return max(limit, self._middle()) if self._waiting > _GREAT_PRESSURE_BYTES else limit
+
+    def _told(self) -> Ints:
+        """The last key of each ring of which frames wait."""
+        slots = self._runs[self._heads[0, : self._head_count], SLOT]
+        found: Ints = self._index[0, self._runs[self._lasts[slots], END] - 1]
+        return found
 
     def _middle(self) -> int:
         """A key that about half of the waiting frames do not exceed."""

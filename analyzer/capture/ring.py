@@ -94,7 +94,7 @@ class RingSettings:
     def inside(self, rings: int) -> RingSettings:
         """The settings of each of ``rings`` rings inside containers: 512 KiB to 64 MiB each."""
         share = min(64 * MIB, max(512 * KIB, self.inside_bytes // max(1, rings)))
-        size = max(_SMALLEST_BLOCK, 1 << ((share // 128).bit_length() - 1))
+        size = max(_SMALLEST_BLOCK, min(256 * KIB, 1 << ((share // 128).bit_length() - 1)))
         return replace(self, block_size=size, block_count=share // size)
 
 
