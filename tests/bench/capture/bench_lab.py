@@ -21,6 +21,7 @@ from analyzer.topology.vantages import select_vantages
 
 SENDER, RECEIVER = "tomcat01", "tomcat02"
 _FLOOD = Path(__file__).with_name("sendmmsg_flood.py")
+_BULK = Path(__file__).with_name("tcp_bulk.py")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,16 @@ class BenchLab:
         mac = self._one(f"{RECEIVER}:eth0").mac
         argv = [sys.executable, str(_FLOOD), "eth0", mac, str(frames), str(size)]
         return frames / float(json.loads(self.inside(SENDER, argv)))
+
+    def bulk(self, mebibytes: int) -> float:
+        """A TCP stream from SENDER to RECEIVER; returns bytes a second."""
+        address = self.address(RECEIVER)
+        argv = [sys.executable, str(_BULK), "sink", address]
+        with self.lab.start(RECEIVER, argv, stdout=subprocess.PIPE) as sink:
+            assert sink.stdout is not None
+            assert sink.stdout.readline() == b"ready\n"
+            argv = [sys.executable, str(_BULK), "send", address, str(mebibytes)]
+            return (mebibytes << 20) / float(json.loads(self.inside(SENDER, argv)))
 
 
 @contextmanager

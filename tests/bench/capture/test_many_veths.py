@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
 from bench_lab import BenchLab, bench_lab
-from capturers import Capturer, settle, vethscope
+from capturers import Outcome, settle, vethscope
 from cpu_time import status_kib
 from tables import print_table, ratio, thousands
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
 
 
-def all_vantages(lab: BenchLab, *options: str) -> Capturer:
-    return vethscope(lab.engine, [], options)
+def packet_sockets(lab: BenchLab, pid: int) -> int:
+    """How many of the host's packet sockets (/proc/net/packet) are the process's."""
+    own = {os.readlink(one) for one in Path(f"/proc/{pid}/fd").iterdir()}
+    lines = lab.inside("host", ["cat", "/proc/thread-self/net/packet"]).splitlines()[1:]
+    return sum(f"socket:[{line.split()[-1]}]" in own for line in lines)
 
 
-def packet_sockets(lab: BenchLab) -> int:
-    """In the host's namespace (/proc/net/packet, one line each after the heading)."""
-    return lab.inside("host", ["cat", "/proc/thread-self/net/packet"]).count("\n") - 1
+def mapped_kib(pid: int) -> int:
+    """Memory of its rings: mappings of packet sockets in /proc/PID/smaps."""
+    ring, total = False, 0
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name = line.split(" ", 1)[0]
+        if not name.endswith(":"):
+            ring = "socket:[" in line
+        elif ring and name == "Size:":
+            total += int(line.split()[1])
+    return total
 
 
 def test_cost_of_many_vantages(tmp_path: Path, effort: Any, conditions: str) -> None:
+    """The labs stand side by side and take turns."""
     sizes = (2, 10, 100, 500) if effort.full else (3,)
-    rounds, frames = effort.of(3, 1), effort.of(500_000, 2_000)
-    rows: list[Sequence[object]] = []
-    first = 0.0
-    for size in sizes:
-        with bench_lab(size) as lab:
-            capture, sockets, found = all_vantages(lab, "--no-inside"), 0, []
+    rounds, frames = effort.of(5, 1), effort.of(300_000, 2_000)
+    found: dict[int, list[Outcome]] = {size: [] for size in sizes}
+    with ExitStack() as stack:
+        labs = {size: stack.enter_context(bench_lab(size)) for size in sizes}
+        for _ in range(rounds):
+            for size, lab in labs.items():
+                capture = vethscope(lab.engine, [], ("--no-inside",))
+                work = partial(lab.flood, frames)
+                found[size].append(capture.measure([], tmp_path, work, 3 * frames))
+    first = median(one.cpu_ns_per_frame for one in found[sizes[0]])
+    rows = [_row(size, each, first) for size, each in found.items()]
+    title = f"vantages of one bridge, {rounds} × {frames} 60-byte frames between two; {conditions}"
+    print_table(title, ("vantages", "sent/s", "lost", "CPU/frame", "of first"), rows)
 
-            def work(lab: BenchLab = lab) -> float:
-                nonlocal sockets
-                sockets = packet_sockets(lab)
-                return lab.flood(frames)
 
-            for _ in range(rounds):
-                found.append(capture.measure([], tmp_path, work, 3 * frames))
-        assert sockets == 1
-        cpu = median(one.cpu_ns_per_frame for one in found)
-        first = first or cpu
-        rows.append((
-            f"{size + 1}", sockets, thousands(median(one.result for one in found)),
-            sum(one.dropped for one in found), f"{cpu:.0f} ns", ratio(cpu, first),
-        ))  # fmt: skip
-    title = f"vantages of one bridge, 60-byte frames between two of them; {conditions}"
-    print_table(title, ("vantages", "sockets", "sent/s", "lost", "CPU/frame", "of first"), rows)
+def _row(size: int, outcomes: list[Outcome], first: float) -> Sequence[object]:
+    cpu = median(one.cpu_ns_per_frame for one in outcomes)
+    return (
+        f"{size + 1}", thousands(median(one.result for one in outcomes)),
+        sum(one.dropped for one in outcomes), f"{cpu:.0f} ns", ratio(cpu, first),
+    )  # fmt: skip
 
 
 def test_start_with_many_containers(tmp_path: Path, effort: Any, conditions: str) -> None:
@@ -58,8 +70,10 @@ def test_start_with_many_containers(tmp_path: Path, effort: Any, conditions: str
     rows: list[Sequence[object]] = []
     with bench_lab(containers) as lab:
         for name, options in (("host side", ("--no-inside",)), ("inside too", ())):
-            capture = all_vantages(lab, *options)
-            seconds, rss, locked, said = [], 0, 0, ""
+            capture = vethscope(lab.engine, [], options)
+            seconds: list[float] = []
+            rss = rings = sockets = 0
+            said = ""
             for _ in range(rounds):
                 begin = time.monotonic()
                 (running,) = capture.start([], tmp_path)
@@ -68,11 +82,15 @@ def test_start_with_many_containers(tmp_path: Path, effort: Any, conditions: str
                     seconds.append(time.monotonic() - begin)
                     settle([running.file])
                     rss = status_kib(running.process.pid, "VmRSS")
-                    locked = status_kib(running.process.pid, "RssShmem")
+                    sockets = packet_sockets(lab, running.process.pid)
+                    rings = mapped_kib(running.process.pid) >> 10
                     said = running.finish()
                 finally:
                     running.end()
             assert " 0 dropped by kernel" in said
-            rows.append((name, f"{median(seconds):.2f} s", f"{rss >> 10} MiB", f"{locked} KiB"))
+            assert sockets == 1
+            rows.append(
+                (name, f"{median(seconds):.2f} s", sockets, f"{rss >> 10} MiB", f"{rings} MiB")
+            )
     title = f"start of capture with {containers} containers, topology included; {conditions}"
-    print_table(title, ("vantages", "start", "RSS", "RssShmem"), rows)
+    print_table(title, ("vantages", "start", "sockets on the host", "RSS", "rings"), rows)
