@@ -64,11 +64,11 @@ class RingSettings:
 
     @classmethod
     def fitting(cls, available_bytes: int) -> RingSettings:
-        """For a machine with so much memory to spare: a 64th of it, 32 to 256 MiB, and as much
-        again for the rings inside. A ring of 256 MiB holds 0.2 s of 1 GB a second.
+        """For a machine with so much memory to spare: a 128th of it, 32 to 128 MiB, and as much
+        again for the rings inside. 128 MiB hold 0.1 s of 1 GB a second.
         """
-        share = 1 << (max(1, available_bytes // 64).bit_length() - 1)
-        whole = min(256 * MIB, max(32 * MIB, share))
+        share = 1 << (max(1, available_bytes // 128).bit_length() - 1)
+        whole = min(128 * MIB, max(32 * MIB, share))
         return cls(block_count=whole // cls().block_size, inside_bytes=whole)
 
     def check(self) -> None:

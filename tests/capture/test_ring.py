@@ -42,7 +42,7 @@ def test_rings_inside_share_their_memory_and_keep_a_minimum(rings: int) -> None:
 
 @pytest.mark.parametrize(
     ("available", "whole"),
-    [(0, 32 * MIB), (1 << 30, 32 * MIB), (5 << 30, 64 * MIB), (1 << 40, 256 * MIB)],
+    [(0, 32 * MIB), (1 << 30, 32 * MIB), (9 << 30, 64 * MIB), (1 << 40, 128 * MIB)],
 )
 def test_a_ring_fits_the_machines_memory(available: int, whole: int) -> None:
     found = RingSettings.fitting(available)

@@ -23,8 +23,8 @@ from cpu_time import cpu_ns, user_system_ns
 
 from analyzer.netns import run_inside
 
-RING_MIB = 64
-"""of each capture in all; vethscope's default for the host's namespace"""
+RING_MIB = 128
+"""of each capture in all; what vethscope takes at most for the host's namespace"""
 PATIENCE_S = 30.0
 _TCPDUMP_SETTLED_S = 2.3
 """tcpdump has the kernel hand a block over that is not full after one to two seconds"""
