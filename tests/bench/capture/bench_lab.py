@@ -25,6 +25,16 @@ _BULK = Path(__file__).with_name("tcp_bulk.py")
 
 
 @dataclass(frozen=True)
+class Flood:
+    """What a sender managed."""
+
+    rate: float
+    """frames a second"""
+    cpu_ns: float
+    """the sender's CPU time for a frame; its whole way to the receiver is in it"""
+
+
+@dataclass(frozen=True)
 class BenchLab:
     """tomcat01 sends to tomcat02 across docker0."""
 
@@ -73,11 +83,12 @@ class BenchLab:
         run = partial(subprocess.run, check=True, capture_output=True, text=True, timeout=300)
         return str(run_inside(path, lambda: run(argv)).stdout)
 
-    def flood(self, frames: int, size: int = 60) -> float:
-        """Send from SENDER to RECEIVER as fast as it goes; returns frames a second."""
+    def flood(self, frames: int, size: int = 60) -> Flood:
+        """Send from SENDER to RECEIVER as fast as it goes."""
         mac = self._one(f"{RECEIVER}:eth0").mac
         argv = [sys.executable, str(_FLOOD), "eth0", mac, str(frames), str(size)]
-        return frames / float(json.loads(self.inside(SENDER, argv)))
+        seconds, cpu_s = json.loads(self.inside(SENDER, argv))
+        return Flood(frames / seconds, cpu_s / frames * 1e9)
 
     def bulk(self, mebibytes: int) -> float:
         """A TCP stream from SENDER to RECEIVER; returns bytes a second."""

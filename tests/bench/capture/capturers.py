@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cpu_time import cpu_ns, user_system_ns
 
@@ -76,7 +77,7 @@ class Running:
 class Outcome:
     """What one capture did while the work was done."""
 
-    result: float
+    result: Any
     """of the work"""
     frames: int
     """in the files"""
@@ -104,7 +105,7 @@ class Capturer:
     """a file that has not grown for so long has everything"""
 
     def measure(
-        self, places: Sequence[tuple[str, str]], directory: Path, work: Callable[[], float],
+        self, places: Sequence[tuple[str, str]], directory: Path, work: Callable[[], Any],
         expected: int, file_bytes: int = 0,
     ) -> Outcome:  # fmt: skip
         """Start it, do the work, wait until the files have settled, end it, read the files.

@@ -14,14 +14,14 @@ from statistics import median
 from typing import Any
 
 import pytest
-from bench_lab import RECEIVER, SENDER, BenchLab, bench_lab
+from bench_lab import RECEIVER, SENDER, BenchLab, Flood, bench_lab
 from capturers import Outcome, dumpcap, tcpdump, vethscope
 from tables import print_table, ratio, thousands
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
 
 HEADS = (
-    "capture", "sent/s", "of none", "frames/s", "lost", "CPU/frame", "of tcpdump", "user", "system",
+    "capture", "sent/s", "of none", "sender's CPU", "lost", "CPU/frame", "of tcpdump", "user", "system",
 )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_flood(case: Case, pair: BenchLab, tmp_path: Path, effort: Any, conditio
     ours = vethscope(pair.engine, [one.name for one in vantages], options)
     peers = [tcpdump(options), dumpcap(options)] if effort.full else [tcpdump(options).hurried()]
     frames, rounds = effort.of(case.frames, 2_000), effort.of(5, 1)
-    free: list[float] = []
+    free: list[Flood] = []
     found: dict[str, list[Outcome]] = {}
     for _ in range(rounds):
         free.append(pair.flood(frames, case.size))
@@ -76,24 +76,28 @@ def test_flood(case: Case, pair: BenchLab, tmp_path: Path, effort: Any, conditio
             )  # fmt: skip
             found.setdefault(one.name, []).append(outcome)
     title = f"{case.title}: {rounds} × {frames} frames sent; {conditions}"
-    print_table(title, HEADS, _rows(median(free), found, len(vantages)))
+    print_table(title, HEADS, _rows(free, found))
     if not effort.full:
         assert [one.dropped for one in found["vethscope"]] == [0]
 
 
-def _rows(free: float, found: dict[str, list[Outcome]], vantages: int) -> list[Sequence[object]]:
+def _rows(free: list[Flood], found: dict[str, list[Outcome]]) -> list[Sequence[object]]:
     peer = median(one.cpu_ns_per_frame for one in found["tcpdump"])
-    rows: list[Sequence[object]] = [("none", thousands(free), "1.00 ×", *[""] * 6)]
+    alone = median(one.rate for one in free)
+    rows: list[Sequence[object]] = [("none", *_sent(free, alone), *[""] * 5)]
     for name, outcomes in found.items():
-        sent = median(one.result for one in outcomes)
         lost = sum(one.dropped for one in outcomes) / sum(o.dropped + o.frames for o in outcomes)
         cpu = median(one.cpu_ns_per_frame for one in outcomes)
-        shares = [
-            f"{median(part(one) / one.frames for one in outcomes):.0f} ns"
-            for part in (lambda one: one.user_ns, lambda one: one.system_ns)
-        ]
         rows.append((
-            name, thousands(sent), ratio(sent, free), thousands(sent * vantages),
-            f"{lost:.2%}" if lost else "0", f"{cpu:.0f} ns", ratio(cpu, peer), *shares,
+            name, *_sent([one.result for one in outcomes], alone), f"{lost:.2%}" if lost else "0",
+            f"{cpu:.0f} ns", ratio(cpu, peer),
+            f"{median(one.user_ns / one.frames for one in outcomes):.0f} ns",
+            f"{median(one.system_ns / one.frames for one in outcomes):.0f} ns",
         ))  # fmt: skip
     return rows
+
+
+def _sent(floods: Sequence[Flood], alone: float) -> tuple[str, str, str]:
+    rate = median(one.rate for one in floods)
+    cpu = median(one.cpu_ns for one in floods)
+    return thousands(rate), ratio(rate, alone), f"{cpu / 1000:.2f} µs"

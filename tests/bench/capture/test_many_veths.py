@@ -60,7 +60,7 @@ def test_cost_of_many_vantages(tmp_path: Path, effort: Any, conditions: str) -> 
 def _row(size: int, outcomes: list[Outcome], first: float) -> Sequence[object]:
     cpu = median(one.cpu_ns_per_frame for one in outcomes)
     return (
-        f"{size + 1}", thousands(median(one.result for one in outcomes)),
+        f"{size + 1}", thousands(median(one.result.rate for one in outcomes)),
         sum(one.dropped for one in outcomes), f"{cpu:.0f} ns", ratio(cpu, first),
     )  # fmt: skip
 
