@@ -22,11 +22,9 @@ from analyzer.capture.encode import (
     Index,
     Ints,
     Table,
-    Words,
     build_table,
     encode_block,
     views,
-    word_at,
 )
 from analyzer.capture.ring import Ring
 from analyzer.capture.runs import (
@@ -38,13 +36,16 @@ from analyzer.capture.runs import (
     Heads,
     Mask,
     Runs,
+    count_epbs,
+    cut_epbs,
     mark_runs,
     merge_runs,
     pick_rows,
     renumber_rows,
     repack,
+    rewrite_epbs,
+    uncount_epbs,
 )
-from analyzer.compiled import compiled
 
 _BUFFER_BYTES = 8 << 20
 _PRESSURE_BYTES = 1 << 20
@@ -221,67 +222,24 @@ class Staging:
         self._marks.clear()
 
 
-@compiled
-def _count(blocks32: Words, counters: Counters) -> int:
-    at, latest = 0, 0
-    while at >> 2 < blocks32.size:
-        word = at >> 2
-        identifier = word_at(blocks32, word + 2)
-        counters[identifier, 0] += 1
-        counters[identifier, 1] += word_at(blocks32, word + 6)
-        latest = max(latest, word_at(blocks32, word + 3) << 32 | word_at(blocks32, word + 4))
-        at += word_at(blocks32, word + 1)
-    return latest
-
-
-@compiled
-def _rewrite(blocks32: Words, identifier: int) -> None:
-    at = 0
-    while at >> 2 < blocks32.size:
-        blocks32[(at >> 2) + 2] = identifier
-        at += word_at(blocks32, (at >> 2) + 1)
-
-
-@compiled
-def _cut(blocks32: Words, most_bytes: int, most_frames: int) -> tuple[int, int]:
-    at, frames = 0, 0
-    while at >> 2 < blocks32.size and frames < most_frames:
-        length = word_at(blocks32, (at >> 2) + 1)
-        if at + length > most_bytes:
-            break
-        at += length
-        frames += 1
-    return at, frames
-
-
-@compiled
-def _uncount(blocks32: Words, counters: Counters) -> None:
-    at = 0
-    while at >> 2 < blocks32.size:
-        identifier = word_at(blocks32, (at >> 2) + 2)
-        counters[identifier, 0] -= 1
-        counters[identifier, 1] -= word_at(blocks32, (at >> 2) + 6)
-        at += word_at(blocks32, (at >> 2) + 1)
-
-
 def cut_blocks(blocks: Bytes, most_bytes: int, most_frames: int) -> tuple[int, int]:
     """How many bytes and frames of whole EPBs from the start of ``blocks`` keep both limits."""
-    return _cut(blocks.view(np.uint32), most_bytes, most_frames)
+    return cut_epbs(blocks.view(np.uint32), most_bytes, most_frames)
 
 
 def uncount_blocks(blocks: Bytes, counters: Counters) -> None:
     """Take EPBs that do not go into the file out of ``counters`` again."""
-    _uncount(blocks.view(np.uint32), counters)
+    uncount_epbs(blocks.view(np.uint32), counters)
 
 
 def count_blocks(blocks: Bytes, counters: Counters) -> int:
     """Add EPBs to ``counters``; their greatest stamp, 0 where there are none."""
-    return _count(blocks.view(np.uint32), counters)
+    return count_epbs(blocks.view(np.uint32), counters)
 
 
 def rewrite_blocks(blocks: Bytes, identifier: int) -> None:
     """Give all EPBs one interface id."""
-    _rewrite(blocks.view(np.uint32), identifier)
+    rewrite_epbs(blocks.view(np.uint32), identifier)
 
 
 def warm() -> None:

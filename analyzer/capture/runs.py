@@ -4,7 +4,8 @@ A run is a stretch of one ring's frames that lie one behind the other in the sta
 the kernel's order: rows AT to END of the index, whose sort keys never fall. The runs of a ring
 follow each other by NEXT, and its first one that is not used up is its head. To merge is to go
 on with the head of the smallest key for as long as no other head's is smaller; so each frame is
-copied once, and none is ever sorted. What was taken leaves holes, until `repack`.
+copied once, and none is ever sorted. What was taken leaves holes, until `repack`. The loops over
+EPBs that lie one behind the other (``…_epbs``) stand at the end.
 """
 
 from __future__ import annotations
@@ -167,3 +168,51 @@ def pick_rows(
             to += stop - start
             left[row] = False
     return to
+
+
+@piece
+def _word(words: Words, place: int) -> Any:
+    return np.int64(words[place])
+
+
+@compiled
+def count_epbs(blocks32: Words, counters: Ints) -> int:
+    at, latest = 0, 0
+    while at >> 2 < blocks32.size:
+        word = at >> 2
+        identifier = _word(blocks32, word + 2)
+        counters[identifier, 0] += 1
+        counters[identifier, 1] += _word(blocks32, word + 6)
+        latest = max(latest, _word(blocks32, word + 3) << 32 | _word(blocks32, word + 4))
+        at += _word(blocks32, word + 1)
+    return latest
+
+
+@compiled
+def rewrite_epbs(blocks32: Words, identifier: int) -> None:
+    at = 0
+    while at >> 2 < blocks32.size:
+        blocks32[(at >> 2) + 2] = identifier
+        at += _word(blocks32, (at >> 2) + 1)
+
+
+@compiled
+def cut_epbs(blocks32: Words, most_bytes: int, most_frames: int) -> tuple[int, int]:
+    at, frames = 0, 0
+    while at >> 2 < blocks32.size and frames < most_frames:
+        length = _word(blocks32, (at >> 2) + 1)
+        if at + length > most_bytes:
+            break
+        at += length
+        frames += 1
+    return at, frames
+
+
+@compiled
+def uncount_epbs(blocks32: Words, counters: Ints) -> None:
+    at = 0
+    while at >> 2 < blocks32.size:
+        identifier = _word(blocks32, (at >> 2) + 2)
+        counters[identifier, 0] -= 1
+        counters[identifier, 1] -= _word(blocks32, (at >> 2) + 6)
+        at += _word(blocks32, (at >> 2) + 1)

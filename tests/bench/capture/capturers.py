@@ -1,4 +1,4 @@
-"""The programs that are compared, each started as a user would, with ring memory alike.
+"""The programs that are compared, each started as a user would; the peers' buffers are not smaller.
 
 tcpdump captures one interface, so there is a process and a file for each; dumpcap captures
 several of one namespace into one file. Where they run is what ``ip netns exec`` does, but

@@ -51,18 +51,24 @@ def test_cost_of_many_vantages(tmp_path: Path, effort: Any, conditions: str) -> 
                 capture = vethscope(lab.engine, [], ("--no-inside",))
                 work = partial(lab.flood, frames)
                 found[size].append(capture.measure([], tmp_path, work, 3 * frames))
-    first = median(one.cpu_ns_per_frame for one in found[sizes[0]])
+    first = min(one.cpu_ns_per_frame for one in found[sizes[0]])
     rows = [_row(size, each, first) for size, each in found.items()]
     title = f"vantages of one bridge, {rounds} × {frames} 60-byte frames between two; {conditions}"
-    print_table(title, ("vantages", "sent/s", "lost", "CPU/frame", "of first"), rows)
+    heads = ("vantages", "sent/s", "lost", "CPU/frame", "best", "of first")
+    print_table(title, heads, rows)
 
 
 def _row(size: int, outcomes: list[Outcome], first: float) -> Sequence[object]:
-    cpu = median(one.cpu_ns_per_frame for one in outcomes)
+    """The best is compared: what others do on the machine only adds to it."""
+    best = min(one.cpu_ns_per_frame for one in outcomes)
     return (
-        f"{size + 1}", thousands(median(one.result.rate for one in outcomes)),
-        sum(one.dropped for one in outcomes), f"{cpu:.0f} ns", ratio(cpu, first),
-    )  # fmt: skip
+        f"{size + 1}",
+        thousands(median(one.result.rate for one in outcomes)),
+        sum(one.dropped for one in outcomes),
+        f"{median(one.cpu_ns_per_frame for one in outcomes):.0f} ns",
+        f"{best:.0f} ns",
+        ratio(best, first),
+    )
 
 
 def test_start_with_many_containers(tmp_path: Path, effort: Any, conditions: str) -> None:
