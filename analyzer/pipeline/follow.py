@@ -134,11 +134,13 @@ class Follower:
         poll.register(self._mounts.fileno(), select.POLLPRI)
         self._try_to_look()
         while not self._ends.is_set():
-            busy = self._newcomers.waiting or self._reserved
-            events = dict(poll.poll(_RETRY_S * 1000 if busy else None))
+            waiting = self._newcomers.waiting
+            pause_s = _RETRY_S if waiting else _RESERVED_S if self._reserved else None
+            events = dict(poll.poll(None if pause_s is None else pause_s * 1000))
             news = self._hear() if events.pop(self._events.fileno(), 0) else False
-            if news or events or busy:
+            if news or events or waiting:
                 self._try_to_look()
+            self._let_go()
 
     def _try_to_look(self) -> None:
         try:
@@ -171,16 +173,23 @@ class Follower:
         if self._newcomers.unwanted:
             unwanted, self._newcomers.unwanted = self._newcomers.unwanted, set()
             self._session.ignore(self._host, unwanted)
+
+    def _let_go(self) -> None:
+        """Hear no longer what nobody has told anything of."""
+        now = time.monotonic()
         for inode, (ring, since) in list(self._reserved.items()):
             if now - since > _RESERVED_S:
                 del self._reserved[inode]
                 ring.close()
 
     def _reserve(self, now_s: float) -> None:
-        """Listen in every namespace that has just got a name: eth0 comes up in it any moment."""
+        """Listen in a namespace that has just got a name while a new veth has no other end yet.
+
+        That end will be moved into it and come up there any moment.
+        """
         before, self._known = self._known, self._mounted()
         fresh = self._known.items() - before.items()
-        for inode, path in fresh if self._wanted.inside else ():
+        for inode, path in fresh if self._wanted.inside and self._newcomers.waiting else ():
             with contextlib.suppress(VethscopeError, OSError):
                 self._reserved[inode] = (self._session.hear(path, inode), now_s)
 
