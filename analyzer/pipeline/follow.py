@@ -165,9 +165,9 @@ class Follower:
 
     def _look(self) -> None:
         """Whatever happened: settle what can be settled."""
-        now = time.monotonic()
-        self._reserve(now)
-        for candidate in self._newcomers.look(read_links(self._netlink), now):
+        candidates = self._newcomers.look(read_links(self._netlink), time.monotonic())
+        self._reserve()
+        for candidate in candidates:
             if not self._introduce(candidate) and candidate.overdue:
                 self._introduce_alone(candidate)
         if self._newcomers.unwanted:
@@ -182,16 +182,21 @@ class Follower:
                 del self._reserved[inode]
                 ring.close()
 
-    def _reserve(self, now_s: float) -> None:
+    def _reserve(self) -> None:
         """Listen in a namespace that has just got a name while a new veth has no other end yet.
 
         That end will be moved into it and come up there any moment.
         """
         before, self._known = self._known, self._mounted()
         fresh = self._known.items() - before.items()
-        for inode, path in fresh if self._wanted.inside and self._newcomers.waiting else ():
+        for inode, path in fresh if self._newcomers.waiting else ():
+            self._listen(inode, path)
+
+    def _listen(self, inode: int, path: str) -> None:
+        """Hear a container's namespace from now on, for `CaptureSession.add`."""
+        if self._wanted.inside and inode not in self._reserved:
             with contextlib.suppress(VethscopeError, OSError):
-                self._reserved[inode] = (self._session.hear(path, inode), now_s)
+                self._reserved[inode] = (self._session.hear(path, inode), time.monotonic())
 
     def _mounted(self) -> dict[int, str]:
         self._mounts.seek(0)
@@ -207,6 +212,7 @@ class Follower:
         if not wanted:
             self._newcomers.settle(candidate.link, wanted=False)
             return True
+        self._listen(*found)
         topology = discover(_Few(self._engine, who))
         try:
             vantages = select_vantages(
