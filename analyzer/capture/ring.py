@@ -44,6 +44,8 @@ _SMALLEST_BLOCK = 128 * KIB
 """a power of two in which a frame of 64 KiB (GSO) fits with its headers"""
 _LARGEST_RING = 1 << 30
 """the kernel does not refuse a ring beyond its memory: it kills processes to find room"""
+_MANY = 64
+"""rings whose timers nobody notices"""
 _FRAME_BYTES = 2048
 """the kernel wants one and does not use it in V3: frames lie close together"""
 
@@ -92,10 +94,14 @@ class RingSettings:
             )
 
     def inside(self, rings: int) -> RingSettings:
-        """The settings of each of ``rings`` rings inside containers: 512 KiB to 64 MiB each."""
+        """The settings of each of ``rings`` rings inside containers: 512 KiB to 64 MiB each.
+
+        Each has a timer in the kernel; those of many rings go half as often.
+        """
         share = min(64 * MIB, max(512 * KIB, self.inside_bytes // max(1, rings)))
         size = max(_SMALLEST_BLOCK, min(256 * KIB, 1 << ((share // 128).bit_length() - 1)))
-        return replace(self, block_size=size, block_count=share // size)
+        retire_ms = self.retire_ms if rings <= _MANY else min(60, 2 * self.retire_ms)
+        return replace(self, block_size=size, block_count=share // size, retire_ms=retire_ms)
 
 
 def available_bytes() -> int:

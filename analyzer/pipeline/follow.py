@@ -137,9 +137,11 @@ class Follower:
             waiting = self._newcomers.waiting
             pause_s = _RETRY_S if waiting else _RESERVED_S if self._reserved else None
             events = dict(poll.poll(None if pause_s is None else pause_s * 1000))
-            news = self._hear() if events.pop(self._events.fileno(), 0) else False
-            if news or events or waiting:
+            news = self._hear() if self._events.fileno() in events else False
+            if news or waiting:
                 self._try_to_look()
+            elif self._mounts.fileno() in events:
+                self._known = self._mounted()
             self._let_go()
 
     def _try_to_look(self) -> None:
