@@ -29,7 +29,8 @@ def look_at_end(path: str | Path) -> tuple[list[SavefileInterface], dict[str, st
     """(interfaces described before the first frame, names), with the statistics at the end.
 
     None where none stand there, or the file cannot be seen at once (it is large and compressed). Of
-    a file with several sections the last one's statistics are taken for the first one's: see `Savefile.sections`.
+    a file with several sections the last one's statistics are taken for the first one's: see
+    `Savefile.sections`.
     """
     source = open_source(path)
     window = source.advance()
