@@ -183,7 +183,7 @@ def analysis(jobs: int, warm_up: Path) -> Program:
 
 DECODE = Program("its read, decode and identity, one core", _python(_OURS), 1 << 62)
 PEERS = (
-    Program("tshark -T fields", _tshark, 1_000_000, tells=False),
+    Program("tshark -T fields", _tshark, 500_000, tells=False),
     Program("dpkt", _python(_DPKT), 300_000),
     Program("scapy", _python(_SCAPY), 30_000),
     Program("pyshark", _python(_PYSHARK), 2_000),
