@@ -16,7 +16,7 @@ import numpy.typing as npt
 from analyzer.compiled import allocating, compiled
 from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.ports import Ports
-from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout
+from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout, own_keys
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Evidence, Journeys, Status
 
@@ -82,16 +82,31 @@ def _waiting(
     """[p] whether something of a packet is missing."""
     vantage, first = frames["vantage"], journeys.first
     origin = ports.leading_to(layout.segment[vantage[first]], frames["eth_src"][first])
-    waits = np.empty(len(first), np.bool_)
+    waits, may_go_on = np.empty(len(first), np.bool_), np.empty(len(first), np.bool_)
     _find_incomplete(
         first, journeys.last, journeys.status, journeys.evidence, journeys.in_port,
         journeys.frames, links.stage, vantage, frames["eth_dst"], origin,
         (layout.kind, layout.peer, layout.copied, layout.size, layout.forwards, layout.mac),
-        waits,
+        waits, may_go_on,
     )  # fmt: skip
+    _spare_local(frames, journeys, layout, waits, may_go_on)
     waits[journeys.packet[links.ranges.short]] = True
     waits[journeys.packet[links.ranges.absorbed]] = False
     return waits
+
+
+def _spare_local(
+    frames: Columns, journeys: Journeys, layout: Layout, waits: npt.NDArray[np.bool_],
+    may_go_on: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Do not wait for a route to be taken by what is for the namespace's own addresses."""
+    rows = np.flatnonzero(may_go_on)
+    if not len(rows):
+        return
+    last = journeys.last[rows]
+    netns = layout.netns[frames["vantage"][last]]
+    keys = own_keys(netns, frames["dst_hi"][last], frames["dst_lo"][last])
+    waits[rows[np.isin(keys, layout.own)]] = False
 
 
 def _latest(
@@ -111,13 +126,17 @@ def _advance(ring: Any, ts: Any, rings_ns: Any) -> None:
 @compiled
 def _find_incomplete(
     first: Any, last: Any, status: Any, evidence: Any, in_port: Any, frames: Any, stage: Any,
-    vantage: Any, eth_dst: Any, origin: Any, layout: Any, waits: Any,
+    vantage: Any, eth_dst: Any, origin: Any, layout: Any, waits: Any, may_go_on: Any,
 ) -> None:  # fmt: skip
-    """Fill ``waits`` [p]: there is a vantage at which the packet may still be seen."""
+    """Fill ``waits`` [p]: there is a vantage at which the packet may still be seen.
+
+    may_go_on: [p] all that it waits for is a route that it may take.
+    """
     kind, peer, copied, size, forwards, mac = layout
     for q in range(len(first)):
         begin, end = first[q], last[q]
         v, s, w = vantage[end], stage[end], vantage[begin]
+        may_go_on[q] = False
         if s == FREE or eth_dst[begin] & _MULTICAST:
             waits[q] = frames[q] != size[w]
             continue
@@ -131,8 +150,9 @@ def _find_incomplete(
             and not (kind[v] == BRIDGE and s == 2)
         )
         mere_copy = kind[v] == BRIDGE and s == 2 and eth_dst[begin] != mac[v]
-        incomplete = s < 2 or status[q] != _DELIVERED or forwards[v]
-        waits[q] = size[w] > 1 and (incomplete or headless or uncopied or mere_copy)
+        incomplete = s < 2 or status[q] != _DELIVERED or headless or uncopied or mere_copy
+        may_go_on[q] = not incomplete and forwards[v]
+        waits[q] = (size[w] > 1 and incomplete) or may_go_on[q]
 
 
 @allocating

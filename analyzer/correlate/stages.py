@@ -17,10 +17,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_interface
 
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.keys import mixed
 from analyzer.model.vantage import Role, Vantage
 
 FREE = 4
@@ -62,6 +64,8 @@ class Layout:
     """[v] vantages of the segment; of a file without topology: all that have none"""
     forwards: npt.NDArray[np.bool_]
     """[v] what arrives here may leave its namespace at another vantage"""
+    own: npt.NDArray[np.uint64]
+    """`own_keys` of all addresses of the vantages: what is for them goes no further"""
 
     @property
     def count(self) -> int:
@@ -96,6 +100,7 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
     masters = [_master(v) for v in vantages]
     bridges = {(v.space, v.interface): i for i, v in enumerate(vantages) if v.role is Role.BRIDGE}
     segment = _numbers(_segments(vantages, kinds, routed=False))
+    netns = _numbers([v.space or ("loose", i) for i, v in enumerate(vantages)])
     ends = Counter(v.space for v, k in zip(vantages, kinds, strict=True) if k in (STATION, BRIDGE))
     return Layout(
         kind=np.array(kinds, np.int32),
@@ -106,7 +111,7 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         master=_numbers(masters),
         bridge=np.array([bridges.get(m, -1) if m else -1 for m in masters], np.int32),
         ring=_numbers([v.ring for v in vantages]),
-        netns=_numbers([v.space or ("loose", i) for i, v in enumerate(vantages)]),
+        netns=netns,
         queued=np.array([v.qdisc not in ("", "noqueue") for v in vantages], np.bool_),
         mac=np.array([mac_value(v.mac) for v in vantages], np.uint64),
         copied=np.array([_is_copied(v, vantages, index, bridges) for v in vantages], np.bool_),
@@ -118,7 +123,35 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
             ],
             np.bool_,
         ),
+        own=_own_keys(vantages, netns),
     )
+
+
+def own_keys(
+    netns: npt.NDArray[np.int32], hi: npt.NDArray[np.uint64], lo: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """One key of a namespace and an address (as in `analyzer.model.frames.DECODED`)."""
+    return mixed(hi, lo, netns)
+
+
+def _own_keys(vantages: Sequence[Vantage], netns: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
+    all_of = ((at, _address(text)) for at, v in enumerate(vantages) for text in v.addresses)
+    found = [(at, value) for at, value in all_of if value is not None]
+    values = [value for _, value in found]
+    return own_keys(
+        netns[[at for at, _ in found]] if found else np.empty(0, np.int32),
+        np.array([value >> 64 for value in values], np.uint64),
+        np.array([value & (1 << 64) - 1 for value in values], np.uint64),
+    )
+
+
+def _address(text: str) -> int | None:
+    """128 bits; IPv4 as ::ffff:a.b.c.d. None where a file tells something else."""
+    try:
+        address = ip_interface(text).ip
+    except ValueError:
+        return None
+    return int(address) | (0xFFFF << 32 if address.version == 4 else 0)
 
 
 def _kind(vantage: Vantage) -> int:

@@ -105,7 +105,7 @@ class Endpoints:
     def _add(self, segment: int, site: int, owner: str, mac: str, addresses: Sequence[str]) -> None:
         if mac:
             self._by_mac[(segment, int(mac.replace(":", ""), 16))] = owner
-        for address in addresses:
+        for address in filter(_is_address, addresses):
             self._by_address.setdefault((site, address_value(address)), set()).add(owner)
 
     def name(self, segment: int, mac: int, version: int, hi: int, lo: int) -> str:

@@ -68,6 +68,8 @@ class Reading:
     """bytes of a frame that its identity is made of: no more than every vantage kept"""
     frames: int = 0
     """decoded so far"""
+    chunk_frames: int = field(default_factory=lambda: CHUNK_FRAMES)
+    """of all files together"""
     savefiles: list[Savefile] = field(default_factory=list)
     foreseen: list[VantageNotes] | None = None
     """the notes as they will be at the end; None where they cannot be known before"""
@@ -138,7 +140,8 @@ class Reading:
         rooms: gives a room for so many rows. Damage is kept in ``errors``; the readable prefix of
         each file is handed out.
         """
-        most = max(CHUNK_FRAMES // max(len(self.savefiles), 1), _FEWEST)
+        least = min(self.chunk_frames, _FEWEST)
+        most = max(self.chunk_frames // max(len(self.savefiles), 1), least)
         files = [
             self._file(number, savefile, rooms, most, peek)
             for number, savefile in enumerate(self.savefiles)

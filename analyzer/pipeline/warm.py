@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,39 +13,112 @@ import numpy as np
 from analyzer.capture.merge import warm as warm_capture
 from analyzer.drops.pages import warm as warm_drops
 from analyzer.drops.record import ROW, UNKNOWN, Drops, encode_drops
+from analyzer.keys import KeyNumbers
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.export import export_pcap
+from analyzer.pipeline.frame_room import FrameRoom
+from analyzer.pipeline.reading import Reading
+from analyzer.pipeline.stream import Analyser
 from analyzer.savefile import blocks
 
-_FRAME = bytes.fromhex("ffffffffffff0242ac1100020806000108000604000102") + bytes(19)
 _PCAP_HEADER = bytes.fromhex("4d3cb2a1020004000000000000000000000004000100000000000000")
+_MACS = bytes.fromhex("0242ac110002"), bytes.fromhex("0242ac110003")
+_BRIDGE = bytes.fromhex("0242000000ff")
+_ENDS = bytes([172, 17, 0, 2]), bytes([172, 17, 0, 3])
+_IN, _COPY, _OUT, _UPLINK = range(4)
+"""vantages: the sender's port, docker0, the receiver's port, the host's uplink"""
 
 
 def compile_all() -> None:
     """Fill the machine-code cache; takes the better part of a minute where it is empty."""
     warm_capture()
     warm_drops()
+    KeyNumbers().take(np.arange(2000, dtype=np.uint64))  # so many that its table grows
     with tempfile.TemporaryDirectory(prefix="vethscope-") as directory:
         file = Path(directory, "tiny.pcapng")
         file.write_bytes(_tiny())
         report_files([str(file)], packets=True)
+        _in_chunks(str(file))
         export_pcap(str(file), directory)
         old = Path(directory, "tiny.pcap")
-        old.write_bytes(_PCAP_HEADER + np.array([1, 1, 42, 42], "<u4").tobytes() + _FRAME)
+        frame = _ipv4(17, bytes(12), 1)
+        header = np.array([1, 1, len(frame), len(frame)], "<u4").tobytes()
+        old.write_bytes(_PCAP_HEADER + 2 * (header + frame))
         report_files([str(old)])
 
 
+def _in_chunks(path: str) -> None:
+    """So that frames are carried over from one chunk to the next."""
+    reading = Reading.open([path])
+    reading.foresee()
+    reading.chunk_frames = 4
+    analyser = Analyser(reading)
+    for chunk in reading.chunks(lambda rows: FrameRoom(rows, 4)):
+        analyser.feed(chunk)
+
+
 def _tiny() -> bytes:
-    """One frame at the two ends of a veth pair."""
-    ends = (
-        Vantage("a", "a", Role.CONTAINER, 1, 2, "veth", peer_netns=3, peer_ifindex=4, ring=1),
-        Vantage("b", "b", Role.HOST_VETH, 3, 4, "veth", peer_netns=1, peer_ifindex=2, ring=2),
-    )
+    """Some packets of every kind that has a loop of its own."""
     described = (
         blocks.interface_description(v.name, snaplen=0, comment=json.dumps(v.to_json()))
-        for v in ends
+        for v in _vantages()
     )
-    frames = (blocks.enhanced_packet(n, n, _FRAME, len(_FRAME), flags=2 - n) for n in (0, 1))
-    drop = blocks.own(encode_drops(Drops(np.zeros(1, ROW), ["b"], [""], [UNKNOWN])))
+    frames = (
+        blocks.enhanced_packet(at, 1000 + n, data, len(data), flags=2 if at >= _OUT else 1)
+        for n, (at, data) in enumerate(_sightings())
+    )
+    drop = blocks.own(encode_drops(Drops(np.zeros(1, ROW), ["v0"], [""], [UNKNOWN])))
     return b"".join((blocks.section_header(), *described, *frames, drop))
+
+
+def _vantages() -> list[Vantage]:
+    ports = [
+        Vantage(f"v{n}", f"v{n}", Role.HOST_VETH, 1, 10 + n, "veth", peer_netns=9 + n,
+                peer_ifindex=2, bridge="docker0", master_ifindex=3, ring=n)
+        for n in (0, 1)
+    ]  # fmt: skip
+    bridge = Vantage("docker0", "docker0", Role.BRIDGE, 1, 3, "bridge", _BRIDGE.hex(":"),
+                     promiscuous=True, bridge="docker0")  # fmt: skip
+    uplink = Vantage("up", "up", Role.UPLINK, 1, 4, "veth", "02:00:00:00:00:01")
+    return [ports[0], bridge, ports[1], uplink]
+
+
+def _sightings() -> Iterator[tuple[int, bytes]]:
+    """(vantage, frame): echoes, twins, TCP cut into segments, fragments, ARP, a routed packet."""
+    datagram = struct.pack("!HHHH", 5, 6, 8, 0)
+    echo = struct.pack("!BBHHH", 8, 0, 0, 1, 1)
+    for n in range(2):
+        twin = _ipv4(17, datagram, 0)
+        yield from ((_IN, twin), (_IN, twin), (_OUT, twin), (_COPY, twin), (_OUT, twin))
+        packet = _ipv4(1, echo, 2 + n)
+        yield from ((_IN, packet), (_OUT, packet), (_COPY, packet))
+        packet = _ipv4(1, bytes(2) + echo[2:], 4 + n, back=True)
+        yield from ((_OUT, packet), (_IN, packet), (_COPY, packet))
+        yield from ((_IN, _tcp(0, 20)), (_OUT, _tcp(0, 10)), (_OUT, _tcp(10, 10)))
+        piece = _ipv4(17, datagram, 7 + n, fragment=0x2000)
+        yield from ((_IN, piece), (_COPY, _ipv4(17, 2 * datagram, 7 + n)))
+        yield from ((_IN, _arp()), (_OUT, _arp()), (_COPY, _arp()))
+        routed = _ipv4(17, datagram, 20 + n, to=_BRIDGE)
+        yield from ((_IN, routed), (_COPY, routed))
+        yield _UPLINK, _ipv4(17, datagram, 20 + n, ttl=63)
+
+
+def _ipv4(
+    protocol: int, body: bytes, ident: int, *, back: bool = False, fragment: int = 0,
+    ttl: int = 64, to: bytes = b"",
+) -> bytes:  # fmt: skip
+    macs, ends = (_MACS[::-1], _ENDS[::-1]) if back else (_MACS, _ENDS)
+    head = struct.pack(
+        "!HBBHHHBBH", 0x0800, 0x45, 0, 20 + len(body), ident, fragment, ttl, protocol, 0
+    )
+    return (to or macs[1]) + macs[0] + head + b"".join(ends) + body
+
+
+def _tcp(seq: int, size: int) -> bytes:
+    return _ipv4(6, struct.pack("!HHIIHHHH", 1, 2, seq, 0, 0x5018, 9, 0, 0) + bytes(size), seq)
+
+
+def _arp() -> bytes:
+    head = struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
+    return b"\xff" * 6 + _MACS[0] + head + _MACS[0] + _ENDS[0] + bytes(6) + _ENDS[1]

@@ -31,7 +31,6 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> Chunks:
 
     def size(frames: int) -> None:
         monkeypatch.setattr(reading, "CHUNK_FRAMES", frames)
-        monkeypatch.setattr(reading, "_FEWEST", 1)
 
     return size
 
@@ -96,7 +95,7 @@ def test_a_compressed_capture_in_chunks(tmp_path: Path, chunks: Chunks) -> None:
 
 def test_what_is_piped_waits_for_the_end_to_be_called_lost(tmp_path: Path) -> None:
     code = (
-        "from analyzer.pipeline import reading; reading.CHUNK_FRAMES = 7; reading._FEWEST = 1; "
+        "from analyzer.pipeline import reading; reading.CHUNK_FRAMES = 7; "
         "from analyzer.cli import main; main()"
     )
     path = CAPTURES / "iptables-drop.pcapng"

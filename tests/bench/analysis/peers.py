@@ -20,6 +20,13 @@ _FIELDS = (
     "ip.proto", "frame.len",
 )  # fmt: skip
 
+_TELL = """
+def tell(frames, seconds, cpu):
+    status = open("/proc/self/status").read()  # ru_maxrss would be the parent's, before exec
+    kilobytes = int(status.split("VmHWM:")[1].split()[0])
+    print(frames, seconds, cpu, kilobytes / 1024)
+"""
+
 _OURS = """
 import sys, time
 from itertools import cycle
@@ -31,7 +38,9 @@ def read():
     return sum(len(chunk.frames["ts_ns"]) for chunk in chunks)
 read()
 began = time.perf_counter()
-print(read(), time.perf_counter() - began)
+spent = time.process_time()
+done = read()
+tell(done, time.perf_counter() - began, time.process_time() - spent)
 """
 
 _DPKT = """
@@ -47,7 +56,7 @@ with open(path, "rb") as file:
                ip.p if known else None, len(data))
         done += 1
         if done == limit: break
-print(done, time.perf_counter() - began)
+tell(done, time.perf_counter() - began, time.process_time())
 """
 
 _SCAPY = """
@@ -64,11 +73,11 @@ for frame in PcapNgReader(path):
            ip and ip.proto, frame.wirelen)
     done += 1
     if done == limit: break
-print(done, time.perf_counter() - began)
+tell(done, time.perf_counter() - began, time.process_time())
 """
 
 _PYSHARK = """
-import sys, time, pyshark
+import os, sys, time, pyshark
 path, limit = sys.argv[1], int(sys.argv[2])
 began, done = time.perf_counter(), 0
 capture = pyshark.FileCapture(path, keep_packets=False)
@@ -78,8 +87,9 @@ for frame in capture:
            ip and ip.src, ip and ip.dst, ip and ip.proto, frame.length)
     done += 1
     if done == limit: break
-print(done, time.perf_counter() - began)
 capture.close()
+cpu = sum(os.times()[:4])
+tell(done, time.perf_counter() - began, cpu)
 """
 
 
@@ -91,9 +101,9 @@ class Outcome:
     frames: int
     seconds: float
     cpu_seconds: float
-    """of the process and its children, start-up included"""
+    """of the process and its children, in the same time (peers: start-up included)"""
     memory_mb: float
-    """resident, at the most"""
+    """resident, at the most; 0: not known"""
 
     @property
     def per_second(self) -> float:
@@ -109,7 +119,7 @@ class Program:
     most: int
     """frames that it is given at most: it would take too long"""
     tells: bool = True
-    """prints (frames, seconds) without its start-up; else its whole run is taken"""
+    """prints what `Outcome` holds, without its start-up; else its whole run is taken"""
 
     def run(self, path: Path, frames: int) -> Outcome:
         """Read the first ``frames`` frames of the file, or as many as it is given."""
@@ -123,18 +133,17 @@ class Program:
             text = output.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - began
+        seconds, cpu, memory = time.perf_counter() - began, usage.ru_utime + usage.ru_stime, 0.0
         if process.returncode:
             raise RuntimeError(f"{self.name} failed with {process.returncode}")
         if self.tells:
-            done, told = text.split()[-2:]
-            count, seconds = int(done), float(told)
-        cpu = usage.ru_utime + usage.ru_stime
-        return Outcome(self.name, count, seconds, cpu, usage.ru_maxrss / 1024)
+            done, *told = text.split()[-4:]
+            count, (seconds, cpu, memory) = int(done), map(float, told)
+        return Outcome(self.name, count, seconds, cpu, memory)
 
 
 def _python(code: str) -> Callable[[Path, int], Sequence[str]]:
-    return lambda path, count: (sys.executable, "-c", code, str(path), str(count))
+    return lambda path, count: (sys.executable, "-c", _TELL + code, str(path), str(count))
 
 
 def _tshark(path: Path, count: int) -> Sequence[str]:
@@ -157,8 +166,9 @@ from analyzer.pipeline.analyse import report_files
 path, jobs = sys.argv[1], int(sys.argv[3])
 report_files([sys.argv[2]], jobs=jobs)
 began = time.perf_counter()
+spent = time.process_time()
 found, _ = report_files([path], jobs=jobs)
-print(found.capture.frames, time.perf_counter() - began)
+tell(found.capture.frames, time.perf_counter() - began, time.process_time() - spent)
 """
 
 
@@ -166,14 +176,14 @@ def analysis(jobs: int, warm_up: Path) -> Program:
     """The report without the start of Python; warm_up: a small file that loads the loops."""
 
     def command(path: Path, _: int) -> Sequence[str]:
-        return (sys.executable, "-c", _REPORT, str(path), str(warm_up), str(jobs))
+        return (sys.executable, "-c", _TELL + _REPORT, str(path), str(warm_up), str(jobs))
 
     return Program(f"its analysis alone, -j {jobs}", command, 1 << 62)
 
 
 DECODE = Program("its read, decode and identity, one core", _python(_OURS), 1 << 62)
 PEERS = (
-    Program("tshark -T fields", _tshark, 1_000_000, tells=False),
+    Program("tshark -T fields", _tshark, 500_000, tells=False),
     Program("dpkt", _python(_DPKT), 300_000),
     Program("scapy", _python(_SCAPY), 30_000),
     Program("pyshark", _python(_PYSHARK), 2_000),
