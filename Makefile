@@ -27,7 +27,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	@if [ -d tests/bench ]; then $(SUDO) $(BIN)/python -m pytest tests/bench -q -s; \
+	@if [ -d tests/bench ]; then $(SUDO) $(BIN)/python -m pytest tests/bench -q -s --bench; \
 	else echo "no benchmarks: tests/bench does not exist"; fi
 
 setup: $(VENV)/.compiled

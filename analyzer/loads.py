@@ -51,6 +51,8 @@ le64 = _loader(64, not _LITTLE)
 """little endian on every machine: what is hashed must not depend on it"""
 
 _native16, _native32 = (_loader(bits, False) for bits in (16, 32))
+native64 = _loader(64, False)
+"""in this machine's byte order: what its own kernel wrote"""
 _swapped16, _swapped32 = (_loader(bits, True) for bits in (16, 32))
 
 

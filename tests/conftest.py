@@ -39,6 +39,7 @@ def docker_client() -> Any:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew")
+    parser.addoption("--bench", action="store_true", help="benchmarks in full, not one iteration")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from analyzer.capture.ring import RingSettings
+from analyzer.capture.ring import RingSettings, available_bytes
 from analyzer.capture.series import Rotation
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Key
@@ -42,7 +42,7 @@ class CaptureOptions:
     """of the section: JSON of schema ``vethscope/capture/1`` (engine, sysctls …)"""
     names: Mapping[str, str] = field(default_factory=dict)
     """address → container name, for the Name Resolution Block"""
-    ring: RingSettings = field(default_factory=RingSettings)
+    ring: RingSettings = field(default_factory=lambda: RingSettings.fitting(available_bytes()))
 
     def check(self) -> None:
         """Raises UsageProblem with the value that cannot be."""

@@ -17,6 +17,10 @@ from analyzer.errors import UsageProblem
 Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 """a path, or a stream of the caller's"""
 
+_WRITE_BYTES = 64 << 10
+"""at a time: much more would have the page cache made of great pages, for which memory has to be
+found, and its source fall out of the processor's cache; much less costs system calls"""
+
 
 class Output:
     """Blocks go in by `write`; ``failure`` keeps the error after which nothing goes in."""
@@ -50,7 +54,7 @@ class Output:
         done = 0
         while done < len(view) and self.failure is None:
             try:
-                done += self._write_some(view[done:])
+                done += self._write_some(view[done : done + _WRITE_BYTES])
             except OSError as error:
                 self.failure = error
         if done < len(view):

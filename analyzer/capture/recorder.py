@@ -60,7 +60,6 @@ class Recorder:
         self._latest_ns = 0
         """greatest stamp that was written, with a rotation"""
         self._head = [describe.section(options.comment)]
-        self._hold_ns = (2 * options.ring.retire_ms + _SLACK_MS) * 1_000_000
 
     def begin(self, now_ns: int) -> None:
         """Write the section header. ``now_ns``: the monotonic clock, here as everywhere."""
@@ -80,7 +79,8 @@ class Recorder:
             b"".join(describe.interface(one, options.snaplen, options.filter) for one in vantages)
         )
         self.in_file = np.vstack([self.in_file, np.zeros((len(vantages), 2), np.int64)])
-        self._staging.hold_ns = self._hold_ns if rings > 1 else 0
+        hold_ms = 2 * options.ring.inside(rings).retire_ms + _SLACK_MS
+        self._staging.hold_ns = hold_ms * 1_000_000 if rings > 1 else 0
         numbers = {(one.ring, one.ifindex): first + at for at, one in enumerate(vantages)}
         self._resolve(lambda stranger: numbers.get(stranger.key), len(vantages))
 

@@ -35,6 +35,8 @@ from analyzer.model.vantage import Vantage
 
 _LOOK_NS = 1_000_000_000
 """how often the kernel's 32-bit counters are read, and containers' namespaces looked for"""
+_LOOK_EACH_NS = 10_000_000
+"""of many rings less often: a look takes some 10 µs each"""
 _TICK_S, _BUSY_TICK_S, _DRAIN_TICK_S = 0.1, 0.02, 0.005
 
 _NO_STAMPS = (
@@ -153,6 +155,13 @@ class CaptureSession:
         request = partial(self._add, vantages, netns_paths, names or {}, dict(rings or {}))
         self._request(request)
 
+    def keep(self, take: Callable[[], bytes]) -> None:
+        """Put blocks that are no frames into the present file. Safe in threads.
+
+        ``take`` gives them, in the capture's own thread, soon or, once it has ended, never.
+        """
+        self._request(lambda: self._recorder.end(take()))
+
     def ignore(self, netns: int, ifindexes: Collection[int]) -> None:
         """These newcomers are not wanted. Safe in threads."""
         self._request(partial(self._ignore, netns, set(ifindexes)))
@@ -175,11 +184,12 @@ class CaptureSession:
         self,
         bridge_fdb: Mapping[str, describe.Fdb] | None = None,
         notes: Mapping[str, str] | None = None,
+        blocks: bytes = b"",
     ) -> CaptureStats:
         """Drain the rings, write the statistics, close everything; again: only the counts.
 
-        ``bridge_fdb`` and ``notes``, by vantage name, go into the statistics' comments. Raises
-        CaptureError where the output fails only now.
+        ``bridge_fdb`` and ``notes``, by vantage name, go into the statistics' comments; further
+        ``blocks`` before them. Raises CaptureError where the output fails only now.
         """
         if not self._is_open:
             return self.stats()
@@ -189,7 +199,7 @@ class CaptureSession:
             self._drain()
             self._end_ns = time.time_ns()
             closing = describe.statistics(self._file_stats(), bridge_fdb or {}, notes or {})
-            self._recorder.end(b"".join(closing))
+            self._recorder.end(b"".join([blocks, *closing]))
         finally:
             self._release()
         if self._recorder.problem is not told:
@@ -215,7 +225,7 @@ class CaptureSession:
                 handler()
         now = time.monotonic_ns()
         self._recorder.flush(now)
-        if now - self._looked_ns >= _LOOK_NS:
+        if now - self._looked_ns >= max(_LOOK_NS, len(self._roster.sources) * _LOOK_EACH_NS):
             self._looked_ns = now
             for source in self._open_sources():
                 source.ring.count()

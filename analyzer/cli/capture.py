@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import common
+from analyzer.cli.options import common, drops_option
 
 
 @click.command(
@@ -30,13 +30,14 @@ from analyzer.cli.options import common
               help="Begin a new file by filesize:KB, duration:S or packets:N, named as dumpcap "
               "names them; files:N keeps the last N; repeatable.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit 1 where the kernel dropped frames.")
+@drops_option
 @click.option("-f", "--filter", "expression", metavar="FILTER", help="pcap-filter(7) syntax.")
 @common()
 def command(
     words: tuple[str, ...], interfaces: tuple[str, ...], networks: tuple[str, ...],
     no_inside: bool, output: str | None, snaplen: int, no_promiscuous: bool, count: int | None,
     autostop: tuple[str, ...], rotation: tuple[str, ...], strict: bool, expression: str | None,
-    engine: str, as_json: bool, quiet: bool,
+    drops: bool, engine: str, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Capture bridges, host veths and the containers' own eth0 at the same time, in one file.
 
@@ -61,6 +62,7 @@ def command(
         words=words, interfaces=interfaces, networks=networks, inside=not no_inside,
         output=output, snaplen=snaplen, promiscuous=not no_promiscuous, max_packets=count,
         expression=expression or "", rotation=parse_rotation(rotation), give_up_rights=True,
+        drops=drops,
         **parse_autostop(autostop),
     )  # fmt: skip
     with live_line(quiet=quiet, wanted=output not in (None, "-")) as (say, progress):

@@ -57,6 +57,10 @@ verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, callback=_speak,
     help="Say on stderr what is being done.",
 )  # fmt: skip
+drops_option = click.option(
+    "--drops", "drops", is_flag=True,
+    help="Also record why the kernel dropped packets, and where (tracefs, no eBPF; root).",
+)  # fmt: skip
 html_option = click.option(
     "--html", "html", type=click.Path(dir_okay=False), help="Also write the report as one page."
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import common, html_option
+from analyzer.cli.options import common, drops_option, html_option
 
 
 @click.command(name="ping", epilog="Example: vethscope ping tomcat01 tomcat02 -c 20 -w ping.pcapng")
@@ -22,12 +22,13 @@ from analyzer.cli.options import common, html_option
               help="Keep the capture.")  # fmt: skip
 @click.option("--no-inside", is_flag=True, help="Do not capture inside the containers.")
 @click.option("-p", "--no-promiscuous", is_flag=True, help="Leave docker0 as it is.")
+@drops_option
 @html_option
 @common()
 def command(
     source: str, destination: str, count: int, interval: float, size: int, wait: float,
-    output: str | None, no_inside: bool, no_promiscuous: bool, html: str | None, engine: str,
-    as_json: bool, quiet: bool,
+    output: str | None, no_inside: bool, no_promiscuous: bool, drops: bool, html: str | None,
+    engine: str, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Ping DST from inside SRC, captured at every interface on the way, and report it.
 
@@ -43,6 +44,7 @@ def command(
     plan = PingPlan(
         source=source, destination=destination, count=count, interval_s=interval, size=size,
         wait_s=wait, output=output, inside=not no_inside, promiscuous=not no_promiscuous,
+        drops=drops,
     )  # fmt: skip
     with progress(quiet) as tick:
         result = run_ping(engine, plan, on_echo=tick)

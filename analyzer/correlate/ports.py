@@ -99,7 +99,7 @@ def fdb_ports(
         if vantage.role is not Role.BRIDGE:
             continue
         for mac, port in (*vantage.fdb, *latest.get(vantage.name, ())):
-            at = index.get((vantage.netns, port))
+            at = index.get((vantage.space, port))
             if at is not None:
                 found[(int(layout.segment[i]), mac_value(mac))] = at
     return found

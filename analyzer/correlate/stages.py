@@ -98,10 +98,10 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
     index = {v.key: i for i, v in enumerate(vantages) if v.ifindex}
     kinds = [_kind(v) for v in vantages]
     masters = [_master(v) for v in vantages]
-    bridges = {(v.netns, v.interface): i for i, v in enumerate(vantages) if v.role is Role.BRIDGE}
+    bridges = {(v.space, v.interface): i for i, v in enumerate(vantages) if v.role is Role.BRIDGE}
     segment = _numbers(_segments(vantages, kinds, routed=False))
-    netns = _numbers([v.netns or ("loose", i) for i, v in enumerate(vantages)])
-    ends = Counter(v.netns for v, k in zip(vantages, kinds, strict=True) if k in (STATION, BRIDGE))
+    netns = _numbers([v.space or ("loose", i) for i, v in enumerate(vantages)])
+    ends = Counter(v.space for v, k in zip(vantages, kinds, strict=True) if k in (STATION, BRIDGE))
     return Layout(
         kind=np.array(kinds, np.int32),
         stage=np.array([_STAGES[k] for k in kinds], np.int32).reshape(-1, 2),
@@ -118,7 +118,7 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         size=np.bincount(segment)[segment].astype(np.int32) if kinds else np.empty(0, np.int32),
         forwards=np.array(
             [
-                k in (STATION, BRIDGE) and ends[v.netns] > 1
+                k in (STATION, BRIDGE) and ends[v.space] > 1
                 for v, k in zip(vantages, kinds, strict=True)
             ],
             np.bool_,
@@ -172,9 +172,9 @@ def _is_copied(
     if vantage.role is Role.BRIDGE or not vantage.bridge:
         return False
     if vantage.master_ifindex:
-        at = bridges.get((vantage.netns, vantage.bridge))
+        at = bridges.get((vantage.space, vantage.bridge))
     elif vantage.peer_key and vantage.peer_key not in index:
-        at = bridges.get((vantage.peer_netns, vantage.bridge))
+        at = bridges.get((vantage.peer_space, vantage.bridge))
     else:
         at = None
     return at is not None and vantages[at].promiscuous
@@ -183,8 +183,8 @@ def _is_copied(
 def _master(vantage: Vantage) -> tuple[int, str] | None:
     """(netns, name) of the bridge that the vantage is or is a port of."""
     if vantage.role is Role.BRIDGE:
-        return (vantage.netns, vantage.interface)
-    return (vantage.netns, vantage.bridge) if vantage.master_ifindex else None
+        return (vantage.space, vantage.interface)
+    return (vantage.space, vantage.bridge) if vantage.master_ifindex else None
 
 
 def _segments(vantages: Sequence[Vantage], kinds: Sequence[int], *, routed: bool) -> list[Hashable]:
@@ -197,13 +197,13 @@ def _segments(vantages: Sequence[Vantage], kinds: Sequence[int], *, routed: bool
         if kind == LOOSE:
             continue
         if routed:
-            union.join(vantage.key, vantage.netns)
+            union.join(vantage.key, vantage.space)
         if vantage.peer_key and vantage.kind == "veth":
             union.join(vantage.key, vantage.peer_key)
         if master := _master(vantage):
             union.join(vantage.key, master)
         elif vantage.bridge and vantage.peer_key:
-            union.join(vantage.key, (vantage.peer_netns, vantage.bridge))
+            union.join(vantage.key, (vantage.peer_space, vantage.bridge))
     pairs = zip(vantages, kinds, strict=True)
     return [union.find(v.key) if k != LOOSE else "loose" for v, k in pairs]
 

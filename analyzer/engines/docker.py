@@ -153,6 +153,7 @@ class DockerEngine:
             shares=_shares(found["HostConfig"].get("NetworkMode", ""), names),
             netns_path=path if pid else "",
             running=bool(pid),
+            paused=bool(found["State"].get("Paused")),
         )
 
 

@@ -29,6 +29,8 @@ class CaptureInfo:
     identity: str = ""
     """which predicate matched the frames: ``certain`` or ``certain and likely``"""
     likely_matches: int = 0
+    drops: dict[str, Any] | None = None
+    """of a capture with the kernel's drops: tied to packets, of other packets by reason …"""
     since_ns: int | None = None
     """the edges of the time window that was asked for: frames from here on …"""
     until_ns: int | None = None

@@ -85,6 +85,8 @@ class Container:
     netns_path: str = ""
     """a path that setns can open: /proc/PID/ns/net, /proc/self/fd/N, /run/netns/NAME"""
     running: bool = True
+    paused: bool = False
+    """frozen: its processes do nothing, while the kernel goes on answering for it"""
 
 
 @dataclass(frozen=True, slots=True)

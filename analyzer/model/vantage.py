@@ -51,6 +51,8 @@ class Vantage:
     container_id: str = ""
     sharing: tuple[str, ...] = ()
     """further containers in the same namespace"""
+    paused: bool = False
+    """the container was paused when the capture began"""
     network: str = ""
     """the engine's network that this interface belongs to"""
     peer: str = ""
@@ -71,13 +73,27 @@ class Vantage:
     ring: int = 0
     """vantages with the same number share one ring: their file order is kernel order"""
 
+    generation: int = 0
+    """which of the namespaces that had this inode number one after the other; a reader's number"""
+    peer_generation: int = 0
+
+    @property
+    def space(self) -> int:
+        """The namespace: its inode number, which is one of 32 bits, and its generation."""
+        return self.netns | self.generation << 32
+
     @property
     def key(self) -> Key:
-        return (self.netns, self.ifindex)
+        return (self.space, self.ifindex)
+
+    @property
+    def peer_space(self) -> int:
+        """The namespace of the other end."""
+        return self.peer_netns | self.peer_generation << 32
 
     @property
     def peer_key(self) -> Key | None:
-        return (self.peer_netns, self.peer_ifindex) if self.peer_ifindex else None
+        return (self.peer_space, self.peer_ifindex) if self.peer_ifindex else None
 
     def to_json(self) -> dict[str, Any]:
         """The IDB comment's object; empty values are left out."""

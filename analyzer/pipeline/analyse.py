@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,12 +27,16 @@ from analyzer.pipeline.cut import (
     settle_losses,
 )
 from analyzer.pipeline.load import Loaded, dropped, load
+from analyzer.pipeline.losing import Found, count_drops, explain_losses
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
+
+MOST_EXPLAINED = 4_000_000
+"""frames of a capture with recorded drops that are held in memory to tie drops and packets"""
 
 
 def report_files(
@@ -46,8 +51,8 @@ def report_files(
     """The report on one capture in one or more files, and where files were damaged.
 
     packets: with every packet and every echo. window: only the frames in it. Either takes memory
-    for all frames at once; else it does not grow with the files. jobs: threads. Raises as `load`
-    and `cut_window`.
+    for all frames at once, and so do files with recorded drops (up to `MOST_EXPLAINED` frames);
+    else it does not grow with the files. jobs: threads. Raises as `load` and `cut_window`.
     """
     if packets or window:
         loaded = load(paths)
@@ -55,6 +60,9 @@ def report_files(
             loaded = cut_window(loaded, window)
         return build_report(analyse(loaded, bridge=bridge), packets=packets), loaded.errors
     analyser = analyse_files(paths, jobs=jobs, progress=progress)
+    if analyser.reading.own and analyser.totals.frames <= MOST_EXPLAINED:
+        loaded = load(paths)
+        return build_report(analyse(loaded, bridge=bridge), packets=False), loaded.errors
     return build_report(_tables(analyser, bridge), packets=False), analyser.reading.errors
 
 
@@ -70,7 +78,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     """Correlate and count, all at once: everything that the report is built from, and packets."""
     reading = Reading(
         loaded.paths, loaded.vantages, loaded.notes, loaded.names, loaded.engine, loaded.sysctls,
-        loaded.errors,
+        loaded.errors, loaded.own,
     )  # fmt: skip
     echoes = Echoes(keep=True, before=echoes_before(loaded), went_on=echoes_that_went_on(loaded))
     analyser = Analyser(reading, Partials(echoes=echoes))
@@ -96,18 +104,26 @@ def _tables(
     if loaded:
         settle_arp(arp, loaded)
     talks = partials.conversations.table()
+    echoes = partials.echoes.echoes(outlook.end_ns)
+    table = summarise_losses(fates)
+    losses = name_losses(table, reading.vantages, reading.sysctls)
+    drops: dict[str, Any] | None = None
+    if reading.own and batch:
+        losses, drops = explain_losses(losses, table, batch, Found(reading, outlook, echoes, arp))
+    elif reading.own:
+        drops = count_drops(reading.own)
     return Tables(
-        info=_info(analyser, loaded),
+        info=replace(_info(analyser, loaded), drops=drops),
         vantages=reading.vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=analyser.totals.seen,
         hops=partials.hops.table(fates),
-        echoes=partials.echoes.echoes(outlook.end_ns),
+        echoes=echoes,
         icmp=_with_addresses(partials.echoes.table(outlook.end_ns)),
         arp=arp,
         tcp=name_transport(talks, "tcp"),
         udp=name_transport(talks, "udp"),
-        losses=name_losses(summarise_losses(fates), reading.vantages, reading.sysctls),
+        losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages),
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from analyzer.capture.options import MAX_SNAPLEN
 from analyzer.capture.series import Rotation
 from analyzer.capture.stats import CaptureStats
 from analyzer.engines import open_engine
@@ -72,6 +73,8 @@ class CapturePlan:
     rotation: Rotation | None = None
     give_up_rights: bool = False
     """for good, once everything is open: for a process that does nothing else afterwards"""
+    drops: bool = False
+    """record why the kernel dropped packets"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,8 @@ def run_capture(
             topology, vantages, _output(plan, stack), filter_text=expression,
             promiscuous=plan.promiscuous, limits=_limits(plan),
             on_batch=show if plan.output is None else None, newcomers=bool(wanted),
-            **({"snaplen": plan.snaplen} if plan.snaplen else {}),
+            drops=plan.drops,
+            snaplen=plan.snaplen or MAX_SNAPLEN,
         )  # fmt: skip
         with tap, stopping(tap.stop):
             if plan.give_up_rights:
@@ -182,6 +186,8 @@ def run_capture(
                 printers.append(_line_printer(tap, line))
             with _following(engine, topology, tap, wanted, ready) as follower:
                 tap.learned = follower.learned if follower else ()
+                for warning in tap.warnings:
+                    ready(f"vethscope: {warning}; the capture goes on")
                 ready(f"capturing on {_some([v.name for v in vantages])}; Ctrl-C ends it")
                 tap.run(progress)
     assert tap.stats is not None
@@ -233,7 +239,11 @@ def _line_printer(tap: Tap, line: Line) -> LinePrinter:
 
 def _give_up_rights(engine: Engine, plan: CapturePlan, wanted: Wanted) -> None:
     foreign = netns_inode(engine.host_netns_path) != netns_inode(SELF)
-    kept = give_up_rights(enters=foreign or bool(wanted), makes_files=plan.rotation is not None)
+    kept = give_up_rights(
+        enters=foreign or bool(wanted) or plan.drops,
+        makes_files=plan.rotation is not None,
+        reads_rules=plan.drops,
+    )
     LOG.info("rights kept: %s", ", ".join(map(str, sorted(kept))) or "none")
 
 

@@ -20,7 +20,6 @@ _INSIDE = (Capability.SYS_PTRACE, Capability.SYS_ADMIN)
 """what opening another's namespace (proc(5)) and entering it (setns(2)) needs on top"""
 _OLDEST_KERNEL = (3, 2)
 """TPACKET_V3 came with Linux 3.2 (packet(7))"""
-_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +154,15 @@ def _jit_cache() -> Check:
 
 
 def _tracefs() -> Check:
-    events = [Path(root, "events/skb/kfree_skb/format") for root in _TRACEFS]
+    from analyzer.drops.tracefs import Tracefs
+
     try:
-        ok = any(path.exists() for path in events)
-    except PermissionError:
-        return Check("tracefs", False, "no right to read it", "kernel drop reasons need root")
-    return Check(
-        "tracefs",
-        ok,
-        "mounted" if ok else "not mounted",
-        "" if ok else "mount -t tracefs none /sys/kernel/tracing: kernel drop reasons need it",
-    )
+        with Tracefs() as tracefs:
+            ok = Path(tracefs.root, "events/skb/kfree_skb/format").exists()
+    except (VethscopeError, OSError):
+        return Check("tracefs", False, "cannot be used", "--drops needs root and a tracing kernel")
+    fix = "" if ok else "--drops needs a kernel with tracepoints (CONFIG_TRACEPOINTS)"
+    return Check("tracefs", ok, "can be used" if ok else "has no event skb:kfree_skb", fix)
 
 
 def _sysctl(name: str) -> str:

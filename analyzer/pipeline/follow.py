@@ -134,11 +134,15 @@ class Follower:
         poll.register(self._mounts.fileno(), select.POLLPRI)
         self._try_to_look()
         while not self._ends.is_set():
-            busy = self._newcomers.waiting or self._reserved
-            events = dict(poll.poll(_RETRY_S * 1000 if busy else None))
-            news = self._hear() if events.pop(self._events.fileno(), 0) else False
-            if news or events or busy:
+            waiting = self._newcomers.waiting
+            pause_s = _RETRY_S if waiting else _RESERVED_S if self._reserved else None
+            events = dict(poll.poll(None if pause_s is None else pause_s * 1000))
+            news = self._hear() if self._events.fileno() in events else False
+            if news or waiting:
                 self._try_to_look()
+            elif self._mounts.fileno() in events:
+                self._known = self._mounted()
+            self._let_go()
 
     def _try_to_look(self) -> None:
         try:
@@ -163,26 +167,38 @@ class Follower:
 
     def _look(self) -> None:
         """Whatever happened: settle what can be settled."""
-        now = time.monotonic()
-        self._reserve(now)
-        for candidate in self._newcomers.look(read_links(self._netlink), now):
+        candidates = self._newcomers.look(read_links(self._netlink), time.monotonic())
+        self._reserve()
+        for candidate in candidates:
             if not self._introduce(candidate) and candidate.overdue:
                 self._introduce_alone(candidate)
         if self._newcomers.unwanted:
             unwanted, self._newcomers.unwanted = self._newcomers.unwanted, set()
             self._session.ignore(self._host, unwanted)
+
+    def _let_go(self) -> None:
+        """Hear no longer what nobody has told anything of."""
+        now = time.monotonic()
         for inode, (ring, since) in list(self._reserved.items()):
             if now - since > _RESERVED_S:
                 del self._reserved[inode]
                 ring.close()
 
-    def _reserve(self, now_s: float) -> None:
-        """Listen in every namespace that has just got a name: eth0 comes up in it any moment."""
+    def _reserve(self) -> None:
+        """Listen in a namespace that has just got a name while a new veth has no other end yet.
+
+        That end will be moved into it and come up there any moment.
+        """
         before, self._known = self._known, self._mounted()
         fresh = self._known.items() - before.items()
-        for inode, path in fresh if self._wanted.inside else ():
+        for inode, path in fresh if self._newcomers.waiting else ():
+            self._listen(inode, path)
+
+    def _listen(self, inode: int, path: str) -> None:
+        """Hear a container's namespace from now on, for `CaptureSession.add`."""
+        if self._wanted.inside and inode not in self._reserved:
             with contextlib.suppress(VethscopeError, OSError):
-                self._reserved[inode] = (self._session.hear(path, inode), now_s)
+                self._reserved[inode] = (self._session.hear(path, inode), time.monotonic())
 
     def _mounted(self) -> dict[int, str]:
         self._mounts.seek(0)
@@ -198,6 +214,7 @@ class Follower:
         if not wanted:
             self._newcomers.settle(candidate.link, wanted=False)
             return True
+        self._listen(*found)
         topology = discover(_Few(self._engine, who))
         try:
             vantages = select_vantages(

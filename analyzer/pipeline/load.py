@@ -48,6 +48,8 @@ class Loaded:
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
+    own: list[bytes] = field(default_factory=list)
+    """contents of our own blocks: drops and settings (`analyzer.drops`)"""
     cut: Cut | None = None
     """where only a time window of the files is analysed"""
 
@@ -77,5 +79,5 @@ def load(paths: Sequence[str]) -> Loaded:
     )
     return Loaded(
         reading.paths, frames, reading.vantages, reading.notes, reading.names, reading.engine,
-        reading.sysctls, reading.errors,
+        reading.sysctls, reading.errors, reading.own,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,25 +22,54 @@ class VantageNotes:
     dropped: int | None = None
     ended: bool = False
     """statistics were written: the capture came to its end in good order"""
+    gone_ns: int | None = None
+    """when the interface vanished, if it did while the capture went on"""
     ring_dropped: int = 0
     """by the ring that the vantage shares with others: any of them may lack frames"""
     fdb: list[tuple[str, int]] = field(default_factory=list)
     """for a bridge: its table at the end of the capture"""
     process_rtt: dict[str, Any] = field(default_factory=dict)
 
-    def read(self, statistics: Mapping[str, Any]) -> None:
-        """Take what an Interface Statistics Block tells; nothing where it is empty."""
+    _parts: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    """file → what it told"""
+
+    def read(self, statistics: Mapping[str, Any], file: int = 0) -> None:
+        """Take what an Interface Statistics Block tells; nothing where it is empty.
+
+        The files of one capture that follow each other tell each of its own time.
+        """
         if not statistics:
             return
-        self.ended = True
-        self.start_ns, self.end_ns = statistics.get("starttime_ns"), statistics.get("endtime_ns")
-        self.received = statistics.get("ifrecv")
-        self.dropped = statistics.get("osdrop", statistics.get("ifdrop"))
         told = object_in(str(statistics.get("comment", "")))
-        self.fdb = [(mac, port) for mac, port in told.get("fdb", ())]
-        self.process_rtt = object_in(str(told.get("note", ""))).get("process_rtt", {})
-        if "ring_dropped" in told:
-            self.ring_dropped = told["ring_dropped"]
+        self._parts[file] = {**statistics, **told}
+        parts = list(self._parts.values())
+        self.ended = True
+        self.start_ns, self.end_ns = _least(parts, "starttime_ns"), _greatest(parts, "endtime_ns")
+        self.received = _sum([part.get("ifrecv") for part in parts])
+        self.dropped = _sum([part.get("osdrop", part.get("ifdrop")) for part in parts])
+        self.ring_dropped = sum(part.get("ring_dropped", 0) for part in parts)
+        self.gone_ns = _least(parts, "ended_ns")
+        self.fdb = [(mac, port) for part in parts for mac, port in part.get("fdb", ())]
+        for part in parts:
+            self.process_rtt |= object_in(str(part.get("note", ""))).get("process_rtt", {})
+
+
+def _told(parts: Sequence[Mapping[str, Any]], name: str) -> list[int]:
+    return [part[name] for part in parts if part.get(name) is not None]
+
+
+def _least(parts: Sequence[Mapping[str, Any]], name: str) -> int | None:
+    return min(_told(parts, name), default=None)
+
+
+def _greatest(parts: Sequence[Mapping[str, Any]], name: str) -> int | None:
+    return max(_told(parts, name), default=None)
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    """None where one of them is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def told_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:

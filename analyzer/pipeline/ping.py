@@ -47,6 +47,8 @@ class PingPlan:
     """where to keep the capture; None: nowhere"""
     inside: bool = True
     promiscuous: bool = True
+    drops: bool = False
+    """record why the kernel dropped packets"""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,8 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
     vantages = choose_vantages(topology, source, destination, inside=plan.inside)
     LOG.info("pinging %s from %s, %d requests", echo.destination, source.name, plan.count)
     with _output(plan.output) as path:
-        tap = Tap(topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous)
+        tap = Tap(topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous,
+                  drops=plan.drops, settings=True)  # fmt: skip
         outcome = _echo_under(tap, echo, source, on_echo)
         tables = analyse(load([path]))
         report = build_report(tables, packets=False, echoes=True)

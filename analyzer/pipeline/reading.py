@@ -20,7 +20,8 @@ from analyzer.model.batch import Columns
 from analyzer.model.frames import FrameChunk
 from analyzer.model.vantage import Vantage
 from analyzer.pipeline.frame_room import FrameRoom
-from analyzer.pipeline.notes import VantageNotes, foreign_vantage, object_in, told_vantage
+from analyzer.pipeline.notes import VantageNotes, object_in
+from analyzer.pipeline.placing import Places
 from analyzer.savefile.ahead import look_at_end, step_through
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import Savefile, open_savefile
@@ -61,6 +62,8 @@ class Reading:
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
+    own: list[bytes] = field(default_factory=list)
+    """contents of our own blocks: drops and settings (`analyzer.drops`)"""
     key_bytes: int = KEY_BYTES
     """bytes of a frame that its identity is made of: no more than every vantage kept"""
     frames: int = 0
@@ -71,7 +74,10 @@ class Reading:
     foreseen: list[VantageNotes] | None = None
     """the notes as they will be at the end; None where they cannot be known before"""
     _expected: int = 0
-    _index: dict[tuple[object, ...], int] = field(default_factory=dict)
+    _places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = Places(self.vantages)
 
     @classmethod
     def open(cls, paths: Sequence[str]) -> Reading:
@@ -108,7 +114,7 @@ class Reading:
                 ahead = whole.interfaces, whole.names
             for interface in ahead[0]:
                 notes = found.setdefault(self._place(interface, number, path), VantageNotes())
-                notes.read(interface.statistics or {})
+                notes.read(interface.statistics or {}, number)
             self.names.update(ahead[1])
         self._expected = len(self.vantages)
         self.foreseen = [found.get(at, VantageNotes()) for at in range(len(self.vantages))]
@@ -173,25 +179,23 @@ class Reading:
             self.names.update(savefile.names)
             yield DecodedChunk(frames, room, _now_ns(frames["ts_ns"]))
         self._take_notes(savefile, number)
+        self.own += savefile.own
         if savefile.error is not None:
             self.errors.append(savefile.error)
         LOG.info("%s: %s, %d frames", savefile.path, savefile.format, savefile.frames)
 
     def _place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
         """The vantage of a file's interface."""
-        vantage = told_vantage(interface, file_number) or foreign_vantage(interface, path)
-        key = vantage.key if vantage.ifindex else (file_number, interface.index)
-        if key not in self._index:
-            self._index[key] = len(self.vantages)
-            self.vantages.append(vantage)
+        at = self._places.place(interface, file_number, path)
+        if at == len(self.notes):
             self.notes.append(VantageNotes())
-        return self._index[key]
+        return at
 
     def _take_notes(self, savefile: Savefile, number: int) -> None:
         """What stands beside the frames: statistics, names, the section's comment."""
         for interface in savefile.interfaces:
             at = self._place(interface, number, savefile.path)
-            self.notes[at].read(interface.statistics or {})
+            self.notes[at].read(interface.statistics or {}, number)
         self.names.update(savefile.names)
         section = object_in(savefile.comment)
         self.engine = self.engine or str(section.get("engine", ""))

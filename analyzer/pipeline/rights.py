@@ -21,12 +21,18 @@ def ready_for(engine: str) -> None:
         become_root_in_user_namespace()
 
 
-def give_up_rights(*, enters: bool, makes_files: bool) -> Collection[Capability]:
+def give_up_rights(
+    *, enters: bool, makes_files: bool, reads_rules: bool = False
+) -> Collection[Capability]:
     """Keep only what a capture with open sockets still needs; what this thread keeps.
 
     enters: namespaces, of containers to come or of a host that is not ours. makes_files: next
-    ones of a rotation, perhaps in another user's folder.
+    ones of a rotation, perhaps in another user's folder. reads_rules: of the packet filter.
     """
-    wanted = (*(_FOR_ENTERING if enters else ()), *(_FOR_NEW_FILES if makes_files else ()))
+    wanted = (
+        *(_FOR_ENTERING if enters else ()),
+        *(_FOR_NEW_FILES if makes_files else ()),
+        *((Capability.NET_ADMIN,) if reads_rules else ()),
+    )
     keep_only(wanted)
     return held()

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -20,6 +21,7 @@ from analyzer.errors import EnvironmentProblem
 from analyzer.model.topology import Key, Topology
 from analyzer.model.vantage import Role, Vantage
 from analyzer.netns import run_inside
+from analyzer.pipeline.dropping import Dropping
 from analyzer.topology.netlink import read_bridge_tables
 
 LOG = logging.getLogger("vethscope")
@@ -44,8 +46,14 @@ class Tap:
         limits: Mapping[str, Any] | None = None,
         on_batch: Callable[[Any], None] | None = None,
         newcomers: bool = False,
+        drops: bool = False,
+        settings: bool = False,
     ) -> None:
-        """newcomers: hear interfaces that the host gets later, too, for a `Follower`."""
+        """newcomers: hear interfaces that the host gets later, too, for a `Follower`.
+
+        drops: record why the kernel dropped what it dropped. settings: only what ports, stacks
+        and packet filters were set to, which explains many losses and costs no frame anything.
+        """
         options = CaptureOptions(
             filter=filter_text,
             promiscuous=promiscuous,
@@ -57,6 +65,9 @@ class Tap:
         )
         self._paths = topology.netns_paths
         self.session = CaptureSession(vantages, topology.netns_paths, output, options, on_batch)
+        self._dropping = None
+        if drops or settings:
+            self._dropping = Dropping(self.session, topology.netns_paths, drops=drops)
         self._notes: dict[str, str] = {}
         self.learned: Iterable[tuple[int, str, int]] = ()
         """(bridge ifindex, MAC, port ifindex) that the host's bridges learned during the capture"""
@@ -66,6 +77,12 @@ class Tap:
         self.session.open()
         rings = {v.ring for v in self.session.vantages}
         LOG.info("capturing at %d vantages in %d rings", len(self.session.vantages), len(rings))
+        if self._dropping:
+            try:
+                self._dropping.open()
+            except BaseException:
+                self.session.close()
+                raise
         return self
 
     def __exit__(
@@ -75,9 +92,13 @@ class Tap:
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
+            if self._dropping:
+                self._dropping.abandon()
             self.session.__exit__(kind, error, trace)
             return
-        self.stats = self.session.close(self._bridge_tables(), self._notes)
+        rest = self._dropping.close() if self._dropping else b""
+        stats = self.session.close(self._bridge_tables(), self._notes, rest)
+        self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
 
     def run(self, progress: Callable[[CaptureStats], None] | None = None) -> CaptureStats:
@@ -97,6 +118,11 @@ class Tap:
 
     def stop(self) -> None:
         self.session.stop()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the recording of drops could not do."""
+        return self._dropping.warnings if self._dropping else []
 
     def note_process_rtt(self, netns: int, ident: int, rtt_ns: Mapping[int, int]) -> None:
         """Keep what the pinging process saw, with the first vantage of its namespace."""

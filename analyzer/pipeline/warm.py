@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from analyzer.capture.merge import warm as warm_capture
+from analyzer.drops.pages import warm as warm_drops
+from analyzer.drops.record import ROW, UNKNOWN, Drops, encode_drops
 from analyzer.keys import KeyNumbers
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
@@ -31,6 +33,7 @@ _IN, _COPY, _OUT, _UPLINK = range(4)
 def compile_all() -> None:
     """Fill the machine-code cache; takes the better part of a minute where it is empty."""
     warm_capture()
+    warm_drops()
     KeyNumbers().take(np.arange(2000, dtype=np.uint64))  # so many that its table grows
     with tempfile.TemporaryDirectory(prefix="vethscope-") as directory:
         file = Path(directory, "tiny.pcapng")
@@ -65,7 +68,8 @@ def _tiny() -> bytes:
         blocks.enhanced_packet(at, 1000 + n, data, len(data), flags=2 if at >= _OUT else 1)
         for n, (at, data) in enumerate(_sightings())
     )
-    return b"".join((blocks.section_header(), *described, *frames))
+    drop = blocks.own(encode_drops(Drops(np.zeros(1, ROW), ["v0"], [""], [UNKNOWN])))
+    return b"".join((blocks.section_header(), *described, *frames, drop))
 
 
 def _vantages() -> list[Vantage]:

@@ -284,6 +284,28 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
             f"{v.name} was not in promiscuous mode: it shows no bridged unicast, "
             "only broadcasts and the host's own",
         )  # fmt: skip
+    for name in dict.fromkeys(v.container for v in tables.vantages if v.paused):
+        add(
+            True, "warning", "paused",
+            f"{name} was paused: the kernel answers pings and accepts connections for it, its "
+            f"processes do not answer: docker unpause {name}",
+        )  # fmt: skip
+    deaf = info.drops.get("partly_untied_s", 0) if info.drops else 0
+    add(
+        deaf, "info", "drops-busy",
+        f"for {deaf:.1f} s there were too many frames to tie every drop to its frame: reasons are "
+        "told for a part of the losses then",
+    )  # fmt: skip
+    add(
+        info.drops and info.drops["lost"], "info", "drops-lost",
+        f"{info.drops['lost'] if info.drops else 0} of the kernel's events found no room: some "
+        "drops have no reason here",
+    )  # fmt: skip
+    add(
+        info.drops and info.drops.get("too_many_frames"), "warning", "drops-untied",
+        "the kernel's drops were recorded, but the capture has too many frames to tie them to "
+        "packets: report a part of it (--since, --until)",
+    )  # fmt: skip
     add(
         info.likely_matches, "info", "likely",
         f"{info.likely_matches} matches are likely, not certain: "

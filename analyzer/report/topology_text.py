@@ -125,7 +125,7 @@ def _elsewhere(topology: Topology, width: int) -> list[str]:
 def _off_bridge(topology: Topology, container: Container, width: int) -> list[str]:
     if container.netns == topology.host_netns:
         return [f"  {container.name:<{width}}  the host's own network  id {container.id[:12]}"]
-    if container.netns not in topology.netns_paths:
+    if not container.netns or ((paths := topology.netns_paths) and container.netns not in paths):
         heard = [speaker_behind(topology, port) for port in topology.interfaces]
         if container in [one[0] for one in heard if one]:
             return []

@@ -42,6 +42,7 @@ class PcapReader:
         self.start = HEADER_LENGTH
         self.interfaces = [SavefileInterface(0, linktype, snaplen, tsresol=resolution)]
         self.names: dict[str, str] = {}
+        self.own: list[bytes] = []
         self.comment = ""
         self.application = ""
         self._swapped = swapped

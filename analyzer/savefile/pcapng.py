@@ -42,6 +42,8 @@ class PcapngReader:
         self.sections = 0
         self.interfaces: list[SavefileInterface] = []
         self.names: dict[str, str] = {}
+        self.own: list[bytes] = []
+        """contents of the blocks of vethscope's own kind, in file order"""
         self._section: Section | None = None
         self._first_section: Section | None = None
         self._first = 0
@@ -102,6 +104,8 @@ class PcapngReader:
             self._add(read_interface(block, swapped, len(self.interfaces)))
         elif kind == blocks.NAME_RESOLUTION:
             self.names.update(read_names(block, swapped))
+        elif kind == blocks.OWN:
+            self.own.append(block[8:-4])
         else:
             self._add_statistics(block, swapped)
 

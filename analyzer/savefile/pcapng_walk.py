@@ -1,9 +1,9 @@
 """The walk over the blocks of a pcapng file (draft-ietf-opsawg-pcapng), one loop.
 
-Packet blocks (EPB, SPB, the obsolete PB) are turned into rows here; unknown, custom and
-secret blocks are stepped over; at a block that says something about the section or its
-interfaces the walk hands over to Python (`analyzer.savefile.pcapng`) and is called again
-behind it.
+Packet blocks (EPB, SPB, the obsolete PB) are turned into rows here; unknown and secret blocks
+are stepped over; at a block that says something about the section or its interfaces, and at a
+block of our own kind, the walk hands over to Python (`analyzer.savefile.pcapng`) and is called
+again behind it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from analyzer.savefile.blocks import (
     INTERFACE_STATISTICS,
     NAME_RESOLUTION,
     OPT_ENDOFOPT,
+    OWN,
     SECTION_HEADER,
 )
 from analyzer.savefile.clocks import Clocks, stamp_ns
@@ -69,6 +70,7 @@ def _is_control(kind: int) -> Any:
         INTERFACE_DESCRIPTION,
         NAME_RESOLUTION,
         INTERFACE_STATISTICS,
+        OWN,
     )
 
 

@@ -34,6 +34,8 @@ class Savefile:
     interfaces: list[SavefileInterface]
     names: dict[str, str]
     """address → name, of all Name Resolution Blocks"""
+    own: list[bytes] = field(default_factory=list)
+    """contents of the blocks of vethscope's own kind"""
     comment: str = ""
     """of the first section"""
     application: str = ""
@@ -99,6 +101,7 @@ class Savefile:
         """A reader from the start, and this object as if nothing had been read."""
         reader = _reader(self.path, window)
         self.interfaces, self.names = reader.interfaces, reader.names
+        self.own = reader.own
         self.frames, self.error, self.truncated = 0, None, False
         return reader
 

@@ -54,6 +54,7 @@ def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
         qdisc=interface.qdisc,
         container=owner.name if owner else "",
         container_id=owner.id if owner else "",
+        paused=bool(owner and owner.paused),
         sharing=tuple(c.name for c in sharing),
         network=network_of(topology, interface),
         peer=vantage_name(topology, end) if end else "",

@@ -219,7 +219,8 @@ def _ports_of(
 def _other_ports(topology: Topology, chosen: Sequence[Interface]) -> list[Interface]:
     """Further ports of the bridges: a flooded frame leaves by those of unknown owners too."""
     ports = [p for b in _bridges(topology, chosen) for p in topology.ports(b.key)]
-    return [p for p in ports if p not in chosen]
+    known = set(chosen)
+    return [p for p in ports if p not in known]
 
 
 def _bridges(topology: Topology, chosen: Sequence[Interface]) -> list[Interface]:

@@ -31,7 +31,7 @@ QUIET_S = 0.15
 BUSY_S = 1.0
 """Where it never gets quiet, look so often all the same."""
 UNKNOWN_S = 2.0
-"""A new pair whose container the engine has not told yet is held back so long."""
+"""A pair whose container the engine does not tell yet, or any more, is held back so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +168,16 @@ def changes(before: Topology, after: Topology, ts_ns: int = 0) -> list[Change]:
 
 
 def _unknown_pairs(before: Topology, after: Topology) -> bool:
-    """Whether there are new pairs of which no container is known (yet)."""
+    """Whether there are pairs of which no container is known: not yet, or not any more.
+
+    A container is gone some time before the kernel takes its veth down.
+    """
     old = _pairs(before)
-    fresh = [i for key, i in _pairs(after).items() if key not in old]
-    return any(container_of(after, interface) is None for interface in fresh)
+    return any(
+        container_of(after, interface) is None
+        for key, interface in _pairs(after).items()
+        if key not in old or container_of(before, old[key]) is not None
+    )
 
 
 def _pairs(topology: Topology) -> dict[object, Interface]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,9 +21,11 @@ TABLE = encode.build_table({3: 0, 4: 1})
 def fill(staging: Staging, stamps: list[int], ifindex: int = 3, ring: Any = None) -> Any:
     """A block of 60-byte frames of one ring; returns the ring."""
     memory, cursor = a_block([Raw(bytes(60), ifindex=ifindex, ts_ns=ts) for ts in stamps])
-    if ring is not None:
+    if ring is None:
+        ring = SimpleNamespace()
+    else:
         cursor[encode.LATEST] = ring.cursor[encode.LATEST]
-    ring = SimpleNamespace(memory=encode.views(memory), cursor=cursor)
+    ring.memory, ring.cursor = encode.views(memory), cursor
     assert staging.fill(ring, TABLE, np.zeros((2, 2), np.int64), 262144)
     return ring
 
@@ -89,16 +92,66 @@ def test_a_wall_clock_that_steps_back_holds_nothing_up() -> None:
     assert [one for one in found if one[0] == 0] == [(0, 1_000_000), (0, 10), (0, 20)]
 
 
-def test_under_pressure_the_older_half_goes_at_once() -> None:
-    staging, start = Staging(HOLD_NS), 0
-    while not staging.pressed:
-        fill(staging, list(range(start, start + 60)), ifindex=3)
-        start += 60
+def fill_until(staging: Staging, enough: Callable[[int], bool]) -> int:
+    """One ring's frames with the stamps 0, 1, 2 …; returns how many."""
+    count, ring = 0, None
+    while not enough(count):
+        ring = fill(staging, list(range(count, count + 60)), ifindex=3, ring=ring)
+        count += 60
+    return count
+
+
+def test_under_pressure_goes_at_once_what_all_busy_rings_have_passed() -> None:
+    staging = Staging(HOLD_NS)
+    count = fill_until(staging, lambda _: staging.pressed)
+    fill(staging, [100, 2000], ifindex=4)
     found = stamps_of(staging.take(0))
-    assert found == [(0, n) for n in range(len(found))]
-    assert start // 2 <= len(found) < start
+    older = [(0, n) for n in range(2001)]
+    assert found == [*older[:101], (1, 100), *older[101:], (1, 2000)]
+    assert stamps_of(staging.take(0, everything=True)) == [(0, n) for n in range(2001, count)]
+
+
+def test_under_great_pressure_the_older_half_goes_whoever_is_late() -> None:
+    staging = Staging(HOLD_NS)
+    fill(staging, [0], ifindex=4)
+    count = fill_until(staging, lambda count: count * 104 > 2 << 20)
+    found = stamps_of(staging.take(0))
+    assert found == [(1, 0), *((0, n) for n in range(len(found) - 1))]
+    assert count // 3 <= len(found) < 2 * count // 3
     rest = stamps_of(staging.take(0, everything=True))
-    assert rest == [(0, n) for n in range(len(found), start)]
+    assert rest == [(0, n) for n in range(len(found) - 1, count)]
+
+
+def test_many_rings_for_long_are_merged_as_a_sort_would() -> None:
+    """Random loads, partial takes and repacking: each ring's order, and the order of time."""
+    random, staging = np.random.default_rng(4), Staging(HOLD_NS)
+    rings: list[Any] = [None] * 7
+    sent: list[tuple[int, int]] = []
+    found: list[tuple[int, int]] = []
+    for step in range(400):
+        for number in random.permutation(7)[: random.integers(0, 8)]:
+            start = step * 1000
+            stamps = np.sort(random.integers(start, start + 1000, random.integers(1, 80))).tolist()
+            rings[number] = fill(staging, stamps, ifindex=3 + number % 2, ring=rings[number])
+            sent += [(number % 2, stamp) for stamp in stamps]
+        found += stamps_of(staging.take(step * HOLD_NS // 3))
+    found += stamps_of(staging.take(0, everything=True))
+    assert [stamp for _, stamp in found] == sorted(stamp for _, stamp in sent)
+    assert sorted(found) == sorted(sent)
+
+
+def test_a_short_portion_is_taken_at_once_where_there_is_one_ring() -> None:
+    """What was just encoded is written while it is in the cache: a block goes in portions."""
+    staging, counters = Staging(0), np.zeros((2, 2), np.int64)
+    memory, cursor = a_block([Raw(bytes(1400), ts_ns=n) for n in range(1000)])
+    ring: Any = SimpleNamespace(memory=encode.views(memory), cursor=cursor)
+    portions = []
+    while not staging.fill(ring, TABLE, counters, 262144):
+        portions.append(staging.take(0).tobytes())
+    portions.append(staging.take(0).tobytes())
+    assert len(portions) == 3
+    assert sum(map(len, portions)) == 1000 * 1444
+    assert counters[0].tolist() == [1000, 1400 * 1000]
 
 
 @pytest.mark.parametrize(

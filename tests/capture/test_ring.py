@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analyzer.capture import bpf, encode
-from analyzer.capture.ring import KIB, MIB, Ring, RingSettings
+from analyzer.capture.ring import KIB, MIB, Ring, RingSettings, available_bytes
 from analyzer.capture.stamping import wait_for_stamps
 from analyzer.errors import EnvironmentProblem, UsageProblem
 
@@ -38,6 +38,20 @@ def test_rings_inside_share_their_memory_and_keep_a_minimum(rings: int) -> None:
     total = rings * found.block_size * found.block_count
     assert total <= max(64 * MIB, rings * 512 * KIB)
     assert found.block_count >= 4
+
+
+@pytest.mark.parametrize(
+    ("available", "whole"),
+    [(0, 32 * MIB), (1 << 30, 32 * MIB), (9 << 30, 64 * MIB), (1 << 40, 128 * MIB)],
+)
+def test_a_ring_fits_the_machines_memory(available: int, whole: int) -> None:
+    found = RingSettings.fitting(available)
+    found.check()
+    assert found.block_size * found.block_count == found.inside_bytes == whole
+
+
+def test_the_memory_of_this_machine_is_known() -> None:
+    assert 1 << 20 < available_bytes() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def drain(ring: Ring, patience_s: float = 5) -> list[int]:

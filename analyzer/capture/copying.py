@@ -1,0 +1,103 @@
+"""Copies between byte arrays for the compiled loops, one machine instruction for 64 bytes.
+
+Most frames are short, and a call of memcpy costs more than to copy 64 bytes too many. **None
+checks bounds**: positions and lengths are int64 and lie within the arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils as numba_cgutils
+from numba.extending import intrinsic
+
+from analyzer.compiled import piece
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+CHUNK = 64
+"""bytes that one step of `copy_bytes` copies"""
+_SHORT = 512
+"""bytes up to which steps are quicker than memcpy"""
+_cgutils: Any = numba_cgutils
+_BYTE = ir.IntType(8)
+
+
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, number: int) -> Any:
+    """To the element of the array ``number`` at the position that follows it."""
+    array = context.make_array(signature.args[number])(context, builder, arguments[number])
+    position = signature.args[number + 1]
+    index = context.cast(builder, arguments[number + 1], position, types.int64)
+    return builder.gep(array.data, [index])
+
+
+def _copier(generate: Callable[..., None]) -> Callable[..., Any]:
+    """An intrinsic ``copy(target, to, source, start, length)``."""
+
+    def copy(typing: Any, target: Any, to: Any, source: Any, start: Any, length: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            into = _pointer(context, builder, signature, arguments, 0)
+            out_of = _pointer(context, builder, signature, arguments, 2)
+            count = context.cast(builder, arguments[4], signature.args[4], types.int64)
+            generate(builder, into, out_of, count)
+            return context.get_dummy_value()
+
+        return types.none(target, to, source, start, length), code
+
+    wrapped: Callable[..., Any] = intrinsic(copy)
+    return wrapped
+
+
+def _one_chunk(builder: Any, into: Any, out_of: Any, _: Any) -> None:
+    kind = ir.VectorType(_BYTE, CHUNK).as_pointer()
+    chunk = builder.load(builder.bitcast(out_of, kind), align=1)
+    builder.store(chunk, builder.bitcast(into, kind), align=1)
+
+
+def _any_length(builder: Any, into: Any, out_of: Any, count: Any) -> None:
+    _cgutils.raw_memcpy(builder, into, out_of, count, 1)
+
+
+def _overlapping(builder: Any, into: Any, out_of: Any, count: Any) -> None:
+    _cgutils.raw_memmove(builder, into, out_of, count, 1)
+
+
+_chunk = _copier(_one_chunk)
+_memcpy = _copier(_any_length)
+move_bytes = _copier(_overlapping)
+"""``move_bytes(target, to, source, start, length)``; the two may overlap"""
+
+
+def _prefetch(typing: Any, data: Any, position: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        at = _pointer(context, builder, signature, arguments, 0)
+        byte, word = _BYTE.as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        name = "llvm.prefetch.p0i8"
+        function = _cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(function, [builder.bitcast(at, byte), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.none(data, position), code
+
+
+prefetch: Callable[..., Any] = intrinsic(_prefetch)
+"""``prefetch(data, position)``: have a byte's cache line fetched; it need not be in the array"""
+
+
+@piece
+def copy_bytes(target: Bytes, to: int, source: Bytes, start: int, length: int) -> None:
+    """Copy; what follows the copy in ``target`` is spoiled for up to `CHUNK` bytes."""
+    beyond = length + CHUNK
+    if length > _SHORT or start + beyond > source.size or to + beyond > target.size:
+        _memcpy(target, to, source, start, length)
+        return
+    done = 0
+    while done < length:
+        _chunk(target, to + done, source, start + done, CHUNK)
+        done += CHUNK

@@ -1,0 +1,1 @@
+"""Why the kernel dropped a packet: its tracepoints while capturing, and what they mean after."""

@@ -1,0 +1,255 @@
+"""Losses with their reason: from tied drops, settings and moved rules to the report's rows. Pure.
+
+A loss that the topology proved gets its reason here, and packets that reached an interface and
+were dropped in the stack behind it become losses of their own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.drops.reasons import NOT_SPECIFIED, Packet, Place, advise, is_harmless
+from analyzer.drops.record import UNKNOWN, Drops
+from analyzer.drops.settings import (
+    Scene,
+    Told,
+    explain_bridge,
+    explain_veth,
+    is_isolation,
+    name_rules,
+)
+from analyzer.drops.tie import Ties
+from analyzer.model.journeys import Status
+from analyzer.model.report import LossRow
+from analyzer.model.vantage import Role, Vantage
+
+NETFILTER = "NETFILTER_DROP"
+BY_COUNTERS = "packet filter, by its counters"
+"""no event of the kernel's told so, but a rule that fits counted while capturing"""
+GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
+_MULTICAST = np.uint64(1 << 40)
+_SYN, _SYN_ACK = 0x02, 0x12
+
+Columns = Mapping[str, npt.NDArray[Any]]
+Tied = tuple[str, str]
+"""reason and place in the kernel"""
+
+
+def tied_table(ties: Ties, drops: Drops) -> pl.DataFrame:
+    """packet, reason, location, answer: each packet's first drop, its own before its answer's."""
+    rows = drops.rows[ties.drop]
+    names = {
+        name: pl.Series(getattr(drops, f"{name}s"), dtype=pl.String).gather(rows[name])
+        for name in ("reason", "location")
+    }
+    table = pl.DataFrame({"packet": ties.packet, **names, "answer": ties.answer})
+    return table.sort("answer", maintain_order=True).unique("packet", maintain_order=True)
+
+
+def explain_lost(
+    rows: Sequence[LossRow],
+    table: pl.DataFrame,
+    packets: pl.DataFrame,
+    tied: pl.DataFrame,
+    frames: Columns,
+    scene: Scene,
+) -> list[LossRow]:
+    """Fill reason, location and advice of the losses that the topology proved.
+
+    table: their groups, in the order of ``rows``: GROUP and last_frame.
+    """
+    lost = packets.filter(pl.col("status") == Status.LOST).join(
+        tied.filter(~pl.col("answer")), on="packet", how="inner"
+    )
+    counted: dict[tuple[Any, ...], Counter[Tied]] = {}
+    for one in lost.group_by([*GROUP, "reason", "location"]).len().iter_rows(named=True):
+        key = tuple(one[name] for name in GROUP)
+        counted.setdefault(key, Counter())[(one["reason"], one["location"])] = one["len"]
+    found = []
+    for row, group in zip(rows, table.iter_rows(named=True), strict=True):
+        reasons = counted.get(tuple(group[name] for name in GROUP), Counter())
+        packet = describe_packet(frames, group["last_frame"], row.protocol)
+        last, expected = (scene.vantages[group[n]] for n in ("last_vantage", "expected"))
+        mac = _mac_text(int(frames["eth_dst"][group["last_frame"]]))
+        found.append(_explained(row, reasons, last, expected, mac, packet, scene))
+    return found
+
+
+def _explained(
+    row: LossRow, reasons: Counter[Tied], last: Vantage, expected: Vantage, mac: str,
+    packet: Packet, scene: Scene,
+) -> LossRow:  # fmt: skip
+    at_bridge = bool(last.master_ifindex and expected.master_ifindex) or last.role is Role.BRIDGE
+    place = Place("bridge" if at_bridge else "veth", expected.interface, engine=scene.engine)
+    if reasons and reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":
+        place = replace(place, device=last.interface)
+    told = _told(reasons, row.packets, place, packet, scene, last.netns)
+    if told is None or next(iter(reasons))[0] == NOT_SPECIFIED:
+        of_settings = (
+            explain_bridge(last, expected, mac, packet, scene)
+            if at_bridge
+            else explain_veth(expected, packet, scene)
+        )
+        told = of_settings or told or _by_rules(last, at_bridge, packet, scene)
+    if told is None:
+        return row
+    return replace(row, reason=told[0], advice=told[1], location=_with_code(row.location, reasons))
+
+
+def _told(
+    reasons: Counter[Tied], packets: int, place: Place, packet: Packet, scene: Scene, netns: int
+) -> Told | None:
+    """From the kernel's own reasons, the most frequent first."""
+    if not reasons:
+        return None
+    (reason, location), _ = reasons.most_common(1)[0]
+    by_reason: Counter[str] = Counter()
+    for (name, _), count in reasons.items():
+        by_reason[name] += count
+    if len(by_reason) == 1 and by_reason.total() == packets:
+        text = reason
+    else:
+        text = ", ".join(f"{name} ({n} of {packets})" for name, n in by_reason.most_common())
+    return text, advise_at(reason, location, place, packet, scene, netns)
+
+
+def advise_at(
+    reason: str, location: str, place: Place, packet: Packet, scene: Scene, netns: int
+) -> str:
+    """The advice for a kernel's reason; for the packet filter with the rule that counted."""
+    if reason != NETFILTER:
+        return advise(reason, location, place, packet)
+    rules = scene.moved(netns, packet)
+    tool = "ip6tables" if ":" in packet.source_ip else "iptables"
+    if not rules:
+        chain = {"inside": "INPUT"}.get(place.where, "FORWARD")
+        docker = f" and {tool} -nvL DOCKER-USER" if place.where != "inside" else ""
+        return f"the packet filter dropped it: {place.run(f'{tool} -nvL {chain}')}{docker}"
+    first = rules[0]
+    table = f" -t {first.table}" if first.table != "filter" else ""
+    look = place.run(f"{first.tool}{table} -nvL {first.chain} --line-numbers")
+    if is_isolation(rules):
+        return (
+            f"Docker keeps its networks apart ({name_rules(rules)}): connect both containers to "
+            f"one network (docker network connect NETWORK CONTAINER); {look}"
+        )
+    return f"{name_rules(rules)}: {look}"
+
+
+def _by_rules(last: Vantage, at_bridge: bool, packet: Packet, scene: Scene) -> Told | None:
+    """Without an event: a rule that counted, where bridged frames pass the packet filter."""
+    if not at_bridge or scene.sysctls.get("net.bridge.bridge-nf-call-iptables") != "1":
+        return None
+    if not scene.moved(last.netns, packet):
+        return None
+    place = Place("bridge", engine=scene.engine)
+    return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
+
+
+def _with_code(location: str, reasons: Counter[Tied]) -> str:
+    """The place with the kernel's function that dropped there."""
+    code = [place for (_, place), _ in reasons.most_common() if place]
+    return f"{location} (kernel: {code[0]})" if code else location
+
+
+def stack_losses(
+    packets: pl.DataFrame, tied: pl.DataFrame, frames: Columns, scene: Scene
+) -> list[LossRow]:
+    """Packets that were seen up to an interface, and dropped by the stack behind it.
+
+    What every healthy stack drops (duplicates, the rest of closed connections, multicast that
+    nobody joined, late answers) is left out.
+    """
+    ended = packets.filter(pl.col("status") != Status.LOST).join(tied, on="packet", how="inner")
+    ended = _without_harmless(ended, frames)
+    group = ["protocol", "source", "destination", "last_vantage", "reason", "location", "answer"]
+    groups = ended.group_by(group, maintain_order=True).agg(
+        pl.len().alias("packets"), pl.col("last_frame").first()
+    )
+    return [_stack_row(row, frames, scene) for row in groups.iter_rows(named=True)]
+
+
+def _without_harmless(ended: pl.DataFrame, frames: Columns) -> pl.DataFrame:
+    last = ended["last_frame"].to_numpy()
+    opens = (frames["protocol"][last] != 6) | (frames["tcp_flags"][last] & _SYN_ACK == _SYN)
+    kinds = ended.select("reason", "location", "protocol").with_columns(pl.Series("opens", opens))
+    harmless = {row: is_harmless(*row) for row in kinds.unique().iter_rows()}
+    kept = pl.Series([not harmless[row] for row in kinds.iter_rows()], dtype=pl.Boolean)
+    unicast = (frames["eth_dst"][last] & _MULTICAST) == 0
+    return ended.filter(kept & pl.Series(unicast) & ~pl.Series(_is_late(last, frames)))
+
+
+def _is_late(rows: npt.NDArray[Any], frames: Columns) -> npt.NDArray[np.bool_]:
+    """UDP for a port that itself had sent from there: an answer after its asker had gone."""
+    odd = np.uint64(0x9E3779B97F4A7C15)
+
+    def key(side: str, at: Any) -> npt.NDArray[np.uint64]:
+        address = (frames[f"{side}_hi"][at] * odd) ^ frames[f"{side}_lo"][at]
+        mixed: npt.NDArray[np.uint64] = address * odd + frames[f"{side}_port"][at]
+        return mixed
+
+    udp = np.flatnonzero(frames["protocol"] == 17)
+    late: npt.NDArray[np.bool_] = np.isin(key("dst", rows), key("src", udp))
+    late &= frames["protocol"][rows] == 17
+    return late
+
+
+def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
+    last = scene.vantages[row["last_vantage"]]
+    packet = describe_packet(frames, row["last_frame"], row["protocol"])
+    place = place_of(last, scene)
+    whose = f"{last.container}" if place.where == "inside" else "the host"
+    what = f"in {whose}'s stack, behind {last.name}"
+    if row["answer"]:
+        what = f"the answer of {whose}, before it left {last.name}"
+    code = f" (kernel: {row['location']})" if row["location"] else ""
+    return LossRow(
+        protocol=row["protocol"],
+        source=row["source"],
+        destination=row["destination"],
+        last_seen=last.name,
+        expected="",
+        packets=row["packets"],
+        reason=row["reason"] or UNKNOWN,
+        location=what + code,
+        advice=advise_at(row["reason"], row["location"], place, packet, scene, last.netns),
+    )
+
+
+def place_of(vantage: Vantage, scene: Scene) -> Place:
+    """The stack behind an interface."""
+    if vantage.role is Role.CONTAINER:
+        return Place("inside", vantage.interface, vantage.container, scene.engine)
+    return Place("host", vantage.interface, engine=scene.engine)
+
+
+def describe_packet(frames: Columns, row: int, protocol: str) -> Packet:
+    """The frame's packet, for an explanation."""
+    ip = frames["ip_version"][row] > 0
+    return Packet(
+        protocol=protocol,
+        source_ip=_address(frames, "src", row) if ip else "",
+        destination_ip=_address(frames, "dst", row) if ip else "",
+        port=int(frames["dst_port"][row]) if protocol in ("tcp", "udp") else 0,
+        ttl=int(frames["ttl"][row]),
+        len_bytes=int(frames["wirelen"][row]),
+    )
+
+
+def _address(frames: Columns, side: str, row: int) -> str:
+    hi, lo = int(frames[f"{side}_hi"][row]), int(frames[f"{side}_lo"][row])
+    if hi == 0 and lo >> 32 == 0xFFFF:
+        return str(ipaddress.IPv4Address(lo & 0xFFFFFFFF))
+    return str(ipaddress.IPv6Address(hi << 64 | lo))
+
+
+def _mac_text(mac: int) -> str:
+    return mac.to_bytes(6, "big").hex(":")

@@ -1,0 +1,149 @@
+"""What a kernel's drop reason means at its place, and the command that shows more.
+
+The kernel's names are those of include/net/dropreason-core.h. Not every drop is a loss to speak
+of: a stack drops duplicates, what is not for it and what came too late, on the healthiest host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NOT_SPECIFIED = "NOT_SPECIFIED"
+_TCP_SERIOUS = {"TCP_CSUM", "TCP_LISTEN_OVERFLOW", "TCP_MD5FAILURE", "TCP_AOFAILURE"}
+_HARMLESS = {
+    "SOCKET_CLOSE", "QUEUE_PURGE", "UNHANDLED_PROTO", "IPV6DISABLED", "OTHERHOST", "DUP_FRAG",
+    "UNICAST_IN_L2_MULTICAST", "UNIX_DISCONNECT", "UNIX_SKIP_OOB", "RECURSION_LIMIT",
+    "PACKET_SOCK_ERROR", "SOCKET_FILTER",
+}  # fmt: skip
+"""closing sockets, other protocols than the stack speaks, a filter that an application wants"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a packet ended, as far as a command needs it."""
+
+    where: str
+    """bridge, veth, host, inside"""
+    device: str = ""
+    """the interface whose queue or settings matter"""
+    container: str = ""
+    """for ``inside``: whose stack"""
+    engine: str = ""
+
+    def run(self, command: str) -> str:
+        """The command, to be run where the place is."""
+        if self.where != "inside":
+            return command
+        if self.engine == "docker":
+            pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' {self.container})"
+            return f"nsenter -n -t {pid} {command}"
+        return f"in {self.container}'s namespace: {command}"
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """The example of a loss, as far as an explanation needs it."""
+
+    protocol: str = ""
+    source_ip: str = ""
+    destination_ip: str = ""
+    port: int = 0
+    """of the destination; 0: none"""
+    ttl: int = 0
+    len_bytes: int = 0
+    """of the frame"""
+
+
+def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
+    """Whether a stack drops such packets in the normal course of things.
+
+    opens: the packet asks for a connection (TCP SYN), or is no TCP.
+    """
+    function = location.partition("+")[0]
+    if reason in _HARMLESS:
+        return True
+    if protocol in ("icmp", "icmpv6") and reason == "NO_SOCKET":
+        return True  # a raw socket got a copy of its own: ping's
+    if protocol == "tcp":
+        if reason == "NO_SOCKET":
+            return not opens  # the rest of a connection that is closed
+        return reason == NOT_SPECIFIED or (reason.startswith("TCP_") and reason not in _TCP_SERIOUS)
+    return reason == NOT_SPECIFIED and function.startswith(("igmp", "mld", "ip_mr", "ip6_mr"))
+
+
+def advise(reason: str, location: str, place: Place, packet: Packet) -> str:
+    """One line: what the reason means, and the command to look further."""
+    if reason == "NO_SOCKET":
+        kind = {"tcp": "-ltnp", "udp": "-lunp"}.get(packet.protocol, "-lnp")
+        port = f" {packet.protocol} port {packet.port}" if packet.port else " its protocol"
+        return f"nobody listens on{port} there: {place.run(f'ss {kind}')}"
+    if reason == "IP_INHDR" and packet.ttl == 1 and "forward" in location:
+        return (
+            "its hop limit ran out at this router (TTL 1 on arrival): raise it (ping -t), or look "
+            f"for a loop: {place.run(f'ip route get {packet.destination_ip}')}"
+        )
+    text = _MEANING.get(reason) or _by_prefix(reason)
+    if text:
+        return _filled(text, place, packet)
+    if location:
+        return f"the kernel's function {location.partition('+')[0]} dropped it"
+    return "the kernel gives no reason, and hides the place: sysctl kernel.kptr_restrict=0"
+
+
+def _filled(text: str, place: Place, packet: Packet) -> str:
+    filled = text.format(
+        device=place.device, source=packet.source_ip, destination=packet.destination_ip
+    )
+    meaning, _, command = filled.partition(": ")
+    return f"{meaning}: {place.run(command)}"
+
+
+def _by_prefix(reason: str) -> str:
+    for prefix, text in _PREFIXES.items():
+        if reason.startswith(prefix):
+            return text
+    return ""
+
+
+_MEANING = {
+    "IP_RPFILTER": "the way back to its source leads by another interface (rp_filter): "
+    "sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.{device}.rp_filter; ip route get {source}",
+    "IP_OUTNOROUTES": "no route to its destination: ip route get {destination}",
+    "IP_INNOROUTES": "no route to its destination: ip route get {destination}",
+    "IP_LOCAL_SOURCE": "its source is an address of the receiver itself: ip address show",
+    "IP_INVALID_SOURCE": "a source that no packet may have: ip route get {source}",
+    "IP_INADDRERRORS": "no destination for this host: sysctl net.ipv4.ip_forward; "
+    "ip route get {destination}",
+    "IP_LOCALNET": "loopback addresses from outside: sysctl net.ipv4.conf.all.route_localnet",
+    "IP_NOPROTO": "nobody there speaks its protocol: ss -lnp",
+    "PKT_TOO_BIG": "larger than the MTU of the way on: ip link show; ip route get {destination}",
+    "CPU_BACKLOG": "the CPU's input queue was full: sysctl net.core.netdev_max_backlog; "
+    "cat /proc/net/softnet_stat",
+    "SOCKET_RCVBUFF": "the socket's receive buffer was full, its owner reads too slowly: ss -uamp",
+    "SOCKET_BACKLOG": "the socket's backlog was full, its owner is too busy: ss -amp",
+    "PROTO_MEM": "the protocol's memory is used up: sysctl net.ipv4.udp_mem net.ipv4.tcp_mem",
+    "TCP_LISTEN_OVERFLOW": "the queue of new connections was full: ss -ltn",
+    "TC_INGRESS": "a tc filter dropped it: tc filter show dev {device} ingress",
+    "TC_EGRESS": "a tc filter dropped it: tc filter show dev {device} egress",
+    "XDP": "an XDP program dropped it: ip link show dev {device}",
+    "BPF_CGROUP_EGRESS": "a cgroup's BPF program dropped it: bpftool cgroup tree",
+    "SECURITY_HOOK": "a security module dropped it: dmesg",
+    "BRIDGE_INGRESS_STP_STATE": "the port it came in by does not forward: "
+    "bridge link show dev {device}",
+    "MAC_INVALID_SOURCE": "its source MAC is none that a frame may have: ip link show",
+    "NO_TX_TARGET": "no port that it may leave by: bridge link show; bridge fdb show",
+    "LOCAL_MAC": "its source MAC is the bridge's own, a loop: bridge fdb show",
+    "FULL_RING": "the device's ring was full: ip -s link show dev {device}",
+    "DEV_READY": "the device was not up: ip link show dev {device}",
+    "NOMEM": "no memory left: dmesg",
+}
+"""reason → meaning: command"""
+_PREFIXES = {
+    "QDISC_": "the queue of {device} was full: tc -s qdisc show dev {device}",
+    "FQ_": "the queue of {device} was full: tc -s qdisc show dev {device}",
+    "CAKE_": "the queue of {device} was full: tc -s qdisc show dev {device}",
+    "NEIGH_": "no answer to ARP for its next hop: ip neigh show; ip route get {destination}",
+    "FRAG_": "its fragments did not all come: nstat -az 'IpReasm*'",
+    "XFRM_": "an IPsec policy dropped it: ip xfrm policy",
+    "TCP_": "TCP refused it: nstat -az 'TcpExt*'",
+}

@@ -1,0 +1,161 @@
+"""Packet filter rules whose counters moved while capturing: the chain and the rule that dropped.
+
+``iptables-save -c`` tells every rule with its counters, whichever of the two backends it writes
+to. It is read at the capture's start and end, in each namespace that packets pass; of the rules
+that drop (and the policies of chains) those are kept whose counter grew.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+_SAVE = {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
+_LEGACY = {"iptables": "iptables-legacy-save", "ip6tables": "ip6tables-legacy-save"}
+_IN_USE = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
+_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+_TIMEOUT_S = 5.0
+_RULE = re.compile(r"\[(\d+):\d+\] -A (\S+) (.*)")
+_POLICY = re.compile(r":(\S+) (\S+) \[(\d+):\d+\]")
+_ENDS = ("DROP", "REJECT")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule that drops, or a chain's policy to."""
+
+    tool: str
+    """iptables or ip6tables"""
+    table: str
+    chain: str
+    number: int
+    """in its chain from 1 on, as ``iptables -nvL --line-numbers`` counts; 0: the policy"""
+    text: str
+    """as iptables-save prints it, without ``-A CHAIN``; of a policy its name"""
+    packets: int
+    """by its counter; of a rule that moved: by how much"""
+
+    def told(self) -> str:
+        """``iptables DOCKER-USER rule 1 (-s 172.17.0.2/32 -j DROP)``."""
+        where = self.tool + (f" -t {self.table}" if self.table != "filter" else "")
+        if not self.number:
+            return f"{where} {self.chain} policy {self.text}"
+        return f"{where} {self.chain} rule {self.number} ({self.text})"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_rules() -> list[Rule]:
+    """The dropping rules of the calling thread's namespace; [] where no tool is there."""
+    found: list[Rule] = []
+    for tool, program in _SAVE.items():
+        found += parse_rules(_run(program), tool)
+        if _legacy_in_use(tool):
+            found += parse_rules(_run(_LEGACY[tool]), tool)
+    return found
+
+
+def parse_rules(text: str, tool: str) -> list[Rule]:
+    """What ``iptables-save -c`` printed."""
+    found, table = [], ""
+    place: Counter[str] = Counter()
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table, place = line[1:].strip(), Counter()
+        elif policy := _POLICY.match(line):
+            if policy[2] in _ENDS:
+                found.append(Rule(tool, table, policy[1], 0, policy[2], int(policy[3])))
+        elif rule := _RULE.match(line):
+            place[rule[2]] += 1
+            if _target(rule[3]) in _ENDS:
+                found.append(Rule(tool, table, rule[2], place[rule[2]], rule[3], int(rule[1])))
+    return found
+
+
+def find_moved(before: Iterable[Rule], after: Iterable[Rule]) -> list[Rule]:
+    """Rules whose counter grew, with the growth; equal rules of a chain are told by their order."""
+    count = {key: rule.packets for key, rule in _numbered(before)}
+    moved = []
+    for key, rule in _numbered(after):
+        grown = rule.packets - count.get(key, 0)
+        if grown < 0:  # replaced, or its counters reset
+            grown = rule.packets
+        if grown > 0:
+            moved.append(Rule(rule.tool, rule.table, rule.chain, rule.number, rule.text, grown))
+    return moved
+
+
+def may_match(rule: Rule, source: str, destination: str, protocol: str) -> bool:
+    """Whether a packet can have been the rule's: False only where its text says it was not."""
+    if (":" in source) != (rule.tool == "ip6tables") and source:
+        return False
+    words = shlex.split(rule.text)
+    wanted = {"-s": source, "-d": destination}
+    for at, word in enumerate(words[:-1]):
+        not_ = at > 0 and words[at - 1] == "!"
+        if wanted.get(word):
+            if _within(wanted[word], words[at + 1]) == not_:
+                return False
+        elif word == "-p" and _same_protocol(words[at + 1], protocol) == not_:
+            return False
+    return True
+
+
+def _same_protocol(told: str, protocol: str) -> bool:
+    return told.replace("ipv6-icmp", "icmpv6") in (protocol, "all")
+
+
+def _within(address: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return True
+
+
+def _target(text: str) -> str:
+    """``-s 172.17.0.2/32 -j REJECT --reject-with …`` → REJECT."""
+    if not any(end in text for end in _ENDS):
+        return ""  # most rules: splitting them as a shell does takes its time
+    words = shlex.split(text)
+    return next((b for a, b in pairwise(words) if a in ("-j", "-g")), "")
+
+
+def _numbered(rules: Iterable[Rule]) -> list[tuple[tuple[str, str, str, str, int], Rule]]:
+    seen: Counter[tuple[str, str, str, str]] = Counter()
+    found = []
+    for rule in rules:
+        key = (rule.tool, rule.table, rule.chain, rule.text)
+        found.append(((*key, seen[key]), rule))
+        seen[key] += 1
+    return found
+
+
+def _legacy_in_use(tool: str) -> bool:
+    """Asking the legacy backend would load its tables: only where it has some."""
+    try:
+        return bool(Path("/proc/thread-self/net", _IN_USE[tool]).read_text().strip())
+    except OSError:
+        return False
+
+
+def _run(program: str) -> str:
+    path = shutil.which(program) or shutil.which(program, path=_PATH)
+    if not path:
+        return ""
+    try:
+        done = subprocess.run(
+            [path, "-c"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""

@@ -1,0 +1,163 @@
+"""A tracing instance of our own in tracefs: its events, ring and clock touch no other tracer.
+
+tracefs is mounted privately (fsopen(2), fsmount(2)): a mount that nobody sees and that ends with
+our descriptor, whether or not the machine has mounted it. The instance itself outlives a process
+that is killed. Its name carries our process id and start time, so that the next run removes it;
+one that is in use cannot be removed (EBUSY), so cleaning never harms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+from pathlib import Path
+
+from analyzer.errors import EnvironmentProblem
+
+PREFIX = "vethscope"
+_NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)")
+_MOUNTED = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+"""system call numbers, the same on every architecture"""
+_FSCONFIG_CMD_CREATE = 6
+_CLOEXEC = 1
+"""of fsopen and of fsmount"""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Tracefs:
+    """The root of a tracefs, as a context manager."""
+
+    def __init__(self) -> None:
+        """Raises EnvironmentProblem where there is none or no right to it."""
+        self._fd = -1
+        self.root = ""
+        try:
+            self._fd = _mount()
+            self.root = f"/proc/self/fd/{self._fd}"
+        except OSError as error:
+            self.root = next((r for r in _MOUNTED if os.path.isdir(f"{r}/events/skb")), "")
+            if not self.root:
+                raise EnvironmentProblem(
+                    f"tracefs cannot be used ({error.strerror}); run as root on a kernel with "
+                    "tracing, or mount -t tracefs none /sys/kernel/tracing"
+                ) from error
+
+    def instance(self) -> Instance:
+        """A new instance. Raises EnvironmentProblem where it cannot be made."""
+        return Instance(f"{self.root}/instances")
+
+    def clean(self) -> list[str]:
+        """Remove the instances of vethscope processes that are gone; their names."""
+        try:
+            found = os.listdir(f"{self.root}/instances")
+        except OSError:
+            return []
+        dead = [name for name in found if _is_dead(name)]
+        return [name for name in dead if _remove(f"{self.root}/instances/{name}")]
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Tracefs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Instance:
+    """One tracing instance; `close` removes it."""
+
+    def __init__(self, folder: str) -> None:
+        pid = os.getpid()
+        self.name = f"{PREFIX}-{pid}-{_start_time(pid)}"
+        self._path = Path(folder, self.name)
+        try:
+            self._path.mkdir()
+        except FileExistsError as error:
+            raise EnvironmentProblem(
+                f"tracing instance {self.name} exists: this process records drops already"
+            ) from error
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"no tracing instance can be made ({error.strerror}); run as root"
+            ) from error
+
+    def read(self, name: str) -> str:
+        """A control file's text. Raises OSError."""
+        return (self._path / name).read_text()
+
+    def write(self, name: str, text: str) -> None:
+        """Raises OSError; EINVAL where the kernel does not understand ``text``."""
+        (self._path / name).write_text(text)
+
+    def has(self, name: str) -> bool:
+        return (self._path / name).exists()
+
+    def open_rings(self) -> dict[int, int]:
+        """CPU → descriptor of its binary ring; a read does not wait. Raises OSError."""
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        rings: dict[int, int] = {}
+        try:
+            for one in sorted((self._path / "per_cpu").iterdir()):
+                rings[int(one.name.removeprefix("cpu"))] = os.open(one / "trace_pipe_raw", flags)
+        except BaseException:
+            for fd in rings.values():
+                os.close(fd)
+            raise
+        return rings
+
+    def close(self) -> None:
+        """Remove it; every descriptor in it has to be closed before."""
+        with contextlib.suppress(OSError):
+            self.write("tracing_on", "0")
+        _remove(str(self._path))
+
+
+def _mount() -> int:
+    """A private mount of tracefs. Raises OSError."""
+    context = _call(_FSOPEN, b"tracefs", _CLOEXEC)
+    try:
+        _call(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return _call(_FSMOUNT, context, _CLOEXEC, 0)
+    finally:
+        os.close(context)
+
+
+def _call(number: int, *arguments: object) -> int:
+    result: int = _libc.syscall(number, *arguments)
+    if result < 0:
+        failure = ctypes.get_errno()
+        raise OSError(failure, os.strerror(failure))
+    return result
+
+
+def _is_dead(name: str) -> bool:
+    """Whether the instance is of a vethscope process that does not exist any more."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        return False
+    try:
+        return _start_time(int(found[1])) != int(found[2])
+    except OSError:
+        return True
+
+
+def _start_time(pid: int) -> int:
+    """In clock ticks since boot, which tells a process from another with its number (proc(5))."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def _remove(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except OSError:
+        return False
+    return True

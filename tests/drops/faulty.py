@@ -1,0 +1,75 @@
+"""Break a lab, send through it, and read what is said of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from analyzer.engines.lab import Lab
+from analyzer.model.report import LossRow, Report
+from analyzer.pipeline.analyse import report_files
+from analyzer.pipeline.ping import PingPlan, PingResult, ping
+from analyzer.pipeline.tap import Tap
+from analyzer.topology.discover import discover
+from analyzer.topology.vantages import select_vantages
+
+
+class Bench:
+    """Break a lab, send through it, and read what is said of it."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab = lab
+        self.file = str(folder / "drops.pcapng")
+
+    def host(self, command: str) -> str:
+        return self.lab.run("host", ["sh", "-ec", command]).stdout
+
+    def inside(self, container: str, command: str, *, check: bool = True) -> str:
+        return self.lab.run(container, ["sh", "-ec", command], check=check).stdout
+
+    def veth(self, container: str) -> str:
+        """Its host veth, as `ip link` tells it."""
+        inside = json.loads(self.inside(container, "ip -j link show eth0"))[0]
+        links = json.loads(self.host("ip -j link"))
+        return next(link["ifname"] for link in links if link["ifindex"] == inside["link_index"])
+
+    def mac(self, container: str) -> str:
+        return str(json.loads(self.inside(container, "ip -j link show eth0"))[0]["address"])
+
+    def bridge_netfilter(self) -> None:
+        self.host("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
+
+    def ping(
+        self, source: str = "tomcat01", destination: str = "tomcat02", **options: Any
+    ) -> PingResult:
+        on_echo = options.pop("on_echo", None)
+        plan = {"count": 5, "interval_s": 0.01, "wait_s": 0.3, "drops": True, **options}
+        return ping(self.lab, PingPlan(source, destination, output=self.file, **plan), on_echo)
+
+    def capture(self, targets: list[str], act: Callable[[], object], **options: object) -> Report:
+        """Capture around ``act``, and report on the file."""
+        topology = discover(self.lab)
+        uplink = bool(options.pop("uplink", False))
+        vantages = select_vantages(topology, targets=targets, uplink=uplink)
+        tap = Tap(topology, vantages, self.file, drops=True, **options)
+        running = threading.Thread(target=tap.run)
+        with tap:
+            running.start()
+            try:
+                act()
+            finally:
+                tap.stop()
+                running.join()
+        assert tap.warnings == []
+        report, errors = report_files([self.file])
+        assert errors == []
+        return report
+
+
+def the_loss(report: Report, protocol: str = "icmp") -> LossRow:
+    """The one loss of this protocol."""
+    (row,) = [row for row in report.losses if row.protocol == protocol]
+    return row
