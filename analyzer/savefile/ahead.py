@@ -21,7 +21,7 @@ from analyzer.savefile.pcapng_walk import MIN_BLOCK
 from analyzer.savefile.read import Savefile, open_savefile
 from analyzer.savefile.source import open_source
 
-_AT_THE_END = (blocks.NAME_RESOLUTION, blocks.INTERFACE_STATISTICS)
+_AT_THE_END = (blocks.NAME_RESOLUTION, blocks.INTERFACE_STATISTICS, blocks.OWN)
 _MOST_BLOCKS = 100_000
 
 

@@ -25,7 +25,7 @@ def statistics(interface: int = 0, dropped: int = 7) -> bytes:
 
 
 def test_statistics_and_names_at_the_end(tmp_path: Path) -> None:
-    end = blocks.name_resolution({"10.0.0.1": "web"}) + statistics()
+    end = blocks.own(b"drops") + blocks.name_resolution({"10.0.0.1": "web"}) + statistics()
     found = look_at_end(capture(tmp_path / "a", end=end))
     assert found is not None
     interfaces, names = found
