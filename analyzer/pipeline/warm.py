@@ -12,6 +12,7 @@ import numpy as np
 
 from analyzer.capture.merge import warm as warm_capture
 from analyzer.keys import KeyNumbers
+from analyzer.frames_table import read_frames
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.export import export_pcap
@@ -38,6 +39,7 @@ def compile_all() -> None:
         report_files([str(file)], packets=True)
         _in_chunks(str(file))
         export_pcap(str(file), directory)
+        read_frames(file, depth=True)
         old = Path(directory, "tiny.pcap")
         frame = _ipv4(17, bytes(12), 1)
         header = np.array([1, 1, len(frame), len(frame)], "<u4").tobytes()
