@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from analyzer.savefile.read import Savefile, open_savefile
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
+FRAMES_PER_PIECE = 1 << 18
 _DIRECTIONS = {INGRESS: "ingress", EGRESS: "egress"}
 
 
@@ -55,12 +56,31 @@ def read_frames(path: str | Path, *, depth: bool = False) -> pl.DataFrame:
     except SavefileError as error:
         error.frames = _empty(depth)
         raise
-    tables = [_table(chunk, savefile, depth) for chunk in savefile.chunks()]
-    frames = pl.concat(tables).with_row_index("frame", 1) if tables else _empty(depth)
+    frames = pl.concat(frame_tables(savefile, _name, depth=depth))
     if savefile.error:
         savefile.error.frames = frames
         raise savefile.error
     return frames
+
+
+def frame_tables(
+    savefile: Savefile, name: Callable[[SavefileInterface], str], *, depth: bool
+) -> Iterator[pl.DataFrame]:
+    """The table of `read_frames` in pieces, at least one; ``savefile.error`` then tells of damage.
+
+    name: what the vantage of an interface is called.
+    """
+    yield _empty(depth)
+    number = 1
+    for chunk in savefile.chunks(FRAMES_PER_PIECE):
+        columns = _columns(chunk, savefile.interfaces)
+        rows = table_of(columns, [name(interface) for interface in savefile.interfaces])
+        yield _deepened(rows, chunk, columns, depth).with_row_index("frame", number)
+        number += len(chunk)
+
+
+def _name(interface: SavefileInterface) -> str:
+    return interface.name or str(interface.index)
 
 
 def _empty(depth: bool) -> pl.DataFrame:
@@ -68,12 +88,6 @@ def _empty(depth: bool) -> pl.DataFrame:
     chunk = FrameChunk(np.empty(0, np.uint8), *nothing)
     columns = _columns(chunk, [SavefileInterface(0, ETHERNET, 0)])
     return _deepened(table_of(columns, []), chunk, columns, depth).with_row_index("frame", 1)
-
-
-def _table(chunk: FrameChunk, savefile: Savefile, depth: bool) -> pl.DataFrame:
-    names = [found.name or str(found.index) for found in savefile.interfaces]
-    columns = _columns(chunk, savefile.interfaces)
-    return _deepened(table_of(columns, names), chunk, columns, depth)
 
 
 def _deepened(

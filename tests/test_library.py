@@ -63,7 +63,7 @@ def test_journeys_are_the_packets_of_the_report(path: Path) -> None:
 
 
 def test_a_journey_is_in_path_order_with_docker0s_copy_after_its_port() -> None:
-    journeys = analyzer.read(PING).journeys.filter(pl.col("packet") == 2)
+    journeys = analyzer.read(PING).journeys.filter(pl.col("packet") == 11)
     assert journeys["vantage"].to_list() == [
         "tomcat01:eth0", "veth67ff3eb", "docker0", "veth92a6750", "tomcat02:eth0",
     ]  # fmt: skip

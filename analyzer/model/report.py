@@ -237,6 +237,7 @@ class PacketRow:
     """One packet with its journey (``--packets``)."""
 
     id: int
+    """the number of its first frame, as Wireshark counts"""
     ts_ns: int
     protocol: str
     source: str

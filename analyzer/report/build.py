@@ -228,7 +228,7 @@ def packet_rows(tables: Tables) -> list[PacketRow]:
         members = by_packet[bounds[row["packet"]] : bounds[row["packet"] + 1]]
         rows.append(
             PacketRow(
-                id=row["packet"],
+                id=row["first_frame"] + 1,
                 ts_ns=row["ts_ns"],
                 protocol=row["protocol"],
                 source=row["source"],
