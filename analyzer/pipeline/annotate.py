@@ -53,10 +53,10 @@ class FrameNotes:
 
     def __init__(self, frames: int) -> None:
         """frames: of the capture, all that can be read."""
-        self._file = TemporaryFile(prefix="vethscope-")  # noqa: SIM115 - lives as long as its mapping
         self._rows = np.empty(0, _FRAME)
         if frames:
-            self._rows = np.memmap(self._file, _FRAME, "w+", shape=(frames,))
+            with TemporaryFile(prefix="vethscope-") as file:  # the mapping keeps it
+                self._rows = np.memmap(file, _FRAME, "w+", shape=(frames,))
 
     def add(self, batch: Batch) -> None:
         """Note the frames of the packets of one batch."""

@@ -15,7 +15,7 @@ from analyzer.keys import KeyNumbers
 from analyzer.frames_table import read_frames
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
-from analyzer.pipeline.export import export_pcap
+from analyzer.pipeline.export import export_annotated, export_pcap
 from analyzer.pipeline.frame_room import FrameRoom
 from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.stream import Analyser
@@ -39,12 +39,14 @@ def compile_all() -> None:
         report_files([str(file)], packets=True)
         _in_chunks(str(file))
         export_pcap(str(file), directory)
+        export_annotated(str(file), str(Path(directory, "annotated.pcapng")))
         read_frames(file, depth=True)
         old = Path(directory, "tiny.pcap")
         frame = _ipv4(17, bytes(12), 1)
         header = np.array([1, 1, len(frame), len(frame)], "<u4").tobytes()
         old.write_bytes(_PCAP_HEADER + 2 * (header + frame))
         report_files([str(old)])
+        export_annotated(str(old), str(Path(directory, "annotated.pcapng")))
 
 
 def _in_chunks(path: str) -> None:
