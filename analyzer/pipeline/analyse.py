@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -54,8 +54,21 @@ def report_files(
         if window:
             loaded = cut_window(loaded, window)
         return build_report(analyse(loaded, bridge=bridge), packets=packets), loaded.errors
-    analyser = analyse_files(paths, jobs=jobs, progress=progress)
-    return build_report(_tables(analyser, bridge), packets=False), analyser.reading.errors
+    tables, errors = analyse_paths(paths, bridge=bridge, jobs=jobs, progress=progress)
+    return build_report(tables, packets=False), errors
+
+
+def analyse_paths(
+    paths: Sequence[str],
+    *,
+    bridge: str = "docker0",
+    jobs: int = 2,
+    progress: Progress | None = None,
+    partials: Callable[[Reading], Partials] | None = None,
+) -> tuple[Tables, list[SavefileError]]:
+    """The tables of files of any length, and where they were damaged. Raises as `analyse_files`."""
+    analyser = analyse_files(paths, jobs=jobs, progress=progress, partials=partials)
+    return _tables(analyser, bridge), analyser.reading.errors
 
 
 def verdict_code(verdicts: Sequence[Verdict]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,19 +13,26 @@ from analyzer.errors import SavefileError, UsageProblem
 from analyzer.export.pcap import PcapFiles
 from analyzer.export.tables import STDOUT, Sink, all_or_nothing
 from analyzer.frames_table import frame_tables
-from analyzer.pipeline.analyse import analyse
+from analyzer.model.batch import Aggregator, Batch
+from analyzer.pipeline.analyse import analyse_paths
 from analyzer.pipeline.annotate import FrameNotes, count_frames, write_annotated
 from analyzer.pipeline.library import report_tables
-from analyzer.pipeline.load import foreign_vantage, load, told_vantage
+from analyzer.pipeline.notes import foreign_vantage, told_vantage
+from analyzer.pipeline.partials import Partials
+from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.tables import journey_table, packet_table
 from analyzer.report.build import build_report
 from analyzer.savefile.interfaces import SavefileInterface
-from analyzer.savefile.read import Savefile, open_savefile
+from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
 
 TABLES = (
     "packets", "frames", "journeys", "hops", "flows", "icmp", "arp", "losses", "vantages",
 )  # fmt: skip
+
+
+Put = Callable[[str, pl.DataFrame], None]
+"""takes a piece of the table of this name"""
 
 
 @dataclass(slots=True)
@@ -59,29 +66,69 @@ def export_tables(
 ) -> tuple[dict[str, int], SavefileError | None]:
     """The chosen of TABLES into every sink: (table → its rows, where the file is damaged).
 
-    The sinks are opened when the file has turned out to be a capture file. Raises as `load`,
-    and UsageProblem where a sink cannot be written.
+    The sinks are opened when the file has turned out to be a capture file. Raises as
+    `open_savefile`, and UsageProblem where a sink cannot be written.
     """
     if "frames" in chosen and len(set(chosen)) > 1:
         _twice(path)
     savefile = open_savefile(path)
     counts = dict.fromkeys((name for name in TABLES if name in chosen), 0)
     with all_or_nothing([make() for make in open_sinks]) as sinks:
-        for name, rows in _pieces(savefile, chosen):
+
+        def put(name: str, rows: pl.DataFrame) -> None:
+            if name not in counts:
+                return
             counts[name] += len(rows)
             for sink in sinks:
                 sink.write(name, rows)
+
+        if "frames" in counts:
+            for piece in frame_tables(savefile, _namer(path), depth=True):
+                put("frames", piece)
+        if set(counts) - {"frames"}:
+            savefile.error = _put_analysis(path, put)
     return counts, savefile.error
 
 
+def _put_analysis(path: str, put: Put) -> SavefileError | None:
+    """Packets and journeys as they are closed, then the tables of the report; the damage."""
+    tables, errors = analyse_paths([path], partials=lambda r: _Tapped(tap=_Packets(r, put)))
+    told = report_tables(build_report(tables, packets=False))
+    for name, rows in {**told, "flows": flow_table(told)}.items():
+        put(name, rows)
+    return next(iter(errors), None)
+
+
+@dataclass(slots=True)
+class _Packets:
+    """An aggregator that keeps nothing: each batch's packets are handed on."""
+
+    reading: Reading
+    put: Put
+
+    def add(self, batch: Batch) -> None:
+        names = [vantage.name for vantage in self.reading.vantages]
+        self.put("packets", packet_table(batch, names))
+        self.put("journeys", journey_table(batch, names))
+
+
+@dataclass(slots=True)
+class _Tapped(Partials):
+    """A report's aggregators and one more."""
+
+    tap: Aggregator | None = None
+
+
 def export_annotated(path: str, target: str) -> Exported:
-    """One pcapng with ``epb_packetid`` and a hop comment on each frame. Raises as `load`."""
+    """One pcapng with ``epb_packetid`` and a hop comment on each frame.
+
+    Raises as `open_savefile`, and UsageProblem where ``target`` cannot be written.
+    """
     _twice(path)
     frames, error = count_frames(path)
     notes = FrameNotes(frames)
-    loaded = load([path])
-    notes.add(analyse(loaded).whole)
-    count = write_annotated(path, target, notes, loaded.vantages)
+    tables, _ = analyse_paths([path], partials=lambda _: _Tapped(tap=notes))
+    count = write_annotated(path, target, notes, tables.vantages)
     return Exported([target], [count], error)
 
 
@@ -89,26 +136,6 @@ def _twice(path: str) -> None:
     """Raises UsageProblem where the file cannot be read twice."""
     if path == STDOUT or (os.path.exists(path) and not is_rereadable(path)):
         raise UsageProblem(f"{path}: a pipe can be read only once; save it to a file")
-
-
-def _pieces(savefile: Savefile, chosen: Collection[str]) -> Iterator[tuple[str, pl.DataFrame]]:
-    """(table, a piece of it) until all is told."""
-    if "frames" in chosen:
-        pieces = frame_tables(savefile, _namer(savefile.path), depth=True)
-        yield from (("frames", piece) for piece in pieces)
-    if not set(chosen) - {"frames"}:
-        return
-    loaded = load([savefile.path])
-    savefile.error = next(iter(loaded.errors), None)
-    tables = analyse(loaded)
-    batch, names = tables.whole, [vantage.name for vantage in loaded.vantages]
-    if "packets" in chosen:
-        yield "packets", packet_table(batch, names)
-    if "journeys" in chosen:
-        yield "journeys", journey_table(batch, names)
-    told = report_tables(build_report(tables, packets=False))
-    told["flows"] = flow_table(told)
-    yield from ((name, told[name]) for name in TABLES if name in chosen and name in told)
 
 
 def _namer(path: str) -> Callable[[SavefileInterface], str]:

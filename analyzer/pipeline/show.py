@@ -13,7 +13,6 @@ from analyzer.errors import SavefileError, UsageProblem
 from analyzer.model.batch import Batch
 from analyzer.pipeline.analyse import analyse
 from analyzer.pipeline.dissect import dissected, matching_frames
-from analyzer.pipeline.library import whole_batch
 from analyzer.pipeline.load import load
 from analyzer.pipeline.tables import journey_table, packet_numbers, packet_table
 from analyzer.report.summary import summarise_frame
@@ -43,7 +42,7 @@ def select_packets(
     """
     matching = matching_frames(path, display_filter) if display_filter else None
     loaded = load([path])
-    batch, names = whole_batch(analyse(loaded)), [vantage.name for vantage in loaded.vantages]
+    batch, names = analyse(loaded).whole, [vantage.name for vantage in loaded.vantages]
     frame, number = _matched(batch, matching)
     if journey is not None:
         _expect(batch, journey)

@@ -110,8 +110,9 @@ def journey_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     journeys, frames = batch.journeys, batch.frames
     ts = frames["ts_ns"]
     is_copy = journeys.hop == Hop.COPY
-    order = np.lexsort((ts, ~is_copy, depths(journeys), journeys.packet))
-    order = order[journeys.packet[order] >= 0]
+    mine = np.flatnonzero(journeys.packet >= 0)
+    keys = (ts, ~is_copy, depths(journeys), journeys.packet)
+    order = mine[np.lexsort([key[mine] for key in keys])]
     packet, hop = journeys.packet[order], journeys.hop[order]
     parent = np.maximum(journeys.parent[order], 0)
     timed = (hop != Hop.NONE) & ~is_copy[order]

@@ -13,6 +13,7 @@ import pytest
 
 import analyzer
 from analyzer.export.tables import CsvDir, NdjsonFile, ParquetDir
+from analyzer.pipeline import reading
 from analyzer.pipeline.export import TABLES, export_tables
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
@@ -151,3 +152,20 @@ def test_what_is_no_capture_file_makes_no_directory(tmp_path: Path) -> None:
     with pytest.raises(analyzer.SavefileError):
         export_tables(str(nonsense), [partial(ParquetDir, str(tmp_path / "out"))])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("frames", [1, 7, 40])
+def test_rows_do_not_depend_on_the_size_of_the_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path, frames: int
+) -> None:
+    monkeypatch.setattr(reading, "CHUNK_FRAMES", frames)
+    monkeypatch.setattr(reading, "_FEWEST", 1)
+    counts, _ = export_tables(str(PING), [partial(ParquetDir, str(tmp_path))])
+    for name in TABLES:
+        whole = pl.read_parquet(home / f"{name}.parquet")
+        pieces = pl.read_parquet(tmp_path / f"{name}.parquet")
+        if name in ("packets", "journeys"):
+            pieces = pieces.sort("packet", maintain_order=True)
+            whole = whole.sort("packet", maintain_order=True)
+        assert pieces.equals(whole), name
+        assert counts[name] == len(whole)
