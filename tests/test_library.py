@@ -296,10 +296,12 @@ def test_packets_are_counted_and_not_their_copies_and_ends_have_names(tmp_path: 
     )
     found = analyzer.read(path)
     assert len(found.frames) == 7 * 5 + 3
-    assert found.tcp.row(0, named=True) == {
-        "client": "c0", "server": "c1", "client_ip": A, "client_port": 40000, "server_ip": B,
-        "server_port": 80, "packets": 6, "bytes": 1007, "lost": 0,
-    }  # fmt: skip
+    ends = {"client": "c0", "server": "c1", "client_ip": A, "client_port": 40000, "server_ip": B,
+            "server_port": 80}  # fmt: skip
+    counts = {"packets": 6, "bytes": 1007, "lost": 0, "client_packets": 4, "server_packets": 2,
+              "client_bytes": 7, "server_bytes": 1000}  # fmt: skip
+    row = found.tcp.row(0, named=True)
+    assert {name: row[name] for name in (*ends, *counts)} == {**ends, **counts}
     assert found.udp.select("client", "server", "packets", "bytes", "lost").rows() == [
         ("c0", "c1", 2, 7, 1)
     ]

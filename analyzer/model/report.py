@@ -159,6 +159,51 @@ class TransportRow:
     bytes: int
     """of payload"""
     lost: int
+    client_packets: int
+    """those that the client sent; so with all that follow"""
+    server_packets: int
+    client_bytes: int
+    server_bytes: int
+    client_lost: int
+    server_lost: int
+    client_min_ns: int | None
+    """one way, from the first vantage to the last, of packets that were delivered"""
+    client_mean_ns: int | None
+    client_max_ns: int | None
+    server_min_ns: int | None
+    server_mean_ns: int | None
+    server_max_ns: int | None
+
+
+@dataclass(slots=True)
+class UdpRow(TransportRow):
+    """A UDP conversation."""
+
+
+@dataclass(slots=True)
+class TcpRow(TransportRow):
+    """A TCP conversation: all connections between the same two ports."""
+
+    connections: int
+    """begun with a SYN that was seen; sequence numbers tell one from the next"""
+    state: str
+    """open, closed, reset, refused (RST for the SYN), unanswered (SYN without answer)"""
+    handshake_rtt_ns: int | None
+    """SYN to SYN-ACK at the vantage where the SYN was first seen, of the first connection"""
+    initial_rtt_ns: int | None
+    """SYN to the first ACK behind it, each where it was first seen"""
+    retransmissions: int
+    """of all kinds; a copy at another vantage is none"""
+    fast_retransmissions: int
+    spurious_retransmissions: int
+    """of what had been acknowledged"""
+    out_of_order: int
+    duplicate_acks: int
+    zero_windows: int
+    keep_alives: int
+    resets: int
+    gaps: int
+    """segments behind bytes that were not seen: lost before the first vantage, or not captured"""
 
 
 @dataclass(slots=True)
@@ -257,8 +302,8 @@ class Report:
     hops: list[HopRow] = field(default_factory=list)
     icmp: list[IcmpRow] = field(default_factory=list)
     arp: list[ArpRow] = field(default_factory=list)
-    tcp: list[TransportRow] = field(default_factory=list)
-    udp: list[TransportRow] = field(default_factory=list)
+    tcp: list[TcpRow] = field(default_factory=list)
+    udp: list[UdpRow] = field(default_factory=list)
     losses: list[LossRow] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)

@@ -13,7 +13,7 @@ from analyzer.flows.arp import name_arp
 from analyzer.flows.endpoints import address_text, inferred_address
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import name_losses, summarise_losses
-from analyzer.flows.transport import name_transport
+from analyzer.flows.transport import name_tcp, name_udp
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.batch import Batch, Outlook
 from analyzer.model.report import CaptureInfo, Report, Verdict
@@ -118,8 +118,8 @@ def _tables(
         echoes=partials.echoes.echoes(outlook.end_ns),
         icmp=_with_addresses(partials.echoes.table(outlook.end_ns)),
         arp=arp,
-        tcp=name_transport(talks, "tcp"),
-        udp=name_transport(talks, "udp"),
+        tcp=name_tcp(talks),
+        udp=name_udp(talks),
         losses=name_losses(summarise_losses(fates), reading.vantages, reading.sysctls),
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages),

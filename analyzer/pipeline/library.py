@@ -17,7 +17,8 @@ from analyzer.model.report import (
     IcmpRow,
     LossRow,
     Report,
-    TransportRow,
+    TcpRow,
+    UdpRow,
     VantageRow,
 )
 from analyzer.pipeline.analyse import analyse
@@ -96,8 +97,8 @@ def report_tables(report: Report) -> dict[str, pl.DataFrame]:
         "hops": _table(report.hops, HopRow),
         "icmp": _table(report.icmp, IcmpRow, "echoes"),
         "arp": _table(report.arp, ArpRow),
-        "tcp": _table(report.tcp, TransportRow),
-        "udp": _table(report.udp, TransportRow),
+        "tcp": _table(report.tcp, TcpRow),
+        "udp": _table(report.udp, UdpRow),
         "losses": _table(report.losses, LossRow),
         "vantages": _table(report.vantages, VantageRow),
     }

@@ -23,7 +23,8 @@ from analyzer.model.report import (
     PacketRow,
     Path,
     Report,
-    TransportRow,
+    TcpRow,
+    UdpRow,
     VantageRow,
     Verdict,
 )
@@ -46,8 +47,8 @@ class Tables:
     echoes: pl.DataFrame
     icmp: pl.DataFrame
     arp: list[ArpRow]
-    tcp: list[TransportRow]
-    udp: list[TransportRow]
+    tcp: list[TcpRow]
+    udp: list[UdpRow]
     losses: list[LossRow]
     verdicts: list[Verdict]
     paths: list[Path]
