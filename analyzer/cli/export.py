@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from analyzer.export.tables import Sink
 
 TABLES = (
-    "packets", "frames", "journeys", "hops", "flows", "icmp", "arp", "losses", "vantages",
+    "packets", "frames", "journeys", "hops", "flows", "icmp", "icmp_errors", "arp", "nd", "dns",
+    "dhcp", "losses", "vantages",
 )  # fmt: skip
 
 

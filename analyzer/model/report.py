@@ -207,6 +207,80 @@ class TcpRow(TransportRow):
 
 
 @dataclass(slots=True)
+class DnsRow:
+    """The questions of one client to one server for one name and type."""
+
+    client: str
+    server: str
+    client_ip: str
+    server_ip: str
+    name: str
+    """in lower case, escaped as in master files (RFC 1035): printable ASCII"""
+    type: str
+    queries: int
+    """questions, not their repetitions"""
+    answered: int
+    unanswered: int
+    """those that were neither answered nor asked right before the capture's end"""
+    retries: int
+    failures: int
+    """answers that are errors"""
+    rcodes: list[str]
+    """response codes, the most frequent first"""
+    latency_p50_ns: int | None
+    """question to answer, at the vantage where the question was first seen"""
+    latency_p99_ns: int | None
+    latency_max_ns: int | None
+
+
+@dataclass(slots=True)
+class IcmpErrorRow:
+    """Errors of one kind that one node reported about packets to one destination."""
+
+    reporter: str
+    reporter_ip: str
+    source: str
+    """who sent the packets, and got the errors"""
+    source_ip: str
+    destination_ip: str
+    """where they were to go"""
+    destination_port: int | None
+    protocol: str
+    """of the packets"""
+    error: str
+    """port unreachable, TTL exceeded, fragmentation needed …"""
+    mtu: int | None
+    """the least that was told"""
+    errors: int
+    tied: int
+    """errors of which the packet that caused them was found"""
+    cause: int | None
+    """number of the first such packet"""
+
+
+@dataclass(slots=True)
+class DhcpRow:
+    """What one client asked of DHCP servers, and what it got."""
+
+    client: str
+    client_mac: str
+    server: str
+    server_ip: str
+    address: str
+    lease_s: int | None
+    discovers: int
+    offers: int
+    requests: int
+    acks: int
+    naks: int
+    releases: int
+    latency_ns: int | None
+    """the first question to the first acknowledgment"""
+    state: str
+    """bound, offered, refused, released, unanswered"""
+
+
+@dataclass(slots=True)
 class LossRow:
     protocol: str
     source: str
@@ -302,6 +376,11 @@ class Report:
     hops: list[HopRow] = field(default_factory=list)
     icmp: list[IcmpRow] = field(default_factory=list)
     arp: list[ArpRow] = field(default_factory=list)
+    nd: list[ArpRow] = field(default_factory=list)
+    """Neighbour Discovery: requests are solicitations, replies advertisements"""
+    icmp_errors: list[IcmpErrorRow] = field(default_factory=list)
+    dns: list[DnsRow] = field(default_factory=list)
+    dhcp: list[DhcpRow] = field(default_factory=list)
     tcp: list[TcpRow] = field(default_factory=list)
     udp: list[UdpRow] = field(default_factory=list)
     losses: list[LossRow] = field(default_factory=list)

@@ -86,7 +86,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         loaded.errors,
     )  # fmt: skip
     echoes = Echoes(keep=True, before=echoes_before(loaded), went_on=echoes_that_went_on(loaded))
-    analyser = Analyser(reading, Partials(echoes=echoes))
+    analyser = Analyser(reading, Partials(echoes=echoes, depth=loaded.depth))
     number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
     frames = {"number": number, **loaded.frames}
     analyser.totals.add(frames, loaded.vantages)
@@ -118,6 +118,10 @@ def _tables(
         echoes=partials.echoes.echoes(outlook.end_ns),
         icmp=_with_addresses(partials.echoes.table(outlook.end_ns)),
         arp=arp,
+        nd=partials.neighbours.rows(analyser.endpoints),
+        icmp_errors=partials.errors.rows(),
+        dns=partials.dns.rows(outlook.end_ns),
+        dhcp=partials.dhcp.rows(),
         tcp=name_tcp(talks),
         udp=name_udp(talks),
         losses=name_losses(summarise_losses(fates), reading.vantages, reading.sysctls),

@@ -13,7 +13,10 @@ from analyzer.errors import SavefileError
 from analyzer.frames_table import table_of
 from analyzer.model.report import (
     ArpRow,
+    DhcpRow,
+    DnsRow,
     HopRow,
+    IcmpErrorRow,
     IcmpRow,
     LossRow,
     Report,
@@ -51,6 +54,10 @@ class Analysis:
     hops: pl.DataFrame
     icmp: pl.DataFrame
     arp: pl.DataFrame
+    nd: pl.DataFrame
+    icmp_errors: pl.DataFrame
+    dns: pl.DataFrame
+    dhcp: pl.DataFrame
     tcp: pl.DataFrame
     udp: pl.DataFrame
     losses: pl.DataFrame
@@ -97,6 +104,10 @@ def report_tables(report: Report) -> dict[str, pl.DataFrame]:
         "hops": _table(report.hops, HopRow),
         "icmp": _table(report.icmp, IcmpRow, "echoes"),
         "arp": _table(report.arp, ArpRow),
+        "nd": _table(report.nd, ArpRow),
+        "icmp_errors": _table(report.icmp_errors, IcmpErrorRow),
+        "dns": _table(report.dns, DnsRow),
+        "dhcp": _table(report.dhcp, DhcpRow),
         "tcp": _table(report.tcp, TcpRow),
         "udp": _table(report.udp, UdpRow),
         "losses": _table(report.losses, LossRow),

@@ -14,10 +14,13 @@ from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
     ArpRow,
     CaptureInfo,
+    DhcpRow,
+    DnsRow,
     Echo,
     EchoHop,
     Finding,
     HopRow,
+    IcmpErrorRow,
     IcmpRow,
     LossRow,
     PacketRow,
@@ -47,6 +50,10 @@ class Tables:
     echoes: pl.DataFrame
     icmp: pl.DataFrame
     arp: list[ArpRow]
+    nd: list[ArpRow]
+    icmp_errors: list[IcmpErrorRow]
+    dns: list[DnsRow]
+    dhcp: list[DhcpRow]
     tcp: list[TcpRow]
     udp: list[UdpRow]
     losses: list[LossRow]
@@ -78,6 +85,10 @@ def build_report(tables: Tables, *, packets: bool, echoes: bool = False) -> Repo
         hops=_hop_rows(tables),
         icmp=_icmp_rows(tables, packets or echoes),
         arp=tables.arp,
+        nd=tables.nd,
+        icmp_errors=tables.icmp_errors,
+        dns=tables.dns,
+        dhcp=tables.dhcp,
         tcp=tables.tcp,
         udp=tables.udp,
         losses=tables.losses,
