@@ -32,6 +32,7 @@ from analyzer.model.report import (
     Verdict,
 )
 from analyzer.model.vantage import Role, Vantage
+from analyzer.report.flow_findings import find_in_flows
 from analyzer.report.numbers import format_ns, format_plural
 from analyzer.report.summary import summarise_frame
 
@@ -256,7 +257,7 @@ def packet_rows(tables: Tables) -> list[PacketRow]:
 
 def find(report: Report, tables: Tables) -> list[Finding]:
     """What a person should know before believing the numbers, and what stands out."""
-    return [*_about_capture(report, tables), *_about_traffic(report)]
+    return [*_about_capture(report, tables), *_about_traffic(report), *find_in_flows(report)]
 
 
 def _about_capture(report: Report, tables: Tables) -> list[Finding]:
