@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.compiled import compiled, piece
+from analyzer.decode.identity import add_bytes, finished
 from analyzer.decode.rows import Columns, frames_of, texts_of, transport_rows, view_of
 from analyzer.decode.tcp import TCP, TCP_HEADER
 from analyzer.decode.udp import UDP, UDP_HEADER
@@ -48,8 +49,11 @@ class _Out(NamedTuple):
     flags: npt.NDArray[np.uint16]
     answers: npt.NDArray[np.uint16]
     kind: npt.NDArray[np.uint16]
+    start: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
     """of the name in the text"""
+    digest: npt.NDArray[np.uint64]
+    """of the name"""
 
 
 def dns_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
@@ -58,34 +62,34 @@ def dns_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     row (of the chunk), dns_id, response, opcode, rcode (of a response, else null), truncated,
     answers (their number), name, qtype (number). What does not look like DNS is left out.
     """
-    rows = np.concatenate(
-        [transport_rows(columns, UDP, *PORTS), transport_rows(columns, TCP, *PORTS)]
-    )
+    udp, tcp = (transport_rows(columns, protocol, *PORTS) for protocol in (UDP, TCP))
+    rows = np.sort(np.concatenate([udp, tcp]))
     n = len(rows)
     out = _Out(
         np.zeros(n, np.bool_), np.zeros(n, np.uint16), np.zeros(n, np.uint16),
         np.zeros(n, np.uint16), np.zeros(n, np.uint16), np.zeros(n, np.int64),
+        np.zeros(n, np.int64), np.zeros(n, np.uint64),
     )  # fmt: skip
     at, stop = frames_of(chunk, columns, rows)
     text = np.empty(int((np.minimum(stop - at, _MAX_NAME) * _PER_BYTE).sum()), np.uint8)
     _walk(view_of(chunk), at, stop, columns["protocol"][rows] == TCP,
           columns["payload_len"][rows].astype(np.int64), text, out)  # fmt: skip
-    flags = pl.Series(out.flags)
-    response = pl.Series(out.flags & _RESPONSE != 0)
-    found = pl.DataFrame(
+    whole = np.flatnonzero(out.whole)
+    flags = out.flags[whole]
+    response = pl.Series(flags & _RESPONSE != 0)
+    return pl.DataFrame(
         {
-            "row": rows.astype(np.uint32),
-            "dns_id": out.ident,
+            "row": rows[whole].astype(np.uint32),
+            "dns_id": out.ident[whole],
             "response": response,
-            "opcode": (out.flags >> _OPCODE).astype(np.uint8) & 0x0F,
-            "rcode": (flags & _RCODE).cast(pl.UInt8).set(~response, None),
-            "truncated": out.flags & _TRUNCATED != 0,
-            "answers": out.answers,
-            "name": texts_of(text, out.end),
-            "qtype": out.kind,
+            "opcode": (flags >> _OPCODE).astype(np.uint8) & 0x0F,
+            "rcode": pl.Series((flags & _RCODE).astype(np.uint8)).set(~response, None),
+            "truncated": flags & _TRUNCATED != 0,
+            "answers": out.answers[whole],
+            "name": texts_of(text, out.start[whole], out.end[whole], out.digest[whole]),
+            "qtype": out.kind[whole],
         }
     )
-    return found.filter(pl.Series(out.whole)).sort("row")
 
 
 @compiled
@@ -99,9 +103,12 @@ def _walk(
         if stream[row]:
             at = _in_stream(data, starts[row], stop, payload_len[row])
         written = _message(data, at, min(stop, at + payload_len[row]), text, end, row, out)
-        out.whole[row] = written >= 0
-        end = max(written, end)
-        out.end[row] = end
+        if written < 0:
+            continue
+        out.whole[row] = True
+        out.start[row], out.end[row] = end, written
+        out.digest[row] = finished(add_bytes(np.uint64(written - end), text, end, written))
+        end = written
 
 
 @piece

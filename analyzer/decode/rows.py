@@ -8,7 +8,6 @@ their bytes are still there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,8 +47,18 @@ def view_of(chunk: FrameChunk) -> Bytes:
     return view
 
 
-def texts_of(written: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> pl.Series:
-    """Strings that a loop wrote one behind the other as ASCII; each ends where the next begins."""
-    text = written[: ends[-1] if len(ends) else 0].tobytes().decode("ascii")
-    bounds = [0, *ends.tolist()]
-    return pl.Series([text[a:b] for a, b in pairwise(bounds)], dtype=pl.String)
+def texts_of(
+    written: npt.NDArray[np.uint8],
+    start: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    digest: npt.NDArray[np.uint64],
+) -> pl.Series:
+    """Strings that a loop wrote as ASCII: written[start:end] each; equal ones have one digest.
+
+    Each different one is made once, however many rows have it.
+    """
+    _, first, place = np.unique(digest, return_index=True, return_inverse=True)
+    bounds = zip(start[first].tolist(), end[first].tolist(), strict=True)
+    view = written.data
+    texts = [str(view[a:b], "ascii") for a, b in bounds]
+    return pl.Series(texts, dtype=pl.String).gather(place)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+import numpy as np
 import polars as pl
 
 from analyzer.model.batch import Batch
@@ -38,8 +39,11 @@ class Noted:
             self._rows = [] if rows is None else [rows.filter(pl.col("ts_ns") >= batch.settled_ns)]
         if rows is None or batch.packets.is_empty():
             return None
-        noted = rows.drop("ts_ns").rename({"number": "noted"})
-        at = pl.Series("noted", batch.frames["number"][batch.packets[frame].to_numpy()])
-        packets = batch.packets.with_columns(at).filter(~pl.col("stray"))
-        found = packets.join(noted, on="noted", how="inner", maintain_order="left")
-        return None if found.is_empty() else found.drop("noted")
+        rows = rows.sort("number")
+        noted = rows["number"].to_numpy()
+        wanted = batch.frames["number"][batch.packets[frame].to_numpy()]
+        place = np.minimum(np.searchsorted(noted, wanted), len(noted) - 1)
+        packets = np.flatnonzero((noted[place] == wanted) & ~batch.packets["stray"].to_numpy())
+        if not len(packets):
+            return None
+        return batch.packets[packets].hstack(rows[place[packets]].drop("number", "ts_ns"))
