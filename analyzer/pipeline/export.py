@@ -127,6 +127,8 @@ def export_annotated(path: str, target: str) -> Exported:
     """
     _twice(path)
     frames, error = count_frames(path)
+    if error and not error.offset:
+        raise error  # not even its first block can be read
     notes = FrameNotes(frames)
     tables, _ = analyse_paths([path], partials=lambda _: _Tapped(tap=notes))
     count = write_annotated(path, target, notes, tables.vantages)

@@ -155,9 +155,12 @@ def test_any_file(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None
     home = tmp_path_factory.getbasetemp()
     path, target = home / "drawn", home / "drawn.out"
     path.write_bytes(data)
+    target.unlink(missing_ok=True)
     try:
         done = export_annotated(str(path), str(target))
-    except analyzer.SavefileError:
+    except analyzer.SavefileError as error:
+        assert not error.offset
+        assert not target.exists()
         return
     assert rows(target) == rows(path)
     assert done.counts == [len(rows(path))]
