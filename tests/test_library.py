@@ -25,8 +25,8 @@ from analyzer.savefile import blocks
 CAPTURES = sorted((Path(__file__).parent.parent / "captures").glob("*.pcapng"))
 PING = next(path for path in CAPTURES if path.stem == "tomcat-ping")
 DROP = next(path for path in CAPTURES if path.stem == "iptables-drop")
-TABLES = ["frames", "packets", "journeys", "hops", "icmp", "arp", "tcp", "udp", "losses",
-          "vantages"]  # fmt: skip
+TABLES = ["frames", "packets", "journeys", "hops", "icmp", "icmp_errors", "arp", "nd", "dns",
+          "dhcp", "tcp", "udp", "losses", "vantages"]  # fmt: skip
 TRANSPORT = ["client", "server", "client_ip", "client_port", "server_ip", "server_port",
              "packets", "bytes"]  # fmt: skip
 S = 1_000_000_000
@@ -37,7 +37,7 @@ def test_tables_are_the_reports_rows(path: Path) -> None:
     found = analyzer.read(path)
     report, _ = report_files([str(path)], packets=True)
     said = report.to_json()
-    for name in ("hops", "icmp", "arp", "tcp", "udp", "losses", "vantages"):
+    for name in TABLES[3:]:
         rows = [{k: v for k, v in row.items() if k != "echoes"} for row in said[name]]
         assert getattr(found, name).to_dicts() == rows, name
     assert found.frames.drop("packet").equals(analyzer.read_frames(path))
