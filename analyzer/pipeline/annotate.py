@@ -6,6 +6,7 @@ say (as numbers, in a file of their own that has no name); the second writes.
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -38,10 +39,10 @@ _FRAME = np.dtype(
         ("packet", "i8"),  # number; 0: of none
         ("delay_ns", "i8"),
         ("delta_ns", "i8"),
-        ("before", "i4"),  # vantage of the frame that it came from
-        ("here", "i4"),
-        ("first", "i4"),  # vantage of the packet's first frame
-        ("expected", "i4"),  # where the packet, lost behind this frame, had to be seen next
+        ("before", "i2"),  # vantage of the frame that it came from
+        ("here", "i2"),
+        ("first", "i2"),  # vantage of the packet's first frame
+        ("expected", "i2"),  # where the packet, lost behind this frame, had to be seen next
         ("hop", "u1"),
         ("likely", "?"),
     ]
@@ -53,10 +54,11 @@ class FrameNotes:
 
     def __init__(self, frames: int) -> None:
         """frames: of the capture, all that can be read."""
-        self._rows = np.empty(0, _FRAME)
-        if frames:
-            with TemporaryFile(prefix="vethscope-") as file:  # the mapping keeps it
-                self._rows = np.memmap(file, _FRAME, "w+", shape=(frames,))
+        size = max(frames, 1) * _FRAME.itemsize
+        with TemporaryFile(prefix="vethscope-") as file:  # the mapping keeps it
+            file.truncate(size)
+            self._mapping = mmap.mmap(file.fileno(), size)
+        self._rows = np.frombuffer(self._mapping, _FRAME)[:frames]
 
     def add(self, batch: Batch) -> None:
         """Note the frames of the packets of one batch."""
@@ -74,10 +76,16 @@ class FrameNotes:
         rows["expected"] = np.where(ends, journeys.expected[packet], -1)
         rows["hop"], rows["likely"] = journeys.hop[mine], journeys.likely[mine]
         self._rows[frames["number"][mine]] = rows
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give the memory of the mapping back: its pages stay in the file."""
+        self._mapping.madvise(mmap.MADV_DONTNEED)
 
     def of(self, start: int, stop: int, names: Sequence[str]) -> Notes:
         """The notes on the frames start … stop-1 of the file."""
-        rows = np.asarray(self._rows[start:stop])
+        rows = np.array(self._rows[start:stop])
+        self._leave()
         comments = _comments(rows, names)
         text = comments.str.join("").item() if len(comments) else ""
         sizes = comments.str.len_bytes().to_numpy().astype(np.int64)
@@ -197,6 +205,7 @@ def _copy(savefile: Savefile, file: BinaryIO, notes: FrameNotes, names: Sequence
         found = notes.of(row, row + packets, names)
         file.write(annotate(window.data, position, stop, swapped, found).data)
         position, row = stop, row + packets
+        source.leave(position)
         if why in (DONE, SECTION):
             continue
         if window.final or limit < len(window.data):

@@ -46,8 +46,6 @@ def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     """
     packets, frames = batch.packets, batch.frames
     places = ("first_vantage", "last_vantage", "expected", "in_port", "out_port")
-    words = {bits: evidence_words(bits) for bits in packets["evidence"].unique()}
-    evidence = [words[bits] for bits in packets["evidence"]]
     rows = packets.select(
         pl.Series("packet", packet_numbers(batch)), "ts_ns", "last_ts_ns",
         pl.when(pl.col("status") == Status.DELIVERED, pl.col("last_frame") != pl.col("first_frame"))
@@ -55,7 +53,7 @@ def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
         pl.col("protocol", "source", "destination").cast(pl.String),
         *(named(packets[name], names).alias(name) for name in places),
         named(packets["status"], [s.name.lower() for s in Status]).alias("status"),
-        pl.Series("evidence", evidence, pl.List(pl.String)),
+        evidence_lists(packets["evidence"].to_numpy()).alias("evidence"),
         "frames",
         (~pl.col("likely")).alias("certain"),
         pl.col("len_bytes").alias("wirelen"),
@@ -143,9 +141,11 @@ def depths(journeys: Journeys) -> npt.NDArray[np.int32]:
     return depth
 
 
-def evidence_words(bits: int) -> list[str]:
-    """The names of Evidence bits."""
-    return [bit.name.lower() for bit in Evidence if bits & bit]
+def evidence_lists(bits: npt.NDArray[np.uint16]) -> pl.Series:
+    """[n] the names of Evidence bits; each different list is made once."""
+    different, place = np.unique(bits, return_inverse=True)
+    lists = [[bit.name.lower() for bit in Evidence if found & bit] for found in different.tolist()]
+    return pl.Series(lists, dtype=pl.List(pl.String)).gather(place)
 
 
 def directions(flags: npt.NDArray[np.uint32]) -> pl.Series:
