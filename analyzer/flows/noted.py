@@ -39,8 +39,7 @@ class Noted:
             self._rows = [] if rows is None else [rows.filter(pl.col("ts_ns") >= batch.settled_ns)]
         if rows is None or batch.packets.is_empty():
             return None
-        rows = rows.sort("number")
-        noted = rows["number"].to_numpy()
+        noted = rows["number"].to_numpy()  # sorted: frames are numbered as they are read
         wanted = batch.frames["number"][batch.packets[frame].to_numpy()]
         place = np.minimum(np.searchsorted(noted, wanted), len(noted) - 1)
         packets = np.flatnonzero((noted[place] == wanted) & ~batch.packets["stray"].to_numpy())
