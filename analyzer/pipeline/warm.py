@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from analyzer.capture.merge import warm as warm_capture
-from analyzer.keys import KeyNumbers
 from analyzer.frames_table import read_frames
+from analyzer.keys import KeyNumbers
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.export import export_annotated, export_pcap
@@ -102,6 +102,18 @@ def _sightings() -> Iterator[tuple[int, bytes]]:
         routed = _ipv4(17, datagram, 20 + n, to=_BRIDGE)
         yield from ((_IN, routed), (_COPY, routed))
         yield _UPLINK, _ipv4(17, datagram, 20 + n, ttl=63)
+        yield from ((_IN, frame) for frame in _deep())
+
+
+def _deep() -> Iterator[bytes]:
+    """What second passes read: a DNS question, an ICMP error, a neighbour solicitation."""
+    question = struct.pack("!6H", 1, 0, 1, 0, 0, 0) + b"\x01a\x00" + struct.pack("!HH", 1, 1)
+    yield _ipv4(17, struct.pack("!HHHH", 5000, 53, 8 + len(question), 0) + question, 30)
+    quoted = _ipv4(17, struct.pack("!HHHH", 5, 6, 8, 0), 31)[14:]
+    yield _ipv4(1, struct.pack("!BBHI", 3, 3, 0, 0) + quoted, 32, back=True)
+    solicitation = struct.pack("!BBHI", 135, 0, 0, 0) + bytes(15) + b"\x01"
+    ipv6 = struct.pack("!HIHBB", 0x86DD, 6 << 28, len(solicitation), 58, 255)
+    yield _MACS[1] + _MACS[0] + ipv6 + bytes(15) + b"\x02" + bytes(15) + b"\x01" + solicitation
 
 
 def _ipv4(
