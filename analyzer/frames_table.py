@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from analyzer.decode.tcp import TCP
 from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
 from analyzer.decode.udp import UDP
 from analyzer.errors import SavefileError
+from analyzer.frames_depth import depth_of
 from analyzer.model.frames import (
     EGRESS,
     FLAG_DIRECTION,
@@ -30,10 +31,11 @@ from analyzer.savefile.read import Savefile, open_savefile
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
+FRAMES_PER_PIECE = 1 << 18
 _DIRECTIONS = {INGRESS: "ingress", EGRESS: "egress"}
 
 
-def read_frames(path: str | Path) -> pl.DataFrame:
+def read_frames(path: str | Path, *, depth: bool = False) -> pl.DataFrame:
     """The frames of a pcap or pcapng file (compressed or not; ``-`` is standard input).
 
     Columns: frame (from 1, as Wireshark counts), ts_ns (since the epoch), vantage (the
@@ -42,7 +44,8 @@ def read_frames(path: str | Path) -> pl.DataFrame:
     ip_version, src, dst, protocol, ttl, ip_id, ip_len, fragment_offset, src_port, dst_port,
     tcp_flags, tcp_seq, tcp_ack, tcp_window, icmp_type, icmp_code, icmp_id, icmp_seq,
     payload_len, marks (bits of `analyzer.model.frames`). Addresses are text; what a frame does
-    not have is null.
+    not have is null. depth: also those of `analyzer.frames_depth.DEPTH`: TCP options, DNS, DHCP,
+    Neighbour Discovery, what an ICMP error quotes and what a VXLAN tunnel carries.
 
     Raises SavefileError where the file is damaged, cut or no capture file: ``frames`` then
     holds this table of the frames before the damage. Raises UsageProblem where it does not
@@ -51,26 +54,46 @@ def read_frames(path: str | Path) -> pl.DataFrame:
     try:
         savefile = open_savefile(path)
     except SavefileError as error:
-        error.frames = _empty()
+        error.frames = _empty(depth)
         raise
-    tables = [_table(chunk, savefile) for chunk in savefile.chunks()]
-    frames = pl.concat(tables).with_row_index("frame", 1) if tables else _empty()
+    frames = pl.concat(frame_tables(savefile, _name, depth=depth))
     if savefile.error:
         savefile.error.frames = frames
         raise savefile.error
     return frames
 
 
-def _empty() -> pl.DataFrame:
+def frame_tables(
+    savefile: Savefile, name: Callable[[SavefileInterface], str], *, depth: bool
+) -> Iterator[pl.DataFrame]:
+    """The table of `read_frames` in pieces, at least one; ``savefile.error`` then tells of damage.
+
+    name: what the vantage of an interface is called.
+    """
+    yield _empty(depth)
+    number = 1
+    for chunk in savefile.chunks(FRAMES_PER_PIECE):
+        columns = _columns(chunk, savefile.interfaces)
+        rows = table_of(columns, [name(interface) for interface in savefile.interfaces])
+        yield _deepened(rows, chunk, columns, depth).with_row_index("frame", number)
+        number += len(chunk)
+
+
+def _name(interface: SavefileInterface) -> str:
+    return interface.name or str(interface.index)
+
+
+def _empty(depth: bool) -> pl.DataFrame:
     nothing = (np.empty(0, dtype) for dtype in ("i8", "u4", "u4", "i8", "i4", "u4"))
     chunk = FrameChunk(np.empty(0, np.uint8), *nothing)
     columns = _columns(chunk, [SavefileInterface(0, ETHERNET, 0)])
-    return table_of(columns, []).with_row_index("frame", 1)
+    return _deepened(table_of(columns, []), chunk, columns, depth).with_row_index("frame", 1)
 
 
-def _table(chunk: FrameChunk, savefile: Savefile) -> pl.DataFrame:
-    names = [found.name or str(found.index) for found in savefile.interfaces]
-    return table_of(_columns(chunk, savefile.interfaces), names)
+def _deepened(
+    table: pl.DataFrame, chunk: FrameChunk, columns: Columns, depth: bool
+) -> pl.DataFrame:
+    return table.hstack(depth_of(chunk, columns)) if depth else table
 
 
 def _columns(chunk: FrameChunk, interfaces: list[SavefileInterface]) -> dict[str, npt.NDArray[Any]]:

@@ -25,8 +25,8 @@ from analyzer.savefile import blocks
 CAPTURES = sorted((Path(__file__).parent.parent / "captures").glob("*.pcapng"))
 PING = next(path for path in CAPTURES if path.stem == "tomcat-ping")
 DROP = next(path for path in CAPTURES if path.stem == "iptables-drop")
-TABLES = ["frames", "packets", "journeys", "hops", "icmp", "arp", "tcp", "udp", "losses",
-          "vantages"]  # fmt: skip
+TABLES = ["frames", "packets", "journeys", "hops", "icmp", "icmp_errors", "arp", "nd", "dns",
+          "dhcp", "tcp", "udp", "losses", "vantages"]  # fmt: skip
 TRANSPORT = ["client", "server", "client_ip", "client_port", "server_ip", "server_port",
              "packets", "bytes"]  # fmt: skip
 S = 1_000_000_000
@@ -37,7 +37,7 @@ def test_tables_are_the_reports_rows(path: Path) -> None:
     found = analyzer.read(path)
     report, _ = report_files([str(path)], packets=True)
     said = report.to_json()
-    for name in ("hops", "icmp", "arp", "tcp", "udp", "losses", "vantages"):
+    for name in TABLES[3:]:
         rows = [{k: v for k, v in row.items() if k != "echoes"} for row in said[name]]
         assert getattr(found, name).to_dicts() == rows, name
     assert found.frames.drop("packet").equals(analyzer.read_frames(path))
@@ -63,7 +63,7 @@ def test_journeys_are_the_packets_of_the_report(path: Path) -> None:
 
 
 def test_a_journey_is_in_path_order_with_docker0s_copy_after_its_port() -> None:
-    journeys = analyzer.read(PING).journeys.filter(pl.col("packet") == 2)
+    journeys = analyzer.read(PING).journeys.filter(pl.col("packet") == 11)
     assert journeys["vantage"].to_list() == [
         "tomcat01:eth0", "veth67ff3eb", "docker0", "veth92a6750", "tomcat02:eth0",
     ]  # fmt: skip
@@ -296,10 +296,12 @@ def test_packets_are_counted_and_not_their_copies_and_ends_have_names(tmp_path: 
     )
     found = analyzer.read(path)
     assert len(found.frames) == 7 * 5 + 3
-    assert found.tcp.row(0, named=True) == {
-        "client": "c0", "server": "c1", "client_ip": A, "client_port": 40000, "server_ip": B,
-        "server_port": 80, "packets": 6, "bytes": 1007, "lost": 0,
-    }  # fmt: skip
+    ends = {"client": "c0", "server": "c1", "client_ip": A, "client_port": 40000, "server_ip": B,
+            "server_port": 80}  # fmt: skip
+    counts = {"packets": 6, "bytes": 1007, "lost": 0, "client_packets": 4, "server_packets": 2,
+              "client_bytes": 7, "server_bytes": 1000}  # fmt: skip
+    row = found.tcp.row(0, named=True)
+    assert {name: row[name] for name in (*ends, *counts)} == {**ends, **counts}
     assert found.udp.select("client", "server", "packets", "bytes", "lost").rows() == [
         ("c0", "c1", 2, 7, 1)
     ]

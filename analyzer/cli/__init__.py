@@ -15,7 +15,18 @@ import click
 from analyzer.errors import VethscopeError
 from analyzer.version import __version__
 
-COMMANDS = ("demo", "ping", "capture", "report", "verify", "topology", "export", "lab", "doctor")
+COMMANDS = (
+    "demo",
+    "ping",
+    "capture",
+    "report",
+    "verify",
+    "topology",
+    "show",
+    "export",
+    "lab",
+    "doctor",
+)
 
 
 class LazyGroup(click.Group):

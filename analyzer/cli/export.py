@@ -2,28 +2,91 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from analyzer.cli.options import common
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-@click.command(name="export", epilog="Example: vethscope export ping.pcapng --pcap ping.d")
+    from analyzer.errors import SavefileError
+    from analyzer.export.tables import Sink
+
+TABLES = (
+    "packets", "frames", "journeys", "hops", "flows", "icmp", "icmp_errors", "arp", "nd", "dns",
+    "dhcp", "losses", "vantages",
+)  # fmt: skip
+
+
+@click.command(name="export", epilog="Example: vethscope export ping.pcapng --parquet ping.d")
 @click.argument("file", type=click.Path())
-@click.option("--pcap", "pcap", type=click.Path(file_okay=False), required=True, metavar="DIR",
+@click.option("--pcap", "pcap", type=click.Path(file_okay=False), metavar="DIR",
               help="A nanosecond pcap per vantage into DIR.")  # fmt: skip
+@click.option("--pcapng", "pcapng", type=click.Path(dir_okay=False), metavar="FILE",
+              help="One pcapng with packet ids and a hop comment on each frame.")  # fmt: skip
+@click.option("--parquet", "parquet", type=click.Path(file_okay=False), metavar="DIR",
+              help="Tables as Parquet into DIR.")  # fmt: skip
+@click.option("--csv", "csv", type=click.Path(file_okay=False), metavar="DIR",
+              help="Tables as CSV into DIR.")  # fmt: skip
+@click.option("--ndjson", "ndjson", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Tables as JSON lines into FILE (- is stdout).")  # fmt: skip
+@click.option("--table", "chosen", multiple=True, type=click.Choice(TABLES),
+              help="Only this table (may be repeated).")  # fmt: skip
 @common(engine=None)
-def command(file: str, pcap: str, as_json: bool, quiet: bool) -> None:
-    """Hand a capture on: one classic pcap per vantage, nanosecond stamps kept."""
-    from analyzer.cli.output import note, print_json, warn
-    from analyzer.pipeline.export import export_pcap
+def command(
+    file: str, pcap: str | None, pcapng: str | None, parquet: str | None, csv: str | None,
+    ndjson: str | None, chosen: tuple[str, ...], as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Hand a capture on: to tools that read pcap, to Wireshark, DuckDB, Polars, a spreadsheet.
 
-    done = export_pcap(file, pcap)
-    if as_json:
-        files = zip(done.paths, done.counts, strict=True)
-        print_json({"files": [{"path": p, "frames": n} for p, n in files]})
+    The tables are packets (a row a packet, with its path and the time of each hop), frames,
+    journeys (a row a frame of each packet), hops, flows, icmp, arp, losses and vantages.
+    """
+    from analyzer.cli.output import note, print_json, warn
+
+    tables = {"parquet": parquet, "csv": csv, "ndjson": ndjson}
+    if not any((pcap, pcapng, *tables.values())):
+        raise click.UsageError("say what to export: --pcap, --pcapng, --parquet, --csv, --ndjson")
+    files, rows, errors = _export(file, pcap, pcapng, tables, chosen or TABLES)
+    if as_json and ndjson != "-" and pcapng != "-":
+        print_json({"files": files, "tables": rows})
     else:
-        for path, count in zip(done.paths, done.counts, strict=True):
-            note(f"{path}  {count} frames", quiet=quiet)
-    if done.error:
-        warn(str(done.error))
+        for one in files:
+            note(f"{one['path']}  {one['frames']} frames", quiet=quiet)
+        for name, count in rows.items():
+            note(f"{name}  {count} rows", quiet=quiet)
+    for error in errors:
+        warn(str(error))
+    if errors:
         raise SystemExit(1)
+
+
+def _export(
+    file: str, pcap: str | None, pcapng: str | None, tables: dict[str, str | None],
+    chosen: tuple[str, ...],
+) -> tuple[list[dict[str, object]], dict[str, int], list[SavefileError]]:  # fmt: skip
+    """(files with their frames, rows of each table, the damage, told once)."""
+    from functools import partial
+
+    from analyzer.export.tables import CsvDir, NdjsonFile, ParquetDir
+    from analyzer.pipeline.export import export_annotated, export_pcap, export_tables
+
+    done = [export_pcap(file, pcap)] if pcap else []
+    done += [export_annotated(file, pcapng)] if pcapng else []
+    rows: dict[str, int] = {}
+    errors = [one.error for one in done]
+    kinds: dict[str, Callable[[str], Sink]] = {
+        "parquet": ParquetDir, "csv": CsvDir, "ndjson": NdjsonFile,
+    }  # fmt: skip
+    sinks = [partial(kinds[kind], path) for kind, path in tables.items() if path]
+    if sinks:
+        rows, error = export_tables(file, sinks, chosen)
+        errors.append(error)
+    files = [
+        {"path": path, "frames": count}
+        for one in done
+        for path, count in zip(one.paths, one.counts, strict=True)
+    ]
+    return files, rows, [error for error in errors if error][:1]

@@ -5,22 +5,26 @@ was first seen and the destination where it was last seen: so the two directions
 conversation meet under one pair of addresses and ports, whatever NAT did in between.
 The client is who sent the first SYN; where none was seen, who got the first SYN-ACK, else who
 sent the first packet. Fragments without a header count for the datagram that they belong to.
+What is particular to TCP is `analyzer.flows.tcp`'s.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from analyzer.compiled import compiled
 from analyzer.flows.endpoints import address_text
+from analyzer.flows.tcp import COUNTS, Segments
 from analyzer.keys import KeyNumbers, mix
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
-from analyzer.model.journeys import Status
-from analyzer.model.report import TransportRow
+from analyzer.model.journeys import Evidence, Status
+from analyzer.model.report import TcpRow, UdpRow
 
 _SYN, _ACK = 0x02, 0x10
 _REASSEMBLY_NS = 30_000_000_000
@@ -30,6 +34,16 @@ _DATAGRAM = ["protocol", "site", "src_hi", "src_lo", "dst_hi", "dst_lo", "ip_id"
 _MOST_WAITING = 100_000
 """fragments that wait for their first one, and first ones that others may belong to"""
 _NEVER = (1 << 63) - 1
+_SIDED, _LOW = 7, 5
+"""rows of the counts for each direction: packets, bytes, lost; one-way times: their number, sum,
+least and greatest"""
+_START, _OPENING = 2 * _SIDED, 2 * _SIDED + 1
+"""first number, and rank of the packet that opened"""
+_ROWS = 2 * _SIDED + 2
+SEGMENT = (
+    "ts_ns", "last_ts_ns", "number", "seq", "ack", pl.col("payload_len").alias("length"), "flags",
+    "window", "first_vantage", "last_vantage", "frames", "sent_here",
+)  # fmt: skip
 _TCP, _UDP = 6, 17
 
 
@@ -38,7 +52,8 @@ class Conversations:
 
     def __init__(self) -> None:
         self._numbers = KeyNumbers()
-        self._counts = np.zeros((5, 0), np.int64)
+        self._counts = _nothing(0)
+        self._tcp = Segments()
         self._rows: list[dict[str, Any]] = []
         self._heads: pl.DataFrame | None = None
         self._pieces: pl.DataFrame | None = None
@@ -53,6 +68,19 @@ class Conversations:
             headed = self._with_fragments(headed, heads, pieces)
         if not headed.is_empty():
             self._count(headed)
+        self._follow(batch, headed)
+
+    def _follow(self, batch: Batch, rows: pl.DataFrame) -> None:
+        """Hand the TCP segments on, in pieces of their own: a batch without any, too."""
+        segments = rows.filter("headed", kind=_TCP)
+        flow = self._flows(segments)
+        self._tcp.add(segments.select(pl.Series("flow", flow), *SEGMENT), self._numbers.count,
+                      batch.settled_ns)  # fmt: skip
+
+    def _flows(self, rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+        """[n] 2 · conversation, + 1 from the lower end to the higher."""
+        keys, forward = _keyed(rows)
+        return self._numbers.take(keys)[0].astype(np.int64) * 2 + forward
 
     def _with_fragments(
         self, headed: pl.DataFrame, heads: pl.DataFrame, pieces: pl.DataFrame
@@ -73,21 +101,17 @@ class Conversations:
         return pl.concat([headed, found.drop_nulls(ports).select(headed.columns)])
 
     def _count(self, rows: pl.DataFrame) -> None:
-        columns = tuple(
-            rows[f"{end}_{part}"].to_numpy() for end in ("src", "dst") for part in _SIDE
-        )
-        keys = np.empty(len(rows), np.uint64)
-        _keys(rows["kind"].to_numpy(), rows["site"].to_numpy(), columns, keys)
+        keys, forward = _keyed(rows)
         numbers, _ = self._numbers.take(keys)
         new = self._numbers.count - self._counts.shape[1]
-        more = np.array([[0], [0], [0], [_NEVER], [_NEVER]]).repeat(new, axis=1)
-        self._counts = np.concatenate([self._counts, more], axis=1)
+        self._counts = np.concatenate([self._counts, _nothing(new)], axis=1)
         opening = np.full(self._numbers.count, -1, np.int64)
         _tally(
-            numbers, rows["payload_len"].to_numpy(),
-            (rows["status"] == Status.LOST).to_numpy(), rows["rank"].to_numpy(),
+            numbers, forward, rows["payload_len"].to_numpy(),
+            (rows["status"] == Status.LOST).to_numpy(), _one_way(rows), rows["rank"].to_numpy(),
             rows["number"].to_numpy(), self._counts, opening,
         )  # fmt: skip
+        rows = rows.with_columns(pl.Series("forward", forward))
         found = np.flatnonzero(opening >= 0)
         self._rows += [{}] * new
         texts = pl.col("protocol", "source", "destination").cast(pl.String)
@@ -99,17 +123,67 @@ class Conversations:
         """One row a conversation, in order of appearance.
 
         protocol, client, server (names), client_hi, client_lo, client_port, server_hi, server_lo,
-        server_port, packets, bytes (of payload), lost (packets of status lost).
+        server_port; of both directions together: packets, bytes (of payload), lost (packets of
+        status lost); of each, after who sends: client_packets, client_bytes, client_lost,
+        client_min_ns, client_mean_ns, client_max_ns (one way, first vantage to last), server_…;
+        of TCP also what `Segments.table` tells, its counts as client_… and server_….
         """
         if not self._rows:
             return pl.DataFrame(schema={"protocol": pl.String})
-        counts = zip(("packets", "bytes", "lost", "start"), self._counts, strict=False)
-        return (
+        found = (
             pl.DataFrame(self._rows, infer_schema_length=None)
-            .with_columns(pl.Series(name, column) for name, column in counts)
+            .hstack(self._totals())
+            .hstack(self._tcp.table())
             .sort("start")
-            .select("protocol", *_side("client"), *_side("server"), "packets", "bytes", "lost")
         )
+        from_low = pl.col("forward") == (pl.col("rank") == 1)
+        sided = [name.removesuffix("_0") for name in found.columns if name.endswith("_0")]
+        sides = (
+            pl.when(from_low).then(f"{name}_{low}").otherwise(f"{name}_{high}")
+            .alias(f"{role}_{name}")
+            for role, low, high in (("client", 0, 1), ("server", 1, 0))
+            for name in sided
+        )  # fmt: skip
+        totals = ("connections", "answered", "initial_rtt_ns", "handshake_rtt_ns")
+        both = (
+            pl.sum_horizontal(f"{n}_0", f"{n}_1").alias(n) for n in ("packets", "bytes", "lost")
+        )
+        return found.select("protocol", *_side("client"), *_side("server"), *both, *sides, *totals)
+
+    def _totals(self) -> pl.DataFrame:
+        """[conversations] start, and by direction packets, bytes, lost and the one-way times."""
+        counts = self._counts
+        columns: dict[str, Any] = {"start": counts[_START]}
+        for side, half in enumerate((counts[:_SIDED], counts[_SIDED : 2 * _SIDED])):
+            packets, size, lost, timed, total, low, high = half
+            none = pl.Series(timed == 0)
+            columns |= {f"packets_{side}": packets, f"bytes_{side}": size, f"lost_{side}": lost}
+            times = {"min_ns": low, "mean_ns": total // np.maximum(timed, 1), "max_ns": high}
+            columns |= {f"{n}_{side}": pl.Series(v).set(none, None) for n, v in times.items()}
+        return pl.DataFrame(columns)
+
+
+def _nothing(conversations: int) -> npt.NDArray[np.int64]:
+    """The counts of conversations of which nothing was seen yet."""
+    counts = np.zeros((_ROWS, conversations), np.int64)
+    counts[[_LOW, _SIDED + _LOW, _START, _OPENING]] = _NEVER
+    return counts
+
+
+def _keyed(rows: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """(key of each packet's conversation, 1 from its lower end to its higher, else 0)."""
+    ends = tuple(rows[f"{end}_{part}"].to_numpy() for end in ("src", "dst") for part in _SIDE)
+    keys, forward = np.empty(len(rows), np.uint64), np.empty(len(rows), np.int64)
+    _keys(keys, forward, rows["kind"].to_numpy(), rows["site"].to_numpy(), ends)
+    return keys, forward
+
+
+def _one_way(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """[n] first vantage to last of delivered packets; negative: not known."""
+    there = (rows["status"] == Status.DELIVERED) & (rows["frames"] > 1)
+    times = (rows["last_ts_ns"] - rows["ts_ns"]).to_numpy()
+    return np.where(there.to_numpy() & (rows["first_vantage"] != rows["last_vantage"]).to_numpy(),
+                    times, -1)  # fmt: skip
 
 
 def _joined(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
@@ -125,7 +199,9 @@ def _segments(batch: Batch) -> pl.DataFrame:
     first, last = (chosen[f"{end}_frame"].to_numpy() for end in ("first", "last"))
     flags, marks = frames["tcp_flags"][first], frames["marks"][first]
     rank = np.where(flags & _SYN == 0, 2, np.where(flags & _ACK == 0, 0, 1))
-    names = ["number", "ts_ns", "protocol", "source", "destination", "status"]
+    names = ["number", "ts_ns", "last_ts_ns", "protocol", "source", "destination", "status",
+             "frames", "first_vantage", "last_vantage"]  # fmt: skip
+    sent_here = (chosen["evidence"] & Evidence.STATION_OUT) != 0
     return chosen.select(names).with_columns(
         pl.Series("kind", kind[ours]),
         pl.Series("site", batch.journeys.site[frames["vantage"][first]]),
@@ -136,11 +212,16 @@ def _segments(batch: Batch) -> pl.DataFrame:
         pl.Series("headed", (marks & MARK_FRAGMENT) == 0),
         pl.Series("more", (marks & MARK_MORE_FRAGMENTS) != 0),
         pl.Series("rank", rank),
+        pl.Series("seq", frames["tcp_seq"][first]),
+        pl.Series("ack", frames["tcp_ack"][first]),
+        pl.Series("flags", flags),
+        pl.Series("window", frames["tcp_window"][first]),
+        sent_here.alias("sent_here"),
     )
 
 
 @compiled
-def _keys(kind: Any, site: Any, ends: Any, keys: Any) -> None:
+def _keys(keys: Any, forward: Any, kind: Any, site: Any, ends: Any) -> None:
     """One key a conversation: of its two ends, whatever the direction."""
     src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port = ends
     for row in range(len(keys)):
@@ -148,25 +229,33 @@ def _keys(kind: Any, site: Any, ends: Any, keys: Any) -> None:
         other = mix(mix(dst_hi[row], dst_lo[row]), np.uint64(dst_port[row]))
         what = np.uint64(site[row]) << np.uint64(8) | np.uint64(kind[row])
         keys[row] = mix(mix(min(one, other), max(one, other)), what)
+        forward[row] = one < other
 
 
 @compiled
 def _tally(
-    numbers: Any, payload: Any, lost: Any, rank: Any, number: Any, counts: Any, opening: Any
-) -> None:
-    """counts: [5, conversations] packets, bytes, lost, first number, rank of the opening.
+    numbers: Any, forward: Any, payload: Any, lost: Any, one_way: Any, rank: Any, number: Any,
+    counts: Any, opening: Any,
+) -> None:  # fmt: skip
+    """Into the counts, of the packet's direction.
 
     opening: row of the packet that tells best who opened, where it tells better than before.
     """
     for row in range(len(numbers)):
-        n = numbers[row]
-        counts[0, n] += 1
-        counts[1, n] += payload[row]
-        counts[2, n] += lost[row]
-        counts[3, n] = min(counts[3, n], number[row])
+        n, side = numbers[row], _SIDED * forward[row]
+        counts[side, n] += 1
+        counts[side + 1, n] += payload[row]
+        counts[side + 2, n] += lost[row]
+        time = one_way[row]
+        if time >= 0:
+            counts[side + 3, n] += 1
+            counts[side + 4, n] += time
+            counts[side + _LOW, n] = min(counts[side + _LOW, n], time)
+            counts[side + 6, n] = max(counts[side + 6, n], time)
+        counts[_START, n] = min(counts[_START, n], number[row])
         better = np.int64(rank[row]) << 60 | number[row]
-        if better < counts[4, n]:
-            counts[4, n] = better
+        if better < counts[_OPENING, n]:
+            counts[_OPENING, n] = better
             opening[n] = row
 
 
@@ -185,20 +274,50 @@ def _side(role: str) -> list[pl.Expr]:
     ]
 
 
-def name_transport(table: pl.DataFrame, protocol: str) -> list[TransportRow]:
-    """The report's rows of one protocol, addresses as text."""
-    rows = table.filter(pl.col("protocol") == protocol).iter_rows(named=True)
+def name_udp(table: pl.DataFrame) -> list[UdpRow]:
+    """The report's rows, addresses as text."""
+    return [UdpRow(**_ends(row)) for row in _of(table, "udp")]
+
+
+def name_tcp(table: pl.DataFrame) -> list[TcpRow]:
+    """The report's rows, addresses as text. Counts are of both directions together."""
     return [
-        TransportRow(
-            client=row["client"],
-            server=row["server"],
-            client_ip=address_text(row["client_hi"], row["client_lo"]),
-            client_port=row["client_port"],
-            server_ip=address_text(row["server_hi"], row["server_lo"]),
-            server_port=row["server_port"],
-            packets=row["packets"],
-            bytes=row["bytes"],
-            lost=row["lost"],
+        TcpRow(
+            **_ends(row),
+            **{name: row[f"client_{name}"] + row[f"server_{name}"] for name in COUNTS
+               if name not in ("syns", "fins")},
+            connections=row["connections"],
+            state=_state(row),
+            handshake_rtt_ns=row["handshake_rtt_ns"],
+            initial_rtt_ns=row["initial_rtt_ns"],
         )
-        for row in rows
-    ]
+        for row in _of(table, "tcp")
+    ]  # fmt: skip
+
+
+def _of(table: pl.DataFrame, protocol: str) -> Iterator[dict[str, Any]]:
+    return table.filter(pl.col("protocol") == protocol).iter_rows(named=True)
+
+
+def _ends(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What TCP and UDP rows have in common."""
+    same = ("client", "server", "client_port", "server_port", "packets", "bytes", "lost")
+    sides = ("packets", "bytes", "lost", "min_ns", "mean_ns", "max_ns")
+    return {
+        "client_ip": address_text(row["client_hi"], row["client_lo"]),
+        "server_ip": address_text(row["server_hi"], row["server_lo"]),
+        **{name: row[name] for name in same},
+        **{f"{end}_{name}": row[f"{end}_{name}"] for end in ("client", "server") for name in sides},
+    }
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """What became of the conversation's connections, as far as was seen."""
+    asked, answered = row["client_syns"], row["answered"]
+    if asked and not answered:
+        if row["server_resets"]:
+            return "refused"
+        return "unanswered" if not row["server_packets"] else "open"
+    if row["client_resets"] or row["server_resets"]:
+        return "reset"
+    return "closed" if row["client_fins"] and row["server_fins"] else "open"

@@ -161,6 +161,125 @@ class TransportRow:
     bytes: int
     """of payload"""
     lost: int
+    client_packets: int
+    """those that the client sent; so with all that follow"""
+    server_packets: int
+    client_bytes: int
+    server_bytes: int
+    client_lost: int
+    server_lost: int
+    client_min_ns: int | None
+    """one way, from the first vantage to the last, of packets that were delivered"""
+    client_mean_ns: int | None
+    client_max_ns: int | None
+    server_min_ns: int | None
+    server_mean_ns: int | None
+    server_max_ns: int | None
+
+
+@dataclass(slots=True)
+class UdpRow(TransportRow):
+    """A UDP conversation."""
+
+
+@dataclass(slots=True)
+class TcpRow(TransportRow):
+    """A TCP conversation: all connections between the same two ports."""
+
+    connections: int
+    """begun with a SYN that was seen; sequence numbers tell one from the next"""
+    state: str
+    """open, closed, reset, refused (RST for the SYN), unanswered (SYN without answer)"""
+    handshake_rtt_ns: int | None
+    """SYN to SYN-ACK at the vantage where the SYN was first seen, of the first connection"""
+    initial_rtt_ns: int | None
+    """SYN to the first ACK behind it, each where it was first seen"""
+    retransmissions: int
+    """of all kinds; a copy at another vantage is none"""
+    fast_retransmissions: int
+    spurious_retransmissions: int
+    """of what had been acknowledged"""
+    out_of_order: int
+    duplicate_acks: int
+    zero_windows: int
+    keep_alives: int
+    resets: int
+    gaps: int
+    """segments behind bytes that were not seen: lost before the first vantage, or not captured"""
+
+
+@dataclass(slots=True)
+class DnsRow:
+    """The questions of one client to one server for one name and type."""
+
+    client: str
+    server: str
+    client_ip: str
+    server_ip: str
+    name: str
+    """in lower case, escaped as in master files (RFC 1035): printable ASCII"""
+    type: str
+    queries: int
+    """questions, not their repetitions"""
+    answered: int
+    unanswered: int
+    """those that were neither answered nor asked right before the capture's end"""
+    retries: int
+    failures: int
+    """answers that are errors"""
+    rcodes: list[str]
+    """response codes, the most frequent first"""
+    latency_p50_ns: int | None
+    """question to answer, at the vantage where the question was first seen"""
+    latency_p99_ns: int | None
+    latency_max_ns: int | None
+
+
+@dataclass(slots=True)
+class IcmpErrorRow:
+    """Errors of one kind that one node reported about packets to one destination."""
+
+    reporter: str
+    reporter_ip: str
+    source: str
+    """who sent the packets, and got the errors"""
+    source_ip: str
+    destination_ip: str
+    """where they were to go"""
+    destination_port: int | None
+    protocol: str
+    """of the packets"""
+    error: str
+    """port unreachable, TTL exceeded, fragmentation needed …"""
+    mtu: int | None
+    """the least that was told"""
+    errors: int
+    tied: int
+    """errors of which the packet that caused them was found"""
+    cause: int | None
+    """number of the first such packet"""
+
+
+@dataclass(slots=True)
+class DhcpRow:
+    """What one client asked of DHCP servers, and what it got."""
+
+    client: str
+    client_mac: str
+    server: str
+    server_ip: str
+    address: str
+    lease_s: int | None
+    discovers: int
+    offers: int
+    requests: int
+    acks: int
+    naks: int
+    releases: int
+    latency_ns: int | None
+    """the first question to the first acknowledgment"""
+    state: str
+    """bound, offered, refused, released, unanswered"""
 
 
 @dataclass(slots=True)
@@ -239,6 +358,7 @@ class PacketRow:
     """One packet with its journey (``--packets``)."""
 
     id: int
+    """the number of its first frame, as Wireshark counts"""
     ts_ns: int
     protocol: str
     source: str
@@ -264,8 +384,13 @@ class Report:
     hops: list[HopRow] = field(default_factory=list)
     icmp: list[IcmpRow] = field(default_factory=list)
     arp: list[ArpRow] = field(default_factory=list)
-    tcp: list[TransportRow] = field(default_factory=list)
-    udp: list[TransportRow] = field(default_factory=list)
+    nd: list[ArpRow] = field(default_factory=list)
+    """Neighbour Discovery: requests are solicitations, replies advertisements"""
+    icmp_errors: list[IcmpErrorRow] = field(default_factory=list)
+    dns: list[DnsRow] = field(default_factory=list)
+    dhcp: list[DhcpRow] = field(default_factory=list)
+    tcp: list[TcpRow] = field(default_factory=list)
+    udp: list[UdpRow] = field(default_factory=list)
     losses: list[LossRow] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)

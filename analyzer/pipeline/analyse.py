@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from analyzer.flows.losses import name_losses, summarise_losses
 from analyzer.flows.nat import find_translations
 from analyzer.flows.oddities import find_duplicate_macs, find_flooding, find_slow_echoes
 from analyzer.flows.refusals import find_refusals
-from analyzer.flows.transport import name_transport
+from analyzer.flows.transport import name_tcp, name_udp
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.batch import Batch, Outlook
 from analyzer.model.report import CaptureInfo, Finding, Report, Verdict
@@ -76,6 +76,19 @@ def report_files(
     return build_report(_tables(analyser, bridge), packets=False), analyser.reading.errors
 
 
+def analyse_paths(
+    paths: Sequence[str],
+    *,
+    bridge: str = "docker0",
+    jobs: int = 2,
+    progress: Progress | None = None,
+    partials: Callable[[Reading], Partials] | None = None,
+) -> tuple[Tables, list[SavefileError]]:
+    """The tables of files of any length, and where they were damaged. Raises as `analyse_files`."""
+    analyser = analyse_files(paths, jobs=jobs, progress=progress, partials=partials)
+    return _tables(analyser, bridge), analyser.reading.errors
+
+
 def verdict_code(verdicts: Sequence[Verdict]) -> int:
     """Exit code of ``verify``: 0 all proved, 1 one refuted, 3 undecided."""
     results = {verdict.result for verdict in verdicts}
@@ -91,7 +104,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         loaded.errors, loaded.own,
     )  # fmt: skip
     echoes = Echoes(keep=True, before=echoes_before(loaded), went_on=echoes_that_went_on(loaded))
-    analyser = Analyser(reading, Partials(echoes=echoes))
+    analyser = Analyser(reading, Partials(echoes=echoes, depth=loaded.depth))
     number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
     frames = {"number": number, **loaded.frames}
     analyser.totals.add(frames, loaded.vantages)
@@ -135,8 +148,12 @@ def _tables(
         echoes=echoes,
         icmp=_with_addresses(partials.echoes.table(outlook.end_ns)),
         arp=arp,
-        tcp=name_transport(talks, "tcp"),
-        udp=name_transport(talks, "udp"),
+        nd=partials.neighbours.rows(analyser.endpoints),
+        icmp_errors=partials.errors.rows(),
+        dns=partials.dns.rows(outlook.end_ns),
+        dhcp=partials.dhcp.rows(),
+        tcp=name_tcp(talks),
+        udp=name_udp(talks),
         losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from analyzer.errors import SavefileError
 from analyzer.model.vantage import Vantage
+from analyzer.pipeline.depth import Depth
 from analyzer.pipeline.frame_room import META, FrameRoom, empty_frames
 from analyzer.pipeline.notes import VantageNotes, foreign_vantage, told_vantage
 from analyzer.pipeline.reading import Reading
@@ -50,6 +51,8 @@ class Loaded:
     errors: list[SavefileError] = field(default_factory=list)
     own: list[bytes] = field(default_factory=list)
     """contents of our own blocks: drops and settings (`analyzer.drops`)"""
+    depth: Depth = field(default_factory=Depth)
+    """what was read from the bytes of frames"""
     cut: Cut | None = None
     """where only a time window of the files is analysed"""
 
@@ -71,13 +74,13 @@ def load(paths: Sequence[str]) -> Loaded:
     where a file does not exist and SavefileError where one is no capture file at all.
     """
     reading = Reading.open(paths)
-    columns = [chunk.frames for chunk in reading.chunks(lambda rows: FrameRoom(rows, 0))]
-    frames = (
-        {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
-        if columns
-        else empty_frames()
-    )
+    depth = Depth()
+    chunks = reading.chunks(lambda rows: FrameRoom(rows, 0), depth.peek)
+    columns = [chunk.frames for chunk in chunks]
+    frames = empty_frames()
+    if columns:
+        frames = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     return Loaded(
         reading.paths, frames, reading.vantages, reading.notes, reading.names, reading.engine,
-        reading.sysctls, reading.errors, reading.own,
+        reading.sysctls, reading.errors, reading.own, depth,
     )  # fmt: skip

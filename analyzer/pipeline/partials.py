@@ -6,12 +6,17 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from analyzer.flows.arp import Arp
+from analyzer.flows.dhcp import Dhcp
+from analyzer.flows.dns import Dns
+from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.fates import Fates
 from analyzer.flows.hops import Hops
 from analyzer.flows.icmp import Echoes
+from analyzer.flows.neighbours import Neighbours
 from analyzer.flows.transport import Conversations
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
+from analyzer.pipeline.depth import Depth
 
 
 @dataclass(slots=True)
@@ -23,6 +28,17 @@ class Partials:
     echoes: Echoes = field(default_factory=Echoes)
     arp: Arp = field(default_factory=Arp)
     conversations: Conversations = field(default_factory=Conversations)
+    depth: Depth = field(default_factory=Depth)
+    """what the next ones need from the bytes of frames"""
+    dns: Dns = field(init=False)
+    errors: IcmpErrors = field(init=False)
+    neighbours: Neighbours = field(init=False)
+    dhcp: Dhcp = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dns, self.errors = Dns(self.depth.dns), IcmpErrors(self.depth.errors)
+        self.neighbours = Neighbours(self.depth.neighbours)
+        self.dhcp = Dhcp(self.depth.dhcp)
 
     def add(self, batch: Batch) -> None:
         """Give a batch to every aggregator."""
@@ -31,9 +47,7 @@ class Partials:
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
         """Show a chunk just decoded to those that need its bytes."""
-        for aggregator in self._all():
-            if hasattr(aggregator, "peek"):
-                aggregator.peek(chunk, frames)
+        self.depth.peek(chunk, frames)
 
     def _all(self) -> list[Any]:
-        return [getattr(self, found.name) for found in fields(self)]
+        return [getattr(self, found.name) for found in fields(self) if found.name != "depth"]

@@ -120,23 +120,29 @@ def watch_of(notes: list[VantageNotes], totals: Totals, count: int, *, final: bo
 
 
 def analyse_files(
-    paths: Sequence[str], *, jobs: int = 2, progress: Progress | None = None
+    paths: Sequence[str],
+    *,
+    jobs: int = 2,
+    progress: Progress | None = None,
+    partials: Callable[[Reading], Partials] | None = None,
 ) -> Analyser:
     """Read all files to their ends. jobs: threads; 1 reads and correlates in turn.
 
+    partials: makes other aggregators than a report's; they get every packet exactly once.
     Raises as `Reading.open`.
     """
-    for thorough in (False, True):
+    for thorough in (True,) if partials else (False, True):
         reading = Reading.open(paths)
         reading.foresee(thorough=thorough)
-        analyser = _analyse(reading, jobs, progress)
+        analyser = Analyser(reading, partials(reading) if partials else Partials())
+        _analyse(analyser, jobs, progress)
         if thorough or analyser.chunks < 2 or not reading.was_wrong():
             break
     return analyser
 
 
-def _analyse(reading: Reading, jobs: int, progress: Progress | None) -> Analyser:
-    analyser = Analyser(reading)
+def _analyse(analyser: Analyser, jobs: int, progress: Progress | None) -> None:
+    reading = analyser.reading
     rooms: SimpleQueue[FrameRoom] = SimpleQueue()
     made = 0
 
@@ -155,7 +161,6 @@ def _analyse(reading: Reading, jobs: int, progress: Progress | None) -> Analyser
             progress(*reading.progress())
     if not reading.frames:
         analyser.take(analyser.batch_of(*_nothing(analyser)))
-    return analyser
 
 
 def _nothing(analyser: Analyser) -> tuple[Columns, Journeys]:

@@ -13,10 +13,11 @@ import numpy as np
 from analyzer.capture.merge import warm as warm_capture
 from analyzer.drops.pages import warm as warm_drops
 from analyzer.drops.record import ROW, UNKNOWN, Drops, encode_drops
+from analyzer.frames_table import read_frames
 from analyzer.keys import KeyNumbers
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
-from analyzer.pipeline.export import export_pcap
+from analyzer.pipeline.export import export_annotated, export_pcap
 from analyzer.pipeline.frame_room import FrameRoom
 from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.stream import Analyser
@@ -41,11 +42,14 @@ def compile_all() -> None:
         report_files([str(file)], packets=True)
         _in_chunks(str(file))
         export_pcap(str(file), directory)
+        export_annotated(str(file), str(Path(directory, "annotated.pcapng")))
+        read_frames(file, depth=True)
         old = Path(directory, "tiny.pcap")
         frame = _ipv4(17, bytes(12), 1)
         header = np.array([1, 1, len(frame), len(frame)], "<u4").tobytes()
         old.write_bytes(_PCAP_HEADER + 2 * (header + frame))
         report_files([str(old)])
+        export_annotated(str(old), str(Path(directory, "annotated.pcapng")))
 
 
 def _in_chunks(path: str) -> None:
@@ -102,6 +106,18 @@ def _sightings() -> Iterator[tuple[int, bytes]]:
         routed = _ipv4(17, datagram, 20 + n, to=_BRIDGE)
         yield from ((_IN, routed), (_COPY, routed))
         yield _UPLINK, _ipv4(17, datagram, 20 + n, ttl=63)
+        yield from ((_IN, frame) for frame in _deep())
+
+
+def _deep() -> Iterator[bytes]:
+    """What second passes read: a DNS question, an ICMP error, a neighbour solicitation."""
+    question = struct.pack("!6H", 1, 0, 1, 0, 0, 0) + b"\x01a\x00" + struct.pack("!HH", 1, 1)
+    yield _ipv4(17, struct.pack("!HHHH", 5000, 53, 8 + len(question), 0) + question, 30)
+    quoted = _ipv4(17, struct.pack("!HHHH", 5, 6, 8, 0), 31)[14:]
+    yield _ipv4(1, struct.pack("!BBHI", 3, 3, 0, 0) + quoted, 32, back=True)
+    solicitation = struct.pack("!BBHI", 135, 0, 0, 0) + bytes(15) + b"\x01"
+    ipv6 = struct.pack("!HIHBB", 0x86DD, 6 << 28, len(solicitation), 58, 255)
+    yield _MACS[1] + _MACS[0] + ipv6 + bytes(15) + b"\x02" + bytes(15) + b"\x01" + solicitation
 
 
 def _ipv4(

@@ -14,20 +14,25 @@ from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
     ArpRow,
     CaptureInfo,
+    DhcpRow,
+    DnsRow,
     Echo,
     EchoHop,
     Finding,
     HopRow,
+    IcmpErrorRow,
     IcmpRow,
     LossRow,
     PacketRow,
     Path,
     Report,
-    TransportRow,
+    TcpRow,
+    UdpRow,
     VantageRow,
     Verdict,
 )
 from analyzer.model.vantage import Role, Vantage
+from analyzer.report.flow_findings import find_in_flows
 from analyzer.report.numbers import format_ns, format_plural
 from analyzer.report.summary import summarise_frame
 
@@ -46,8 +51,12 @@ class Tables:
     echoes: pl.DataFrame
     icmp: pl.DataFrame
     arp: list[ArpRow]
-    tcp: list[TransportRow]
-    udp: list[TransportRow]
+    nd: list[ArpRow]
+    icmp_errors: list[IcmpErrorRow]
+    dns: list[DnsRow]
+    dhcp: list[DhcpRow]
+    tcp: list[TcpRow]
+    udp: list[UdpRow]
     losses: list[LossRow]
     verdicts: list[Verdict]
     paths: list[Path]
@@ -79,6 +88,10 @@ def build_report(tables: Tables, *, packets: bool, echoes: bool = False) -> Repo
         hops=_hop_rows(tables),
         icmp=_icmp_rows(tables, packets or echoes),
         arp=tables.arp,
+        nd=tables.nd,
+        icmp_errors=tables.icmp_errors,
+        dns=tables.dns,
+        dhcp=tables.dhcp,
         tcp=tables.tcp,
         udp=tables.udp,
         losses=tables.losses,
@@ -230,7 +243,7 @@ def packet_rows(tables: Tables) -> list[PacketRow]:
         members = by_packet[bounds[row["packet"]] : bounds[row["packet"] + 1]]
         rows.append(
             PacketRow(
-                id=row["packet"],
+                id=row["first_frame"] + 1,
                 ts_ns=row["ts_ns"],
                 protocol=row["protocol"],
                 source=row["source"],
@@ -254,7 +267,8 @@ def _dropped_late(row: Mapping[str, Any]) -> bool:
 
 def find(report: Report, tables: Tables) -> list[Finding]:
     """What a person should know before believing the numbers, and what stands out."""
-    return [*_about_capture(report, tables), *_about_traffic(report), *tables.notes]
+    told = [*_about_capture(report, tables), *_about_traffic(report)]
+    return [*told, *find_in_flows(report), *tables.notes]
 
 
 def _about_capture(report: Report, tables: Tables) -> list[Finding]:

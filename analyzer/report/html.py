@@ -7,6 +7,7 @@ entrance, and `analyzer.report.markup` escapes whatever is not an element.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from analyzer.model.report import Report
 from analyzer.report import html_sections as sections
@@ -15,6 +16,7 @@ from analyzer.report.html_style import STYLE
 from analyzer.report.markup import Markup, tag
 from analyzer.report.numbers import format_time
 from analyzer.report.sanitize import sanitized
+from analyzer.report.sheets import flow_sheets
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """should anything hostile get through after all, the browser loads and runs nothing"""
@@ -29,6 +31,9 @@ _SECTIONS: tuple[_Section, ...] = (
     ("Hops", "", sections.build_hops),
     ("ICMP echo", "RTT at the asker's interface", sections.build_icmp),
     ("ARP", "", sections.build_arp),
+)
+"""the flows' sheets come behind them"""
+_REST: tuple[_Section, ...] = (
     ("Losses", "", sections.build_losses),
     ("Verdicts", "", sections.build_verdicts),
     ("Findings", "", sections.build_findings),
@@ -60,7 +65,12 @@ def render_html(report: Report) -> str:
 def _body(report: Report) -> Iterable[Markup]:
     first = [_section(*section, report) for section in _TOP]
     yield tag("div", *filter(None, first), class_="top")
-    yield from filter(None, (_section(*section, report) for section in _SECTIONS))
+    sheets: list[_Section] = [
+        (sheet.title, sheet.note, partial(sections.build_sheet, sheet))
+        for sheet in flow_sheets(report)
+    ]
+    all_sections = (*_SECTIONS, *sheets, *_REST)
+    yield from filter(None, (_section(*section, report) for section in all_sections))
 
 
 def _section(

@@ -17,6 +17,7 @@ from analyzer.report.numbers import (
     format_plural,
     format_us_exact,
 )
+from analyzer.report.sheets import Sheet
 
 
 def leveled(text: str, level: str) -> Markup:
@@ -192,6 +193,22 @@ def build_arp(report: Report) -> Iterable[Markup]:
     if rows:
         numbers = ("requests", "replies", "p50", "max")
         yield _table(("who asks", "for whom", "answer"), numbers, rows)
+
+
+def build_sheet(sheet: Sheet, report: Report) -> Iterable[Markup]:
+    """One sheet of flows."""
+    words = len(sheet.words)
+    rows = [
+        tag(
+            "tr",
+            *(_cell(piece.text, piece.level) for piece in row[:words]),
+            *(_number(piece.text, piece.level) for piece in row[words:]),
+        )
+        for row in sheet.rows
+    ]
+    yield _table(sheet.words, sheet.numbers, rows)
+    if sheet.more:
+        yield tag("p", sheet.more, class_="dim")
 
 
 def build_losses(report: Report) -> Iterable[Markup]:

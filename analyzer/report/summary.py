@@ -8,6 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from analyzer.model.frames import MARK_FRAGMENT, MARK_TRUNCATED
+from analyzer.model.icmp import error_name
 
 _ECHO = {
     (1, 8): "echo request",
@@ -17,6 +18,10 @@ _ECHO = {
 }
 _FLAGS = "FSRP.UEW"
 """FIN, SYN, RST, PSH, ACK, URG, ECE, CWR from the lowest bit, in tcpdump's letters"""
+_NEIGHBOUR = {
+    133: "router solicitation", 134: "router advertisement", 135: "neighbour solicitation",
+    136: "neighbour advertisement", 137: "redirect",
+}  # fmt: skip
 _ICMP = {1: "ICMP", 58: "ICMPv6"}
 
 
@@ -58,7 +63,9 @@ def _icmp(get: Any) -> str:
         return (
             f"{_ICMP[protocol]} {_ECHO[protocol, kind]} id {get('icmp_id')} seq {get('icmp_seq')}"
         )
-    return f"{_ICMP[protocol]} type {kind} code {get('icmp_code')}"
+    if protocol == 58 and kind in _NEIGHBOUR:
+        return f"ICMPv6 {_NEIGHBOUR[kind]}"
+    return f"{_ICMP[protocol]} {error_name(get('ip_version'), kind, get('icmp_code'))}"
 
 
 def _arp(get: Any) -> str:

@@ -7,6 +7,7 @@ as a whole at the entrance, and every piece of text is a `rich.text.Text`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -26,6 +27,7 @@ from analyzer.report.numbers import (
     format_us_exact,
 )
 from analyzer.report.sanitize import sanitized
+from analyzer.report.sheets import Sheet, flow_sheets
 from analyzer.report.text_path import LEVELS, draw_path
 
 HOP_ROWS = 60
@@ -36,7 +38,7 @@ def render_text(report: Report, console: Console) -> None:
     """Print the report; sections without content are left out. Colours are the console's matter."""
     report = sanitized(report)
     _print(console, _headline(report))
-    for title, note, build in _SECTIONS:
+    for title, note, build in (*_TALKS, *_flows(report), *_SECTIONS):
         body = list(build(report))
         if body:
             for part in (Text(), _title(title, note), *body):
@@ -202,6 +204,20 @@ def _arp(report: Report) -> Iterable[RenderableType]:
     yield table
 
 
+def _flows(report: Report) -> Iterable[_Section]:
+    """A section a sheet."""
+    return [(sheet.title, sheet.note, partial(_sheet, sheet)) for sheet in flow_sheets(report)]
+
+
+def _sheet(sheet: Sheet, report: Report) -> Iterable[RenderableType]:
+    table = _table(sheet.words, sheet.numbers)
+    for row in sheet.rows:
+        table.add_row(*(Text(piece.text, LEVELS[piece.level]) for piece in row))
+    yield table
+    if sheet.more:
+        yield Text(sheet.more, "dim")
+
+
 def _losses(report: Report) -> Iterable[RenderableType]:
     for row in report.losses:
         what = format_plural(row.packets, f"{row.protocol} packet")
@@ -284,11 +300,14 @@ def _capture(report: Report) -> Iterable[RenderableType]:
 
 
 _Section = tuple[str, str, Callable[[Report], Iterable[RenderableType]]]
-_SECTIONS: tuple[_Section, ...] = (
+_TALKS: tuple[_Section, ...] = (
     ("Path", "p50 of each hop, → there, ← back", _paths),
     ("Hops", "", _hops),
     ("ICMP echo", "RTT at the asker's interface", _icmp),
     ("ARP", "", _arp),
+)
+"""the flows' sheets come behind them"""
+_SECTIONS: tuple[_Section, ...] = (
     ("Losses", "", _losses),
     ("Verdicts", "", _verdicts),
     ("Findings", "", _findings),

@@ -51,7 +51,7 @@ def _read_both(
 ) -> tuple[list[SavefileInterface], dict[str, str]] | None:
     reader.walk(data, reader.start, new_columns(0), 0)
     stop = reader.walk(data[start:], 0, new_columns(0), 0)
-    if stop.status != MORE or stop.position != len(data) - start:
+    if stop.status != MORE or stop.position != len(data) - start or reader.stray_statistics:
         return None
     return reader.interfaces, reader.names
 

@@ -14,12 +14,15 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias
 
 from analyzer.errors import EnvironmentProblem
+from analyzer.savefile.zstd_frames import MAGIC as ZSTD_MAGIC
+from analyzer.savefile.zstd_frames import ZstdFrames
 
 GZIP_MAGIC = b"\x1f\x8b"
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MAGIC_LENGTH = 4
 
 _READ_BYTES = 1 << 18
+_ZSTD_STEP = 1 << 14
+"""of a block's 128 KiB"""
 _GZIP_HEADER = 16 + zlib.MAX_WBITS
 """tells zlib to expect gzip's header and to check its CRC"""
 
@@ -122,19 +125,32 @@ def _salvaged(member: Any, packed: bytes, size: int) -> bytes:
 
 
 class _Unzstd:
-    """The plain bytes of all frames of a zstd stream."""
+    """The plain bytes of all frames of a zstd stream.
+
+    Asked for a part of a block at a time, so that all that comes before damage is given out.
+    """
 
     def __init__(self, head: bytes, read_into: ReadInto) -> None:
         self.fault = ""
         self._library = import_module("zstandard")
-        self._reader = self._library.ZstdDecompressor().stream_reader(
-            _Packed(head, read_into), read_across_frames=True
-        )
+        self._packed = _Packed(head, read_into)
+        self._frames = ZstdFrames()
+        self._reader = self._library.ZstdDecompressor().stream_reader(self, read_across_frames=True)
+
+    def read(self, size: int) -> bytes:
+        """Packed bytes for the decompressor, which does not tell where they end too early."""
+        packed = self._packed.read(size)
+        self._frames.feed(packed)
+        return packed
 
     def __call__(self, view: memoryview, /) -> int:
+        if self.fault:
+            return 0
         try:
-            count: int = self._reader.readinto(view)
+            count: int = self._reader.readinto(view[:_ZSTD_STEP])
         except self._library.ZstdError as error:
             self.fault = f"the zstd data is damaged ({error})"
             return 0
+        if not count and not self._frames.ended:
+            self.fault = "the zstd data is cut short"
         return count

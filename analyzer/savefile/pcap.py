@@ -1,7 +1,9 @@
 """The classic pcap format (draft-ietf-opsawg-pcap): its header, and the walk over its records.
 
 Three kinds by magic number, each in both byte orders: microseconds, nanoseconds, and the
-"modified" one of old Linux distributions, whose record headers are 8 bytes longer.
+"modified" one of old Linux distributions, whose record headers are 8 bytes longer. Before
+version 2.4 the two lengths of a record changed their places, and some writers of 2.3 had not
+noticed.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ _RECORD_HEADER = 16
 _MODIFIED_RECORD_HEADER = 24
 _LINKTYPE = 0xFFFF
 """the rest of the word tells the length of the frame check sequence"""
+_NEWER_LENGTHS, _OLDER_LENGTHS = (2, 3), (543, 0)
+"""below the first, and in the second (DG/UX), the wire length stands before the captured one"""
+_IN_ORDER, _SWAPPED, _BY_SIZE = 0, 1, 2
+"""of a record's two lengths: by size is how 2.3 is read, the larger one being the wire's"""
 _USUAL_SNAPLEN = 262144
 """files with a smaller snaplen than their records are common: up to here it is believed"""
 
@@ -36,25 +42,28 @@ class PcapReader:
     format = "pcap"
     sections = 1
 
-    def __init__(self, swapped: bool, magic: int, snaplen: int, linktype: int) -> None:
+    def __init__(self, swapped: bool, start: bytes) -> None:
+        form = f"{order_of(swapped)}IHHiIII"
+        magic, major, minor, _, _, snaplen, word = struct.unpack_from(form, start)
         nano = magic == MAGIC_NANOSECONDS
         resolution = NANOSECONDS if nano else MICROSECONDS
         self.start = HEADER_LENGTH
-        self.interfaces = [SavefileInterface(0, linktype, snaplen, tsresol=resolution)]
+        self.interfaces = [SavefileInterface(0, word & _LINKTYPE, snaplen, tsresol=resolution)]
         self.names: dict[str, str] = {}
         self.own: list[bytes] = []
         self.comment = ""
         self.application = ""
         self._swapped = swapped
         self._header = _MODIFIED_RECORD_HEADER if magic == MAGIC_MODIFIED else _RECORD_HEADER
+        self._lengths = _length_order((major, minor))
         self._fraction_ns = 1 if nano else 1000
         self._largest = min(max(snaplen, _USUAL_SNAPLEN), MAX_RECORD)
 
     def walk(self, data: Bytes, position: int, columns: Columns, row: int) -> Stop:
         """Fill ``columns`` from ``row`` on with the records from ``position`` on."""
         position, row, status = walk_records(
-            data, position, self._swapped, self._header, self._fraction_ns, self._largest,
-            columns, row,
+            data, position, self._swapped, self._header, self._fraction_ns, self._lengths,
+            self._largest, columns, row,
         )  # fmt: skip
         return Stop(position, row, status, DAMAGE.get(status, ""))
 
@@ -67,11 +76,17 @@ def pcap_reader(start: bytes) -> PcapReader | None:
     for swapped in (False, True):
         magic = struct.unpack(f"{order_of(swapped)}I", start[:4].ljust(4, b"\0"))[0]
         if magic in MAGICS and len(start) == HEADER_LENGTH:
-            snaplen, linktype = struct.unpack_from(f"{order_of(swapped)}II", start, 16)
-            return PcapReader(swapped, magic, snaplen, linktype & _LINKTYPE)
+            return PcapReader(swapped, start)
         if magic in MAGICS:
             raise SavefileError("cut short inside the header of a pcap file", offset=len(start))
     return None
+
+
+def _length_order(version: tuple[int, int]) -> int:
+    if version == _NEWER_LENGTHS:
+        return _BY_SIZE
+    old = version < _NEWER_LENGTHS or version == _OLDER_LENGTHS
+    return _SWAPPED if old else _IN_ORDER
 
 
 @compiled
@@ -81,6 +96,7 @@ def walk_records(
     swapped: bool,
     header: int,
     fraction_ns: int,
+    lengths: int,
     largest: int,
     columns: Columns,
     row: int,
@@ -88,8 +104,8 @@ def walk_records(
     """Fill ``columns`` from ``row`` on with the records from ``position`` on.
 
     header: bytes in front of each frame; fraction_ns: unit of the stamp's second word;
-    largest: bytes that a record may hold. Returns (position, row, status): where it stopped,
-    the number of rows filled, and MORE, FULL or BAD_CAPLEN.
+    lengths: order of the two; largest: bytes that a record may hold. Returns (position, row,
+    status): where it stopped, the number of rows filled, and MORE, FULL or BAD_CAPLEN.
     """
     end = len(data)
     while True:
@@ -98,6 +114,9 @@ def walk_records(
         if end - position < header:
             return position, row, MORE
         caplen = file32(data, position + 8, swapped)
+        wirelen = file32(data, position + 12, swapped)
+        if lengths == _SWAPPED or (lengths == _BY_SIZE and caplen > wirelen):
+            caplen, wirelen = wirelen, caplen
         if caplen > largest:
             return position, row, BAD_CAPLEN
         if end - position < header + caplen:
@@ -106,7 +125,7 @@ def walk_records(
         fraction = file32(data, position + 4, swapped)
         columns.offset[row] = position + header
         columns.caplen[row] = caplen
-        columns.wirelen[row] = file32(data, position + 12, swapped)
+        columns.wirelen[row] = wirelen
         columns.ts_ns[row] = seconds * 1_000_000_000 + fraction * fraction_ns
         columns.interface[row] = 0
         columns.flags[row] = 0

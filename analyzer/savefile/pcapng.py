@@ -40,6 +40,8 @@ class PcapngReader:
     def __init__(self) -> None:
         self.start = 0
         self.sections = 0
+        self.stray_statistics = 0
+        """of an interface that was not described before: no frame depends on them"""
         self.interfaces: list[SavefileInterface] = []
         self.names: dict[str, str] = {}
         self.own: list[bytes] = []
@@ -119,7 +121,8 @@ class PcapngReader:
         found = read_statistics(block, swapped)
         index = self._first + found.interface
         if index >= len(self.interfaces):
-            raise SavefileError("statistics of an interface that was not described before")
+            self.stray_statistics += 1
+            return
         statistics: dict[str, int | str] = dict(found.counters)
         for name, (high, low) in found.stamps.items():
             statistics[name] = int(stamp_ns(high, low, index, self._clocks))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from analyzer.cli import COMMANDS
 from analyzer.engines.lab import Lab, take_down_lab
@@ -122,6 +125,36 @@ def test_any_prefix_of_a_file_is_reported_with_one_warning(tmp_path: Path) -> No
     report = json.loads(done.stdout)
     assert report["capture"]["truncated"] is True
     assert report["capture"]["frames"] > 10
+
+
+def _damages() -> dict[str, bytes]:
+    whole = Path(PING).read_bytes()
+    half = len(whole) // 2
+    nowhere = struct.pack("=IIIIIIIII", 6, 36, 999, 0, 0, 0, 0, 0, 36)
+    return {
+        "a length that lies": whole + struct.pack("=II", 6, 1 << 31) + bytes(64),
+        "a frame before its interface": whole + nowhere,
+        "gzip cut short": gzip.compress(whole)[:-100],
+        "zstd cut short": zstandard.compress(whole[:half]) + zstandard.compress(whole[half:])[:-9],
+        "cut in a block": whole[: half + 1],
+    }
+
+
+@pytest.mark.parametrize("kind", _damages())
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_damage_is_one_warning_and_exit_1(tmp_path: Path, command: str, kind: str) -> None:
+    path = tmp_path / "damaged"
+    path.write_bytes(_damages()[kind])
+    words = ["--json"] if command == "report" else ["--json", "--pcap", str(tmp_path / "out")]
+    done = vethscope(command, str(path), *words)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert re.search(r"damaged: .*byte \d+.*frames? before it could be read", done.stderr)
+    told = json.loads(done.stdout)
+    frames = told["capture"]["frames"] if command == "report" else sum(
+        file["frames"] for file in told["files"]
+    )  # fmt: skip
+    assert 10 < frames <= 110
 
 
 def test_export_writes_a_nanosecond_pcap_per_vantage(tmp_path: Path) -> None:

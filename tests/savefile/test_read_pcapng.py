@@ -256,8 +256,6 @@ def broken(kind: str) -> tuple[bytes, int, str]:
         block = bytearray(LITTLE.block(IDB, bytes(4)))
     elif kind == "short statistics":
         block = bytearray(LITTLE.block(ISB, bytes(4)))
-    elif kind == "statistics of nothing":
-        block = bytearray(LITTLE.block(ISB, LITTLE.pack("III", 5, 0, 0)))
     elif kind == "section version":
         block = bytearray(LITTLE.block(0x0A0D0D0A, LITTLE.pack("IHHq", 0x1A2B3C4D, 2, 0, -1)))
     elif kind == "byte-order magic":
@@ -276,7 +274,6 @@ def broken(kind: str) -> tuple[bytes, int, str]:
         "interface": "its interface was not described before",
         "short interface block": "interface description block of 16 bytes, 20 are the least",
         "short statistics": "interface statistics block of 16 bytes",
-        "statistics of nothing": "interface that was not described",
         "section version": "version 2",
         "byte-order magic": "without byte-order magic",
     }
@@ -297,7 +294,6 @@ def broken(kind: str) -> tuple[bytes, int, str]:
         "short packet block",
         "short interface block",
         "short statistics",
-        "statistics of nothing",
         "section version",
         "byte-order magic",
     ],
@@ -311,6 +307,14 @@ def test_damage_keeps_what_came_before(tmp_path: Path, kind: str) -> None:
     assert "; 2 frames before it could be read" in str(savefile.error)
     assert savefile.error.offset == offset
     assert not savefile.truncated
+
+
+def test_statistics_of_no_interface_cost_no_frame(tmp_path: Path) -> None:
+    data = LITTLE.section() + LITTLE.block(ISB, LITTLE.pack("III", 5, 0, 0)) + LITTLE.interface()
+    savefile, chunk = read(tmp_path / "a.pcapng", data + LITTLE.packet(DATA))
+    assert (len(chunk), savefile.error) == (1, None)
+    assert savefile.interfaces[0].statistics is None
+    assert count(tmp_path / "a.pcapng") == 1
 
 
 def test_a_packet_of_a_section_without_interfaces(tmp_path: Path) -> None:

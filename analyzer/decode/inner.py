@@ -1,0 +1,99 @@
+"""Packets inside packets: what an ICMP error quotes, and what a VXLAN tunnel carries.
+
+Both are frames of their own further on in the same bytes, so the first pass decodes them, with
+another offset and link type. ``marks`` has MARK_INNER set.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.decode.frames import decode_frames
+from analyzer.decode.icmp import ICMP, ICMP_HEADER, ICMPV6
+from analyzer.decode.link import ETHERNET, RAW
+from analyzer.decode.rows import Columns, Rows, frames_of, transport_rows
+from analyzer.decode.udp import UDP, UDP_HEADER
+from analyzer.model.frames import MARK_INNER, FrameChunk
+
+ERRORS = (3, 4, 5, 11, 12)
+"""unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792)"""
+ERRORS_V6 = (1, 2, 3, 4)
+"""unreachable, packet too big, time exceeded, parameter problem (RFC 4443)"""
+VXLAN_PORTS = (4789, 8472)
+"""IANA's, and Linux' default from before it was assigned, which Docker Swarm and flannel use"""
+_VXLAN_HEADER = 8
+_VNI_VALID = 0x08
+_WHOLE = 1 << 16
+"""a quoted packet was this long at the most: how much of it is quoted is no contradiction"""
+
+Decoded = dict[str, npt.NDArray[Any]]
+
+
+def is_icmp_error(columns: Columns) -> npt.NDArray[np.bool_]:
+    """[n] whether the packet is an ICMP or ICMPv6 error (or a redirect), which quotes another."""
+    protocol, kind = columns["protocol"], columns["icmp_type"]
+    found = (protocol == ICMP) & np.isin(kind, ERRORS)
+    found |= (protocol == ICMPV6) & np.isin(kind, ERRORS_V6)
+    whole: npt.NDArray[np.bool_] = found & (columns["l4_offset"] != 0)
+    return whole
+
+
+def quoted_packets(chunk: FrameChunk, columns: Columns) -> tuple[Rows, Decoded]:
+    """(rows of ICMP errors, the columns of the packets that they quote, and ``rest``).
+
+    rest: the header's second word: the MTU of "fragmentation needed" and "packet too big", the
+    gateway of a redirect. An error whose quoted packet was not captured is left out.
+    """
+    rows = np.flatnonzero(is_icmp_error(columns))
+    at, stop = frames_of(chunk, columns, rows)
+    rows = rows[stop - at > ICMP_HEADER]
+    at, _ = frames_of(chunk, columns, rows)
+    found = _decode_at(chunk, rows, at + ICMP_HEADER, _WHOLE, RAW)
+    found["rest"] = _be32(chunk, at + 4)
+    return rows, found
+
+
+def tunnelled_frames(chunk: FrameChunk, columns: Columns) -> tuple[Rows, Decoded]:
+    """(rows of VXLAN packets, the columns of the frames inside, and ``vni``): RFC 7348."""
+    rows = transport_rows(columns, UDP, *VXLAN_PORTS)
+    rows = rows[np.isin(columns["dst_port"][rows], VXLAN_PORTS)]
+    at, stop = frames_of(chunk, columns, rows)
+    rows = rows[stop - at >= UDP_HEADER + _VXLAN_HEADER]
+    at, _ = frames_of(chunk, columns, rows)
+    valid = (chunk.buffer[at + UDP_HEADER] & _VNI_VALID) != 0
+    rows, at = rows[valid], at[valid]
+    wire = columns["payload_len"][rows].astype(np.int64) - _VXLAN_HEADER
+    found = _decode_at(chunk, rows, at + UDP_HEADER + _VXLAN_HEADER, wire, ETHERNET)
+    found["vni"] = _be32(chunk, at + UDP_HEADER + 4) >> 8
+    return rows, found
+
+
+def _decode_at(
+    chunk: FrameChunk,
+    rows: Rows,
+    start: npt.NDArray[np.int64],
+    wire: npt.NDArray[np.int64] | int,
+    linktype: int,
+) -> Decoded:
+    """The frames that begin at ``start`` within these rows, decoded as any other."""
+    caplen = chunk.offset[rows] + chunk.caplen[rows] - start
+    wirelen = np.maximum(np.broadcast_to(wire, caplen.shape), 0)
+    inner = FrameChunk(
+        chunk.buffer, start, np.minimum(caplen, wirelen).astype(np.uint32),
+        wirelen.astype(np.uint32), chunk.ts_ns[rows],
+        np.zeros(len(rows), np.int32), np.zeros(len(rows), np.uint32),
+    )  # fmt: skip
+    found = decode_frames(inner, [linktype])
+    found["marks"] = found["marks"] | np.uint8(MARK_INNER)
+    return found
+
+
+def _be32(chunk: FrameChunk, at: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+    """The 32-bit words there, which are within the captured bytes."""
+    word = np.zeros(len(at), np.uint32)
+    for i in range(4):
+        word = (word << np.uint32(8)) | chunk.buffer[at + i].astype(np.uint32)
+    return word

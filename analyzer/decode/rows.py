@@ -1,0 +1,64 @@
+"""What second passes share: which rows they are for, and where a row's bytes lie.
+
+The first pass decodes what every frame needs, in columns. What only few frames have (DNS names,
+TCP options, the packet quoted in an ICMP error) is read in a second pass over those rows, while
+their bytes are still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.loads import Bytes
+from analyzer.model.frames import FrameChunk
+
+Columns = Mapping[str, npt.NDArray[Any]]
+"""those of `analyzer.model.frames.DECODED`, a row a frame of the chunk"""
+Rows = npt.NDArray[np.intp]
+
+
+def transport_rows(columns: Columns, protocol: int, *ports: int) -> Rows:
+    """Rows whose first L4 header is of this protocol; with ports: from or to one of them."""
+    there = (columns["protocol"] == protocol) & (columns["l4_offset"] != 0)
+    if ports:
+        found = [columns[side] == port for port in ports for side in ("src_port", "dst_port")]
+        there &= np.logical_or.reduce(found)
+    return np.flatnonzero(there)
+
+
+def frames_of(
+    chunk: FrameChunk, columns: Columns, rows: Rows
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(start of the L4 header, end of the captured bytes) of each row, in the chunk's buffer."""
+    start = chunk.offset[rows]
+    stop = start + chunk.caplen[rows]
+    return start + columns["l4_offset"][rows], stop.astype(np.int64)
+
+
+def view_of(chunk: FrameChunk) -> Bytes:
+    """The chunk's bytes as compiled loops take them: read-only, one type, one compilation."""
+    view = chunk.buffer.view()
+    view.flags.writeable = False
+    return view
+
+
+def texts_of(
+    written: npt.NDArray[np.uint8],
+    start: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    digest: npt.NDArray[np.uint64],
+) -> pl.Series:
+    """Strings that a loop wrote as ASCII: written[start:end] each; equal ones have one digest.
+
+    Each different one is made once, however many rows have it.
+    """
+    _, first, place = np.unique(digest, return_index=True, return_inverse=True)
+    bounds = zip(start[first].tolist(), end[first].tolist(), strict=True)
+    view = written.data
+    texts = [str(view[a:b], "ascii") for a, b in bounds]
+    return pl.Series(texts, dtype=pl.String).gather(place)

@@ -1,0 +1,181 @@
+"""Packet blocks with ``epb_packetid`` and a comment more (draft-ietf-opsawg-pcapng), in one loop.
+
+A pcapng is copied block by block, whatever is in it, in its own byte order; only packet blocks
+get options. The format's obsolete packet block becomes an enhanced one, and a simple one, which
+cannot have options, stays as it is. What comes from a pcap is written anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.compiled import allocating
+from analyzer.loads import Bytes, file16, file32
+from analyzer.model.frames import FrameChunk
+
+_SECTION, _OBSOLETE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 2, 3, 6
+_COMMENT, _PACKETID, _END = 1, 5, 0
+_HEAD, _TAIL, _MIN_BLOCK = 28, 4, 12
+_ROOM = 32
+"""bytes that a packet's options need besides the comment's own"""
+_BIG = sys.byteorder == "big"
+DONE, SECTION, MORE = 0, 1, 2
+"""why `scan` stopped: enough blocks; a section begins; the next block is not all there"""
+
+
+class Notes(NamedTuple):
+    """What is put on n frames."""
+
+    packet: npt.NDArray[np.int64]
+    """[n] epb_packetid; negative: neither that nor a comment"""
+    end: npt.NDArray[np.int64]
+    """[n] of each comment in ``text``"""
+    text: Bytes
+    """all comments one behind the other, UTF-8"""
+
+
+def annotate(data: Bytes, start: int, stop: int, swapped: bool, notes: Notes) -> Bytes:
+    """The blocks data[start:stop] (as `scan` found them), their packets with notes."""
+    out = np.empty(stop - start + _ROOM * len(notes.packet) + len(notes.text), np.uint8)
+    size = _copy_blocks(data, start, stop, swapped, swapped != _BIG, *notes, out)
+    return out[:size]
+
+
+def build_blocks(chunk: FrameChunk, notes: Notes) -> Bytes:
+    """Enhanced packet blocks of a chunk's frames: nanoseconds, this machine's byte order."""
+    size = int(chunk.caplen.sum(dtype=np.int64)) + (_HEAD + 8 + _ROOM) * len(chunk)
+    out = np.empty(size + len(notes.text), np.uint8)
+    columns = (chunk.offset, chunk.caplen, chunk.wirelen, chunk.ts_ns, chunk.interface)
+    return out[: _build(chunk.buffer, *columns, _BIG, *notes, out)]
+
+
+@allocating
+def scan(data: Any, start: Any, limit: Any, swapped: Any, most: Any) -> Any:
+    """(stop, packets, why) of the whole blocks from ``start`` on.
+
+    limit: no block may end behind it; most: blocks. A section header is taken only as the first
+    block, since its byte order may be another.
+    """
+    position: Any = np.int64(start)
+    packets = 0
+    for number in range(most):
+        if limit - position < _MIN_BLOCK:
+            return position, packets, MORE
+        kind = file32(data, position, swapped)
+        if kind == _SECTION and number:
+            return position, packets, SECTION
+        length = file32(data, position + 4, swapped)
+        if length < _MIN_BLOCK or length > limit - position:
+            return position, packets, MORE
+        packets += kind in (_ENHANCED, _OBSOLETE, _SIMPLE)
+        position += length
+    return position, packets, DONE
+
+
+@allocating
+def _put16(out: Any, at: Any, value: Any, big: Any) -> Any:
+    out[at + (1 if big else 0)] = value & 0xFF
+    out[at + (0 if big else 1)] = (value >> 8) & 0xFF
+
+
+@allocating
+def _put32(out: Any, at: Any, value: Any, big: Any) -> Any:
+    for k in range(4):
+        out[at + (3 - k if big else k)] = (value >> (8 * k)) & 0xFF
+
+
+@allocating
+def _put_bytes(out: Any, at: Any, data: Any, start: Any, stop: Any) -> Any:
+    """Copy, padded to 32 bits; returns where it goes on."""
+    out[at : at + stop - start] = data[start:stop]
+    at += stop - start
+    while at & 3:
+        out[at] = 0
+        at += 1
+    return at
+
+
+@allocating
+def _put_options(out: Any, at: Any, packet: Any, text: Any, start: Any, stop: Any, big: Any) -> Any:
+    """The packet id, the comment and the end of the options; returns where it goes on."""
+    if packet >= 0:
+        _put16(out, at, _PACKETID, big)
+        _put16(out, at + 2, 8, big)
+        _put32(out, at + (4 if big else 8), packet >> 32, big)
+        _put32(out, at + (8 if big else 4), packet & 0xFFFFFFFF, big)
+        at += 12
+    if packet >= 0 and stop > start:
+        _put16(out, at, _COMMENT, big)
+        _put16(out, at + 2, stop - start, big)
+        at = _put_bytes(out, at + 4, text, start, stop)
+    _put32(out, at, _END, big)
+    return at + 4
+
+
+@allocating
+def _keep_options(data: Any, position: Any, stop: Any, swapped: Any, out: Any, at: Any) -> Any:
+    """Copy a packet's own options but its id; returns where it goes on."""
+    while stop - position >= 4:
+        code = file16(data, position, swapped)
+        size = (file16(data, position + 2, swapped) + 3) & ~3
+        if code == _END or size > stop - position - 4:
+            return at
+        if code != _PACKETID:
+            at = _put_bytes(out, at, data, position, position + 4 + size)
+        position += 4 + size
+    return at
+
+
+@allocating
+def _copy_blocks(
+    data: Any, start: Any, stop: Any, swapped: Any, big: Any, packet: Any, end: Any, text: Any,
+    out: Any,
+) -> Any:  # fmt: skip
+    position: Any = np.int64(start)
+    at, row = np.int64(0), 0
+    while position < stop:
+        kind = file32(data, position, swapped)
+        behind = position + file32(data, position + 4, swapped)
+        begin = at
+        if kind in (_ENHANCED, _OBSOLETE):
+            options = position + _HEAD + ((file32(data, position + 20, swapped) + 3) & ~3)
+            at = _put_bytes(out, at, data, position, options)
+            _put32(out, begin, _ENHANCED, big)
+            if kind == _OBSOLETE:
+                _put32(out, begin + 8, file16(data, position + 8, swapped), big)
+            at = _keep_options(data, options, behind - _TAIL, swapped, out, at)
+            before = end[row - 1] if row else 0
+            at = _put_options(out, at, packet[row], text, before, end[row], big) + _TAIL
+            _put32(out, begin + 4, at - begin, big)
+            _put32(out, at - _TAIL, at - begin, big)
+        else:
+            at = _put_bytes(out, at, data, position, behind)
+        row += kind in (_ENHANCED, _OBSOLETE, _SIMPLE)
+        position = behind
+    return at
+
+
+@allocating
+def _build(
+    data: Any, offset: Any, caplen: Any, wirelen: Any, ts_ns: Any, interface: Any, big: Any,
+    packet: Any, end: Any, text: Any, out: Any,
+) -> Any:  # fmt: skip
+    at = np.int64(0)
+    for row in range(len(offset)):
+        begin, length = at, np.int64(caplen[row])
+        _put32(out, at, _ENHANCED, big)
+        _put32(out, at + 8, interface[row], big)
+        _put32(out, at + 12, ts_ns[row] >> 32, big)
+        _put32(out, at + 16, ts_ns[row] & 0xFFFFFFFF, big)
+        _put32(out, at + 20, length, big)
+        _put32(out, at + 24, np.int64(wirelen[row]), big)
+        at = _put_bytes(out, at + _HEAD, data, offset[row], offset[row] + length)
+        before = end[row - 1] if row else 0
+        at = _put_options(out, at, packet[row], text, before, end[row], big) + _TAIL
+        _put32(out, begin + 4, at - begin, big)
+        _put32(out, at - _TAIL, at - begin, big)
+    return at

@@ -1,0 +1,169 @@
+"""Tables for other tools: Parquet, CSV, NDJSON, written piece by piece.
+
+A table comes in pieces of one schema, so that a capture larger than the memory can be written.
+CSV and NDJSON are simply continued. A Parquet file cannot be, so its pieces wait beside it and
+are joined at the end, streaming.
+
+A sink's directory may hold files of an earlier export: those of the same name are replaced when
+the new ones are complete.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import BinaryIO, Protocol
+
+import polars as pl
+
+from analyzer.errors import UsageProblem
+
+LIST_SEPARATOR = ";"
+"""between the elements of a list in CSV, which has no lists"""
+STDOUT = "-"
+
+
+class Sink(Protocol):
+    """Takes pieces of tables; ``close`` completes the files."""
+
+    def write(self, name: str, rows: pl.DataFrame) -> None:
+        """A piece of the table ``name``. Raises UsageProblem where it cannot be written."""
+
+    def close(self) -> None:
+        """Everything is written. Raises UsageProblem where it cannot be."""
+
+    def abandon(self) -> None:
+        """Take back what is incomplete."""
+
+
+class ParquetDir:
+    """``DIR/packets.parquet`` …, compressed with zstd."""
+
+    def __init__(self, directory: str) -> None:
+        """Raises UsageProblem where the directory cannot be made."""
+        self._home = _made(directory)
+        with _writing(directory):
+            self._parts = Path(mkdtemp(prefix=".parts-", dir=directory))
+        self._count: dict[str, int] = {}
+
+    def write(self, name: str, rows: pl.DataFrame) -> None:
+        number = self._count.get(name, 0)
+        if number and not len(rows):
+            return
+        self._count[name] = number + 1
+        with _writing(str(self._home)):
+            rows.write_parquet(self._parts / f"{name}.{number:06d}", compression="zstd")
+
+    def close(self) -> None:
+        for name, count in self._count.items():
+            whole = self._parts / f"{name}.000000"
+            with _writing(str(self._home)):
+                if count > 1:
+                    pieces = [self._parts / f"{name}.{i:06d}" for i in range(count)]
+                    whole = self._parts / name
+                    pl.scan_parquet(pieces).sink_parquet(whole, compression="zstd")
+                os.replace(whole, self._home / f"{name}.parquet")
+        self.abandon()
+
+    def abandon(self) -> None:
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+
+class CsvDir:
+    """``DIR/packets.csv`` …, with a header line; lists joined by ``;``, null empty."""
+
+    def __init__(self, directory: str) -> None:
+        """Raises UsageProblem where the directory cannot be made."""
+        self._home = _made(directory)
+        self._files: dict[str, BinaryIO] = {}
+
+    def write(self, name: str, rows: pl.DataFrame) -> None:
+        with _writing(str(self._home / f"{name}.csv")):
+            first = name not in self._files
+            if first:
+                self._files[name] = open(self._unfinished(name), "wb")  # noqa: SIM115
+            _flat(rows).write_csv(self._files[name], include_header=first)
+
+    def close(self) -> None:
+        for name, file in self._files.items():
+            with _writing(str(self._home / f"{name}.csv")):
+                file.close()
+                os.replace(self._unfinished(name), self._home / f"{name}.csv")
+
+    def abandon(self) -> None:
+        for name, file in self._files.items():
+            file.close()
+            self._unfinished(name).unlink(missing_ok=True)
+
+    def _unfinished(self, name: str) -> Path:
+        return self._home / f".{name}.csv.{os.getpid()}"
+
+
+class NdjsonFile:
+    """One file, an object a line; its first key, ``table``, says of which table the row is."""
+
+    def __init__(self, path: str) -> None:
+        """``-`` is standard output. Raises UsageProblem where the file cannot be written."""
+        self._path = path
+        with _writing(path):
+            self._file = sys.stdout.buffer if path == STDOUT else open(path, "wb")  # noqa: SIM115
+
+    def write(self, name: str, rows: pl.DataFrame) -> None:
+        with _writing(self._path):
+            rows.select(pl.lit(name).alias("table"), pl.all()).write_ndjson(self._file)
+
+    def close(self) -> None:
+        with _writing(self._path):
+            self._file.flush()
+            if self._path != STDOUT:
+                self._file.close()
+
+    def abandon(self) -> None:
+        if self._path != STDOUT:
+            self._file.close()
+
+
+@contextmanager
+def all_or_nothing(sinks: Sequence[Sink]) -> Iterator[Sequence[Sink]]:
+    """Close the sinks at the end; where something went wrong, abandon them."""
+    try:
+        yield sinks
+        for sink in sinks:
+            sink.close()
+    except BaseException:
+        for sink in sinks:
+            sink.abandon()
+        raise
+
+
+def _made(directory: str) -> Path:
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise UsageProblem(f"cannot make directory {directory}: {error.strerror}") from error
+    return Path(directory)
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    """What the file system refuses, as one line. A reader that has gone is not its fault."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (OSError, pl.exceptions.ComputeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageProblem(f"cannot write {path}: {reason}") from error
+
+
+def _flat(rows: pl.DataFrame) -> pl.DataFrame:
+    """Lists as text."""
+    lists = [name for name, kind in rows.schema.items() if isinstance(kind, pl.List)]
+    return rows.with_columns(
+        pl.col(name).cast(pl.List(pl.String)).list.join(LIST_SEPARATOR) for name in lists
+    )

@@ -1,0 +1,104 @@
+"""DHCP: which client asked for an address, what it was given, by whom (RFC 2131)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from analyzer.flows.endpoints import address_text, mac_text
+from analyzer.flows.noted import Noted
+from analyzer.model.batch import Batch
+from analyzer.model.report import DhcpRow
+
+DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = range(1, 9)
+_ASKS = (DISCOVER, REQUEST, INFORM)
+_KEY = ["site", "mac"]
+_V4_MAPPED = 0xFFFF_0000_0000
+_COUNTED = {
+    "discovers": DISCOVER, "offers": OFFER, "requests": REQUEST, "acks": ACK, "naks": NAK,
+    "releases": RELEASE,
+}  # fmt: skip
+
+
+class Dhcp:
+    """The clients of a capture, told by their MACs."""
+
+    def __init__(self, noted: Noted) -> None:
+        """noted: of `analyzer.decode.dhcp.dhcp_messages`."""
+        self._noted = noted
+        self._clients: pl.DataFrame | None = None
+
+    def add(self, batch: Batch) -> None:
+        """Take in the messages of one batch."""
+        found = self._noted.take(batch)
+        if found is None:
+            return
+        rows = _messages(batch, found)
+        both = rows if self._clients is None else pl.concat([self._clients, rows])
+        self._clients = both.group_by(_KEY, maintain_order=True).agg(
+            pl.col("number").min(),
+            pl.col(*_COUNTED).sum(),
+            *(_latest(name) for name in ("address", "server_ip", "lease_s")),
+            *(pl.col(name).drop_nulls().first() for name in ("client", "server")),
+            pl.col("asked_ns", "bound_ns").min(),
+        ).select(rows.columns)  # fmt: skip
+
+    def rows(self) -> list[DhcpRow]:
+        """The report's rows, in order of appearance."""
+        if self._clients is None:
+            return []
+        return [_row(row) for row in self._clients.sort("number").iter_rows(named=True)]
+
+
+def _latest(name: str) -> pl.Expr:
+    return pl.col(name).filter(pl.col(name) > 0).last().fill_null(0)
+
+
+def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+    """One row a message, in the form of a client's counts."""
+    vantage = batch.frames["vantage"][found["first_frame"].to_numpy()]
+    kind = pl.col("dhcp_type")
+    asks, gives = kind.is_in(_ASKS), kind.is_in([OFFER, ACK, NAK])
+    return found.sort("ts_ns", "number").select(
+        "number",
+        pl.Series("site", batch.journeys.site[vantage]).alias("site"),
+        "mac",
+        *((kind == code).cast(pl.Int64).alias(name) for name, code in _COUNTED.items()),
+        pl.when(kind.is_in([OFFER, ACK])).then("yiaddr").otherwise(0).alias("address"),
+        pl.when(gives).then("server").otherwise(0).alias("server_ip"),
+        pl.when(kind == ACK).then("lease_s").otherwise(0).alias("lease_s"),
+        pl.when(asks).then(pl.col("source").cast(pl.String)).alias("client"),
+        pl.when(gives).then(pl.col("source").cast(pl.String)).alias("server"),
+        pl.when(asks).then("ts_ns").alias("asked_ns"),
+        pl.when(kind == ACK).then("last_ts_ns").alias("bound_ns"),
+    )
+
+
+def _row(row: dict[str, Any]) -> DhcpRow:
+    asked, bound = row["asked_ns"], row["bound_ns"]
+    return DhcpRow(
+        client=row["client"] or "",
+        client_mac=mac_text(row["mac"]),
+        server=row["server"] or "",
+        server_ip=_ip(row["server_ip"]),
+        address=_ip(row["address"]),
+        lease_s=row["lease_s"] or None,
+        **{name: row[name] for name in _COUNTED},
+        latency_ns=bound - asked if bound is not None and asked is not None else None,
+        state=_state(row),
+    )
+
+
+def _ip(value: int) -> str:
+    return address_text(0, _V4_MAPPED | value) if value else ""
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["releases"]:
+        return "released"
+    if row["acks"]:
+        return "bound"
+    if row["naks"]:
+        return "refused"
+    return "offered" if row["offers"] else "unanswered"

@@ -1,0 +1,196 @@
+"""DNS: which answer is to which question, how long it took, what was not answered (RFC 1035).
+
+An answer belongs to the latest question with its ports, id, name and type. A question that is
+asked again before it is answered is one question and a retry. The time is taken where the asker
+was seen: the answer's last frame minus the question's first one, at the same vantage.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.compiled import compiled
+from analyzer.flows.delays import Delays
+from analyzer.flows.endpoints import address_text
+from analyzer.flows.noted import Noted
+from analyzer.keys import KeyNumbers, mixed
+from analyzer.model.batch import Batch, InOrder
+from analyzer.model.report import DnsRow
+
+GRACE_NS = 100_000_000
+"""a question so shortly before the capture's end may still have been answered after it"""
+_PATIENCE_NS = 30_000_000_000
+"""no resolver waits for an answer longer"""
+PORT = 53
+"""multicast DNS asks everybody and awaits nobody's answer: it is left out"""
+_RCODES = 16
+_ENDS = ("hi", "lo", "port")
+_ASKED_NS, _FROM, _GROUP, _OPEN = range(4)
+"""of each transaction: when and where it was asked, its row, whether an answer is awaited"""
+_QUERIES, _ANSWERED, _RETRIES, _FIRST = range(4)
+"""of each row, before the counts of its response codes"""
+
+_SIDES = [
+    (f"{own}_{part}", f"{other}_{part}", role if part == "name" else f"{role}_{part}")
+    for role, own, other in (("client", "src", "dst"), ("server", "dst", "src"))
+    for part in (*_ENDS, "name")
+]
+"""column of a question, that of an answer, and what both tell"""
+
+TYPES = {
+    1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
+    64: "SVCB", 65: "HTTPS", 255: "ANY",
+}  # fmt: skip
+CODES = {
+    0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED",
+}  # fmt: skip
+
+
+class Dns:
+    """The questions of a capture: a row a (client, server, name, type)."""
+
+    def __init__(self, noted: Noted) -> None:
+        """noted: of `analyzer.decode.dns.dns_messages`."""
+        self._noted = noted
+        self._order = InOrder()
+        self._asked, self._groups = KeyNumbers(), KeyNumbers()
+        self._open = np.zeros((4, 0), np.int64)
+        self._counts = np.zeros((4 + _RCODES, 0), np.int64)
+        self._rows: list[pl.DataFrame] = []
+        self._latency = Delays()
+
+    def add(self, batch: Batch) -> None:
+        """Take in the messages of one batch."""
+        found = self._noted.take(batch)
+        rows = self._order.held if found is None else _messages(batch, found)
+        if rows is None:
+            return
+        rows = self._order.release(rows.clear() if found is None else rows, batch.settled_ns)
+        if len(rows):
+            self._take(rows.sort("ts_ns", "number"))
+
+    def _take(self, rows: pl.DataFrame) -> None:
+        where: Any = [rows[f"{end}_{part}"].to_numpy() for end in ("client", "server")
+                      for part in _ENDS]  # fmt: skip
+        what = rows.select(h=pl.struct("name", "qtype").hash(7))["h"].to_numpy()
+        site = rows["site"].to_numpy()
+        asked = self._asked.take(mixed(site, *where, rows["dns_id"].to_numpy(), what))[0]
+        del where[2]  # the client's port does not matter to the row
+        groups, fresh = self._groups.take(mixed(site, *where, what))
+        self._rows.append(rows[fresh])
+        self._open = _wider(self._open, self._asked.count)
+        self._counts = _wider(self._counts, self._groups.count)
+        self._counts[_FIRST, groups[fresh]] = rows["number"].to_numpy()[fresh]
+        latency = np.full(len(rows), -1, np.int64)
+        names = ("response", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "code")
+        columns: Any = [rows[name].to_numpy() for name in names]
+        _tie(self._open, self._counts, latency, asked, groups, *columns)
+        there = latency >= 0
+        self._latency.add(groups[there], latency[there])
+
+    def rows(self, end_ns: int) -> list[DnsRow]:
+        """The report's rows, in order of appearance. end_ns: when the capture ended."""
+        if not self._rows:
+            return []
+        table = pl.concat(self._rows)
+        waiting = self._open[_GROUP, (self._open[_OPEN] > 0) & ~self._may_come(end_ns)]
+        unanswered = np.bincount(waiting, minlength=len(table))
+        latency = self._latency.table((0.5, 0.99))
+        times = {name: _padded(latency[f"{name}_ns"], len(table)) for name in ("p50", "p99", "max")}
+        found = [
+            _row(
+                row, self._counts[:, at], int(unanswered[at]), {n: t[at] for n, t in times.items()}
+            )
+            for at, row in enumerate(table.iter_rows(named=True))
+        ]
+        order = np.argsort(self._counts[_FIRST], kind="stable")
+        return [found[at] for at in order]
+
+    def _may_come(self, end_ns: int) -> npt.NDArray[np.bool_]:
+        late: npt.NDArray[np.bool_] = self._open[_ASKED_NS] > end_ns - GRACE_NS
+        return late
+
+
+def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+    """One row a message: client and server whichever way it goes."""
+    frames = batch.frames
+    first, last = (found[f"{end}_frame"].to_numpy() for end in ("first", "last"))
+    answer = pl.col("response")
+    columns = {
+        f"{end}_{part}": pl.Series(frames[f"{end}_{part}"][rows])
+        for end, rows in (("src", first), ("dst", last))
+        for part in _ENDS
+    }
+    site = pl.Series(batch.journeys.site[frames["vantage"][first]])
+    sides = [
+        pl.when(answer).then(pl.col(theirs)).otherwise(pl.col(own)).alias(name)
+        for own, theirs, name in _SIDES
+    ]
+    columns |= {"src_name": found["source"].cast(pl.String)}
+    columns |= {"dst_name": found["destination"].cast(pl.String)}
+    return found.with_columns(**columns, site=site).select(
+        "number", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "site", *sides,
+        "response", "dns_id", pl.col("name").str.to_lowercase(), "qtype",
+        pl.col("rcode").fill_null(0).alias("code"),
+    ).filter(pl.col("server_port") == PORT)  # fmt: skip
+
+
+@compiled
+def _tie(
+    open_: Any, counts: Any, latency: Any, asked: Any, groups: Any, response: Any, ts_ns: Any,
+    last_ts_ns: Any, first_vantage: Any, last_vantage: Any, code: Any,
+) -> None:  # fmt: skip
+    """Messages in order of time: count, and measure answers."""
+    for row in range(len(asked)):
+        one, group = asked[row], groups[row]
+        waits = open_[_OPEN, one] > 0 and ts_ns[row] - open_[_ASKED_NS, one] < _PATIENCE_NS
+        if not response[row]:
+            if waits:
+                counts[_RETRIES, group] += 1
+                continue
+            counts[_QUERIES, group] += 1
+            open_[_ASKED_NS, one], open_[_FROM, one] = ts_ns[row], first_vantage[row]
+            open_[_GROUP, one], open_[_OPEN, one] = group, 1
+        elif waits:
+            counts[_ANSWERED, group] += 1
+            counts[4 + (code[row] & 0x0F), group] += 1
+            open_[_OPEN, one] = 0
+            if last_vantage[row] == open_[_FROM, one]:
+                latency[row] = last_ts_ns[row] - open_[_ASKED_NS, one]
+
+
+def _row(
+    row: dict[str, Any], counts: npt.NDArray[np.int64], unanswered: int, times: dict[str, Any]
+) -> DnsRow:
+    kind, codes = row["qtype"], counts[4:]
+    return DnsRow(
+        client=row["client"],
+        server=row["server"],
+        client_ip=address_text(row["client_hi"], row["client_lo"]),
+        server_ip=address_text(row["server_hi"], row["server_lo"]),
+        name=row["name"],
+        type=TYPES.get(kind, f"TYPE{kind}"),
+        queries=int(counts[_QUERIES]),
+        answered=int(counts[_ANSWERED]),
+        unanswered=unanswered,
+        retries=int(counts[_RETRIES]),
+        failures=int(codes[1:].sum()),
+        rcodes=[CODES.get(c, f"RCODE{c}") for c in np.argsort(-codes, kind="stable") if codes[c]],
+        latency_p50_ns=times["p50"],
+        latency_p99_ns=times["p99"],
+        latency_max_ns=times["max"],
+    )
+
+
+def _wider(table: npt.NDArray[np.int64], columns: int) -> npt.NDArray[np.int64]:
+    more = np.zeros((len(table), columns - table.shape[1]), np.int64)
+    return np.concatenate([table, more], axis=1)
+
+
+def _padded(values: pl.Series, length: int) -> list[int | None]:
+    found: list[int | None] = values.to_list()
+    return found + [None] * (length - len(found))

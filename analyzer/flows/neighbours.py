@@ -1,0 +1,159 @@
+"""Neighbour Discovery, told as ARP is: who asked for whom, who answered, how fast (RFC 4861).
+
+A solicitation is tied to the first advertisement of its target that its asker gets. One from the
+unspecified address asks whether the address is free (RFC 4862): an answer is a conflict.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.compiled import compiled
+from analyzer.flows.delays import Delays
+from analyzer.flows.endpoints import Endpoints, address_text, mac_text
+from analyzer.flows.noted import Noted
+from analyzer.keys import KeyNumbers, mixed
+from analyzer.model.batch import Batch, InOrder
+from analyzer.model.report import ArpRow
+
+SOLICITATION, ADVERTISEMENT = 135, 136
+_PATIENCE_NS = 10_000_000_000
+_ASKED_NS, _FROM, _WAITS, _REQUESTS, _REPLIES, _MAC, _FIRST = range(7)
+_PAIR = ("segment", "asker_hi", "asker_lo", "target_hi", "target_lo")
+
+
+class Neighbours:
+    """The pairs of asker and target of a capture."""
+
+    def __init__(self, noted: Noted) -> None:
+        """noted: of `analyzer.decode.neighbour.neighbour_messages`."""
+        self._noted = noted
+        self._order = InOrder()
+        self._pairs = KeyNumbers()
+        self._state = np.zeros((7, 0), np.int64)
+        self._rows: list[pl.DataFrame] = []
+        self._latency = Delays()
+        self._claims: pl.DataFrame | None = None
+
+    def add(self, batch: Batch) -> None:
+        """Take in the messages of one batch."""
+        found = self._noted.take(batch)
+        rows = self._order.held if found is None else _messages(batch, found)
+        if rows is None:
+            return
+        rows = self._order.release(rows.clear() if found is None else rows, batch.settled_ns)
+        if len(rows):
+            self._take(rows.sort("ts_ns", "number"))
+
+    def _take(self, rows: pl.DataFrame) -> None:
+        told = rows.filter("told").select("segment", "target_hi", "target_lo", "mac")
+        both = told if self._claims is None else pl.concat([self._claims, told])
+        self._claims = both.unique(maintain_order=True)
+        pairs, fresh = self._pairs.take(mixed(*(rows[name].to_numpy() for name in _PAIR)))
+        self._rows.append(rows[fresh])
+        more = np.zeros((7, self._pairs.count - self._state.shape[1]), np.int64)
+        self._state = np.concatenate([self._state, more], axis=1)
+        latency = np.full(len(rows), -1, np.int64)
+        names = ("told", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "mac", "number")
+        columns: Any = [rows[name].to_numpy() for name in names]
+        _tie(self._state, latency, pairs, *columns)
+        there = latency >= 0
+        self._latency.add(pairs[there], latency[there])
+
+    def rows(self, endpoints: Endpoints) -> list[ArpRow]:
+        """The report's rows, in order of appearance: those who asked."""
+        if not self._rows or self._claims is None:
+            return []
+        latency = self._latency.table((0.5,))
+        times = [latency[name].to_list() for name in ("p50_ns", "max_ns")]
+        claims: dict[tuple[int, int, int], list[int]] = {}
+        for segment, high, low, mac in self._claims.iter_rows():
+            claims.setdefault((segment, high, low), []).append(mac)
+        found = []
+        for at, row in enumerate(pl.concat(self._rows).iter_rows(named=True)):
+            macs = claims.get((row["segment"], row["target_hi"], row["target_lo"]), [])
+            wait = [values[at] if at < len(values) else None for values in times]
+            found.append(_row(row, self._state[:, at], wait, macs, endpoints))
+        order = np.argsort(self._state[_FIRST], kind="stable")
+        return [found[at] for at in order if self._state[_REQUESTS, at]]
+
+
+def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+    """One row a solicitation or advertisement, after who asks for whom."""
+    frames = batch.frames
+    first = found["first_frame"].to_numpy()
+    told = pl.col("nd_type") == ADVERTISEMENT
+    columns = {name: pl.Series(frames[name][first]) for name in
+               ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src")}  # fmt: skip
+    segment = pl.Series(batch.journeys.segment[frames["vantage"][first]])
+    return (
+        found.with_columns(**columns, segment=segment)
+        .filter(pl.col("nd_type").is_in([SOLICITATION, ADVERTISEMENT]))
+        .select(
+            "number", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "segment",
+            pl.when(told).then("dst_hi").otherwise("src_hi").alias("asker_hi"),
+            pl.when(told).then("dst_lo").otherwise("src_lo").alias("asker_lo"),
+            "target_hi", "target_lo", told.alias("told"),
+            pl.when(told & (pl.col("mac") != 0)).then("mac").otherwise("eth_src").alias("mac"),
+        )
+    )  # fmt: skip
+
+
+@compiled
+def _tie(
+    state: Any, latency: Any, pairs: Any, told: Any, ts_ns: Any, last_ts_ns: Any,
+    first_vantage: Any, last_vantage: Any, mac: Any, number: Any,
+) -> None:  # fmt: skip
+    for row in range(len(pairs)):
+        pair = pairs[row]
+        if state[_REQUESTS, pair] == 0:
+            state[_FIRST, pair] = number[row]
+        if not told[row]:
+            state[_REQUESTS, pair] += 1
+            state[_ASKED_NS, pair], state[_FROM, pair] = ts_ns[row], first_vantage[row]
+            state[_WAITS, pair] = 1
+            continue
+        state[_REPLIES, pair] += 1
+        if state[_WAITS, pair] and ts_ns[row] - state[_ASKED_NS, pair] < _PATIENCE_NS:
+            state[_WAITS, pair] = 0
+            state[_MAC, pair] = np.int64(mac[row])
+            if last_vantage[row] == state[_FROM, pair]:
+                latency[row] = last_ts_ns[row] - state[_ASKED_NS, pair]
+
+
+def _row(
+    row: dict[str, Any], state: npt.NDArray[np.int64], wait: list[int | None], macs: list[int],
+    endpoints: Endpoints,
+) -> ArpRow:  # fmt: skip
+    segment, asker, target = row["segment"], _pair(row, "asker"), _pair(row, "target")
+    answer = int(state[_MAC])
+    return ArpRow(
+        asker=endpoints.name(segment, row["mac"], 6, *asker),
+        asker_ip=address_text(*asker),
+        asker_mac=mac_text(row["mac"]),
+        target_ip=address_text(*target),
+        answered_by=endpoints.name(segment, answer, 6, *target) if answer else "",
+        answer_mac=mac_text(answer) if answer else "",
+        requests=int(state[_REQUESTS]),
+        replies=int(state[_REPLIES]),
+        latency_p50_ns=wait[0],
+        latency_max_ns=wait[1],
+        state=_state(asker, answer, macs),
+        macs=[mac_text(mac) for mac in macs] if len(macs) > 1 else [],
+    )
+
+
+def _pair(row: dict[str, Any], side: str) -> tuple[int, int]:
+    return row[f"{side}_hi"], row[f"{side}_lo"]
+
+
+def _state(asker: tuple[int, int], answer: int, macs: list[int]) -> str:
+    if len(macs) > 1 or (asker == (0, 0) and macs):
+        return "conflict"
+    if asker == (0, 0):
+        return "probe"
+    return "resolved" if answer else "unanswered"

@@ -1,0 +1,146 @@
+"""``read_frames(path, depth=True)``: what only few frames have, as further columns.
+
+TCP options, DNS, DHCP, Neighbour Discovery, the packet that an ICMP error quotes, the frame that
+a VXLAN tunnel carries. What a frame does not have is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.decode import dhcp, dns
+from analyzer.decode.dhcp import dhcp_messages
+from analyzer.decode.dns import dns_messages
+from analyzer.decode.icmp import ICMP, ICMPV6
+from analyzer.decode.inner import quoted_packets, tunnelled_frames
+from analyzer.decode.neighbour import neighbour_messages
+from analyzer.decode.tcp_options import tcp_options
+from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
+from analyzer.model.frames import NO_PROTOCOL, FrameChunk
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+DEPTH = {
+    "tcp_mss": pl.UInt16, "tcp_window_scale": pl.UInt8, "tcp_sack_permitted": pl.Boolean,
+    "tcp_sack_blocks": pl.UInt8, "tcp_ts_val": pl.UInt32, "tcp_ts_ecr": pl.UInt32,
+    "dns_id": pl.UInt16, "dns_response": pl.Boolean, "dns_name": pl.String, "dns_type": pl.String,
+    "dns_rcode": pl.String, "dns_answers": pl.UInt16,
+    "nd_target": pl.String, "nd_mac": pl.String,
+    "dhcp_type": pl.String, "dhcp_xid": pl.UInt32, "dhcp_mac": pl.String,
+    "dhcp_address": pl.String, "dhcp_server": pl.String,
+    "icmp_mtu": pl.UInt32, "quoted_src": pl.String, "quoted_dst": pl.String,
+    "quoted_protocol": pl.UInt8, "quoted_ip_id": pl.UInt32, "quoted_src_port": pl.UInt16,
+    "quoted_dst_port": pl.UInt16, "quoted_tcp_seq": pl.UInt32, "quoted_icmp_id": pl.UInt16,
+    "quoted_icmp_seq": pl.UInt16,
+    "vxlan_vni": pl.UInt32, "inner_eth_src": pl.String, "inner_eth_dst": pl.String,
+    "inner_src": pl.String, "inner_dst": pl.String, "inner_protocol": pl.UInt8,
+    "inner_src_port": pl.UInt16, "inner_dst_port": pl.UInt16, "inner_marks": pl.UInt8,
+}  # fmt: skip
+"""Further columns of `analyzer.read_frames`, in order, with their types"""
+
+
+def depth_of(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+    """The DEPTH columns of a chunk's frames. columns: as `decode_frames` gives them."""
+    table = pl.DataFrame({"row": np.arange(len(chunk), dtype=np.uint32)})
+    for part in (_tcp, _dns, _neighbour, _dhcp, _quoted, _tunnelled):
+        found = part(chunk, columns).unique("row", keep="first", maintain_order=True)
+        table = table.join(found, on="row", how="left", maintain_order="left")
+    return table.select(pl.col(name).cast(kind) for name, kind in DEPTH.items())
+
+
+def _tcp(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+    return tcp_options(chunk, columns).rename(lambda name: name if name == "row" else f"tcp_{name}")
+
+
+def _dns(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+    found = dns_messages(chunk, columns)
+    return found.select(
+        "row",
+        "dns_id",
+        pl.col("response").alias("dns_response"),
+        pl.col("name").alias("dns_name"),
+        _word("qtype", dns.TYPES, "TYPE").alias("dns_type"),
+        _word("rcode", dns.RCODES, "RCODE").alias("dns_rcode"),
+        pl.col("answers").alias("dns_answers"),
+    )
+
+
+def _word(column: str, words: Mapping[int, str], other: str) -> pl.Expr:
+    """The word for a number; of one that is not known, its kind and the number."""
+    number = pl.col(column).cast(pl.Int64)
+    return number.replace_strict(
+        words, default=pl.lit(other) + number.cast(pl.String), return_dtype=pl.String
+    )
+
+
+def _neighbour(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+    found = neighbour_messages(chunk, columns)
+    high, low = found["target_hi"].to_numpy(), found["target_lo"].to_numpy()
+    return found.select(
+        "row",
+        address_texts(high, low).alias("nd_target"),
+        pl.when(pl.col("mac") != 0).then(mac_texts(found["mac"].to_numpy())).alias("nd_mac"),
+    )
+
+
+def _dhcp(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+    """dhcp_address: the one that is given, asked for, or in use."""
+    found = dhcp_messages(chunk, columns)
+    address = pl.coalesce(
+        pl.when(pl.col(name) != 0).then(ipv4_texts(found[name].to_numpy()))
+        for name in ("yiaddr", "requested", "ciaddr")
+    )
+    return found.select(
+        "row",
+        _word("dhcp_type", dhcp.TYPES, "type "),
+        pl.col("xid").alias("dhcp_xid"),
+        mac_texts(found["mac"].to_numpy()).alias("dhcp_mac"),
+        address.alias("dhcp_address"),
+        pl.when(pl.col("server") != 0).then(ipv4_texts(found["server"].to_numpy()))
+        .alias("dhcp_server"),
+    )  # fmt: skip
+
+
+def _quoted(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+    rows, found = quoted_packets(chunk, columns)
+    kind, code = columns["icmp_type"][rows], columns["icmp_code"][rows]
+    protocol = columns["protocol"][rows]
+    told = (protocol == ICMP) & (kind == 3) & (code == 4) | (protocol == ICMPV6) & (kind == 2)
+    table = _inside("quoted", rows, found)
+    mtu = pl.Series(found["rest"] & np.where(protocol == ICMP, 0xFFFF, 0xFFFFFFFF))
+    return table.with_columns(mtu.set(pl.Series(~told), None).alias("icmp_mtu"))
+
+
+def _tunnelled(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+    rows, found = tunnelled_frames(chunk, columns)
+    return _inside("inner", rows, found).with_columns(
+        pl.Series("vxlan_vni", found["vni"]),
+        mac_texts(found["eth_src"]).alias("inner_eth_src"),
+        mac_texts(found["eth_dst"]).alias("inner_eth_dst"),
+        pl.Series("inner_marks", found["marks"]),
+    )
+
+
+def _inside(prefix: str, rows: npt.NDArray[np.intp], found: Columns) -> pl.DataFrame:
+    """What both kinds of packet within a packet tell; null where theirs is cut before it."""
+    ip, there = found["ip_version"] != 0, found["l4_offset"] != 0
+    ports = there & np.isin(found["protocol"], (6, 17))
+    icmp = there & np.isin(found["protocol"], (ICMP, ICMPV6))
+    values = {
+        "src": (ip, address_texts(found["src_hi"], found["src_lo"])),
+        "dst": (ip, address_texts(found["dst_hi"], found["dst_lo"])),
+        "protocol": (found["protocol"] != NO_PROTOCOL, pl.Series(found["protocol"])),
+        "ip_id": (ip, pl.Series(found["ip_id"])),
+        "src_port": (ports, pl.Series(found["src_port"])),
+        "dst_port": (ports, pl.Series(found["dst_port"])),
+        "tcp_seq": (there & (found["protocol"] == 6), pl.Series(found["tcp_seq"])),
+        "icmp_id": (icmp, pl.Series(found["icmp_id"])),
+        "icmp_seq": (icmp, pl.Series(found["icmp_seq"])),
+    }
+    columns = {f"{prefix}_{n}": s.set(pl.Series(~holds), None) for n, (holds, s) in values.items()}
+    return pl.DataFrame({"row": rows.astype(np.uint32), **columns})

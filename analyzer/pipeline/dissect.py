@@ -1,0 +1,100 @@
+"""Depth on demand: tshark's display filter and its full dissection, through pyshark.
+
+tshark reads the file a second time and tells the numbers of the frames that match. pyshark finds
+it and takes its dissection apart; its summaries are not used, because it skips packets in them
+(0.6, with tshark 4).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.errors import EnvironmentProblem, UsageProblem
+from analyzer.savefile.read import open_savefile
+from analyzer.savefile.source import is_rereadable
+
+_NOISE = ("Running as user", "tshark: The file", "This could be dangerous")
+
+
+def matching_frames(path: str, display_filter: str) -> npt.NDArray[np.int64]:
+    """Numbers (from 1) of the frames that a display filter matches, sorted.
+
+    Raises UsageProblem where it is no display filter or the file cannot be read again, and
+    EnvironmentProblem where tshark is missing.
+    """
+    file = _file(path)
+    open_savefile(file)  # what is no capture file is told as everywhere
+    command = [_tshark(), "-n", "-r", file, "-Y", display_filter]
+    command += ["-T", "fields", "-e", "frame.number"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and not done.stdout:
+        lines = [line for line in done.stderr.splitlines() if not line.startswith(_NOISE)]
+        said = lines[0].removeprefix("tshark: ").rstrip(".") if lines else "no reason told"
+        if lines or done.returncode == 4:
+            raise UsageProblem(
+                f"-Y {display_filter!r}: {said}; see wireshark-filter(4) for the syntax"
+            )
+    return np.array(done.stdout.split(), np.int64)
+
+
+def dissected(path: str, display_filter: str = "") -> Iterator[tuple[int, list[str]]]:
+    """(frame number, the lines of its full dissection) of each frame that matches.
+
+    Raises as `matching_frames`; the filter was tried before.
+    """
+    import pyshark
+
+    _tshark()
+    capture = pyshark.FileCapture(
+        _file(path), display_filter=display_filter or None, keep_packets=False,
+        custom_parameters=["-n"],
+    )  # fmt: skip
+    try:
+        for packet in capture:
+            yield int(packet.number), _lines(packet)
+    except pyshark.capture.capture.TSharkCrashException:
+        return  # the file ends before its time, which reading it has told
+    finally:
+        _close(capture)
+
+
+def _lines(packet: object) -> list[str]:
+    """Each layer's name, then its fields, indented."""
+    lines = []
+    for layer in (packet.frame_info, *packet.layers):  # type: ignore[attr-defined]
+        name = layer.layer_name.upper()
+        fields = str(layer).replace("\r", "").split("\n")
+        lines.append(name)
+        lines += [f"    {f.lstrip(':').strip()}" for f in fields if f.strip(": \t")][1:]
+    return lines
+
+
+def _close(capture: object) -> None:
+    import pyshark
+
+    try:
+        capture.close()  # type: ignore[attr-defined]
+    except pyshark.capture.capture.TSharkCrashException:
+        capture._running_processes.clear()  # type: ignore[attr-defined] # or it closes them again
+
+
+def _tshark() -> str:
+    from pyshark.tshark.tshark import TSharkNotFoundException, get_process_path
+
+    try:
+        return str(get_process_path())
+    except TSharkNotFoundException as error:
+        raise EnvironmentProblem(
+            "display filters and -V need tshark, which is not installed: apt-get install tshark"
+        ) from error
+
+
+def _file(path: str) -> str:
+    if path == "-" or (os.path.exists(path) and not is_rereadable(path)):
+        raise UsageProblem(f"{path}: a pipe can be read only once; save it to a file")
+    return path

@@ -1,0 +1,98 @@
+"""What stands out in the flows. Pure; of many findings of one kind only the first are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from analyzer.model.report import ArpRow, Finding, Report, TcpRow
+from analyzer.report.numbers import format_plural
+
+MOST = 5
+"""findings of one code; those behind them are counted"""
+
+
+def find_in_flows(report: Report) -> list[Finding]:
+    """The findings, by kind."""
+    kinds = (
+        ("error", "nd-conflict", _conflicts(report.nd)),
+        ("warning", "nd-unanswered", _silent(report.nd)),
+        ("warning", "icmp-error", _errors(report)),
+        ("warning", "tcp-refused", _tcp(report.tcp, "refused",
+                                        "refused: an RST for the SYN, nothing listens there")),
+        ("warning", "tcp-unanswered", _tcp(report.tcp, "unanswered",
+                                           "the SYN was not answered")),
+        ("warning", "tcp-zero-window", _full(report.tcp)),
+        ("warning", "dns-unanswered", _unanswered(report)),
+        ("warning", "dns-failure", _failures(report)),
+        ("warning", "dhcp-unanswered", _no_lease(report)),
+    )  # fmt: skip
+    return [finding for kind in kinds for finding in _first(*kind)]
+
+
+def _first(severity: str, code: str, texts: Iterator[str]) -> Iterable[Finding]:
+    for text in islice(texts, MOST):
+        yield Finding(severity, code, text)
+    if hidden := sum(1 for _ in texts):
+        yield Finding(severity, code, f"and {hidden} more of this kind: see --json")
+
+
+def _conflicts(rows: list[ArpRow]) -> Iterator[str]:
+    for row in rows:
+        if row.state == "conflict":
+            who = ", ".join(row.macs) or row.answer_mac
+            yield f"{row.target_ip} is claimed by more than one node: {who}"
+
+
+def _silent(rows: list[ArpRow]) -> Iterator[str]:
+    for row in rows:
+        if row.state == "unanswered":
+            yield (
+                f"{row.asker} solicited {row.target_ip} {row.requests}× and nobody answered: "
+                "not running, or in another network"
+            )
+
+
+def _errors(report: Report) -> Iterator[str]:
+    for row in report.icmp_errors:
+        port = "" if row.destination_port is None else f" port {row.destination_port}"
+        mtu = f" (MTU {row.mtu})" if row.mtu else ""
+        yield (
+            f"{row.reporter} says {row.error}{mtu} to {row.source}, {row.errors}×, "
+            f"about {row.protocol} to {row.destination_ip}{port}"
+        )
+
+
+def _tcp(rows: list[TcpRow], state: str, words: str) -> Iterator[str]:
+    for row in rows:
+        if row.state == state:
+            yield f"{row.client} → {row.server} TCP port {row.server_port}: {words}"
+
+
+def _full(rows: list[TcpRow]) -> Iterator[str]:
+    for row in rows:
+        if row.zero_windows:
+            yield (
+                f"{row.client} → {row.server} TCP port {row.server_port}: the window was full "
+                f"{row.zero_windows}×, a receiver does not read fast enough"
+            )
+
+
+def _unanswered(report: Report) -> Iterator[str]:
+    for row in report.dns:
+        if row.unanswered:
+            what = format_plural(row.unanswered, "question")
+            yield f"{row.server} left {what} of {row.client} for {row.name} {row.type} unanswered"
+
+
+def _failures(report: Report) -> Iterator[str]:
+    for row in report.dns:
+        if row.failures:
+            codes = ", ".join(code for code in row.rcodes if code != "NOERROR")
+            yield f"{row.server} answers {codes} to {row.client} for {row.name} {row.type}"
+
+
+def _no_lease(report: Report) -> Iterator[str]:
+    for row in report.dhcp:
+        if row.state == "unanswered":
+            yield f"no DHCP server answers {row.client or row.client_mac}"

@@ -1,0 +1,130 @@
+"""The flows' sheets: in both renderers the same, in 80 columns, harmless whatever was captured."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from analyzer.model.report import (
+    ArpRow,
+    CaptureInfo,
+    DhcpRow,
+    DnsRow,
+    IcmpErrorRow,
+    Report,
+    TcpRow,
+    UdpRow,
+)
+from analyzer.report.flow_findings import MOST, find_in_flows
+from analyzer.report.html import render_html
+from analyzer.report.sheets import ROWS, flow_sheets
+from analyzer.report.text import render_text
+
+ENDS = {
+    "client": "tomcat01", "server": "tomcat02", "client_ip": "172.17.0.2", "client_port": 40000,
+    "server_ip": "172.17.0.3", "server_port": 80, "packets": 12, "bytes": 12345, "lost": 1,
+    "client_packets": 7, "server_packets": 5, "client_bytes": 345, "server_bytes": 12000,
+    "client_lost": 1, "server_lost": 0, "client_min_ns": 1, "client_mean_ns": 2,
+    "client_max_ns": 3, "server_min_ns": None, "server_mean_ns": None, "server_max_ns": None,
+}  # fmt: skip
+TCP = TcpRow(
+    **ENDS, connections=1, state="refused", handshake_rtt_ns=83_000, initial_rtt_ns=90_000,
+    retransmissions=2, fast_retransmissions=1, spurious_retransmissions=0, out_of_order=0,
+    duplicate_acks=3, zero_windows=4, keep_alives=0, resets=1, gaps=0,
+)  # fmt: skip
+UDP = UdpRow(**ENDS)
+DNS = DnsRow("tomcat01", "tomcat02", "172.17.0.2", "172.17.0.3", "db.test", "AAAA", 4, 2, 2, 1, 1,
+             ["NXDOMAIN", "NOERROR"], 5_000_000, 6_000_000, 7_000_000)  # fmt: skip
+ERROR = IcmpErrorRow("host", "172.17.0.1", "tomcat01", "172.17.0.2", "10.9.9.9", 443, "tcp",
+                     "fragmentation needed", 1400, 3, 2, 17)  # fmt: skip
+ND = ArpRow("tomcat01", "fe80::2", "02:42:ac:11:00:02", "fe80::77", "", "", 3, 0, None, None,
+            "unanswered")  # fmt: skip
+DHCP = DhcpRow("tomcat01", "02:42:ac:11:00:02", "", "", "", None, 2, 0, 0, 0, 0, 0, None,
+               "unanswered")  # fmt: skip
+TITLES = ["TCP", "UDP", "DNS", "ICMP errors", "Neighbour Discovery", "DHCP"]
+
+
+def report(**rows: object) -> Report:
+    info = CaptureInfo(["a.pcapng"], 1, 60, 0, 1, False)
+    return replace(Report(info), **rows)
+
+
+FULL = report(tcp=[TCP], udp=[UDP], dns=[DNS], icmp_errors=[ERROR], nd=[ND], dhcp=[DHCP])
+
+
+def text_of(found: Report, width: int = 80) -> str:
+    out = io.StringIO()
+    render_text(found, Console(file=out, width=width, highlight=False))
+    return out.getvalue()
+
+
+def test_each_kind_of_flow_has_its_sheet() -> None:
+    assert [sheet.title for sheet in flow_sheets(FULL)] == TITLES
+    assert flow_sheets(report()) == []
+    for sheet in flow_sheets(FULL):
+        assert {len(row) for row in sheet.rows} == {len(sheet.words) + len(sheet.numbers)}
+
+
+def test_both_renderers_show_the_same_cells() -> None:
+    text, html = text_of(FULL, 200), render_html(FULL)
+    for sheet in flow_sheets(FULL):
+        assert re.search(rf"^{sheet.title}\b", text, re.MULTILINE)
+        assert f">{sheet.title}<" in html
+        for piece in (piece for row in sheet.rows for piece in row if piece.text):
+            assert piece.text in text
+            assert piece.text in html
+
+
+def test_it_fits_into_80_columns() -> None:
+    assert max(map(len, text_of(FULL).splitlines())) <= 80
+
+
+def test_many_rows_are_counted_and_the_largest_come_first() -> None:
+    many = [replace(TCP, client_port=40000 + n, packets=n) for n in range(ROWS + 7)]
+    (sheet,) = flow_sheets(report(tcp=many))
+    assert len(sheet.rows) == ROWS
+    assert sheet.rows[0][0].text.startswith(f"tomcat01:{40000 + ROWS + 6} ")
+    assert sheet.more == "and 7 more conversations: see --json"
+    assert sheet.more in text_of(report(tcp=many))
+
+
+@pytest.mark.parametrize("evil", ["\x1b[2J", "<script>alert(1)</script>", "\u202e"])
+def test_captured_names_are_harmless(evil: str) -> None:
+    hostile = report(
+        tcp=[replace(TCP, client=evil)],
+        dns=[replace(DNS, name=evil)],
+        icmp_errors=[replace(ERROR, reporter=evil)],
+    )
+    text, html = text_of(hostile, 200), render_html(hostile)
+    assert "\x1b" not in text + html
+    assert "\u202e" not in text + html
+    assert "<script>" not in html
+
+
+def test_findings_say_what_is_wrong_in_a_line_each() -> None:
+    found = {finding.code: finding.text for finding in find_in_flows(FULL)}
+    assert found == {
+        "nd-unanswered": "tomcat01 solicited fe80::77 3× and nobody answered: not running, or in "
+        "another network",
+        "icmp-error": "host says fragmentation needed (MTU 1400) to tomcat01, 3×, about tcp to "
+        "10.9.9.9 port 443",
+        "tcp-refused": "tomcat01 → tomcat02 TCP port 80: refused: an RST for the SYN, nothing "
+        "listens there",
+        "tcp-zero-window": "tomcat01 → tomcat02 TCP port 80: the window was full 4×, a receiver "
+        "does not read fast enough",
+        "dns-unanswered": "tomcat02 left 2 questions of tomcat01 for db.test AAAA unanswered",
+        "dns-failure": "tomcat02 answers NXDOMAIN to tomcat01 for db.test AAAA",
+        "dhcp-unanswered": "no DHCP server answers tomcat01",
+    }
+    assert find_in_flows(report(tcp=[replace(TCP, state="open", zero_windows=0)])) == []
+
+
+def test_a_port_scan_does_not_flood_the_findings() -> None:
+    scan = [replace(TCP, server_port=n, zero_windows=0) for n in range(1000)]
+    found = find_in_flows(report(tcp=scan))
+    assert len(found) == MOST + 1
+    assert found[-1].text == f"and {1000 - MOST} more of this kind: see --json"
