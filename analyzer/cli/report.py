@@ -18,11 +18,19 @@ from analyzer.cli.options import common, html_option, jobs_option
     "first frame (2.5), HH:MM:SS[.frac] (local, on its day) or ISO 8601 date and time.",
 )
 @click.option("--until", metavar="TIME", help="Only frames before this time.")
+@click.option("--lost", is_flag=True, help="Only lost packets, each with its journey and reason.")
+@click.option("--min-latency", metavar="TIME", help="Only packets that took at least 250us, 1ms …")
+@click.option("--container", "containers", multiple=True, metavar="NAME",
+              help="Only packets from or to it; repeatable.")  # fmt: skip
+@click.option("--protocol", "protocols", multiple=True, metavar="NAME",
+              help="Only icmp, icmpv6, tcp, udp, arp or other; repeatable.",
+              type=click.Choice(["icmp", "icmpv6", "tcp", "udp", "arp", "other"]))  # fmt: skip
 @jobs_option
 @html_option
 @common(engine=None)
 def command(
     files: tuple[str, ...], packets: bool, bridge: str, since: str | None, until: str | None,
+    lost: bool, min_latency: str | None, containers: tuple[str, ...], protocols: tuple[str, ...],
     html: str | None, jobs: int, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Analyse capture files: no root and no Docker needed.
@@ -36,11 +44,14 @@ def command(
 
     window = parse_window(since, until)  # before anything heavy: a typo is told at once
     from analyzer.pipeline.analyse import report_files
+    from analyzer.pipeline.choice import parse_choice
 
+    choice = parse_choice(min_latency, lost, containers, protocols)
     with reading_bar(quiet) as bar:
         report, errors = report_files(
-            files, bridge=bridge, packets=packets, window=window, jobs=jobs, progress=bar
-        )
+            files, bridge=bridge, packets=packets, window=window, choice=choice, jobs=jobs,
+            progress=bar,
+        )  # fmt: skip
     for error in errors:
         warn(str(error))
     print_report(report, as_json=as_json, html=html)

@@ -37,6 +37,7 @@ BY_COUNTERS = "packet filter, by its counters"
 GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
 _MULTICAST = np.uint64(1 << 40)
 _SYN, _SYN_ACK = 0x02, 0x12
+_UDP = 17
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Tied = tuple[str, str]
@@ -92,7 +93,7 @@ def _explained(
     if reasons and reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":
         place = replace(place, device=last.interface)
     told = _told(reasons, row.packets, place, packet, scene, last.netns)
-    if told is None or next(iter(reasons))[0] == NOT_SPECIFIED:
+    if told is None or reasons.most_common(1)[0][0][0] == NOT_SPECIFIED:
         of_settings = (
             explain_bridge(last, expected, mac, packet, scene)
             if at_bridge
@@ -127,7 +128,7 @@ def advise_at(
     """The advice for a kernel's reason; for the packet filter with the rule that counted."""
     if reason != NETFILTER:
         return advise(reason, location, place, packet)
-    rules = scene.moved(netns, packet)
+    rules = scene.moved(netns, packet, chains_of(place, packet, scene, netns))
     tool = "ip6tables" if ":" in packet.source_ip else "iptables"
     if not rules:
         chain = {"inside": "INPUT"}.get(place.where, "FORWARD")
@@ -144,13 +145,23 @@ def advise_at(
     return f"{name_rules(rules)}: {look}"
 
 
+def chains_of(place: Place, packet: Packet, scene: Scene, netns: int) -> frozenset[str]:
+    """The hooks that the packet passes at the place, as the packet filter's own chains."""
+    if packet.is_answer:
+        return frozenset({"OUTPUT", "POSTROUTING"})
+    local = packet.destination_ip in scene.addresses(netns)
+    if place.where in ("host", "inside") and local:
+        return frozenset({"PREROUTING", "INPUT"})
+    return frozenset({"PREROUTING", "FORWARD", "POSTROUTING"})
+
+
 def _by_rules(last: Vantage, at_bridge: bool, packet: Packet, scene: Scene) -> Told | None:
     """Without an event: a rule that counted, where bridged frames pass the packet filter."""
     if not at_bridge or scene.sysctls.get("net.bridge.bridge-nf-call-iptables") != "1":
         return None
-    if not scene.moved(last.netns, packet):
-        return None
     place = Place("bridge", engine=scene.engine)
+    if not scene.moved(last.netns, packet, chains_of(place, packet, scene, last.netns)):
+        return None
     return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
 
 
@@ -160,16 +171,20 @@ def _with_code(location: str, reasons: Counter[Tied]) -> str:
     return f"{location} (kernel: {code[0]})" if code else location
 
 
-def stack_losses(
-    packets: pl.DataFrame, tied: pl.DataFrame, frames: Columns, scene: Scene
-) -> list[LossRow]:
-    """Packets that were seen up to an interface, and dropped by the stack behind it.
+def ended_in_stacks(packets: pl.DataFrame, tied: pl.DataFrame, frames: Columns) -> pl.DataFrame:
+    """Packets that were seen up to an interface and dropped by the stack behind it, with the drop.
 
     What every healthy stack drops (duplicates, the rest of closed connections, multicast that
     nobody joined, late answers) is left out.
     """
-    ended = packets.filter(pl.col("status") != Status.LOST).join(tied, on="packet", how="inner")
-    ended = _without_harmless(ended, frames)
+    ended = packets.filter(pl.col("status") != Status.LOST).join(
+        tied, on="packet", how="inner", maintain_order="left"
+    )
+    return _without_harmless(ended, frames)
+
+
+def stack_losses(ended: pl.DataFrame, frames: Columns, scene: Scene) -> list[LossRow]:
+    """Rows of what `ended_in_stacks` found."""
     group = ["protocol", "source", "destination", "last_vantage", "reason", "location", "answer"]
     groups = ended.group_by(group, maintain_order=True).agg(
         pl.len().alias("packets"), pl.col("last_frame").first()
@@ -180,36 +195,50 @@ def stack_losses(
 def _without_harmless(ended: pl.DataFrame, frames: Columns) -> pl.DataFrame:
     last = ended["last_frame"].to_numpy()
     opens = (frames["protocol"][last] != 6) | (frames["tcp_flags"][last] & _SYN_ACK == _SYN)
-    kinds = ended.select("reason", "location", "protocol").with_columns(pl.Series("opens", opens))
-    harmless = {row: is_harmless(*row) for row in kinds.unique().iter_rows()}
-    kept = pl.Series([not harmless[row] for row in kinds.iter_rows()], dtype=pl.Boolean)
     unicast = (frames["eth_dst"][last] & _MULTICAST) == 0
-    return ended.filter(kept & pl.Series(unicast) & ~pl.Series(_is_late(last, frames)))
+    told = ended.with_columns(pl.Series("opens", opens)).filter(
+        pl.Series(unicast & ~_is_late(last, frames))
+    )
+    key = ["reason", "location", "protocol", "opens"]
+    kinds = told.select(key).unique()
+    harmless = pl.Series([is_harmless(*row) for row in kinds.iter_rows()], dtype=pl.Boolean)
+    return told.join(kinds.filter(harmless), on=key, how="anti", maintain_order="left")
 
 
 def _is_late(rows: npt.NDArray[Any], frames: Columns) -> npt.NDArray[np.bool_]:
-    """UDP for a port that itself had sent from there: an answer after its asker had gone."""
+    """[r] whether it is UDP for the one that began the conversation: an answer to someone gone."""
     odd = np.uint64(0x9E3779B97F4A7C15)
 
-    def key(side: str, at: Any) -> npt.NDArray[np.uint64]:
+    def end(side: str, at: Any) -> npt.NDArray[np.uint64]:
         address = (frames[f"{side}_hi"][at] * odd) ^ frames[f"{side}_lo"][at]
         mixed: npt.NDArray[np.uint64] = address * odd + frames[f"{side}_port"][at]
-        return mixed
+        return mixed ^ (mixed >> np.uint64(31))
 
-    udp = np.flatnonzero(frames["protocol"] == 17)
-    late: npt.NDArray[np.bool_] = np.isin(key("dst", rows), key("src", udp))
-    late &= frames["protocol"][rows] == 17
-    return late
+    udp = np.flatnonzero(frames["protocol"] == _UDP)
+    begun = pl.DataFrame({"pair": end("src", udp) + end("dst", udp), "by": end("src", udp)})
+    first = begun.unique("pair", keep="first", maintain_order=True)
+    asked = pl.DataFrame({"pair": end("src", rows) + end("dst", rows), "to": end("dst", rows)})
+    known = asked.join(first, on="pair", how="left", maintain_order="left")
+    late: npt.NDArray[np.bool_] = (known["by"] == known["to"]).fill_null(False).to_numpy()
+    is_udp: npt.NDArray[np.bool_] = frames["protocol"][rows] == _UDP
+    return late & is_udp
 
 
 def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
     last = scene.vantages[row["last_vantage"]]
     packet = describe_packet(frames, row["last_frame"], row["protocol"])
+    if row["answer"]:
+        packet = replace(
+            packet,
+            source_ip=packet.destination_ip,
+            destination_ip=packet.source_ip,
+            is_answer=True,
+        )
     place = place_of(last, scene)
     whose = f"{last.container}" if place.where == "inside" else "the host"
     what = f"in {whose}'s stack, behind {last.name}"
     if row["answer"]:
-        what = f"the answer of {whose}, before it left {last.name}"
+        what = f"in {whose}'s stack, its answer dropped before it left {last.name}"
     code = f" (kernel: {row['location']})" if row["location"] else ""
     return LossRow(
         protocol=row["protocol"],

@@ -52,6 +52,8 @@ class Packet:
     ttl: int = 0
     len_bytes: int = 0
     """of the frame"""
+    is_answer: bool = False
+    """not on its way in, but sent in answer by the stack where it was dropped"""
 
 
 def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:

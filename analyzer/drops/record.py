@@ -59,6 +59,11 @@ class Drops:
     clock: dict[str, Any] = field(default_factory=dict)
     """the trace's clock and what was added to get the time of day"""
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the capture was told to (``--drops``) and could, drops or none."""
+        return bool(self.clock)
+
     def __len__(self) -> int:
         return len(self.rows)
 

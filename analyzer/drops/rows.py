@@ -30,6 +30,10 @@ class Naming:
     def reason(self, number: int) -> str:
         return self.reasons.get(number, UNKNOWN)
 
+    def clock_now(self) -> dict[str, Any]:
+        """The trace's clock, and what is added to its times at present."""
+        return {"trace": self.clock, "offset_ns": self.offset_ns()}
+
     def offset_ns(self) -> int:
         """What to add to the trace's time to get the time of day, now.
 

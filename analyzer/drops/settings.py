@@ -6,12 +6,12 @@ ports refuse is dropped nowhere: it is just not forwarded, and no tracepoint fir
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analyzer.drops.facts import Facts, LinkFact
 from analyzer.drops.reasons import Packet
-from analyzer.drops.rules import Rule, may_match
+from analyzer.drops.rules import BUILT_IN, Rule, may_match
 from analyzer.model.vantage import Vantage
 
 _ETHERNET, _VLAN = 14, 4
@@ -40,13 +40,23 @@ class Scene:
         values = [one.sysctls.get(netns, {}).get(name, "") for one in self.facts]
         return next((value for value in reversed(values) if value), "")
 
-    def moved(self, netns: int, packet: Packet) -> list[Rule]:
-        """Rules there that dropped something, and may have dropped the packet; the most first."""
+    def addresses(self, netns: int) -> set[str]:
+        """Of the captured interfaces of a namespace."""
+        inside = (v for v in self.vantages if v.netns == netns)
+        return {address.partition("/")[0] for v in inside for address in v.addresses}
+
+    def moved(self, netns: int, packet: Packet, hooks: Collection[str]) -> list[Rule]:
+        """Rules there that dropped something, and may have dropped the packet; the most first.
+
+        hooks: the built-in chains that the packet passes. What users' chains are called from is
+        not looked up.
+        """
         rules = [rule for one in self.facts for rule in one.moved.get(netns, ())]
         fitting = [
             rule
             for rule in rules
-            if may_match(rule, packet.source_ip, packet.destination_ip, packet.protocol)
+            if (rule.chain in hooks or rule.chain not in BUILT_IN)
+            and may_match(rule, packet.source_ip, packet.destination_ip, packet.protocol)
         ]
         return sorted(fitting, key=lambda rule: -rule.packets)
 

@@ -6,11 +6,11 @@ away: the frames show that nothing came back, and the rest of the picture shows 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from analyzer.drops.explain import (
@@ -18,20 +18,18 @@ from analyzer.drops.explain import (
     NETFILTER,
     Columns,
     advise_at,
+    chains_of,
     describe_packet,
     place_of,
 )
 from analyzer.drops.reasons import Packet
 from analyzer.drops.settings import Scene, Told, explain_bridge
-from analyzer.model.journeys import Journeys, Status
+from analyzer.model.journeys import Status
 from analyzer.model.report import ArpRow, LossRow
 from analyzer.model.vantage import Role, Vantage
 
 IGNORE_ALL = "net.ipv4.icmp_echo_ignore_all"
-_MULTICAST = 1 << 40
-_V4_MAPPED = 0xFFFF
-HOST = "host"
-NOBODY = "nobody"
+_FOR_EVER = (1 << 63) - 1
 
 
 def unanswered_echoes(
@@ -74,109 +72,10 @@ def _silence(row: dict[str, Any], last: Vantage, frames: Columns, scene: Scene) 
         command = place.run(f"sysctl {IGNORE_ALL}")
         return "echo ignored", f"it is told to answer no echo: {command}"
     packet = describe_packet(frames, row["request_last"], row["protocol"])
-    rules = scene.moved(last.netns, packet)
+    rules = scene.moved(last.netns, packet, chains_of(place, packet, scene, last.netns))
     if not rules or rules[0].packets < row["packets"]:
         return None
     return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
-
-
-def misaddressed(
-    packets: pl.DataFrame,
-    frames: Columns,
-    journeys: Journeys,
-    explained: Sequence[LossRow],
-    scene: Scene,
-) -> list[LossRow]:
-    """All losses, with unicast for an address of this segment that went to a wrong MAC.
-
-    Where that explains it, what the stack at the wrong place said does not matter.
-    """
-    mac_of, others = _neighbours(journeys, scene)
-    found, replaced = [], set()
-    for row in _unicast_groups(packets, frames, journeys, scene).iter_rows(named=True):
-        wanted = mac_of.get((row["segment"], row["dst_hi"], row["dst_lo"]))
-        mac = row["eth_dst"]
-        if wanted is None or mac == wanted or mac & _MULTICAST:
-            continue
-        owner = others[(row["segment"], wanted)]
-        whose = others.get((row["segment"], mac), NOBODY)
-        # a bridge routes; another container may, too: then it came in the end
-        if whose == HOST or (whose != NOBODY and owner in row["reached"]):
-            continue
-        replaced.add((row["protocol"], row["source"], row["destination"]))
-        found.append(_misaddressed_row(row, owner, wanted, whose, scene))
-    kept = [r for r in explained if (r.protocol, r.source, r.destination) not in replaced]
-    return [*kept, *found]
-
-
-def _unicast_groups(
-    packets: pl.DataFrame, frames: Columns, journeys: Journeys, scene: Scene
-) -> pl.DataFrame:
-    """A row a direction of a conversation and MAC that it was sent to, with whom it reached."""
-    first = packets["first_frame"].to_numpy()
-    owner = pl.Series([v.container for v in scene.vantages], dtype=pl.String)
-    kinds = packets.select(
-        "protocol", "source", "destination", "last_vantage",
-        owner.gather(packets["last_vantage"]).alias("reached"),
-        pl.Series("segment", journeys.segment[frames["vantage"][first]]),
-        *(pl.Series(name, frames[name][first]) for name in ("eth_dst", "dst_hi", "dst_lo")),
-        pl.Series("ip", frames["ip_version"][first]),
-    )  # fmt: skip
-    group = ["protocol", "source", "destination", "segment", "eth_dst", "dst_hi", "dst_lo"]
-    return (
-        kinds.filter(pl.col("ip") > 0)
-        .group_by(group, maintain_order=True)
-        .agg(pl.len(), pl.col("last_vantage").first(), pl.col("reached").unique())
-    )
-
-
-def _misaddressed_row(
-    row: dict[str, Any], owner: str, wanted: int, whose: str, scene: Scene
-) -> LossRow:
-    last: Vantage = scene.vantages[row["last_vantage"]]
-    sender = next((v for v in scene.vantages if v.container == row["source"]), last)
-    place = place_of(sender, scene)
-    wrong, right = (mac.to_bytes(6, "big").hex(":") for mac in (row["eth_dst"], wanted))
-    return LossRow(
-        row["protocol"], row["source"], owner, last.name, "", row["len"],
-        reason="wrong neighbour entry",
-        location=f"sent to {wrong}, the MAC of {whose}",
-        advice=f"{owner} is at {right}; {row['source']} believes otherwise: "
-        f"{place.run('ip neigh show')}",
-    )  # fmt: skip
-
-
-def _neighbours(
-    journeys: Journeys, scene: Scene
-) -> tuple[dict[tuple[int, int, int], int], dict[tuple[int, int], str]]:
-    """((segment, address) → MAC, where one has it; (segment, MAC) → whose it is)."""
-    owners: dict[tuple[int, int, int], set[int]] = {}
-    whose: dict[tuple[int, int], str] = {}
-    for segment, vantage in zip(journeys.segment.tolist(), scene.vantages, strict=True):
-        if not vantage.ifindex:
-            continue
-        for mac, _ in (*vantage.fdb, *scene.fdb.get(vantage.name, ())):
-            whose.setdefault((segment, _value(mac)), f"somebody else behind {vantage.name}")
-        own = vantage.container if vantage.role is Role.CONTAINER else HOST
-        ends = ((vantage.mac, vantage.addresses, own),
-                (vantage.peer_mac, vantage.peer_addresses, vantage.container))  # fmt: skip
-        for mac, addresses, name in ends:
-            if mac:
-                whose[(segment, _value(mac))] = name or HOST
-                for address in addresses:
-                    owners.setdefault((segment, *_address(address)), set()).add(_value(mac))
-    return {key: found.pop() for key, found in owners.items() if len(found) == 1}, whose
-
-
-def _value(mac: str) -> int:
-    return int(mac.replace(":", ""), 16)
-
-
-def _address(text: str) -> tuple[int, int]:
-    found = ipaddress.ip_address(text.partition("/")[0].partition("%")[0])
-    if found.version == 4:
-        return 0, _V4_MAPPED << 32 | int(found)
-    return int(found) >> 64, int(found) & (1 << 64) - 1
 
 
 def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
@@ -207,29 +106,57 @@ def _port_of(address: str, scene: Scene) -> Vantage | None:
     return found[0] if len(found) == 1 else None
 
 
-def went_away(gone_ns: Sequence[int | None], packets: pl.DataFrame, scene: Scene) -> list[LossRow]:
-    """Packets for a container whose interface vanished while the capture went on.
+def went_away(
+    gone_ns: Sequence[int | None],
+    since_ns: Sequence[int | None],
+    packets: pl.DataFrame,
+    frames: Columns,
+    scene: Scene,
+) -> list[LossRow]:
+    """What was asked of a container whose interface vanished while the capture went on.
 
-    gone_ns: [v] when each vantage's interface vanished, if it did.
+    gone_ns, since_ns: [v] when each vantage's interface vanished, if it did; since when it was
+    captured. Until the container is back (a vantage of it begins), nobody can answer.
     """
+    asked = packets.filter(pl.Series(_asks(packets["first_frame"].to_numpy(), frames)))
+    ports = [v.container if v.role is Role.HOST_VETH else "" for v in scene.vantages]
     rows = []
-    for vantage, ended in zip(scene.vantages, gone_ns, strict=True):
-        if vantage.role is not Role.HOST_VETH or not vantage.container or not ended:
+    for place, (container, ended) in enumerate(zip(ports, gone_ns, strict=True)):
+        if not container or not ended:
             continue
-        late = packets.filter(
-            (pl.col("destination") == vantage.container)
+        back = [
+            since
+            for name, since in zip(ports, since_ns, strict=True)
+            if name == container and since and since > ended
+        ]
+        late = asked.filter(
+            (pl.col("destination") == container)
             & (pl.col("ts_ns") >= ended)
+            & (pl.col("ts_ns") < min(back, default=_FOR_EVER))
             & (pl.col("status") != Status.LOST)
         )
         for (protocol, source), group in late.group_by("protocol", "source", maintain_order=True):
             last = scene.vantages[int(np.asarray(group["last_vantage"])[0])]
+            bridge = scene.vantages[place].bridge or last.name
             rows.append(
                 LossRow(
-                    str(protocol), str(source), vantage.container, last.name, "", len(group),
+                    str(protocol), str(source), container, last.name, "", len(group),
                     reason="container stopped",
-                    location=f"{vantage.container} and its veth pair were gone",
-                    advice=f"it ended while the capture went on: docker ps -a; "
-                    f"docker logs {vantage.container}",
+                    location=f"at {bridge}: {container} and its veth pair were gone",
+                    advice="it ended while the capture went on: docker ps -a; "
+                    f"docker logs {container}",
                 )
             )  # fmt: skip
     return rows
+
+
+def _asks(first: npt.NDArray[Any], frames: Columns) -> npt.NDArray[np.bool_]:
+    """[p] whether a packet wants an answer: an echo request, a SYN, a datagram.
+
+    The rest of a connection that a stopping container leaves behind is no loss.
+    """
+    protocol, kind = frames["protocol"][first], frames["icmp_type"][first]
+    syn = (protocol == 6) & (frames["tcp_flags"][first] & 0x12 == 0x02)
+    asks: npt.NDArray[np.bool_] = syn | (protocol == 17) | ((protocol == 1) & (kind == 8))
+    asks |= (protocol == 58) & (kind == 128)
+    return asks

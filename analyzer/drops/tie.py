@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import compiled
+from analyzer.compiled import compiled, piece
 from analyzer.drops.pages import SAME
 from analyzer.drops.record import Drops
 from analyzer.model.frames import FLAG_DIRECTION, INGRESS
@@ -115,6 +115,18 @@ def _conversations(frames: Columns) -> npt.NDArray[np.uint64]:
     return key
 
 
+@piece
+def _first_since(since: int, low: int, high: int, order: Any, ts: Any) -> Any:
+    """The first place from ``low`` on, before ``high``, whose frame is not older."""
+    while low < high:
+        middle = (low + high) // 2
+        if ts[order[middle]] < since:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @compiled
 def _tie_all(
     by_time: Any, seen: Any, dropped: Any, length: Any, device: Any, protocol: Any, tie: Any,
@@ -125,13 +137,7 @@ def _tie_all(
     for at in by_time:
         first, last = start[device[at]], start[device[at] + 1]
         latest = min(seen[at] + AFTER_NS, dropped[at] + SLACK_NS)
-        low, high = first, last
-        while low < high:  # the first frame within reach
-            middle = (low + high) // 2
-            if ts[order[middle]] < seen[at] - BEFORE_NS:
-                low = middle + 1
-            else:
-                high = middle
+        low = _first_since(seen[at] - BEFORE_NS, first, last, order, ts)
         best, best_far, best_answer, rival_far = -1, np.int64(0), False, np.int64(-1)
         for place in range(low, last):
             i = order[place]

@@ -71,6 +71,12 @@ class Tracefs:
         self.close()
 
 
+def clean_leftovers() -> None:
+    """Remove what killed runs left: an instance goes on tracing, and costs, without a reader."""
+    with contextlib.suppress(EnvironmentProblem), Tracefs() as tracefs:
+        tracefs.clean()
+
+
 class Instance:
     """One tracing instance; `close` removes it."""
 

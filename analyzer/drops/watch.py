@@ -16,18 +16,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from analyzer.capabilities import Capability, keep_only
-from analyzer.drops.formats import EventFormat, parse_format, parse_page_header
+from analyzer.drops.formats import parse_format
 from analyzer.drops.pages import (
-    LAYOUT,
     LOST,
     OUT,
     RECEIVED,
@@ -35,6 +32,16 @@ from analyzer.drops.pages import (
     STATE,
     TALLY,
     walk_page,
+    warm,
+)
+from analyzer.drops.prepare import (
+    DROP,
+    RECEIVE,
+    build_layout,
+    choose_clock,
+    drop_filter,
+    receive_filter,
+    ring_kib,
 )
 from analyzer.drops.record import Drops, encode_drops
 from analyzer.drops.rows import Naming, build_rows, name_tally
@@ -42,7 +49,6 @@ from analyzer.drops.symbols import read_symbols
 from analyzer.drops.tracefs import Instance, Tracefs
 from analyzer.errors import EnvironmentProblem
 
-DROP, RECEIVE = "events/skb/kfree_skb", "events/net/netif_receive_skb"
 POLL_S = 0.05
 BLOCK_S = 0.5
 """at most so long until what was counted is in a block"""
@@ -57,13 +63,6 @@ ROWS_PER_BLOCK = 16_384
 _PAGE_KIB = 64
 _TALLIES = 128
 """kinds of drops without a frame that are told apart"""
-_PACKETS = "(protocol == 0x0800 || protocol == 0x86dd || protocol == 0x0806 || protocol == 0x8100)"
-"""IPv4, IPv6, ARP, VLAN: the rest is no packet (netlink, unix), or no protocol of the stack"""
-_RINGS_KIB, _LEAST_KIB, _MOST_KIB = 64 << 10, 256, 8 << 10
-"""of all CPUs together; of each"""
-_FILTER_BYTES = 3_000
-"""the kernel takes a filter of less than a page"""
-_PLAIN = re.compile(r"[^A-Za-z0-9_.:@-]")
 
 
 class DropWatch:
@@ -98,6 +97,7 @@ class DropWatch:
 
     def open(self) -> DropWatch:
         """Begin to record. Raises EnvironmentProblem; then nothing is left behind."""
+        warm()  # not while the kernel fills the rings
         self._tracefs = Tracefs()
         try:
             self._tracefs.clean()
@@ -111,6 +111,7 @@ class DropWatch:
         except BaseException:
             self.close()
             raise
+        self._store(Drops(clock=self._naming.clock_now()))  # that drops are recorded at all
         self._thread.start()
         return self
 
@@ -150,10 +151,10 @@ class DropWatch:
 
     def _prepare(self, instance: Instance) -> None:
         """Clock, sizes, filters, layout; then switch the events on."""
-        clock = _choose_clock(instance)
+        clock = choose_clock(instance)
         with contextlib.suppress(OSError):  # Linux 6.8; without, pages of 4 KiB
             instance.write("buffer_subbuf_size_kb", str(_PAGE_KIB))
-        instance.write("buffer_size_kb", str(_ring_kib(os.cpu_count() or 1)))
+        instance.write("buffer_size_kb", str(ring_kib(os.cpu_count() or 1)))
         drop = parse_format(instance.read(f"{DROP}/format"))
         receive = parse_format(instance.read(f"{RECEIVE}/format"))
         self._layout = build_layout(instance.read("events/header_page"), drop, receive)
@@ -164,7 +165,7 @@ class DropWatch:
         per_page = len(self._page) // SMALLEST_EVENT
         self._tally = np.zeros((_TALLIES, TALLY), np.uint64)
         self._out = np.zeros((ROWS_PER_BLOCK + per_page, OUT), np.uint64)
-        instance.write(f"{DROP}/filter", _drop_filter(drop))
+        instance.write(f"{DROP}/filter", drop_filter(drop))
         self._listen(ALL)
         instance.write(f"{DROP}/enable", "1")
 
@@ -250,53 +251,3 @@ class DropWatch:
             self._instance.write(f"{RECEIVE}/filter", self._filters[level])
         self._instance.write(f"{RECEIVE}/enable", "0" if level == NONE else "1")
         self._level, self._since_ns = level, time.time_ns()
-
-
-def receive_filter(devices: Sequence[str], exact: bool = False) -> str:
-    """In the kernel's event filter language: only frames of these interfaces.
-
-    Without ``exact``, Docker's veths are one pattern, so that those of containers that start
-    later are in, and whatever is dropped belongs to the frame before it.
-    """
-    veths = "veth*"
-    names = {
-        veths if not exact and re.fullmatch(r"veth[0-9a-f]+", name) else name for name in devices
-    }
-    patterns = sorted(_PLAIN.sub("?", name) if name != veths else name for name in names)
-    told = " || ".join(
-        f'name ~ "{one}"' if set(one) & {"*", "?"} else f'name == "{one}"' for one in patterns
-    )
-    if told and len(told) < _FILTER_BYTES:
-        return told
-    return 'name ~ "veth*"' if exact else 'name != "lo"'
-
-
-def _drop_filter(drop: EventFormat) -> str:
-    """Packets of the protocols that stacks speak; OTHERHOST is told by the frame itself."""
-    number = next((value for value, name in drop.symbols.items() if name == "OTHERHOST"), None)
-    if number is None or "reason" not in drop.fields:
-        return _PACKETS
-    return f"{_PACKETS} && reason != {number}"
-
-
-def _choose_clock(instance: Instance) -> str:
-    known = instance.read("trace_clock").replace("[", "").replace("]", "").split()
-    clock = "tai" if "tai" in known else "mono"
-    instance.write("trace_clock", clock)
-    return clock
-
-
-def _ring_kib(cpus: int) -> int:
-    return max(_LEAST_KIB, min(_MOST_KIB, _RINGS_KIB // cpus))
-
-
-def build_layout(page: str, drop: EventFormat, receive: EventFormat) -> npt.NDArray[np.int64]:
-    """In the order of `analyzer.drops.pages`. Raises ValueError where a field is missing."""
-    needed = [drop.offset(name) for name in ("skbaddr", "location", "protocol")]
-    heard = [receive.offset(name) for name in ("skbaddr", "len", "name")]
-    if min(needed + heard) < 0:
-        raise ValueError("its events lack a field (skbaddr, location, protocol, len or name)")
-    reason, flags = drop.offset("reason"), drop.offset("common_flags")
-    values = [*parse_page_header(page), drop.id, *needed, reason, flags, receive.id, *heard]
-    assert len(values) == LAYOUT
-    return np.array(values, np.int64)

@@ -248,6 +248,12 @@ class PacketRow:
     deltas_ns: list[int]
     """time since the packet's first frame, per vantage"""
     certain: bool
+    last_seen: str = ""
+    """the last vantage on its way"""
+    fate: str = ""
+    """delivered, lost, unmatched; dropped: by the stack behind the last vantage"""
+    reason: str = ""
+    """the kernel's, with its place, where it is known"""
 
 
 @dataclass(slots=True)

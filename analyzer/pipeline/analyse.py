@@ -14,10 +14,15 @@ from analyzer.flows.arp import name_arp
 from analyzer.flows.endpoints import address_text, inferred_address
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import name_losses, summarise_losses
+from analyzer.flows.nat import find_translations
+from analyzer.flows.oddities import find_duplicate_macs, find_flooding, find_slow_echoes
+from analyzer.flows.refusals import find_refusals
 from analyzer.flows.transport import name_transport
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.batch import Batch, Outlook
-from analyzer.model.report import CaptureInfo, Report, Verdict
+from analyzer.model.report import CaptureInfo, Finding, Report, Verdict
+from analyzer.model.vantage import Vantage
+from analyzer.pipeline.choice import Choice
 from analyzer.pipeline.cut import (
     cut_window,
     echoes_before,
@@ -27,7 +32,7 @@ from analyzer.pipeline.cut import (
     settle_losses,
 )
 from analyzer.pipeline.load import Loaded, dropped, load
-from analyzer.pipeline.losing import Found, count_drops, explain_losses
+from analyzer.pipeline.losing import Found, count_drops, explain_losses, suggest_drops, with_fates
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
@@ -45,20 +50,25 @@ def report_files(
     bridge: str = "docker0",
     packets: bool = False,
     window: Window | None = None,
+    choice: Choice | None = None,
     jobs: int = 2,
     progress: Progress | None = None,
 ) -> tuple[Report, list[SavefileError]]:
     """The report on one capture in one or more files, and where files were damaged.
 
-    packets: with every packet and every echo. window: only the frames in it. Either takes memory
-    for all frames at once, and so do files with recorded drops (up to `MOST_EXPLAINED` frames);
-    else it does not grow with the files. jobs: threads. Raises as `load` and `cut_window`.
+    packets: with every packet and every echo. window: only the frames in it. choice: with these
+    packets. Each of them takes memory for all frames at once, and so do files with recorded drops
+    (up to `MOST_EXPLAINED` frames); else it does not grow with the files. jobs: threads. Raises as
+    `load`, `cut_window` and `Choice.narrow`.
     """
-    if packets or window:
+    if packets or window or choice:
         loaded = load(paths)
         if window:
             loaded = cut_window(loaded, window)
-        return build_report(analyse(loaded, bridge=bridge), packets=packets), loaded.errors
+        tables = analyse(loaded, bridge=bridge)
+        if choice:
+            tables = choice.narrow(tables)
+        return build_report(tables, packets=packets or bool(choice)), loaded.errors
     analyser = analyse_files(paths, jobs=jobs, progress=progress)
     if analyser.reading.own and analyser.totals.frames <= MOST_EXPLAINED:
         loaded = load(paths)
@@ -109,9 +119,13 @@ def _tables(
     losses = name_losses(table, reading.vantages, reading.sysctls)
     drops: dict[str, Any] | None = None
     if reading.own and batch:
-        losses, drops = explain_losses(losses, table, batch, Found(reading, outlook, echoes, arp))
+        found = Found(reading, outlook, echoes, arp)
+        losses, dropped_packets, drops = explain_losses(losses, table, batch, found)
+        batch = replace(batch, packets=with_fates(batch.packets, dropped_packets))
     elif reading.own:
         drops = count_drops(reading.own)
+    if drops is None:
+        losses = suggest_drops(losses)
     return Tables(
         info=replace(_info(analyser, loaded), drops=drops),
         vantages=reading.vantages,
@@ -134,7 +148,22 @@ def _tables(
             partials.hops.negative,
         ),
         batch=batch,
+        notes=_notes(batch, echoes, reading.vantages) if batch else (),
     )
+
+
+def _notes(batch: Batch, echoes: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Finding]:
+    """What stands out in the traffic, where all of it is in memory."""
+    frames, journeys = batch.frames, batch.journeys
+    names = pl.col("protocol", "source", "destination").cast(pl.String)
+    counted = batch.counted.with_columns(names)
+    return [
+        *find_translations(frames, counted, journeys, vantages),
+        *find_refusals(frames, counted),
+        *find_flooding(frames, counted, vantages),
+        *find_duplicate_macs(journeys, vantages),
+        *find_slow_echoes(echoes, frames, journeys, vantages),
+    ]
 
 
 def _outlook(analyser: Analyser, bridge: str) -> Outlook:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from analyzer.drops.explain import GROUP, explain_lost, stack_losses, tied_table
+from analyzer.drops.explain import (
+    GROUP,
+    ended_in_stacks,
+    explain_lost,
+    stack_losses,
+    tied_table,
+)
 from analyzer.drops.facts import decode_facts
-from analyzer.drops.record import Drops, decode_drops
+from analyzer.drops.neighbours import misaddressed
+from analyzer.drops.record import UNKNOWN, Drops, decode_drops
 from analyzer.drops.settings import Scene
-from analyzer.drops.silent import misaddressed, unanswered_echoes, unheard_askers, went_away
+from analyzer.drops.silent import unanswered_echoes, unheard_askers, went_away
 from analyzer.drops.tie import Ties, tie_drops
 from analyzer.model.batch import Batch, Outlook
 from analyzer.model.journeys import Status
@@ -33,8 +41,9 @@ class Found:
 
 def explain_losses(
     rows: Sequence[LossRow], table: pl.DataFrame, batch: Batch, found: Found
-) -> tuple[list[LossRow], dict[str, Any]]:
-    """The report's losses, and what was recorded of drops.
+) -> tuple[list[LossRow], pl.DataFrame, dict[str, Any] | None]:
+    """The report's losses, packets that the kernel dropped (packet, reason, location), and what
+    was recorded of drops in all (None: nothing was).
 
     rows, table: the losses that the topology proved, in the same order. batch: all packets.
     """
@@ -49,13 +58,35 @@ def explain_losses(
     ties = tie_drops(drops, frames, journeys, vantages)
     tied = tied_table(ties, drops)
     all_rows = explain_lost(rows, _with_example(table, packets), packets, tied, frames, scene)
-    all_rows += stack_losses(counted, tied, frames, scene)
+    ended = ended_in_stacks(counted, tied, frames)
+    all_rows += stack_losses(ended, frames, scene)
     if len(found.echoes):
         all_rows += unanswered_echoes(found.echoes, frames, all_rows, scene)
     all_rows += unheard_askers(found.arp, scene)
     all_rows = misaddressed(counted, frames, journeys, all_rows, scene)
-    all_rows += went_away([n.gone_ns for n in reading.notes], counted, scene)
-    return all_rows, _summary(drops, ties)
+    gone, since = ([getattr(n, name) for n in reading.notes] for name in ("gone_ns", "start_ns"))
+    all_rows += went_away(gone, since, counted, frames, scene)
+    fates = _fates(packets, tied, ended)
+    return all_rows, fates, _summary(drops, ties) if drops.recorded else None
+
+
+def _fates(packets: pl.DataFrame, tied: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
+    """packet, reason, location of those that were dropped themselves, in a bridge or a stack."""
+    lost = packets.filter(pl.col("status") == Status.LOST).join(tied, on="packet", how="inner")
+    both = (table.filter(~pl.col("answer")) for table in (lost, ended))
+    return pl.concat([table.select("packet", "reason", "location") for table in both])
+
+
+def suggest_drops(rows: Sequence[LossRow]) -> list[LossRow]:
+    """Of a capture without: what would have told more of the losses that nothing explains."""
+    hint = "; --drops records the kernel's reason"
+    return [replace(r, advice=r.advice + hint) if r.reason == UNKNOWN else r for r in rows]
+
+
+def with_fates(packets: pl.DataFrame, fates: pl.DataFrame) -> pl.DataFrame:
+    """The packets with ``dropped``, and the kernel's ``reason`` and ``location`` where known."""
+    joined = packets.join(fates, on="packet", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("reason").is_not_null().alias("dropped"))
 
 
 def _with_example(table: pl.DataFrame, packets: pl.DataFrame) -> pl.DataFrame:
@@ -65,19 +96,20 @@ def _with_example(table: pl.DataFrame, packets: pl.DataFrame) -> pl.DataFrame:
     return table.join(examples, on=GROUP, how="left", maintain_order="left")
 
 
-def count_drops(own: Sequence[bytes]) -> dict[str, Any]:
-    """What was recorded, where no packets are at hand to tie it to."""
+def count_drops(own: Sequence[bytes]) -> dict[str, Any] | None:
+    """What was recorded, where no packets are at hand to tie it to; None: nothing was."""
     drops = decode_drops(own)
+    if not drops.recorded:
+        return None
     return {**_summary(drops, None), "too_many_frames": bool(len(drops))}
 
 
 def _summary(drops: Drops, ties: Ties | None) -> dict[str, Any]:
     """What was recorded: how much of it is explained here, and the rest by the kernel's reason."""
-    tied = ties.drop.tolist() if ties else []
-    others: Counter[str] = Counter()
-    reasons = drops.rows["reason"].tolist()
-    for row in set(range(len(drops))) - set(tied):
-        others[drops.reasons[reasons[row]]] += 1
+    tied = ties.drop if ties else np.empty(0, np.int64)
+    untied = np.delete(drops.rows["reason"], tied)
+    counts = np.bincount(untied, minlength=len(drops.reasons)).tolist()
+    others = Counter({reason: n for reason, n in zip(drops.reasons, counts, strict=True) if n})
     for (reason, _, _), count in drops.alone.items():
         others[reason] += count
     return {

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
+from analyzer.drops.tracefs import clean_leftovers
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.topology import Key, Topology
 from analyzer.model.vantage import Role, Vantage
@@ -74,6 +75,7 @@ class Tap:
         self.stats: CaptureStats | None = None
 
     def __enter__(self) -> Tap:
+        clean_leftovers()
         self.session.open()
         rings = {v.ring for v in self.session.vantages}
         LOG.info("capturing at %d vantages in %d rings", len(self.session.vantages), len(rings))

@@ -53,6 +53,8 @@ class Tables:
     paths: list[Path]
     inferred: Sequence[str] = ()
     """addresses that were guessed from MACs of Docker's old scheme"""
+    notes: Sequence[Finding] = ()
+    """what stands out in the traffic, found by the stages"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
     clock: tuple[int, int, int] = (0, 0, 0)
@@ -237,14 +239,22 @@ def packet_rows(tables: Tables) -> list[PacketRow]:
                 vantages=[tables.vantages[v].name for v in frames["vantage"][members]],
                 deltas_ns=[int(t) - row["ts_ns"] for t in frames["ts_ns"][members]],
                 certain=not row["likely"],
+                last_seen=tables.vantages[row["last_vantage"]].name,
+                fate="dropped" if _dropped_late(row) else Status(row["status"]).name.lower(),
+                reason=" at ".join(filter(None, (row.get("reason"), row.get("location")))),
             )
         )
     return rows
 
 
+def _dropped_late(row: Mapping[str, Any]) -> bool:
+    """By the stack behind its last vantage: the topology alone would call it delivered."""
+    return bool(row.get("dropped")) and row["status"] != Status.LOST
+
+
 def find(report: Report, tables: Tables) -> list[Finding]:
     """What a person should know before believing the numbers, and what stands out."""
-    return [*_about_capture(report, tables), *_about_traffic(report)]
+    return [*_about_capture(report, tables), *_about_traffic(report), *tables.notes]
 
 
 def _about_capture(report: Report, tables: Tables) -> list[Finding]:

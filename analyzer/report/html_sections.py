@@ -250,10 +250,11 @@ def build_packets(report: Report) -> Iterable[Markup]:
                 _cell(f"{row.source} → {row.destination}"),
                 _cell(row.summary + likely),
                 _cell(deltas, "dim"),
+                _cell(view.packet_end(row)),
             )
         )
     if rows:
-        yield _table(("id", "protocol", "packet", "summary", "seen at"), (), rows)
+        yield _table(("id", "protocol", "packet", "summary", "seen at", "end"), (), rows)
 
 
 def build_capture(report: Report) -> Iterable[Markup]:

@@ -262,6 +262,8 @@ def _packets(report: Report) -> Iterable[RenderableType]:
         ]
         yield line
         yield Padding(Text(", ".join(way), "dim"), (0, 0, 0, 8))
+        if row.fate in ("lost", "dropped"):
+            yield Padding(Text(view.packet_end(row), LEVELS["bad"]), (0, 0, 0, 8))
 
 
 def _capture(report: Report) -> Iterable[RenderableType]:

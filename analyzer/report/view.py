@@ -15,6 +15,7 @@ from analyzer.model.report import (
     HopRow,
     IcmpRow,
     LossRow,
+    PacketRow,
     Report,
 )
 from analyzer.report.numbers import format_count, format_ns, format_plural, format_us_exact
@@ -171,6 +172,15 @@ def arp_answer(row: ArpRow) -> Piece:
     if row.state == "gratuitous":
         return Piece("announces itself")
     return Piece("nobody answered", "bad")
+
+
+def packet_end(row: PacketRow) -> str:
+    """``✗ lost after veth3d64d10: NETFILTER_DROP at nft_do_chain+0x3e8``; '' where it arrived."""
+    if row.fate not in ("lost", "dropped"):
+        return ""
+    where = "behind" if row.fate == "dropped" else "after"
+    reason = f": {row.reason}" if row.reason else ""
+    return f"✗ {row.fate} {where} {row.last_seen}{reason}"
 
 
 def loss_lines(row: LossRow) -> list[tuple[str, str]]:

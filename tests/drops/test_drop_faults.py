@@ -88,7 +88,9 @@ def test_a_firewall_inside_that_drops_the_answers(bench: Bench) -> None:
     bench.inside("tomcat02", "iptables -A OUTPUT -p icmp -j DROP")
     row = the_loss(bench.ping().report)
     assert (row.packets, row.reason) == (5, "NETFILTER_DROP")
-    assert row.location.startswith("the answer of tomcat02, before it left tomcat02:eth0")
+    assert row.location.startswith(
+        "in tomcat02's stack, its answer dropped before it left tomcat02:eth0 (kernel: "
+    )
     assert "iptables OUTPUT rule 1 (-p icmp -j DROP) counted 5" in row.advice
 
 
@@ -202,7 +204,7 @@ def test_a_wrong_static_arp_entry(bench: Bench) -> None:
     bench.inside("tomcat01", f"ip neigh replace 172.17.0.3 lladdr {wrong} dev eth0 nud permanent")
     row = the_loss(bench.ping().report)
     assert (row.packets, row.reason) == (5, "wrong neighbour entry")
-    assert row.location == f"sent to {wrong}, the MAC of nobody"
+    assert row.location == f"on the way to {wrong}, the MAC of nobody"
     assert row.advice == (
         f"tomcat02 is at {bench.mac('tomcat02')}; tomcat01 believes otherwise: "
         "in tomcat01's namespace: ip neigh show"
@@ -219,7 +221,7 @@ def test_a_wrong_static_arp_entry_with_anothers_mac(bench: Bench) -> None:
     row = the_loss(report)
     assert (row.packets, row.reason) == (3, "wrong neighbour entry")
     assert (row.destination, row.last_seen) == ("tomcat02", "tomcat03:eth0")
-    assert row.location == f"sent to {wrong}, the MAC of tomcat03"
+    assert row.location == f"on the way to {wrong}, the MAC of tomcat03"
 
 
 def test_the_same_address_in_two_containers(bench: Bench) -> None:

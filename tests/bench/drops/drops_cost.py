@@ -1,8 +1,8 @@
 """What ``--drops`` costs a saturating sender, against the same capture without it.
 
-``python tests/bench/drops/cost.py [ROUNDS] [SECONDS]`` prints two tables: frames that no stack
-knows (none is dropped by a stack that speaks of it), and datagrams for a port where nobody
-listens (each is a drop of its own, the worst case). The kinds of capture take turns within a
+``python tests/bench/drops/drops_cost.py [ROUNDS] [SECONDS]`` prints two tables: frames that no
+stack knows (none is a drop to speak of), and datagrams for a port where nobody listens (each is
+a drop of its own, the worst case). The kinds of capture take turns within a
 round, so that whatever else the machine does falls on all of them; medians are printed.
 """
 
@@ -124,7 +124,7 @@ def run_once(lab: Lab, load: str, kind: str, seconds: float) -> Outcome:
 
 def measure(rounds: int, seconds: float) -> dict[str, dict[str, list[Outcome]]]:
     """load → kind → outcomes."""
-    name = f"bench{os.getpid()}"
+    name = f"dropscost{os.getpid()}"
     found: dict[str, dict[str, list[Outcome]]] = {}
     with Lab(containers=2, name=name) as lab:
         try:

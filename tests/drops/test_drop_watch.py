@@ -9,8 +9,9 @@ import pytest
 from faulty import Bench
 
 from analyzer.drops import watch
+from analyzer.drops.prepare import receive_filter
 from analyzer.drops.record import Drops, decode_drops
-from analyzer.drops.watch import DropWatch, receive_filter
+from analyzer.drops.watch import DropWatch
 
 
 def test_docker_veths_are_one_pattern_and_odd_names_are_harmless() -> None:

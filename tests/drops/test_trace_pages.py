@@ -15,8 +15,8 @@ from faulty import Bench
 from analyzer.drops import pages
 from analyzer.drops.formats import parse_format
 from analyzer.drops.pages import LOST, OUT, STATE, TALLY, walk_page
+from analyzer.drops.prepare import DROP, RECEIVE, build_layout
 from analyzer.drops.tracefs import Instance, Tracefs
-from analyzer.drops.watch import DROP, RECEIVE, build_layout
 
 KFREE, RECEIVED = 11, 22
 LAYOUT = np.array([8, 16, KFREE, 8, 16, 24, 28, 2, RECEIVED, 8, 16, 20], np.int64)
@@ -159,7 +159,7 @@ def test_it_agrees_with_the_kernels_own_text(bench: Bench) -> None:
     with Tracefs() as tracefs:
         instance = tracefs.instance()
         try:
-            layout = prepare(instance)
+            layout = prepare(instance, bench.veth("tomcat01"))
             bench.inside("tomcat01", "ping -c5 -i.01 -W.1 172.17.0.3", check=False)
             instance.write("tracing_on", "0")
             text = [found for line in instance.read("trace").splitlines()
@@ -173,13 +173,14 @@ def test_it_agrees_with_the_kernels_own_text(bench: Bench) -> None:
     assert [at for _, at in decoded] == pytest.approx([at for _, at in told], abs=1e-6)
 
 
-def prepare(instance: Instance) -> Any:
-    """Only packet filters' drops, and the frames before them; the layout of their records."""
+def prepare(instance: Instance, device: str) -> Any:
+    """Only packet filters' drops, and frames of one interface; the layout of their records."""
     instance.write("trace_clock", "mono")
     drop = parse_format(instance.read(f"{DROP}/format"))
     received = parse_format(instance.read(f"{RECEIVE}/format"))
     number = next(n for n, name in drop.symbols.items() if name == "NETFILTER_DROP")
     instance.write(f"{DROP}/filter", f"reason == {number}")
+    instance.write(f"{RECEIVE}/filter", f'name == "{device}"')
     for name in (RECEIVE, DROP):
         instance.write(f"{name}/enable", "1")
     return build_layout(instance.read("events/header_page"), drop, received)

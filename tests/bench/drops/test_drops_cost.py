@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cost import KINDS, LOADS, measure, table
+from drops_cost import KINDS, LOADS, measure, table
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 

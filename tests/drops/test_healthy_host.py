@@ -108,3 +108,20 @@ def test_late_answers_are_no_alarm(bench: Bench) -> None:
     assert [row for row in report.losses if row.protocol == "udp"] == []
     assert report.capture.drops is not None
     assert report.capture.drops["tied"] >= 1
+
+
+def test_a_server_that_ended_is_no_late_answer(bench: Bench) -> None:
+    """It had answered from that port: what comes for it now finds nobody all the same."""
+
+    def ask_the_dead() -> None:
+        with listen(bench, "tomcat01", socket.SOCK_DGRAM, 40053) as asker:
+            with listen(bench, "tomcat02", socket.SOCK_DGRAM, 53) as server:
+                asker.sendto(b"are you there?", ("172.17.0.3", 53))
+                _, whom = server.recvfrom(512)
+                server.sendto(b"I am", whom)
+                assert asker.recv(512) == b"I am"
+            asker.sendto(b"and now?", ("172.17.0.3", 53))
+
+    report = bench.capture(["tomcat01", "tomcat02"], ask_the_dead)
+    (row,) = [row for row in report.losses if row.protocol == "udp"]
+    assert (row.packets, row.reason, row.last_seen) == (1, "NO_SOCKET", "tomcat02:eth0")

@@ -12,7 +12,11 @@ import pytest
 from faulty import the_loss
 
 from analyzer.engines.docker import DockerEngine
+from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.ping import PingPlan, PingResult, ping
+from analyzer.pipeline.tap import Tap
+from analyzer.topology.discover import discover
+from analyzer.topology.vantages import select_vantages
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -42,6 +46,11 @@ def rule() -> Iterator[Callable[..., None]]:
 def run(engine: DockerEngine, source: Any, target: Any, **options: Any) -> PingResult:
     plan = {"count": 5, "interval_s": 0.01, "wait_s": 0.3, "drops": True, **options}
     return ping(engine, PingPlan(source.name, target.name, **plan))
+
+
+def inside(container: Any) -> list[str]:
+    """The start of a command line, to run the host's own programs in the container's network."""
+    return ["nsenter", "-n", "-t", str(container.attrs["State"]["Pid"])]
 
 
 def address(container: Any, network: str = "bridge") -> str:
@@ -81,10 +90,8 @@ def test_two_networks_are_kept_apart(
 def test_a_firewall_inside(engine: DockerEngine, container: Make) -> None:
     one, two = container("tomcat01"), container("tomcat02")
     subprocess.run(
-        ["nsenter", "-n", "-t", str(two.attrs["State"]["Pid"]),
-         "iptables", "-A", "INPUT", "-p", "icmp", "-j", "DROP"],
-        check=True,
-    )  # fmt: skip
+        [*inside(two), "iptables", "-A", "INPUT", "-p", "icmp", "-j", "DROP"], check=True
+    )
     row = the_loss(run(engine, one, two).report)
     assert (row.packets, row.last_seen) == (5, f"{two.name}:eth0")
     pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' {two.name})"
@@ -129,3 +136,37 @@ def test_a_container_that_is_killed_during_the_ping(
     assert 5 <= result.report.icmp[0].answered < 150
     assert {row.destination for row in rows} == {two.name}
     assert f"docker logs {two.name}" in rows[0].advice
+
+
+def test_containers_that_come_and_go_are_no_alarm(
+    engine: DockerEngine, container: Make, tmp_path: Path
+) -> None:
+    """Two talk all the time; three others start and stop meanwhile."""
+    one, two = container("tomcat01"), container("tomcat02")
+    topology = discover(engine)
+    tap = Tap(
+        topology, select_vantages(topology, targets=["all"]), str(tmp_path / "a"), drops=True,
+        snaplen=128,
+    )  # fmt: skip
+    running = threading.Thread(target=tap.run)
+    with tap:
+        running.start()
+        try:
+            with subprocess.Popen(
+                [*inside(one), "ping", "-c30", "-i.1", address(two)], stdout=subprocess.PIPE
+            ) as pinging:
+                for n in range(3):
+                    other = container(f"churn{n}")
+                    argv = [*inside(other), "ping", "-c2", "-i.1", address(two)]
+                    subprocess.run(argv, check=True, capture_output=True)
+                    other.stop(timeout=0)
+                told = pinging.communicate(timeout=60)[0].decode()
+        finally:
+            tap.stop()
+            running.join()
+    assert "30 received" in told
+    report, _ = report_files([str(tmp_path / "a")])
+    names = {one.name, two.name}
+    ours = [row for row in report.losses if {row.source, row.destination} & names]
+    assert ours == []
+    assert [f.text for f in report.findings if f.severity == "error"] == []
