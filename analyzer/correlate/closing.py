@@ -16,15 +16,17 @@ import numpy.typing as npt
 from analyzer.compiled import allocating, compiled
 from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.ports import Ports
-from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout, own_keys
+from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, PORT, Layout, own_keys
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Evidence, Journeys, Status
 
 if TYPE_CHECKING:
     from analyzer.correlate.correlate import Links
 
-MOST_CARRIED = 1 << 19
+MOST_CARRIED = 1 << 17
 """frames; of more, the oldest packets are given up"""
+MOST_LOOSE = 1 << 16
+"""the same without topology, where nothing tells that a packet is complete: all of them wait"""
 MOST_HELD = 1 << 17
 """frames held back because the end of the watch is not known"""
 FLUSH_NS = 300_000_000
@@ -68,7 +70,8 @@ def find_open(
         layout.ring[frames["vantage"]], clock.rings_ns, clock.now_ns - FLUSH_NS, waits,
         horizon_ns, open_,
     )  # fmt: skip
-    return _latest(open_, journeys.frames, MOST_CARRIED)
+    loose = bool((layout.kind == LOOSE).all())
+    return _latest(open_, journeys.frames, MOST_LOOSE if loose else MOST_CARRIED)
 
 
 def find_held(journeys: Journeys, open_: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

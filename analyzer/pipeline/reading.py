@@ -28,8 +28,8 @@ from analyzer.savefile.read import Savefile, open_savefile
 from analyzer.savefile.source import is_rereadable
 
 LOG = logging.getLogger("vethscope")
-CHUNK_FRAMES = 1 << 18
-"""so many are decoded and correlated at once: the columns take some 50 MB"""
+CHUNK_FRAMES = 1 << 17
+"""so many are decoded and correlated at once: their columns take some 25 MB"""
 _FEWEST = 1 << 12
 _NOW = 101
 """frames at a chunk's end of which the middle stamp is its time: one that is wrong is none"""

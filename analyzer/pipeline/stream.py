@@ -25,7 +25,7 @@ from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import DecodedChunk, Reading
 from analyzer.pipeline.totals import Totals
 
-CARRIED_ROOM = 1 << 15
+CARRIED_ROOM = 1 << 17
 """carried frames that are put before a chunk without moving it"""
 _ROOMS = 3
 SLACK_NS = 50_000_000
