@@ -16,7 +16,6 @@ from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import name_losses, summarise_losses
 from analyzer.flows.nat import find_translations
 from analyzer.flows.oddities import find_duplicate_macs, find_flooding, find_slow_echoes
-from analyzer.flows.refusals import find_refusals
 from analyzer.flows.transport import name_tcp, name_udp
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.batch import Batch, Outlook
@@ -176,7 +175,6 @@ def _notes(batch: Batch, echoes: pl.DataFrame, vantages: Sequence[Vantage]) -> l
     counted = batch.counted.with_columns(names)
     return [
         *find_translations(frames, counted, journeys, vantages),
-        *find_refusals(frames, counted),
         *find_flooding(frames, counted, vantages),
         *find_duplicate_macs(journeys, vantages),
         *find_slow_echoes(echoes, frames, journeys, vantages),

@@ -12,6 +12,21 @@ MOST = 5
 """findings of one code; those behind them are counted"""
 
 
+_ADVICE = {
+    "network unreachable": "no route there: ip route get ADDRESS",
+    "host unreachable": "nobody answers ARP there: ip neigh show",
+    "port unreachable": "nobody listens there (ss -lunp), or a rule with REJECT",
+    "fragmentation needed": "larger than an MTU on the way, with DF set: ip link show",
+    "packet too big": "larger than an MTU on the way: ip link show",
+    "TTL exceeded": "the hop limit ran out there, or a loop: ip route get ADDRESS",
+    "hop limit exceeded": "it ran out there, or a loop: ip -6 route get ADDRESS",
+    "reassembly time exceeded": "fragments were lost: nstat -az 'IpReasm*'",
+    "redirect": "a better router in the same network: ip route show",
+}
+"""error → what it means, and the command to look further"""
+_PROHIBITED = "a rule with REJECT: iptables -nvL"
+
+
 def find_in_flows(report: Report) -> list[Finding]:
     """The findings, by kind."""
     kinds = (
@@ -19,7 +34,8 @@ def find_in_flows(report: Report) -> list[Finding]:
         ("warning", "nd-unanswered", _silent(report.nd)),
         ("warning", "icmp-error", _errors(report)),
         ("warning", "tcp-refused", _tcp(report.tcp, "refused",
-                                        "refused: an RST for the SYN, nothing listens there")),
+                                        "refused: an RST for the SYN, nothing listens there "
+                                        "(ss -ltnp), or a rule with REJECT")),
         ("warning", "tcp-unanswered", _tcp(report.tcp, "unanswered",
                                            "the SYN was not answered")),
         ("warning", "tcp-zero-window", _full(report.tcp)),
@@ -59,8 +75,13 @@ def _errors(report: Report) -> Iterator[str]:
         mtu = f" (MTU {row.mtu})" if row.mtu else ""
         yield (
             f"{row.reporter} says {row.error}{mtu} to {row.source}, {row.errors}×, "
-            f"about {row.protocol} to {row.destination_ip}{port}"
+            f"about {row.protocol} to {row.destination_ip}{port}{_advice(row.error)}"
         )
+
+
+def _advice(error: str) -> str:
+    told = _PROHIBITED if "prohibited" in error else _ADVICE.get(error, "")
+    return f": {told}" if told else ""
 
 
 def _tcp(rows: list[TcpRow], state: str, words: str) -> Iterator[str]:

@@ -78,10 +78,13 @@ def test_who_said_no(bench: Bench) -> None:
 
     report = bench.capture(["tomcat01", "tomcat02"], ask)
     told = texts(report, "icmp-error")
-    assert any(t.startswith("host told tomcat01 2× by ICMP: time exceeded") for t in told)
-    assert any(t.startswith("tomcat02 told tomcat01 1× by ICMP: port unreachable") for t in told)
+    assert any(t.startswith("host says TTL exceeded to tomcat01, 2×, about icmp") for t in told)
+    assert any(
+        t.startswith("tomcat02 says port unreachable to tomcat01, 1×, about udp to 172.17.0.3 port")
+        for t in told
+    )
     (refused,) = texts(report, "tcp-refused")
-    assert refused.startswith("tomcat02 refused 1 TCP connections of tomcat01 to its port 4712")
+    assert refused.startswith("tomcat01 → tomcat02 TCP port 4712: refused")
 
 
 def test_unicast_that_is_flooded(bench: Bench) -> None:

@@ -111,9 +111,9 @@ def test_findings_say_what_is_wrong_in_a_line_each() -> None:
         "nd-unanswered": "tomcat01 solicited fe80::77 3× and nobody answered: not running, or in "
         "another network",
         "icmp-error": "host says fragmentation needed (MTU 1400) to tomcat01, 3×, about tcp to "
-        "10.9.9.9 port 443",
+        "10.9.9.9 port 443: larger than an MTU on the way, with DF set: ip link show",
         "tcp-refused": "tomcat01 → tomcat02 TCP port 80: refused: an RST for the SYN, nothing "
-        "listens there",
+        "listens there (ss -ltnp), or a rule with REJECT",
         "tcp-zero-window": "tomcat01 → tomcat02 TCP port 80: the window was full 4×, a receiver "
         "does not read fast enough",
         "dns-unanswered": "tomcat02 left 2 questions of tomcat01 for db.test AAAA unanswered",
