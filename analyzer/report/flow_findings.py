@@ -38,7 +38,7 @@ def find_in_flows(report: Report) -> list[Finding]:
                                         "(ss -ltnp), or a rule with REJECT")),
         ("warning", "tcp-unanswered", _tcp(report.tcp, "unanswered",
                                            "the SYN was not answered")),
-        ("warning", "tcp-zero-window", _full(report.tcp)),
+        ("info", "tcp-zero-window", _full(report.tcp)),
         ("warning", "dns-unanswered", _unanswered(report)),
         ("warning", "dns-failure", _failures(report)),
         ("warning", "dhcp-unanswered", _no_lease(report)),
@@ -91,12 +91,17 @@ def _tcp(rows: list[TcpRow], state: str, words: str) -> Iterator[str]:
 
 
 def _full(rows: list[TcpRow]) -> Iterator[str]:
+    """One a service and client: on a fast link any reader is too slow now and then."""
+    full: dict[tuple[str, str, int], int] = {}
     for row in rows:
         if row.zero_windows:
-            yield (
-                f"{row.client} → {row.server} TCP port {row.server_port}: the window was full "
-                f"{row.zero_windows}×, a receiver does not read fast enough"
-            )
+            key = (row.client, row.server, row.server_port)
+            full[key] = full.get(key, 0) + row.zero_windows
+    for (client, server, port), times in full.items():
+        yield (
+            f"{client} → {server} TCP port {port}: the window was full {times}×, "
+            "a receiver does not read fast enough"
+        )
 
 
 def _unanswered(report: Report) -> Iterator[str]:
