@@ -298,6 +298,12 @@ def _not_up(name: str) -> str:
 
 
 def _mortal(argv: Sequence[str]) -> list[str]:
-    """The command, to be killed when we die (setpriv(1)); as it is where setpriv is missing."""
+    """The command, to be killed when we die (setpriv(1)); as it is where setpriv is missing.
+
+    We may die before setpriv has asked for the signal: so its parent is looked at after that.
+    """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--", *argv] if setpriv else list(argv)
+    if not setpriv:
+        return list(argv)
+    alive = f'[ "$PPID" = {os.getpid()} ] || exit 1; exec "$@"'
+    return [setpriv, "--pdeathsig", "KILL", "--", "sh", "-c", alive, "sh", *argv]
