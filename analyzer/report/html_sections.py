@@ -48,7 +48,11 @@ def _table(words: Sequence[str], numbers: Sequence[str], rows: Iterable[Markup])
 def build_paths(report: Report) -> Iterable[Markup]:
     """The drawn paths."""
     drawn, left_out = drawn_paths(report)
-    yield from (draw_path_svg(path) for path in drawn)
+    for path in drawn:
+        if len(drawn) > 1:
+            protocol = tag("span", f"  {path.protocol}", class_="dim")
+            yield tag("p", f"{path.source} → {path.destination} ", protocol, class_="group")
+        yield draw_path_svg(path)
     if left_out:
         yield tag("p", f"and {format_plural(left_out, 'more path')}: see --json", class_="dim")
 
