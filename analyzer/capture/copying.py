@@ -90,14 +90,34 @@ prefetch: Callable[..., Any] = intrinsic(_prefetch)
 """``prefetch(data, position)``: have a byte's cache line fetched; it need not be in the array"""
 
 
+def _fence(typing: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(), code
+
+
+fence: Callable[..., Any] = intrinsic(_fence)
+"""``fence()``: what memory others see, and what we see of theirs, is in order across it"""
+
+
 @piece
-def copy_bytes(target: Bytes, to: int, source: Bytes, start: int, length: int) -> None:
-    """Copy; what follows the copy in ``target`` is spoiled for up to `CHUNK` bytes."""
+def copy_within(
+    target: Bytes, to: int, source: Bytes, start: int, length: int, readable: int
+) -> None:
+    """As `copy_bytes`; nothing at or behind ``readable`` in ``source`` is touched."""
     beyond = length + CHUNK
-    if length > _SHORT or start + beyond > source.size or to + beyond > target.size:
+    if length > _SHORT or start + beyond > readable or to + beyond > target.size:
         _memcpy(target, to, source, start, length)
         return
     done = 0
     while done < length:
         _chunk(target, to + done, source, start + done, CHUNK)
         done += CHUNK
+
+
+@piece
+def copy_bytes(target: Bytes, to: int, source: Bytes, start: int, length: int) -> None:
+    """Copy; what follows the copy in ``target`` is spoiled for up to `CHUNK` bytes."""
+    copy_within(target, to, source, start, length, source.size)

@@ -106,7 +106,10 @@ def test_an_interface_that_goes_down_and_up_ends_nothing(lab: Lab, tmp_path: Pat
             say(number)
         lab.run("host", ["ip", "link", "set", veth, "down"])
         lab.run("host", ["ip", "link", "set", veth, "up"])
-        lab.run("host", ["bridge", "link", "set", "dev", veth, "state", "3"])
+        forward = ["bridge", "link", "set", "dev", veth, "state", "3"]
+        give_up = time.monotonic() + 30
+        while lab.run("host", forward, check=False).returncode:  # until the carrier is noticed
+            assert time.monotonic() < give_up
         for number in range(3, 6):
             say(number)
         code, told = end(process)
