@@ -128,7 +128,7 @@ class Store:
         content = told.pop("content")
         for folder in self._folders():
             with suppress(OSError):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 _write(folder / self._file(kinds), json.dumps(told).encode() + b"\n" + content)
                 self._tidy(folder)
                 return
@@ -170,6 +170,7 @@ def _write(path: Path, content: bytes) -> None:
         try:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), 0o644)
             os.replace(file.name, path)
         except OSError:
             os.unlink(file.name)
