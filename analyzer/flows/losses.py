@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -74,3 +75,9 @@ def _advice(last: Vantage, expected: Vantage, sysctls: Mapping[str, str]) -> str
         device = expected.interface
         return f"look at: tc -s qdisc show dev {device}; bridge link show dev {device}"
     return f"look at: ip -s link show dev {expected.interface}"
+
+
+def suggest_drops(rows: Sequence[LossRow]) -> list[LossRow]:
+    """Of a capture without: what would have told more of the losses that nothing explains."""
+    hint = "; --drops records the kernel's reason"
+    return [replace(r, advice=r.advice + hint) if r.reason == UNKNOWN else r for r in rows]

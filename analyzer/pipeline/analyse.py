@@ -13,7 +13,7 @@ from analyzer.errors import SavefileError
 from analyzer.flows.arp import name_arp
 from analyzer.flows.endpoints import address_text, inferred_address
 from analyzer.flows.icmp import Echoes
-from analyzer.flows.losses import name_losses, summarise_losses
+from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.nat import find_translations
 from analyzer.flows.oddities import find_duplicate_macs, find_flooding, find_slow_echoes
 from analyzer.flows.transport import name_tcp, name_udp
@@ -31,7 +31,6 @@ from analyzer.pipeline.cut import (
     settle_losses,
 )
 from analyzer.pipeline.load import Loaded, dropped, load
-from analyzer.pipeline.losing import Found, count_drops, explain_losses, suggest_drops, with_fates
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
@@ -131,10 +130,14 @@ def _tables(
     losses = name_losses(table, reading.vantages, reading.sysctls)
     drops: dict[str, Any] | None = None
     if reading.own and batch:
+        from analyzer.pipeline.losing import Found, explain_losses, with_fates
+
         found = Found(reading, outlook, echoes, arp)
         losses, dropped_packets, drops = explain_losses(losses, table, batch, found)
         batch = replace(batch, packets=with_fates(batch.packets, dropped_packets))
     elif reading.own:
+        from analyzer.pipeline.losing import count_drops
+
         drops = count_drops(reading.own)
     if drops is None:
         losses = suggest_drops(losses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from analyzer.drops.explain import (
 )
 from analyzer.drops.facts import decode_facts
 from analyzer.drops.neighbours import misaddressed
-from analyzer.drops.record import UNKNOWN, Drops, decode_drops
+from analyzer.drops.record import Drops, decode_drops
 from analyzer.drops.settings import Scene
 from analyzer.drops.silent import unanswered_echoes, unheard_askers, went_away
 from analyzer.drops.tie import Ties, tie_drops
@@ -75,12 +75,6 @@ def _fates(packets: pl.DataFrame, tied: pl.DataFrame, ended: pl.DataFrame) -> pl
     lost = packets.filter(pl.col("status") == Status.LOST).join(tied, on="packet", how="inner")
     both = (table.filter(~pl.col("answer")) for table in (lost, ended))
     return pl.concat([table.select("packet", "reason", "location") for table in both])
-
-
-def suggest_drops(rows: Sequence[LossRow]) -> list[LossRow]:
-    """Of a capture without: what would have told more of the losses that nothing explains."""
-    hint = "; --drops records the kernel's reason"
-    return [replace(r, advice=r.advice + hint) if r.reason == UNKNOWN else r for r in rows]
 
 
 def with_fates(packets: pl.DataFrame, fates: pl.DataFrame) -> pl.DataFrame:
