@@ -100,6 +100,8 @@ prefetch: Callable[..., Any] = intrinsic(_prefetch)
 
 
 def _fence(typing: Any) -> Any:
+    from numba import types
+
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.fence("seq_cst")
         return context.get_dummy_value()
