@@ -8,6 +8,7 @@ reply hops are the RTT to the nanosecond.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ import polars as pl
 
 from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
+from analyzer.flows.slow_echoes import SLOWEST, SlowEchoes, slowest_hops
 from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch, InOrder
+from analyzer.model.report import Finding
+from analyzer.model.vantage import Vantage
 
 REQUESTS = (8, 128)
 REPLIES = (0, 129)
@@ -40,11 +44,13 @@ _TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage")
 _SENT, _HOME, _MORE = range(3)
 """rows of the counts: requests, answered at the asker's interface, further replies"""
 _ECHO, _GROUP, _ANSWERED, _REPLIED, _WAITS, _EVENT, _NUMBER = range(7)
-_TS, _LAST_TS, _FROM, _TO = range(7, 11)
-_STATES = 11
+_TS, _LAST_TS, _FROM, _TO, _PAIR, _SLOW = range(7, 13)
+_STATES = _SLOW + len(SLOWEST)
 """rows of what is known of the latest request with a KEY: its number, conversation, whether it
 was answered at home, has a reply, waits for the first; the last event; id << 16 | seq; its times
-and vantages"""
+and vantages, pair and slowest hop"""
+_BROUGHT = ("pair", *(f"request_{name}" for name in SLOWEST))
+"""what a reply is told of its request"""
 _NOBODY = np.empty(0, np.int64)
 
 
@@ -68,6 +74,7 @@ class Echoes:
         self._rows: list[pl.DataFrame] = []
         self._counts = np.zeros((3, 0), np.int64)
         self._rtt, self._turnaround = Delays(), Delays()
+        self._slow = SlowEchoes()
         self._echoes = 0
         self._kept: list[pl.DataFrame] | None = [] if keep else None
 
@@ -95,11 +102,14 @@ class Echoes:
         self._open = _wider(self._open, self._keys.count, -1)
         self._open[_NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
         columns = tuple(events[name].to_numpy() for name in _TIMES)
+        known = np.stack([events[name].to_numpy().astype(np.int64) for name in ("pair", *SLOWEST)])
         ties, rtt, turnaround = (np.full(len(events), -1, np.int64) for _ in range(3))
+        brought = np.full(known.shape, -1, np.int64)
         self._echoes = _pair(
-            asked, keys, groups, columns, self._open, self._counts, self._echoes,
-            ties, rtt, turnaround,
+            asked, keys, groups, columns, known, self._open, self._counts, self._echoes,
+            ties, rtt, turnaround, brought,
         )  # fmt: skip
+        self._find_slow(events, rtt, turnaround, brought)
         for delays, times in ((self._rtt, rtt), (self._turnaround, turnaround)):
             there = times >= 0
             delays.add(self._open[_GROUP, keys[there]].astype(np.int32), times[there])
@@ -107,6 +117,25 @@ class Echoes:
             found = {"tie": ties, "rtt_ns": rtt, "turnaround_ns": turnaround}
             measured = [pl.Series(name, column) for name, column in found.items()]
             self._kept.append(events.with_columns(*measured))
+
+    def _find_slow(
+        self, events: pl.DataFrame, rtt: npt.NDArray[np.int64],
+        turnaround: npt.NDArray[np.int64], brought: npt.NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Hand on the round trips of which every part is known."""
+        rows = np.flatnonzero(turnaround >= 0)
+        ends = {"source": "destination", "destination": "source"}
+        self._slow.add(
+            events[rows].select("seq", *SLOWEST, **{n: pl.col(o) for n, o in ends.items()})
+            .with_columns(
+                pl.Series("rtt_ns", rtt[rows]), pl.Series("turnaround_ns", turnaround[rows]),
+                *(pl.Series(n, brought[k, rows]) for k, n in enumerate(_BROUGHT)),
+            )
+        )  # fmt: skip
+
+    def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
+        """Echoes that took far longer than the others."""
+        return self._slow.findings(vantages)
 
     def _groups_of(
         self, columns: list[npt.NDArray[Any]], asked: npt.NDArray[np.bool_]
@@ -222,6 +251,7 @@ def _events(batch: Batch) -> pl.DataFrame:
         pl.Series("seq", frames["icmp_seq"][end]),
         pl.Series("payload_len", frames["payload_len"][first]),
         pl.Series("ttl", frames["ttl"][last]),
+        *map(pl.Series, SLOWEST, slowest_hops(frames, batch.journeys, last)),
     )  # fmt: skip
 
 
@@ -239,13 +269,14 @@ _EMPTY = pl.DataFrame(
 
 @compiled
 def _pair(
-    asked: Any, keys: Any, groups: Any, columns: Any, state: Any, counts: Any, echo: int,
-    ties: Any, rtt: Any, turnaround: Any,
+    asked: Any, keys: Any, groups: Any, columns: Any, known: Any, state: Any, counts: Any,
+    echo: int, ties: Any, rtt: Any, turnaround: Any, brought: Any,
 ) -> Any:  # fmt: skip
     """Go through the events in order; the number of the next echo.
 
     Fills ties (number of the echo that a request is and a reply answers), and for the first
-    reply of each rtt and turnaround where they could be taken. Only the first of requests with
+    reply of each rtt and turnaround where they could be taken, and what is known of its request
+    (brought). Only the first of requests with
     one KEY that follow each other without an answer between is one: no pinger uses a sequence
     number again so soon, so the others were duplicated on the way, or are copies in a file
     that does not tell its vantages apart (``tcpdump -i any``, merged files).
@@ -262,6 +293,8 @@ def _pair(
             state[_ANSWERED, k], state[_REPLIED, k] = 0, 0
             state[_TS, k], state[_LAST_TS, k] = ts[e], last_ts[e]
             state[_FROM, k], state[_TO, k] = first_at[e], last_at[e]
+            for row in range(len(known)):
+                state[_PAIR + row, k] = known[row, e]
             counts[_SENT, groups[e]] += 1
             ties[e] = echo
             echo += 1
@@ -280,4 +313,6 @@ def _pair(
                 rtt[e] = last_ts[e] - state[_TS, k]
                 if first_at[e] == state[_TO, k]:
                     turnaround[e] = ts[e] - state[_LAST_TS, k]
+                    for row in range(len(known)):
+                        brought[row, e] = state[_PAIR + row, k]
     return echo

@@ -14,13 +14,11 @@ from analyzer.flows.arp import name_arp
 from analyzer.flows.endpoints import address_text, inferred_address
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import name_losses, summarise_losses
-from analyzer.flows.nat import find_translations
-from analyzer.flows.oddities import find_duplicate_macs, find_flooding, find_slow_echoes
+from analyzer.flows.oddities import find_duplicate_macs
 from analyzer.flows.transport import name_tcp, name_udp
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.batch import Batch, Outlook
 from analyzer.model.report import CaptureInfo, Finding, Report, Verdict
-from analyzer.model.vantage import Vantage
 from analyzer.pipeline.choice import Choice
 from analyzer.pipeline.cut import (
     cut_window,
@@ -164,20 +162,18 @@ def _tables(
             partials.hops.negative,
         ),
         batch=batch,
-        notes=_notes(batch, echoes, reading.vantages) if batch else (),
+        notes=_notes(analyser),
     )
 
 
-def _notes(batch: Batch, echoes: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Finding]:
-    """What stands out in the traffic, where all of it is in memory."""
-    frames, journeys = batch.frames, batch.journeys
-    names = pl.col("protocol", "source", "destination").cast(pl.String)
-    counted = batch.counted.with_columns(names)
+def _notes(analyser: Analyser) -> list[Finding]:
+    """What stands out in the traffic."""
+    vantages, partials = analyser.reading.vantages, analyser.partials
     return [
-        *find_translations(frames, counted, journeys, vantages),
-        *find_flooding(frames, counted, vantages),
-        *find_duplicate_macs(journeys, vantages),
-        *find_slow_echoes(echoes, frames, journeys, vantages),
+        *partials.translations.findings(vantages),
+        *partials.flooding.findings(vantages),
+        *find_duplicate_macs(analyser.segments, vantages),
+        *partials.echoes.findings(vantages),
     ]
 
 

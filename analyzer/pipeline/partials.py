@@ -12,7 +12,9 @@ from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.fates import Fates
 from analyzer.flows.hops import Hops
 from analyzer.flows.icmp import Echoes
+from analyzer.flows.nat import Translations
 from analyzer.flows.neighbours import Neighbours
+from analyzer.flows.oddities import Flooding
 from analyzer.flows.transport import Conversations
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
@@ -28,6 +30,8 @@ class Partials:
     echoes: Echoes = field(default_factory=Echoes)
     arp: Arp = field(default_factory=Arp)
     conversations: Conversations = field(default_factory=Conversations)
+    translations: Translations = field(default_factory=Translations)
+    flooding: Flooding = field(default_factory=Flooding)
     depth: Depth = field(default_factory=Depth)
     """what the next ones need from the bytes of frames"""
     dns: Dns = field(init=False)

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from threading import Thread
 
 import numpy as np
+import numpy.typing as npt
 
 from analyzer.correlate.correlate import Correlator
 from analyzer.correlate.loss import Watch
@@ -56,6 +57,11 @@ class Analyser:
         """The names of everything seen so far."""
         assert self._tables is not None
         return self._tables.endpoints
+
+    @property
+    def segments(self) -> npt.NDArray[np.int32]:
+        """[v] the layer-2 segment of each vantage, as far as frames were looked at."""
+        return self._correlator.layout.segment
 
     def feed(self, chunk: DecodedChunk) -> None:
         """Correlate a chunk with what is open, and give the packets that are closed to all."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from analyzer.engines.lab import Lab
 from analyzer.model.report import LossRow, Report
-from analyzer.pipeline.analyse import report_files
+from analyzer.pipeline import reading
+from analyzer.pipeline.analyse import analyse_paths, report_files
 from analyzer.pipeline.ping import PingPlan, PingResult, ping
 from analyzer.pipeline.tap import Tap
 from analyzer.topology.discover import discover
@@ -66,7 +67,18 @@ class Bench:
         assert tap.warnings == []
         report, errors = report_files([self.file])
         assert errors == []
+        self.expect_the_same_in_pieces()
         return report
+
+    def expect_the_same_in_pieces(self) -> None:
+        """Read a few frames at a time, the file tells the same."""
+        (whole, _), size = analyse_paths([self.file]), reading.CHUNK_FRAMES
+        reading.CHUNK_FRAMES = 5
+        try:
+            pieces, _ = analyse_paths([self.file])
+        finally:
+            reading.CHUNK_FRAMES = size
+        assert pieces.notes == whole.notes, (pieces.notes, whole.notes)
 
 
 def the_loss(report: Report, protocol: str = "icmp") -> LossRow:
