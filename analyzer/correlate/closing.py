@@ -161,7 +161,8 @@ def _find_incomplete(
         mere_copy = kind[v] == BRIDGE and s == 2 and eth_dst[begin] != mac[v]
         incomplete = s < 2 or status[q] != _DELIVERED or headless or uncopied or mere_copy
         may_go_on[q] = not incomplete and forwards[v]
-        waits[q] = (size[w] > 1 and incomplete) or may_go_on[q]
+        alone = size[w] == 1 and size[v] == 1
+        waits[q] = (incomplete and not alone) or may_go_on[q]
 
 
 @allocating

@@ -8,7 +8,7 @@ reply hops are the RTT to the nanosecond.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import polars as pl
 
 from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
+from analyzer.flows.silent_echoes import LAST, SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEchoes, slowest_hops
 from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch, InOrder
@@ -45,10 +46,11 @@ _SENT, _HOME, _MORE = range(3)
 """rows of the counts: requests, answered at the asker's interface, further replies"""
 _ECHO, _GROUP, _ANSWERED, _REPLIED, _WAITS, _EVENT, _NUMBER = range(7)
 _TS, _LAST_TS, _FROM, _TO, _PAIR, _SLOW = range(7, 13)
-_STATES = _SLOW + len(SLOWEST)
+_SILENT = _SLOW + len(SLOWEST)
+_STATES = _SILENT + 1
 """rows of what is known of the latest request with a KEY: its number, conversation, whether it
 was answered at home, has a reply, waits for the first; the last event; id << 16 | seq; its times
-and vantages, pair and slowest hop"""
+and vantages, pair and slowest hop, number among the silent"""
 _BROUGHT = ("pair", *(f"request_{name}" for name in SLOWEST))
 """what a reply is told of its request"""
 _NOBODY = np.empty(0, np.int64)
@@ -74,7 +76,7 @@ class Echoes:
         self._rows: list[pl.DataFrame] = []
         self._counts = np.zeros((3, 0), np.int64)
         self._rtt, self._turnaround = Delays(), Delays()
-        self._slow = SlowEchoes()
+        self._slow, self._silent = SlowEchoes(), SilentEchoes()
         self._echoes = 0
         self._kept: list[pl.DataFrame] | None = [] if keep else None
 
@@ -103,11 +105,12 @@ class Echoes:
         self._open[_NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
         columns = tuple(events[name].to_numpy() for name in _TIMES)
         known = np.stack([events[name].to_numpy().astype(np.int64) for name in ("pair", *SLOWEST)])
+        silent = self._silent.groups_of(events)
         ties, rtt, turnaround = (np.full(len(events), -1, np.int64) for _ in range(3))
         brought = np.full(known.shape, -1, np.int64)
         self._echoes = _pair(
-            asked, keys, groups, columns, known, self._open, self._counts, self._echoes,
-            ties, rtt, turnaround, brought,
+            asked, keys, groups, columns, known, silent, self._open, self._counts,
+            self._silent.counts, self._echoes, ties, rtt, turnaround, brought,
         )  # fmt: skip
         self._find_slow(events, rtt, turnaround, brought)
         for delays, times in ((self._rtt, rtt), (self._turnaround, turnaround)):
@@ -137,6 +140,18 @@ class Echoes:
         """Echoes that took far longer than the others."""
         return self._slow.findings(vantages)
 
+    def silent(self, end_ns: int) -> Iterator[dict[str, Any]]:
+        """Requests that came to their end and brought no reply: see `SilentEchoes.rows`."""
+        state = self._open
+        waiting = (state[_REPLIED] == 0) & (state[_SILENT] >= 0) & self._late(end_ns)
+        return self._silent.rows(state[_SILENT, waiting])
+
+    def _late(self, end_ns: int) -> npt.NDArray[np.bool_]:
+        """[keys] whether the latest request may be answered after the end."""
+        went_on = np.isin(self._open[_NUMBER], self._went_on)
+        late: npt.NDArray[np.bool_] = (self._open[_TS] > end_ns - GRACE_NS) | went_on
+        return late
+
     def _groups_of(
         self, columns: list[npt.NDArray[Any]], asked: npt.NDArray[np.bool_]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -153,8 +168,7 @@ class Echoes:
         end_ns: when the capture ended; a request shortly before it is unmatched, not lost.
         """
         rows = pl.concat(self._rows) if self._rows else _EMPTY
-        late = (self._open[_TS] > end_ns - GRACE_NS) | np.isin(self._open[_NUMBER], self._went_on)
-        waiting = (self._open[_ANSWERED] == 0) & late
+        waiting = (self._open[_ANSWERED] == 0) & self._late(end_ns)
         unmatched = np.bincount(self._open[_GROUP, waiting], minlength=len(rows))
         rtt = self._rtt.table((0.5, 0.99))
         turnaround = self._turnaround.table((0.5,))
@@ -251,6 +265,7 @@ def _events(batch: Batch) -> pl.DataFrame:
         pl.Series("seq", frames["icmp_seq"][end]),
         pl.Series("payload_len", frames["payload_len"][first]),
         pl.Series("ttl", frames["ttl"][last]),
+        *(pl.Series(name, frames[name.removeprefix("last_")][last]) for name in LAST),
         *map(pl.Series, SLOWEST, slowest_hops(frames, batch.journeys, last)),
     )  # fmt: skip
 
@@ -269,8 +284,8 @@ _EMPTY = pl.DataFrame(
 
 @compiled
 def _pair(
-    asked: Any, keys: Any, groups: Any, columns: Any, known: Any, state: Any, counts: Any,
-    echo: int, ties: Any, rtt: Any, turnaround: Any, brought: Any,
+    asked: Any, keys: Any, groups: Any, columns: Any, known: Any, silent_of: Any, state: Any,
+    counts: Any, silent: Any, echo: int, ties: Any, rtt: Any, turnaround: Any, brought: Any,
 ) -> Any:  # fmt: skip
     """Go through the events in order; the number of the next echo.
 
@@ -295,6 +310,9 @@ def _pair(
             state[_FROM, k], state[_TO, k] = first_at[e], last_at[e]
             for row in range(len(known)):
                 state[_PAIR + row, k] = known[row, e]
+            state[_SILENT, k] = silent_of[e]
+            if silent_of[e] >= 0:
+                silent[silent_of[e]] += 1
             counts[_SENT, groups[e]] += 1
             ties[e] = echo
             echo += 1
@@ -307,6 +325,8 @@ def _pair(
                 counts[_MORE, state[_GROUP, k]] += 1
                 continue
             state[_REPLIED, k] = 1
+            if state[_SILENT, k] >= 0:
+                silent[state[_SILENT, k]] -= 1
             if last_at[e] == state[_FROM, k]:
                 state[_ANSWERED, k] = 1
                 counts[_HOME, state[_GROUP, k]] += 1

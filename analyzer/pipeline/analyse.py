@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from analyzer.drops.settings import Scene as LossScene
 from analyzer.errors import SavefileError
 from analyzer.flows.arp import name_arp
 from analyzer.flows.endpoints import address_text, inferred_address
@@ -29,16 +29,13 @@ from analyzer.pipeline.cut import (
     settle_losses,
 )
 from analyzer.pipeline.load import Loaded, dropped, load
-from analyzer.pipeline.losing import Found, count_drops, explain_losses, suggest_drops, with_fates
+from analyzer.pipeline.losing import Found, Losing, suggest_drops, with_fates
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
-
-MOST_EXPLAINED = 4_000_000
-"""frames of a capture with recorded drops that are held in memory to tie drops and packets"""
 
 
 def report_files(
@@ -67,9 +64,6 @@ def report_files(
             tables = choice.narrow(tables)
         return build_report(tables, packets=packets or bool(choice)), loaded.errors
     analyser = analyse_files(paths, jobs=jobs, progress=progress)
-    if analyser.reading.own and analyser.totals.frames <= MOST_EXPLAINED:
-        loaded = load(paths)
-        return build_report(analyse(loaded, bridge=bridge), packets=False), loaded.errors
     return build_report(_tables(analyser, bridge), packets=False), analyser.reading.errors
 
 
@@ -101,14 +95,15 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         loaded.errors, loaded.own,
     )  # fmt: skip
     echoes = Echoes(keep=True, before=echoes_before(loaded), went_on=echoes_that_went_on(loaded))
-    analyser = Analyser(reading, Partials(echoes=echoes, depth=loaded.depth))
+    partials = Partials(echoes=echoes, losing=Losing(keep=True), depth=loaded.depth)
+    analyser = Analyser(reading, partials)
     number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
     frames = {"number": number, **loaded.frames}
     analyser.totals.add(frames, loaded.vantages)
     journeys, _ = analyser.correlate(frames)
     settle_losses(journeys, loaded)
     batch = analyser.batch_of(frames, journeys)
-    batch = replace(batch, packets=mark_torn(batch.packets, loaded))
+    batch = replace(batch, packets=mark_torn(batch.packets, loaded), own=loaded.own)
     analyser.take(batch)
     return _tables(analyser, bridge, loaded, batch)
 
@@ -127,13 +122,14 @@ def _tables(
     echoes = partials.echoes.echoes(outlook.end_ns)
     table = summarise_losses(fates)
     losses = name_losses(table, reading.vantages, reading.sysctls)
-    drops: dict[str, Any] | None = None
-    if reading.own and batch:
-        found = Found(reading, outlook, echoes, arp)
-        losses, dropped_packets, drops = explain_losses(losses, table, batch, found)
-        batch = replace(batch, packets=with_fates(batch.packets, dropped_packets))
-    elif reading.own:
-        drops = count_drops(reading.own)
+    losing, drops = partials.losing, partials.losing.summary()
+    if losing.told:
+        found = Found(
+            reading.notes, analyser.segments, partials.fates, partials.echoes, outlook.end_ns, arp
+        )
+        losses = losing.explain(losses, table, found, _scene_of_losses(reading))
+    if batch:
+        batch = replace(batch, packets=with_fates(batch.packets, losing.fates()))
     if drops is None:
         losses = suggest_drops(losses)
     return Tables(
@@ -175,6 +171,11 @@ def _notes(analyser: Analyser) -> list[Finding]:
         *find_duplicate_macs(analyser.segments, vantages),
         *partials.echoes.findings(vantages),
     ]
+
+
+def _scene_of_losses(reading: Reading) -> LossScene:
+    fdb = {v.name: n.fdb for v, n in zip(reading.vantages, reading.notes, strict=True) if n.fdb}
+    return LossScene(reading.vantages, fdb, (), reading.sysctls, reading.engine)
 
 
 def _outlook(analyser: Analyser, bridge: str) -> Outlook:

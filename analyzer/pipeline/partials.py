@@ -19,6 +19,7 @@ from analyzer.flows.transport import Conversations
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
 from analyzer.pipeline.depth import Depth
+from analyzer.pipeline.losing import Losing
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Partials:
     conversations: Conversations = field(default_factory=Conversations)
     translations: Translations = field(default_factory=Translations)
     flooding: Flooding = field(default_factory=Flooding)
+    losing: Losing = field(default_factory=Losing)
     depth: Depth = field(default_factory=Depth)
     """what the next ones need from the bytes of frames"""
     dns: Dns = field(init=False)

@@ -326,11 +326,6 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
         "drops have no reason here",
     )  # fmt: skip
     add(
-        info.drops and info.drops.get("too_many_frames"), "warning", "drops-untied",
-        "the kernel's drops were recorded, but the capture has too many frames to tie them to "
-        "packets: report a part of it (--since, --until)",
-    )  # fmt: skip
-    add(
         info.likely_matches, "info", "likely",
         f"{info.likely_matches} matches are likely, not certain: "
         "identical packets were in flight at the same time",
