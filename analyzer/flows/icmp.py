@@ -17,6 +17,7 @@ import polars as pl
 
 from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
+from analyzer.flows.packets import path_matrix
 from analyzer.flows.silent_echoes import LAST, SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEchoes, slowest_hops
 from analyzer.keys import KeyNumbers, mixed
@@ -53,6 +54,7 @@ was answered at home, has a reply, waits for the first; the last event; id << 16
 and vantages, pair and slowest hop, number among the silent"""
 _BROUGHT = ("pair", *(f"request_{name}" for name in SLOWEST))
 """what a reply is told of its request"""
+HOPS = ("hop_from", "hop_to", "hop_kind", "hop_ns")
 _NOBODY = np.empty(0, np.int64)
 
 
@@ -82,7 +84,10 @@ class Echoes:
 
     def add(self, batch: Batch) -> None:
         """Take in the echo messages of one batch."""
-        events = self._order.release(self._without_early(_events(batch)), batch.settled_ns)
+        events = self._without_early(_events(batch))
+        if self._kept is not None:
+            events = _with_hops(events, batch)
+        events = self._order.release(events, batch.settled_ns)
         if not events.is_empty():
             self._take(events)
 
@@ -189,7 +194,8 @@ class Echoes:
 
         Columns: those of KEY, ts_ns, source, destination, vantage (where it was first seen),
         rtt_ns, turnaround_ns, answered, open (too close to the capture's end to say),
-        request_last, request_status, reply_last, reply_status, ttl.
+        request_last, reply_last (vantages), request_status, reply_status, ttl; HOPS of both as
+        request_… and reply_….
         """
         events = pl.concat(self._kept) if self._kept else None
         if events is None:
@@ -200,7 +206,8 @@ class Echoes:
         replies = replies.unique("tie", keep="first", maintain_order=True).select(
             "tie", "ttl",
             *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in times),
-            pl.col("last_frame").alias("reply_last"), pl.col("status").alias("reply_status"),
+            pl.col("last_vantage").alias("reply_last"), pl.col("status").alias("reply_status"),
+            *(pl.col(name).alias(f"reply_{name}") for name in HOPS),
         )  # fmt: skip
         found = requests.drop("ttl", *times).join(
             replies, on="tie", how="left", maintain_order="left"
@@ -212,7 +219,8 @@ class Echoes:
             answered.alias("answered"),
             (~answered & late).alias("open"),
             pl.col("first_vantage").alias("vantage"),
-            pl.col("last_frame").alias("request_last"),
+            pl.col("last_vantage").alias("request_last"),
+            *(pl.col(name).alias(f"request_{name}") for name in HOPS),
             pl.col("status").alias("request_status"),
         )
 
@@ -234,6 +242,23 @@ def _wider(table: npt.NDArray[np.int64], count: int, fill: int) -> npt.NDArray[n
 def _padded(column: pl.Series, count: int) -> pl.Series:
     """With nulls for groups that have no value."""
     return column.extend_constant(None, max(count - len(column), 0)).head(count)
+
+
+def _with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
+    """The events with the hops of their journeys: lists hop_from, hop_to (vantages), hop_kind
+    (codes), hop_ns."""
+    journeys, vantage, ts = batch.journeys, batch.frames["vantage"], batch.frames["ts_ns"]
+    matrix = path_matrix(events["last_frame"].to_numpy(), journeys.parent)
+    row, step = np.nonzero(matrix[:, 1:] >= 0)
+    before, after = matrix[row, step], matrix[row, step + 1]
+    hops = pl.DataFrame(
+        {
+            "row": row.astype(np.uint32), "hop_from": vantage[before], "hop_to": vantage[after],
+            "hop_kind": journeys.hop[after], "hop_ns": ts[after] - ts[before],
+        }
+    ).group_by("row", maintain_order=True).agg(pl.all())  # fmt: skip
+    numbered = events.with_row_index("row")
+    return numbered.join(hops, on="row", how="left", maintain_order="left").drop("row")
 
 
 def _events(batch: Batch) -> pl.DataFrame:

@@ -31,11 +31,13 @@ from analyzer.pipeline.cut import (
 from analyzer.pipeline.load import Loaded, dropped, load
 from analyzer.pipeline.losing import Found, Losing, suggest_drops, with_fates
 from analyzer.pipeline.partials import Partials
+from analyzer.pipeline.picked import Picked, Picking
 from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
+from analyzer.savefile.source import is_rereadable
 
 
 def report_files(
@@ -50,21 +52,51 @@ def report_files(
 ) -> tuple[Report, list[SavefileError]]:
     """The report on one capture in one or more files, and where files were damaged.
 
-    packets: with every packet and every echo. window: only the frames in it. choice: with these
-    packets. Each of them takes memory for all frames at once, and so do files with recorded drops
-    (up to `MOST_EXPLAINED` frames); else it does not grow with the files. jobs: threads. Raises as
-    `load`, `cut_window` and `Choice.narrow`.
+    packets: with every packet and every echo. choice: with these packets; those that the kernel
+    dropped are known when the file was gone through once, so that a file with recorded drops is
+    read twice. window: only the frames in it, which takes memory for all of them at once; else it
+    does not grow with the files, but for every echo. jobs: threads. Raises as `load`,
+    `cut_window` and `Choice.check`.
     """
-    if packets or window or choice:
+    picked = Picked(choice.choose if choice else lambda packets: packets)
+    if window or ((packets or choice) and not all(map(is_rereadable, paths))):
         loaded = load(paths)
         if window:
             loaded = cut_window(loaded, window)
-        tables = analyse(loaded, bridge=bridge)
-        if choice:
-            tables = choice.narrow(tables)
-        return build_report(tables, packets=packets or bool(choice)), loaded.errors
-    analyser = analyse_files(paths, jobs=jobs, progress=progress)
-    return build_report(_tables(analyser, bridge), packets=False), analyser.reading.errors
+        tables, errors = analyse(loaded, bridge=bridge), loaded.errors
+        if packets or choice:
+            picked.add(tables.whole)
+    elif packets or choice:
+        tables, errors = _pick(paths, picked, bridge, packets, (jobs, progress))
+    else:
+        tables, errors = analyse_paths(paths, bridge=bridge, jobs=jobs, progress=progress)
+    if choice:
+        choice.check(tables.vantages, tables.ends)
+    tables = replace(tables, packets=picked.rows)
+    return build_report(tables, packets=packets or bool(choice), echoes=packets), errors
+
+
+def _pick(
+    paths: Sequence[str], picked: Picked, bridge: str, echoes: bool,
+    how: tuple[int, Progress | None],
+) -> tuple[Tables, list[SavefileError]]:  # fmt: skip
+    """The tables, and the packets that are to be shown in ``picked``."""
+    jobs, progress = how
+
+    def partials(reading: Reading) -> Partials:
+        found = Picking(
+            echoes=Echoes(keep=echoes), losing=Losing(keep=reading.explained),
+            picked=None if reading.explained else picked,
+        )  # fmt: skip
+        picked.fates = found.losing.fates if reading.explained else None
+        return found
+
+    found = analyse_paths(paths, bridge=bridge, jobs=jobs, progress=progress, partials=partials)
+    if picked.fates is not None:
+        known = picked.fates()
+        picked.fates = lambda: known
+        analyse_files(paths, jobs=jobs, partials=lambda _: Picking(picked=picked, alone=True))
+    return found
 
 
 def analyse_paths(
@@ -150,6 +182,7 @@ def _tables(
         losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages),
+        ends=analyser.endpoints.texts,
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
         process_rtt=_process_rtt(reading),
         clock=(

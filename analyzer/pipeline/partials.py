@@ -56,4 +56,5 @@ class Partials:
         self.depth.peek(chunk, frames)
 
     def _all(self) -> list[Any]:
-        return [getattr(self, found.name) for found in fields(self) if found.name != "depth"]
+        values = (getattr(self, found.name) for found in fields(self))
+        return [value for value in values if hasattr(value, "add")]
