@@ -39,7 +39,7 @@ LATE_NS = 2_000_000_000
 """so long after its time a drop is in the file: it is read from its ring every 50 ms, and
 written with the frames that are read then"""
 MOST_WAITING = 1 << 19
-"""frames that a drop may still come for; of more, the oldest go"""
+"""frames that a drop may still come for; of more, the oldest are waited for no longer"""
 _LOST = int(Status.LOST)
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -72,9 +72,7 @@ class Tying:
     def add(self, batch: Batch, kept: Mapping[str, npt.NDArray[Any]]) -> Ties:
         """What can be told by now. kept: [p] columns of packets that ties shall have, too."""
         self._await(batch, kept)
-        until_ns = batch.settled_ns
-        if until_ns != FOREVER_NS:
-            until_ns -= LATE_NS
+        until_ns = self._horizon(batch.settled_ns)
         ready = self._pending["ts_ns"] + SLACK_NS < until_ns
         drops, self._pending = self._pending[ready], self._pending[~ready]
         drops = drops[np.argsort(drops["seen_ns"], kind="stable")]
@@ -83,6 +81,16 @@ class Tying:
         found = {name: column[row[tied]] for name, column in self._waiting.items()}
         self._forget(until_ns - BEFORE_NS)
         return Ties(drops[tied], found, answer[tied])
+
+    def _horizon(self, settled_ns: int) -> int:
+        """Up to where drops are tied now: what is older goes afterwards."""
+        if settled_ns == FOREVER_NS:
+            return settled_ns
+        until_ns = settled_ns - LATE_NS
+        waiting = self._waiting["ts_ns"]
+        if len(waiting) > MOST_WAITING:
+            until_ns = max(until_ns, int(np.partition(waiting, -MOST_WAITING)[-MOST_WAITING]))
+        return min(until_ns, settled_ns)
 
     def _await(self, batch: Batch, kept: Mapping[str, npt.NDArray[Any]]) -> None:
         places = np.array([self.log.device(v.interface) for v in batch.vantages], np.int64)
@@ -96,7 +104,7 @@ class Tying:
     def _forget(self, before_ns: int) -> None:
         if not self._waiting:
             return
-        kept = np.flatnonzero(self._waiting["ts_ns"] >= before_ns)[-MOST_WAITING:]
+        kept = np.flatnonzero(self._waiting["ts_ns"] >= before_ns)
         if len(kept) < len(self._waiting["ts_ns"]):
             self._waiting = {name: column[kept] for name, column in self._waiting.items()}
 
