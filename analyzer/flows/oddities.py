@@ -86,7 +86,8 @@ def _slowest_part(
     before = journeys.parent[after]
     delays = frames["ts_ns"][after] - frames["ts_ns"][before]
     if not len(delays) or delays.max() < echo["turnaround_ns"]:
-        return f"in the turnaround inside {echo['destination']}", int(echo["turnaround_ns"])
+        name = vantages[frames["vantage"][echo["request_last"]]].name
+        return f"in the turnaround behind {name}", int(echo["turnaround_ns"])
     worst = int(delays.argmax())
     names = (vantages[frames["vantage"][side[worst]]].name for side in (before, after))
     return f"between {' → '.join(names)}", int(delays[worst])

@@ -138,6 +138,7 @@ def _tables(
         drops = count_drops(reading.own)
     if drops is None:
         losses = suggest_drops(losses)
+    icmp = _with_addresses(partials.echoes.table(outlook.end_ns))
     return Tables(
         info=replace(_info(analyser, loaded), drops=drops),
         vantages=reading.vantages,
@@ -145,7 +146,7 @@ def _tables(
         seen=analyser.totals.seen,
         hops=partials.hops.table(fates),
         echoes=echoes,
-        icmp=_with_addresses(partials.echoes.table(outlook.end_ns)),
+        icmp=icmp,
         arp=arp,
         nd=partials.neighbours.rows(analyser.endpoints),
         icmp_errors=partials.errors.rows(),
@@ -155,7 +156,7 @@ def _tables(
         udp=name_udp(talks),
         losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
-        paths=build_paths(fates, reading.vantages),
+        paths=build_paths(fates, reading.vantages, icmp),
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
         process_rtt=_process_rtt(reading),
         clock=(
