@@ -7,6 +7,7 @@ and completion stay instant.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -62,6 +63,7 @@ def main() -> None:
     """Entry of the ``vethscope`` command: errors become one line and an exit code."""
     # Nothing here multiplies matrices, and numpy would start threads for it, with all our rights.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _speak_whatever()
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -79,3 +81,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _speak_whatever() -> None:
+    """What a terminal's encoding lacks, or a name's bytes have none of, is escaped, not fatal.
+
+    As JSON writes it, so that the escapes are right within JSON too.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -130,6 +130,8 @@ class IcmpRow:
     """the vantage nearest to the answering end, at which the turnaround was taken"""
     turnaround_inside: bool = False
     """whether that is the answering end's own interface: else the turnaround is all beyond it"""
+    own: bool = False
+    """whether it is the echo that ``vethscope ping`` sent"""
 
 
 @dataclass(slots=True)

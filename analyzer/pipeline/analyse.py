@@ -158,6 +158,7 @@ def _tables(
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages, icmp),
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
+        own_echoes=frozenset(int(ident) for notes in reading.notes for ident in notes.process_rtt),
         process_rtt=_process_rtt(reading),
         clock=(
             analyser.totals.clock_steps,

@@ -64,6 +64,8 @@ class Tables:
     """addresses that were guessed from MACs of Docker's old scheme"""
     notes: Sequence[Finding] = ()
     """what stands out in the traffic, found by the stages"""
+    own_echoes: frozenset[int] = frozenset()
+    """ICMP ids of vethscope's own pings"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
     clock: tuple[int, int, int] = (0, 0, 0)
@@ -180,6 +182,7 @@ def _icmp_row(row: Mapping[str, Any], tables: Tables, with_echoes: bool) -> Icmp
         unmatched=row["unmatched"],
         process_rtt_p50_ns=sorted(seen)[(len(seen) - 1) // 2] if seen else None,
         payload_len=row["payload_len"],
+        own=row["id"] in tables.own_echoes,
         **_turning(row, tables.vantages),
     )
 

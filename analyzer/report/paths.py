@@ -52,7 +52,7 @@ def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage], icmp: pl.DataF
 def _is_longest(icmp: pl.DataFrame) -> pl.Expr:
     """Whether a path is that of the conversation with the most echoes."""
     if icmp.is_empty():
-        return pl.lit(False)
+        return pl.col("status").is_null()
     main = icmp.sort("sent", descending=True, maintain_order=True).row(0, named=True)
     ends = [pl.col(name) == main[name] for name in ("source", "destination")]
     return pl.all_horizontal(pl.col("protocol").str.starts_with("icmp"), *ends)

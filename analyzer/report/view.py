@@ -61,8 +61,8 @@ class HopSection:
 
 
 def main_conversation(report: Report) -> IcmpRow | None:
-    """The echoes that the report begins with: the most, the first of several as long."""
-    return max(report.icmp, key=lambda row: row.sent, default=None)
+    """The echoes that the report begins with: vethscope's own, else the most, else the first."""
+    return max(report.icmp, key=lambda row: (row.own, row.sent), default=None)
 
 
 def headline(report: Report) -> list[Piece]:

@@ -52,7 +52,7 @@ def curious(lab: Any, path: Path, *names: str, **options: Any) -> Iterator[Captu
             yield session
         finally:
             session.stop()
-            future.result(timeout=20)
+            future.result(timeout=60)
 
 
 def come(lab: Any, name: str, address: str) -> None:

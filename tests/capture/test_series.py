@@ -65,7 +65,7 @@ def capture(lab: Any, path: Path, frames: list[bytes], **options: Any) -> Captur
         lab.send(frames)
         if not options.get("max_files"):
             session.stop()
-        future.result(timeout=20)
+        future.result(timeout=60)
     return session.close()
 
 

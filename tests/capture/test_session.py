@@ -44,7 +44,7 @@ def running(session: CaptureSession) -> Iterator[Future[CaptureStats]]:
             yield future
         finally:
             session.stop()
-            future.exception(timeout=20)
+            future.exception(timeout=60)
 
 
 def wait_for(condition: Callable[[], Any], patience_s: float = 10) -> None:
@@ -292,7 +292,7 @@ def test_max_packets_are_the_first_in_time(
     )
     with running(session) as future:
         lab.send(lab.numbered(60))
-        assert future.result(timeout=10).stopped == "packets"
+        assert future.result(timeout=60).stopped == "packets"
     found = reading(tmp_path / "a").frames
     assert len(found) == count
     assert [frame.vantage for frame in found[:3]] == ["a:eth0", "veA", "veB"][:count]
@@ -307,7 +307,7 @@ def test_max_kilobytes_hold(lab: Any, tmp_path: Path, reading: Any) -> None:
     )
     with running(session) as future:
         lab.send(lab.numbered(100))
-        assert future.result(timeout=10).stopped == "filesize"
+        assert future.result(timeout=60).stopped == "filesize"
     found = reading(tmp_path / "a")
     stats = session.close()
     assert stats.frames == len(found.frames)
@@ -392,7 +392,7 @@ def test_when_all_are_gone_it_ends_by_itself(lab: Any, tmp_path: Path, reading: 
     with running(session) as future:
         lab.send(lab.numbered(30))
         lab.run("host", "ip link delete veA")
-        stats = future.result(timeout=10)
+        stats = future.result(timeout=60)
     assert stats.stopped == "gone"
     assert stats.warnings == ("all captured interfaces are gone: the capture ended by itself",)
     assert len(reading(tmp_path / "a").frames) == 60
@@ -459,7 +459,7 @@ def test_drops_stand_where_they_happened(lab: Any, tmp_path: Path) -> None:
             wait_for(lambda: session.stats().frames + session.stats().dropped == 10_000)
             lab.send([lab.frame(n) for n in range(20_000, 20_010)])
             session.stop()
-            future.result(timeout=20)
+            future.result(timeout=60)
     stats = session.close()
     fields = ("data.data", "frame.drop_count")
     told = subprocess.run(
@@ -510,7 +510,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(lab: Any) -> None:
         with running(session) as future:
             os.close(reading_end)
             lab.send(lab.numbered(3))
-            assert future.result(timeout=10).stopped == "pipe"
+            assert future.result(timeout=60).stopped == "pipe"
     assert session.close().frames == 0
 
 
