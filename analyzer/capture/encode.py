@@ -186,7 +186,7 @@ def encode_block(
                 for place in range(4):
                     out8[to + 12 + place] = tag >> (24 - 8 * place) & 0xFF
                 caplen = min(caplen + 4, snaplen)
-                copy_bytes(out8, to + 16, ring8, data + 12, caplen - 16)
+                copy_bytes(out8, to + 16, ring8, data + 12, max(0, caplen - 16))
             else:
                 copy_bytes(out8, to, ring8, data, caplen)
             wirelen += 4 if tagged else 0
