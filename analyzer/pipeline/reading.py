@@ -211,7 +211,9 @@ class Reading:
         self.names.update(savefile.names)
         section = object_in(savefile.comment)
         self.engine = self.engine or str(section.get("engine", ""))
-        self.sysctls.update(section.get("sysctls", {}))
+        sysctls = section.get("sysctls")
+        if isinstance(sysctls, dict):
+            self.sysctls.update({str(name): str(value) for name, value in sysctls.items()})
 
 
 def _start_ns(chunk: DecodedChunk) -> int:
