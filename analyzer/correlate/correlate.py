@@ -80,15 +80,19 @@ class Correlator:
         return _journeys(frames, layout, links, self._ports, watch), links
 
     def close(
-        self, frames: Columns, journeys: Journeys, links: Links, now_ns: int, hold: bool
-    ) -> npt.NDArray[np.bool_]:
+        self, frames: Columns, journeys: Journeys, links: Links, now_ns: int, hold: bool,
+        also: npt.NDArray[np.bool_] | None = None,
+    ) -> npt.NDArray[np.bool_]:  # fmt: skip
         """[n] whether a frame's packet is still open; open packets are taken out of ``journeys``.
 
         now_ns: how far the capture has been read. hold: the end of the vantages' watch is not
-        known, so that what looks lost waits for it; what cannot wait is unmatched.
+        known, so that what looks lost waits for it; what cannot wait is unmatched. also: [p] what
+        stays open for another reason.
         """
         self._clock.advance(frames, self.layout.ring, now_ns)
         open_packets = find_open(frames, journeys, links, self.layout, self._ports, self._clock)
+        if also is not None:
+            open_packets |= also
         if hold:
             open_packets |= find_held(journeys, open_packets)
             untold = ~open_packets & (journeys.status == Status.LOST)
