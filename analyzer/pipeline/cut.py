@@ -29,7 +29,7 @@ QUEUE_NS = 5_000_000_000
 """a queue may hold a packet this long; a copy later than that is another packet's"""
 NEAR_NS = 100_000_000
 """a packet this near to an edge may be cut by it"""
-_MOST_AGAIN = 1 << 22
+_MOST_AGAIN = 1 << 21
 """frames after the window that are noted to take losses back"""
 ARP = 0x0806
 _V4_MAPPED = 0xFFFF_0000_0000
@@ -108,7 +108,12 @@ class Edges:
         """[p] which packets wait for what is still to be noted; lost ones that cannot wait for
         want of room are unmatched."""
         begun, seen = (frames["ts_ns"][at] for at in (journeys.first, journeys.last))
+        over_ns = now_ns - FLUSH_NS - self.until_ns
+        if over_ns > QUEUE_NS:
+            self._again.clear()
+            return np.zeros(len(begun), np.bool_)
         held: npt.NDArray[np.bool_] = begun >= self.until_ns - NEAR_NS
+        held &= over_ns <= NEAR_NS
         if now_ns < self.since_ns + NEAR_NS + FLUSH_NS:
             held |= begun < self.since_ns + NEAR_NS
         lost = (journeys.status == Status.LOST) & (seen >= self.until_ns - QUEUE_NS)
@@ -120,9 +125,9 @@ class Edges:
 
     def settle_losses(self, frames: Columns, journeys: Journeys) -> None:
         """Take back every loss whose packet was seen where it was expected, after the window."""
-        if not self._again:
-            return
         lost = np.flatnonzero(journeys.status == Status.LOST)
+        if not self._again or not len(lost):
+            return
         last = journeys.last[lost]
         missing = pl.DataFrame(
             {
@@ -132,7 +137,9 @@ class Edges:
                 "seen": frames["ts_ns"][last],
             }
         )
-        found = missing.join(pl.concat(self._again), on=["l2key", "vantage"]).filter(
+        some = pl.col("l2key").is_in(missing["l2key"].unique().implode())
+        again = pl.concat(piece.filter(some) for piece in self._again)
+        found = missing.join(again, on=["l2key", "vantage"]).filter(
             pl.col("ts_ns") - pl.col("seen") < QUEUE_NS
         )
         packets = found["packet"].unique().to_numpy()
