@@ -148,6 +148,7 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
     if analyser.edges:
         analyser.edges.settle_arp(arp)
     talks = partials.conversations.table()
+    lost_between = partials.conversations.lost_between(reading.vantages)
     echoes = partials.echoes.echoes(outlook.end_ns)
     table = summarise_losses(fates)
     losses = name_losses(table, reading.vantages, reading.sysctls)
@@ -174,8 +175,8 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
         icmp_errors=partials.errors.rows(),
         dns=partials.dns.rows(outlook.end_ns),
         dhcp=partials.dhcp.rows(),
-        tcp=name_tcp(talks),
-        udp=name_udp(talks),
+        tcp=name_tcp(talks, lost_between),
+        udp=name_udp(talks, lost_between),
         losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages),
