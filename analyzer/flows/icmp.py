@@ -9,7 +9,7 @@ nanosecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,17 +62,12 @@ _NOBODY = np.empty(0, np.int64)
 class Echoes:
     """Echo conversations, batch by batch."""
 
-    def __init__(
-        self,
-        keep: bool = False,
-        before: npt.NDArray[np.int64] = _NOBODY,
-        went_on: npt.NDArray[np.int64] = _NOBODY,
-    ) -> None:
-        """keep: every echo as a row, too. Of a time window, `echo_numbers`: before: echoes that
-        began before it, which are not its own; went_on: echoes seen after it, too, which are not
-        called lost.
-        """
-        self._before, self._went_on = before, went_on
+    def __init__(self, keep: bool = False) -> None:
+        """keep: every echo as a row, too."""
+        self.before: Callable[[], npt.NDArray[np.int64]] = lambda: _NOBODY
+        """of a time window: echoes (`echo_numbers`) that began before it, which are not its own"""
+        self.went_on: Callable[[], npt.NDArray[np.int64]] = lambda: _NOBODY
+        """… and those seen after it, too, which are not called lost"""
         self._order = InOrder(_AT_ONCE)
         self._keys, self._groups = KeyNumbers(), KeyNumbers()
         self._open = np.zeros((_STATES, 0), np.int64)
@@ -93,10 +88,11 @@ class Echoes:
             self._take(events)
 
     def _without_early(self, events: pl.DataFrame) -> pl.DataFrame:
-        if not len(self._before):
+        before = self.before()
+        if not len(before):
             return events
         number = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
-        return events.filter(~pl.Series(np.isin(number, self._before)))
+        return events.filter(~pl.Series(np.isin(number, before)))
 
     def _take(self, events: pl.DataFrame) -> None:
         """Events in order of time: tie replies to requests, count, measure."""
@@ -154,7 +150,7 @@ class Echoes:
 
     def _late(self, end_ns: int) -> npt.NDArray[np.bool_]:
         """[keys] whether the latest request may be answered after the end."""
-        went_on = np.isin(self._open[_NUMBER], self._went_on)
+        went_on = np.isin(self._open[_NUMBER], self.went_on())
         late: npt.NDArray[np.bool_] = (self._open[_TS] > end_ns - GRACE_NS) | went_on
         return late
 
@@ -219,7 +215,7 @@ class Echoes:
         )
         answered = pl.col("rtt_ns").is_not_null()
         number = echo_numbers(found["id"].to_numpy(), found["seq"].to_numpy())
-        late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(np.isin(number, self._went_on))
+        late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(np.isin(number, self.went_on()))
         return found.with_columns(
             answered.alias("answered"),
             (~answered & late).alias("open"),

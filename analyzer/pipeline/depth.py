@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
 from analyzer.decode.dhcp import dhcp_messages
 from analyzer.decode.dns import dns_messages
 from analyzer.decode.inner import quoted_packets
 from analyzer.decode.neighbour import neighbour_messages
+from analyzer.decode.tcp_options import tcp_options
 from analyzer.flows.noted import Noted
+from analyzer.flows.talk_details import OPTIONS
 from analyzer.model.batch import Columns
 from analyzer.model.frames import FrameChunk
 
+_SYN = 0x02
 QUOTED = (
     "ip_version", "protocol", "src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port",
     "ip_id", "tcp_seq", "icmp_id", "icmp_seq", "l4_offset",
@@ -33,6 +37,8 @@ class Depth:
     neighbours: Noted = field(default_factory=Noted)
     dhcp: Noted = field(default_factory=Noted)
     errors: Noted = field(default_factory=Noted)
+    offers: Noted = field(default_factory=Noted)
+    """options of TCP SYNs"""
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
         """See a chunk just decoded; frames: with ``number``."""
@@ -41,6 +47,7 @@ class Depth:
             (self.neighbours, neighbour_messages),
             (self.dhcp, dhcp_messages),
             (self.errors, _quoted),
+            (self.offers, _offers),
         )
         for noted, read in kinds:
             _note(noted, read(chunk, frames), frames)
@@ -55,6 +62,15 @@ def _note(noted: Noted, rows: pl.DataFrame, frames: Columns) -> None:
     at = rows["row"].to_numpy()
     places = {name: pl.Series(frames[name][at]) for name in ("number", "ts_ns")}
     noted.note(rows.drop("row").with_columns(**places))
+
+
+def _offers(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
+    """row and the options of SYNs."""
+    syn = (frames["tcp_flags"] & _SYN != 0) & (frames["l4_offset"] != 0)
+    rows = np.flatnonzero(syn)
+    if not len(rows):
+        return pl.DataFrame()
+    return tcp_options(chunk, frames, rows).select("row", *OPTIONS)
 
 
 def _quoted(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:

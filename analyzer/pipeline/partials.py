@@ -30,7 +30,7 @@ class Partials:
     hops: Hops = field(default_factory=Hops)
     echoes: Echoes = field(default_factory=Echoes)
     arp: Arp = field(default_factory=Arp)
-    conversations: Conversations = field(default_factory=Conversations)
+    conversations: Conversations = field(init=False)
     translations: Translations = field(default_factory=Translations)
     flooding: Flooding = field(default_factory=Flooding)
     losing: Losing = field(default_factory=Losing)
@@ -42,6 +42,7 @@ class Partials:
     dhcp: Dhcp = field(init=False)
 
     def __post_init__(self) -> None:
+        self.conversations = Conversations(self.depth.offers)
         self.dns, self.errors = Dns(self.depth.dns), IcmpErrors(self.depth.errors)
         self.neighbours = Neighbours(self.depth.neighbours)
         self.dhcp = Dhcp(self.depth.dhcp)
