@@ -27,8 +27,11 @@ def command(
     from analyzer.pipeline.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
-    from analyzer.cli.output import note, print_report
+    from analyzer.cli.output import check_place, note, print_report
     from analyzer.pipeline.demo import run_demo
+
+    check_place(output, "-w")
+    check_place(html, "--html")
 
     result = run_demo(engine, count=count, output=output, say=lambda text: note(text, quiet=quiet))
     print_report(result.report, as_json=as_json, html=html)

@@ -38,9 +38,10 @@ def command(
     from analyzer.pipeline.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
-    from analyzer.cli.output import note, print_report, progress
+    from analyzer.cli.output import check_place, note, print_report, progress
     from analyzer.pipeline.ping import PingPlan, run_ping
 
+    check_place(html, "--html")
     plan = PingPlan(
         source=source, destination=destination, count=count, interval_s=interval, size=size,
         wait_s=wait, output=output, inside=not no_inside, promiscuous=not no_promiscuous,

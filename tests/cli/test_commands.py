@@ -194,6 +194,8 @@ def _tshark(path: str, *words: str) -> list[str]:
         (["capture", "--engine", "lab", "-a", "hours:1"], 2, "duration:SECONDS"),
         (["capture", "--engine", "lab", "-a", "duration:1", "-f", "icmp and and"], 2, "syntax"),
         (["capture", "--engine", "lab", "-w", "/nonexistent/x.pcapng"], 2, "nonexistent"),
+        (["demo", "-w", "/nonexistent/x.pcapng"], 2, "/nonexistent is no directory"),
+        (["ping", "tomcat01", "tomcat02", "--engine", "lab", "--html", "/proc/x/y"], 2, "cannot"),
         (["lab", "down", "--name", "nolab"], 2, "not up.*nothing to take down"),
         (["topology", "--engine", "docker"], 2, "Docker"),
     ],

@@ -312,6 +312,18 @@ def test_host_is_named_and_its_verdict_refuted():
     assert [h.kind for h in report.hops] == ["originate", "veth"]
 
 
+def test_traffic_that_the_host_routes_is_not_called_its_own():
+    world = Pinging()
+    frame = {**columns(0, 0, 8, 1), "src_lo": V4 | 0xC6336402, "eth_src": BRIDGE_MAC,
+             "eth_dst": mac_of(0), "l2key": 5, "truth": 0}  # fmt: skip
+    world.see("docker0", True, 0, **frame)
+    world.see("veth0", True, 3000, **frame)
+    world.see("c0:eth0", False, 5000, **frame)
+    (verdict,) = world.report().verdicts
+    assert (verdict.source, verdict.result) == ("198.51.100.2", "refuted")
+    assert "the host routes it" in verdict.reason
+
+
 def test_broadcast_is_never_a_verdict():
     world = Pinging(containers=3)
     world.flood(0, 10, key=3)
