@@ -10,8 +10,8 @@ DEFAULT_FILE = "vethscope-demo.pcapng"
 
 
 @click.command(name="demo", epilog="Example: vethscope demo -c 50 --html demo.html")
-@click.option("-c", "--count", type=click.IntRange(1), default=20, show_default=True, metavar="N",
-              help="Echo requests.")  # fmt: skip
+@click.option("-c", "--count", type=click.IntRange(1, 65535), default=20, show_default=True,
+              metavar="N", help="Echo requests.")  # fmt: skip
 @click.option("-w", "--write", "output", type=click.Path(dir_okay=False), default=DEFAULT_FILE,
               show_default=True, metavar="FILE", help="The pcapng that is kept.")  # fmt: skip
 @html_option
