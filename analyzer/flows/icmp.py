@@ -23,6 +23,7 @@ from analyzer.flows.silent_echoes import LAST, SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEchoes, slowest_hops
 from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch, InOrder
+from analyzer.model.journeys import Status
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
 
@@ -43,7 +44,7 @@ _NAMES = CONVERSATION[:3]
 
 
 _FIRST = pl.col(*CONVERSATION, "payload_len"), pl.col("first_vantage").alias("vantage")
-_TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage")
+_TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "status")
 _SENT, _HOME, _MORE = range(3)
 """rows of the counts: requests, answered at the asker's interface, further replies"""
 _ECHO, _GROUP, _ANSWERED, _REPLIED, _WAITS, _EVENT, _NUMBER = range(7)
@@ -56,6 +57,9 @@ and vantages, pair and slowest hop, number among the silent"""
 _BROUGHT = ("pair", *(f"request_{name}" for name in SLOWEST))
 """what a reply is told of its request"""
 HOPS = ("hop_from", "hop_to", "hop_kind", "hop_ns")
+_ELSEWHERE = 2
+"""of _ANSWERED: a reply was seen, and nobody knows whether it came home"""
+_LOST = int(Status.LOST)
 _NOBODY = np.empty(0, np.int64)
 
 
@@ -170,12 +174,13 @@ class Echoes:
         end_ns: when the capture ended; a request shortly before it is unmatched, not lost.
         """
         rows = pl.concat(self._rows) if self._rows else _EMPTY
-        waiting = (self._open[_ANSWERED] == 0) & self._late(end_ns)
+        answered = self._open[_ANSWERED]
+        waiting = ((answered == 0) & self._late(end_ns)) | (answered == _ELSEWHERE)
         unmatched = np.bincount(self._open[_GROUP, waiting], minlength=len(rows))
         rtt = self._rtt.table((0.5, 0.99))
         turnaround = self._turnaround.table((0.5,))
         turned_at = np.full(len(rows), -1, np.int64)
-        home = self._open[_ANSWERED] == 1
+        home = answered == 1
         turned_at[self._open[_GROUP, home]] = self._open[_TO, home]
         return rows.with_columns(
             pl.Series("sent", self._counts[_SENT]),
@@ -204,6 +209,7 @@ class Echoes:
         requests = events.filter("asked", pl.col("tie") >= 0)
         replies = events.filter(~pl.col("asked"), pl.col("tie") >= 0)
         times = ("rtt_ns", "turnaround_ns")
+        replies = replies.sort(pl.col("rtt_ns") < 0, maintain_order=True)
         replies = replies.unique("tie", keep="first", maintain_order=True).select(
             "tie", "ttl",
             *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in times),
@@ -218,7 +224,7 @@ class Echoes:
         late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(np.isin(number, self.went_on()))
         return found.with_columns(
             answered.alias("answered"),
-            (~answered & late).alias("open"),
+            (~answered & (late | (pl.col("reply_status") != _LOST).fill_null(False))).alias("open"),
             pl.col("first_vantage").alias("vantage"),
             pl.col("last_vantage").alias("request_last"),
             *(pl.col(name).alias(f"request_{name}") for name in HOPS),
@@ -320,9 +326,11 @@ def _pair(
     (brought). Only the first of requests with
     one KEY that follow each other without an answer between is one: no pinger uses a sequence
     number again so soon, so the others were duplicated on the way, or are copies in a file
-    that does not tell its vantages apart (``tcpdump -i any``, merged files).
+    that does not tell its vantages apart (``tcpdump -i any``, merged files). A reply that was
+    seen, and neither lost nor at the vantage where its request was first seen, decides nothing: a
+    bridge's copy whose port was not captured is one.
     """
-    ts, last_ts, first_at, last_at = columns
+    ts, last_ts, first_at, last_at, status = columns
     for e in range(len(keys)):
         k = keys[e]
         if asked[e]:
@@ -347,13 +355,19 @@ def _pair(
             if state[_ECHO, k] < 0:
                 continue
             ties[e] = state[_ECHO, k]
-            if state[_REPLIED, k] == 1:
-                counts[_MORE, state[_GROUP, k]] += 1
-                continue
-            state[_REPLIED, k] = 1
-            if state[_SILENT, k] >= 0:
+            if state[_REPLIED, k] == 0 and state[_SILENT, k] >= 0:
                 silent[state[_SILENT, k]] -= 1
-            if last_at[e] == state[_FROM, k]:
+            state[_REPLIED, k] = 1
+            home = last_at[e] == state[_FROM, k]
+            if state[_ANSWERED, k] == 1:
+                counts[_MORE, state[_GROUP, k]] += 1 if home else 0
+            elif not home and first_at[e] == state[_FROM, k] and status[e] != _LOST:
+                state[_ANSWERED, k] = 1
+                counts[_HOME, state[_GROUP, k]] += 1
+                rtt[e] = ts[e] - state[_TS, k]
+            elif not home and status[e] != _LOST:
+                state[_ANSWERED, k] = _ELSEWHERE
+            elif home:
                 state[_ANSWERED, k] = 1
                 counts[_HOME, state[_GROUP, k]] += 1
                 rtt[e] = last_ts[e] - state[_TS, k]
