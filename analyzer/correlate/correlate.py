@@ -132,7 +132,7 @@ def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Link
     parent, hop, likely = np.full(n, -1, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.bool_)
     link_segment(
         order, start,
-        (frames["ts_ns"], layout.ring[vantage], vantage, stage, frames["eth_dst"]),
+        (frames["ts_ns"], layout.ring.take(vantage), vantage, stage, frames["eth_dst"]),
         (layout.kind, layout.peer, layout.queued, layout.mac),
         (parent, hop, likely),
     )  # fmt: skip

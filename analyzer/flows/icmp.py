@@ -43,6 +43,9 @@ CONVERSATION = ["protocol", "source", "destination", *KEY[:-1]]
 _NAMES = CONVERSATION[:3]
 
 
+_TEXTS = pl.col(_NAMES).cast(pl.String)
+_OF_PACKET = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "pair", "status",
+              "first_frame", "last_frame", *_NAMES)  # fmt: skip
 _FIRST = pl.col(*CONVERSATION, "payload_len"), pl.col("first_vantage").alias("vantage")
 _TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "status")
 _SENT, _HOME, _MORE = range(3)
@@ -105,7 +108,7 @@ class Echoes:
         asked = events["asked"].to_numpy()
         groups, fresh = self._groups_of(group, asked)
         if len(fresh):
-            self._rows.append(events[fresh].select(*_FIRST))
+            self._rows.append(events[fresh].select(*_FIRST).with_columns(_TEXTS))
         self._counts = _wider(self._counts, self._groups.count, 0)
         self._open = _wider(self._open, self._keys.count, -1)
         self._open[_NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
@@ -203,7 +206,7 @@ class Echoes:
         request_last, reply_last (vantages), request_status, reply_status, ttl; HOPS of both as
         request_… and reply_….
         """
-        events = pl.concat(self._kept) if self._kept else None
+        events = pl.concat(self._kept).with_columns(_TEXTS) if self._kept else None
         if events is None:
             return pl.DataFrame(schema=dict.fromkeys(KEY, pl.Int64))
         requests = events.filter("asked", pl.col("tie") >= 0)
@@ -271,24 +274,23 @@ def _with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
 def _events(batch: Batch) -> pl.DataFrame:
     """One row an echo message, request or reply."""
     packets, frames = batch.packets, batch.frames
-    first = packets["first_frame"].to_numpy()
+    first = packets["first_frame"].to_numpy().astype(np.intp)
     protocol = frames["protocol"][first]
     rows = np.flatnonzero((protocol == _ICMP) | (protocol == _ICMPV6))
     kind, version4 = frames["icmp_type"][first[rows]], protocol[rows] == _ICMP
-    ours = np.where(version4, np.isin(kind, (8, 0)), np.isin(kind, (128, 129)))
+    ours = np.where(version4, (kind == 8) | (kind == 0), (kind == 128) | (kind == 129))
     ours &= (frames["l4_offset"][first[rows]] > 0) & ~packets["stray"].to_numpy()[rows]
-    chosen = packets[rows[ours]]
-    first, last = (chosen[f"{end}_frame"].to_numpy() for end in ("first", "last"))
-    asked = np.isin(frames["icmp_type"][first], REQUESTS)
+    chosen: pl.DataFrame = packets.select(*_OF_PACKET)[rows[ours]]
+    first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    kind = frames["icmp_type"][first]
+    asked: npt.NDArray[np.bool_] = (kind == REQUESTS[0]) | (kind == REQUESTS[1])
     end = np.where(asked, first, last)
 
     def side(request: str, reply: str) -> npt.NDArray[Any]:
-        return np.where(asked, frames[request][end], frames[reply][end])
+        found: npt.NDArray[Any] = np.where(asked, frames[request][end], frames[reply][end])
+        return found
 
-    return chosen.select(
-        "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "pair", "status",
-        "first_frame", "last_frame", pl.col(_NAMES).cast(pl.String),
-    ).with_columns(
+    return chosen.with_columns(
         pl.Series("asked", asked),
         pl.Series("site", batch.journeys.site[frames["vantage"][end]]),
         *(pl.Series(f"asker_{h}", side(f"src_{h}", f"dst_{h}")) for h in ("hi", "lo")),

@@ -67,34 +67,37 @@ class Conversations:
     def add(self, batch: Batch) -> None:
         """Count the TCP and UDP packets of one batch."""
         rows = _segments(batch)
-        headed = rows.filter("headed", (pl.col("src_port") > 0) | (pl.col("dst_port") > 0))
         pieces = rows.filter(~pl.col("headed"))
+        headed = rows
+        ported = pl.col("headed") & ((pl.col("src_port") > 0) | (pl.col("dst_port") > 0))
+        if not rows.select(ported.all()).item():
+            headed = rows.filter(ported)
         heads = headed.filter("more")
         if not pieces.is_empty() or self._pieces is not None or not heads.is_empty():
             headed = self._with_fragments(headed, heads, pieces)
+        keys, forward = _keyed(headed)
+        numbers, _ = self._numbers.take(keys)
         if not headed.is_empty():
-            self._count(headed)
-        self._follow(batch, headed)
+            self._count(headed, numbers, forward)
+        self._follow(batch, headed, numbers.astype(np.int64) * 2 + forward)
 
-    def _follow(self, batch: Batch, rows: pl.DataFrame) -> None:
-        """Hand the TCP segments on, in pieces of their own: a batch without any, too."""
-        segments = rows.filter("headed", kind=_TCP)
-        flow = self._flows(segments)
-        self._tcp.add(segments.select(pl.Series("flow", flow), *SEGMENT), self._numbers.count,
-                      batch.settled_ns)  # fmt: skip
+    def _follow(self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
+        """Hand the TCP segments on; a batch without any, too.
+
+        flow: [n] 2 · conversation, + 1 from the lower end to the higher.
+        """
+        ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == _TCP)
+        keyed = rows.with_columns(pl.Series("flow", flow)).filter(pl.Series(ours))
+        segments, flow = keyed.select("flow", *SEGMENT), flow[ours]
+        self._tcp.add(segments, self._numbers.count, batch.settled_ns)
         self._agreed.make_room(2 * self._numbers.count)
-        self._agreed.see(segments, flow)
+        self._agreed.see(keyed, flow)
         offers = self._offers.take(batch) if self._offers else None
         if offers is not None:
-            both = segments.select("number", pl.Series("flow", flow)).join(
+            both = keyed.select("number", "flow").join(
                 offers.select("number", "ts_ns", *OPTIONS), on="number"
             )
             self._agreed.hear(both, both["flow"].to_numpy())
-
-    def _flows(self, rows: pl.DataFrame) -> npt.NDArray[np.int64]:
-        """[n] 2 · conversation, + 1 from the lower end to the higher."""
-        keys, forward = _keyed(rows)
-        return self._numbers.take(keys)[0].astype(np.int64) * 2 + forward
 
     def _with_fragments(
         self, headed: pl.DataFrame, heads: pl.DataFrame, pieces: pl.DataFrame
@@ -114,9 +117,9 @@ class Conversations:
         self._heads = self._heads.tail(_MOST_WAITING)
         return pl.concat([headed, found.drop_nulls(ports).select(headed.columns)])
 
-    def _count(self, rows: pl.DataFrame) -> None:
-        keys, forward = _keyed(rows)
-        numbers, _ = self._numbers.take(keys)
+    def _count(
+        self, rows: pl.DataFrame, numbers: npt.NDArray[np.int32], forward: npt.NDArray[np.int64]
+    ) -> None:
         new = self._numbers.count - self._counts.shape[1]
         self._counts = np.concatenate([self._counts, _nothing(new)], axis=1)
         opening = np.full(self._numbers.count, -1, np.int64)
@@ -131,11 +134,11 @@ class Conversations:
             rows["rank"].to_numpy(),
             rows["number"].to_numpy(), self._counts, opening,
         )  # fmt: skip
-        rows = rows.with_columns(pl.Series("forward", forward))
         found = np.flatnonzero(opening >= 0)
         self._rows += [{}] * new
         texts = pl.col("protocol", "source", "destination").cast(pl.String)
-        first = rows[opening[found]].with_columns(texts)
+        sides = pl.Series("forward", forward[opening[found]])
+        first = rows[opening[found]].with_columns(texts, sides)
         for conversation, row in zip(found.tolist(), first.iter_rows(named=True), strict=True):
             self._rows[conversation] = row
 
@@ -240,14 +243,15 @@ def _joined(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 def _segments(batch: Batch) -> pl.DataFrame:
     """One row a TCP or UDP packet, with both ends and what tells who opened."""
     frames = batch.frames
-    kind = frames["protocol"][batch.packets["first_frame"].to_numpy()]
+    kind = frames["protocol"][batch.packets["first_frame"].to_numpy().astype(np.intp)]
     ours = ((kind == _TCP) | (kind == _UDP)) & ~batch.packets["stray"].to_numpy()
-    chosen = batch.packets.filter(pl.Series(ours))
-    first, last = (chosen[f"{end}_frame"].to_numpy() for end in ("first", "last"))
-    flags, marks = frames["tcp_flags"][first], frames["marks"][first]
-    rank = np.where(flags & _SYN == 0, 2, np.where(flags & _ACK == 0, 0, 1))
     names = ["number", "ts_ns", "last_ts_ns", "protocol", "source", "destination", "status",
              "expected", "frames", "first_vantage", "last_vantage"]  # fmt: skip
+    chosen = batch.packets.select(*names, "first_frame", "last_frame", "evidence")
+    chosen = chosen.filter(pl.Series(ours))
+    first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    flags, marks = frames["tcp_flags"][first], frames["marks"][first]
+    rank = np.where(flags & _SYN == 0, 2, np.where(flags & _ACK == 0, 0, 1))
     sent_here = (chosen["evidence"] & Evidence.STATION_OUT) != 0
     return chosen.select(names).with_columns(
         pl.Series("kind", kind[ours]),

@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from analyzer.decode.dhcp import PORTS as DHCP_PORTS
 from analyzer.decode.dhcp import dhcp_messages
 from analyzer.decode.dns import dns_messages
-from analyzer.decode.inner import quoted_packets
+from analyzer.decode.icmp import ICMP, ICMPV6
+from analyzer.decode.inner import is_icmp_error, quoted_packets
 from analyzer.decode.neighbour import neighbour_messages
+from analyzer.decode.rows import transport_rows
 from analyzer.decode.tcp_options import tcp_options
+from analyzer.decode.udp import UDP
 from analyzer.flows.noted import Noted
 from analyzer.flows.talk_details import OPTIONS
 from analyzer.model.batch import Columns
@@ -42,18 +46,29 @@ class Depth:
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
         """See a chunk just decoded; frames: with ``number``."""
-        kinds = (
-            (self.dns, dns_messages),
-            (self.neighbours, neighbour_messages),
-            (self.dhcp, dhcp_messages),
-            (self.errors, _quoted),
-            (self.offers, _offers),
+        kinds: tuple[tuple[Noted, Read, bool], ...] = (
+            (self.dns, dns_messages, True),
+            (self.neighbours, neighbour_messages, _has(frames, ICMPV6)),
+            (self.dhcp, dhcp_messages, _has(frames, UDP, *DHCP_PORTS)),
+            (self.errors, _quoted, _has_errors(frames)),
+            (self.offers, _offers, True),
         )
-        for noted, read in kinds:
-            _note(noted, read(chunk, frames), frames)
+        for noted, read, there in kinds:
+            if there:
+                _note(noted, read(chunk, frames), frames)
 
 
 Read = Callable[[FrameChunk, Columns], pl.DataFrame]
+
+
+def _has(frames: Columns, protocol: int, *ports: int) -> bool:
+    return len(transport_rows(frames, protocol, *ports)) > 0
+
+
+def _has_errors(frames: Columns) -> bool:
+    rows = np.flatnonzero((frames["protocol"] == ICMP) | (frames["protocol"] == ICMPV6))
+    names = ("protocol", "icmp_type", "l4_offset")
+    return bool(is_icmp_error({name: frames[name][rows] for name in names}).any())
 
 
 def _note(noted: Noted, rows: pl.DataFrame, frames: Columns) -> None:
