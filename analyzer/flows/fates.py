@@ -21,11 +21,13 @@ from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Hop, Journeys, Status
 
 _GROUP_BIT = np.uint64(1 << 40)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _FATE = (
     "protocol", "source", "destination", "pair", "first_vantage", "last_vantage", "in_port",
     "out_port", "expected", "status", "evidence", "frames", "stray", "torn",
 )  # fmt: skip
 _NAMES = ("protocol", "source", "destination")
+_ADDRESSES = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 _NEVER = (1 << 63) - 1
 
 
@@ -73,9 +75,10 @@ class Fates:
         """One row a fate, in order of appearance.
 
         Those of the packets that all share, and count, number (of the first packet), last_number
-        (the least of their last frames), judged (unicast IP that a verdict is about), dst_mac, and
-        of the first packet: ts_ns, path and hops (vantages of its main path, Hop codes between
-        them), seen (vantages that saw it, copies included, where it was lost).
+        (the least of their last frames), judged (unicast IP that a verdict is about), dst_mac,
+        src_hi … dst_lo (the source as first seen, the destination as last seen); and of the first
+        packet: ts_ns, path and hops (vantages of its main path, Hop codes between them), seen
+        (vantages that saw it, copies included, where it was lost).
         """
         if not self._rows:
             return _EMPTY
@@ -106,7 +109,12 @@ def _facts(batch: Batch) -> dict[str, npt.NDArray[Any]]:
     whole = (frames["marks"][first] & MARK_FRAGMENT) == 0  # the first fragment stands for all
     judged = (frames["ip_version"][first] > 0) & whole & ((mac & _GROUP_BIT) == 0)
     columns = {name: packets[name].to_numpy() for name in _FATE if name not in _NAMES}
-    return {**columns, "judged": judged, "dst_mac": np.where(judged, mac, np.uint64(0))}
+    ends = {
+        f"{side}_{half}": frames[f"{side}_{half}"][rows]
+        for side, rows in (("src", first), ("dst", last))
+        for half in ("hi", "lo")
+    }
+    return {**columns, **ends, "judged": judged, "dst_mac": np.where(judged, mac, np.uint64(0))}
 
 
 def _rows(
@@ -119,7 +127,7 @@ def _rows(
         .with_columns(
             pl.col(*_NAMES).cast(pl.String),
             pl.Series("judged", facts["judged"][fresh]),
-            pl.Series("dst_mac", facts["dst_mac"][fresh]),
+            *(pl.Series(name, facts[name][fresh]) for name in ("dst_mac", *_ADDRESSES)),
         )
     )
 
@@ -129,7 +137,8 @@ def _keys(facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
     _fill_keys(
         facts["pair"], facts["first_vantage"], facts["last_vantage"], facts["in_port"],
         facts["out_port"], facts["expected"], facts["status"], facts["evidence"],
-        facts["frames"], facts["stray"], facts["torn"], facts["judged"], facts["dst_mac"], keys,
+        facts["frames"], facts["stray"], facts["torn"], facts["judged"], facts["dst_mac"],
+        tuple(facts[name] for name in _ADDRESSES), keys,
     )  # fmt: skip
     return keys
 
@@ -137,9 +146,11 @@ def _keys(facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
 @compiled
 def _fill_keys(
     pair: Any, first: Any, last: Any, in_port: Any, out_port: Any, expected: Any, status: Any,
-    evidence: Any, frames: Any, stray: Any, torn: Any, judged: Any, mac: Any, keys: Any,
+    evidence: Any, frames: Any, stray: Any, torn: Any, judged: Any, mac: Any, addresses: Any,
+    keys: Any,
 ) -> None:  # fmt: skip
     """One key of all columns; equal keys are equal rows but once in 2⁶⁴."""
+    src_hi, src_lo, dst_hi, dst_lo = addresses
     for q in range(len(keys)):
         ends = np.uint64(first[q] + 1) << np.uint64(32) | np.uint64(last[q] + 1)
         ports = np.uint64(in_port[q] + 1) << np.uint64(32) | np.uint64(out_port[q] + 1)
@@ -148,7 +159,8 @@ def _fill_keys(
         rest = np.uint64(expected[q] + 1) << np.uint64(32) | np.uint64(evidence[q]) << np.uint64(8)
         size = np.uint64(frames[q]) << np.uint64(32) | np.uint64(pair[q])
         key = mix(mix(size, ends), mix(ports, rest | marks))
-        keys[q] = mix(key, mac[q])
+        key = mix(key, mac[q])
+        keys[q] = mix(mix(key, src_lo[q] ^ src_hi[q]), dst_lo[q] ^ dst_hi[q] * _ODD)
 
 
 @compiled
@@ -183,7 +195,7 @@ _EMPTY = pl.DataFrame(
         **dict.fromkeys(("out_port", "expected"), pl.Int32),
         "status": pl.UInt8, "evidence": pl.UInt16, "frames": pl.Int32,
         **dict.fromkeys(("stray", "torn", "judged"), pl.Boolean),
-        "dst_mac": pl.UInt64,
+        **dict.fromkeys(("dst_mac", *_ADDRESSES), pl.UInt64),
         **dict.fromkeys(("count", "number", "last_number", "ts_ns"), pl.Int64),
         **dict.fromkeys(("path", "hops", "seen"), pl.List(pl.Int64)),
     }

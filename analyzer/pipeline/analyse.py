@@ -34,6 +34,7 @@ from analyzer.pipeline.load import Loaded, dropped, load
 from analyzer.pipeline.losing import Found, count_drops, explain_losses, suggest_drops, with_fates
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import Reading
+from analyzer.pipeline.standing_out import stand_out
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
@@ -164,7 +165,10 @@ def _tables(
             partials.hops.negative,
         ),
         batch=batch,
-        notes=_notes(batch, echoes, reading.vantages) if batch else (),
+        notes=[
+            *(_notes(batch, echoes, reading.vantages) if batch else ()),
+            *stand_out(partials, fates, talks, outlook),
+        ],
     )
 
 
