@@ -11,6 +11,7 @@ import polars as pl
 
 from analyzer.errors import SavefileError
 from analyzer.flows.arp import name_arp
+from analyzer.flows.claims import judge_claims
 from analyzer.flows.endpoints import address_text, inferred_address
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import name_losses, summarise_losses
@@ -123,7 +124,8 @@ def _tables(
     reading, partials = analyser.reading, analyser.partials
     outlook = _outlook(analyser, bridge)
     fates = partials.fates.table()
-    arp = name_arp(partials.arp.table(), analyser.endpoints)
+    claims = judge_claims(partials.arp.claims.by_place(), analyser.segments, outlook)
+    arp = name_arp(partials.arp.table(claims.settled), analyser.endpoints)
     if loaded:
         settle_arp(arp, loaded)
     talks = partials.conversations.table()
@@ -167,7 +169,8 @@ def _tables(
         batch=batch,
         notes=[
             *(_notes(batch, echoes, reading.vantages) if batch else ()),
-            *stand_out(partials, fates, talks, outlook),
+            *claims.findings,
+            *stand_out(fates, talks, outlook),
         ],
     )
 
@@ -196,6 +199,7 @@ def _outlook(analyser: Analyser, bridge: str) -> Outlook:
         fdb={v.name: (*v.fdb, *found.get(v.name, ())) for v in reading.vantages},
         complete=not dropped(reading.vantages, reading.notes),
         bridge=bridge,
+        watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
     )
 
 

@@ -7,13 +7,10 @@ import polars as pl
 from analyzer.flows.ways import find_odd_ways, find_other_addresses
 from analyzer.model.batch import Outlook
 from analyzer.model.report import Finding
-from analyzer.pipeline.partials import Partials
 
 
-def stand_out(
-    partials: Partials, fates: pl.DataFrame, talks: pl.DataFrame, outlook: Outlook
-) -> list[Finding]:
-    """The findings, by kind. fates, talks: of ``partials``, as tables."""
+def stand_out(fates: pl.DataFrame, talks: pl.DataFrame, outlook: Outlook) -> list[Finding]:
+    """The findings, by kind. fates, talks: the tables of the partials with these names."""
     return [
         *find_odd_ways(fates, outlook.vantages),
         *find_other_addresses(talks),

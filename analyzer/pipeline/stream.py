@@ -57,6 +57,12 @@ class Analyser:
         assert self._tables is not None
         return self._tables.endpoints
 
+    @property
+    def segments(self) -> list[int]:
+        """Of each vantage, as in `Journeys`."""
+        found: list[int] = self._correlator.layout.segment.tolist()
+        return found
+
     def feed(self, chunk: DecodedChunk) -> None:
         """Correlate a chunk with what is open, and give the packets that are closed to all."""
         self.chunks += 1

@@ -352,10 +352,7 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
 def _about_traffic(report: Report) -> list[Finding]:
     found = []
     for arp in report.arp:
-        if arp.state == "conflict":
-            text = f"{arp.target_ip} is claimed by {len(arp.macs)} MACs: {', '.join(arp.macs)}"
-            found.append(Finding("error", "address-conflict", text))
-        elif arp.state == "unanswered":
+        if arp.state == "unanswered":
             text = (
                 f"{arp.asker} asked {arp.requests}× who has {arp.target_ip} and nobody answered: "
                 "not running, or in another network"
