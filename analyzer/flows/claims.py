@@ -254,9 +254,7 @@ def _spoofed(address: str, claim: Claim, owner: Owner, sender: str) -> Finding:
 
 def _conflict(address: str, macs: Sequence[int], owners: Sequence[Owner]) -> Finding:
     names = {owner.mac: owner.name for owner in owners}
-    told = ", ".join(
-        mac_text(mac) + (f" ({names[mac]})" if mac in names else "") for mac in macs
-    )
+    told = ", ".join(mac_text(mac) + (f" ({names[mac]})" if mac in names else "") for mac in macs)
     return Finding(
         "error", "address-conflict",
         f"{address} is claimed by {len(macs)} MACs: {told}; whoever answers first gets the "

@@ -87,6 +87,8 @@ class Container:
     running: bool = True
     paused: bool = False
     """frozen: its processes do nothing, while the kernel goes on answering for it"""
+    published: tuple[tuple[str, int, str, int], ...] = ()
+    """(protocol, port inside, host address, host port) as the engine publishes them"""
 
 
 @dataclass(frozen=True, slots=True)

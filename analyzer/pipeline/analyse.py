@@ -35,7 +35,7 @@ from analyzer.pipeline.load import Loaded, dropped, load
 from analyzer.pipeline.losing import Found, count_drops, explain_losses, suggest_drops, with_fates
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import Reading
-from analyzer.pipeline.standing_out import stand_out
+from analyzer.pipeline.standing_out import Known, stand_out
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
@@ -102,7 +102,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     """Correlate and count, all at once: everything that the report is built from, and packets."""
     reading = Reading(
         loaded.paths, loaded.vantages, loaded.notes, loaded.names, loaded.engine, loaded.sysctls,
-        loaded.errors, loaded.own,
+        loaded.errors, loaded.own, census=loaded.census,
     )  # fmt: skip
     echoes = Echoes(keep=True, before=echoes_before(loaded), went_on=echoes_that_went_on(loaded))
     analyser = Analyser(reading, Partials(echoes=echoes, depth=loaded.depth))
@@ -126,6 +126,7 @@ def _tables(
     fates = partials.fates.table()
     claims = judge_claims(partials.arp.claims.by_place(), analyser.segments, outlook)
     arp = name_arp(partials.arp.table(claims.settled), analyser.endpoints)
+    nd = partials.neighbours.rows(analyser.endpoints)
     if loaded:
         settle_arp(arp, loaded)
     talks = partials.conversations.table()
@@ -150,7 +151,7 @@ def _tables(
         echoes=echoes,
         icmp=_with_addresses(partials.echoes.table(outlook.end_ns)),
         arp=arp,
-        nd=partials.neighbours.rows(analyser.endpoints),
+        nd=nd,
         icmp_errors=partials.errors.rows(),
         dns=partials.dns.rows(outlook.end_ns),
         dhcp=partials.dhcp.rows(),
@@ -169,8 +170,7 @@ def _tables(
         batch=batch,
         notes=[
             *(_notes(batch, echoes, reading.vantages) if batch else ()),
-            *claims.findings,
-            *stand_out(fates, talks, outlook),
+            *stand_out(analyser, Known(fates, talks, arp, nd, outlook), claims),
         ],
     )
 

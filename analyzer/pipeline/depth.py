@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
+from analyzer.decode.checksums import UNFINISHED, WRONG, checksum_states
 from analyzer.decode.dhcp import dhcp_messages
 from analyzer.decode.dns import dns_messages
 from analyzer.decode.inner import quoted_packets
 from analyzer.decode.neighbour import neighbour_messages
+from analyzer.flows.checksums import count_unfinished
 from analyzer.flows.noted import Noted
 from analyzer.model.batch import Columns
 from analyzer.model.frames import FrameChunk
@@ -33,6 +36,9 @@ class Depth:
     neighbours: Noted = field(default_factory=Noted)
     dhcp: Noted = field(default_factory=Noted)
     errors: Noted = field(default_factory=Noted)
+    corrupt: Noted = field(default_factory=Noted)
+    unfinished: dict[int, int] = field(default_factory=dict)
+    """vantage → frames whose checksum offload left unfinished"""
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
         """See a chunk just decoded; frames: with ``number``."""
@@ -44,6 +50,10 @@ class Depth:
         )
         for noted, read in kinds:
             _note(noted, read(chunk, frames), frames)
+        states = checksum_states(chunk, frames)
+        count_unfinished(self.unfinished, frames["vantage"], states == UNFINISHED)
+        wrong = pl.DataFrame({"row": np.flatnonzero(states == WRONG).astype(np.uint32)})
+        _note(self.corrupt, wrong, frames)
 
 
 Read = Callable[[FrameChunk, Columns], pl.DataFrame]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
 from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
+from analyzer.model.census import Census, read_census
 from analyzer.model.frames import FrameChunk
 from analyzer.model.vantage import Vantage
 from analyzer.pipeline.frame_room import FrameRoom
@@ -64,6 +65,8 @@ class Reading:
     errors: list[SavefileError] = field(default_factory=list)
     own: list[bytes] = field(default_factory=list)
     """contents of our own blocks: drops and settings (`analyzer.drops`)"""
+    census: Census = field(default_factory=Census)
+    """all containers, as the engine told them when the capture began"""
     key_bytes: int = KEY_BYTES
     """bytes of a frame that its identity is made of: no more than every vantage kept"""
     frames: int = 0
@@ -200,6 +203,8 @@ class Reading:
         section = object_in(savefile.comment)
         self.engine = self.engine or str(section.get("engine", ""))
         self.sysctls.update(section.get("sysctls", {}))
+        if told := section.get("containers"):
+            self.census = read_census(told)
 
 
 def _start_ns(chunk: DecodedChunk) -> int:

@@ -31,11 +31,7 @@ def find_in_flows(report: Report) -> list[Finding]:
     """The findings, by kind."""
     kinds = (
         ("error", "nd-conflict", _conflicts(report.nd)),
-        ("warning", "nd-unanswered", _silent(report.nd)),
         ("warning", "icmp-error", _errors(report)),
-        ("warning", "tcp-refused", _tcp(report.tcp, "refused",
-                                        "refused: an RST for the SYN, nothing listens there "
-                                        "(ss -ltnp), or a rule with REJECT")),
         ("warning", "tcp-unanswered", _tcp(report.tcp, "unanswered",
                                            "the SYN was not answered")),
         ("info", "tcp-zero-window", _full(report.tcp)),
@@ -58,15 +54,6 @@ def _conflicts(rows: list[ArpRow]) -> Iterator[str]:
         if row.state == "conflict":
             who = ", ".join(row.macs) or row.answer_mac
             yield f"{row.target_ip} is claimed by more than one node: {who}"
-
-
-def _silent(rows: list[ArpRow]) -> Iterator[str]:
-    for row in rows:
-        if row.state == "unanswered":
-            yield (
-                f"{row.asker} solicited {row.target_ip} {row.requests}× and nobody answered: "
-                "not running, or in another network"
-            )
 
 
 def _errors(report: Report) -> Iterator[str]:
