@@ -5,7 +5,8 @@ stays as the stack left it, the sum over the pseudo header alone. The kernel mar
 (TP_STATUS_CSUMNOTREADY), and where a file has no marks the value itself tells. That is no fault.
 What is neither right nor unfinished is corrupt, and the receiver's kernel drops it.
 
-Short packets are all looked at, of the longer ones every sixteenth, whichever vantage saw it.
+Looked at are short UDP packets, a quarter of short TCP segments, a sixteenth of what is longer,
+each at all vantages or none, and nothing that the snaplen cut. Marked frames are all counted.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from analyzer.model.frames import (
 
 UNKNOWN, RIGHT, UNFINISHED, WRONG = range(4)
 SHORT = 256
-"""bytes from the L4 header on, up to which every packet is looked at"""
-_SAMPLE = np.uint64(15)
+"""bytes from the L4 header on"""
+_LONG, _STREAM = np.uint64(15), np.uint64(3)
+"""of what is longer, and of TCP, which has many segments, each 16th and each 4th is looked at"""
 _NO_SUM = MARK_FRAGMENT | MARK_MORE_FRAGMENTS | MARK_MALFORMED | MARK_TRUNCATED
 _TCP_SUM, _UDP_SUM, _DATA_OFFSET = 16, 6, 12
 _IPV6_HEADER, _NEXT_HEADER = 40, 6
@@ -42,9 +44,9 @@ def checksum_states(chunk: FrameChunk, columns: Columns) -> npt.NDArray[np.uint8
     """[n] UNKNOWN, RIGHT, UNFINISHED or WRONG; UNKNOWN also where it was not looked at."""
     states = np.zeros(len(chunk), np.uint8)
     _judge(
-        view_of(chunk), chunk.offset, chunk.caplen, chunk.flags, columns["protocol"],
-        columns["marks"], columns["ip_version"], columns["l4_offset"], columns["payload_len"],
-        columns["l3key"],
+        view_of(chunk), chunk.offset, chunk.caplen, chunk.wirelen, chunk.flags,
+        columns["protocol"], columns["marks"], columns["ip_version"], columns["l4_offset"],
+        columns["payload_len"], columns["l3key"],
         tuple(columns[name] for name in ("src_hi", "src_lo", "dst_hi", "dst_lo")), states,
     )  # fmt: skip
     return states
@@ -52,8 +54,8 @@ def checksum_states(chunk: FrameChunk, columns: Columns) -> npt.NDArray[np.uint8
 
 @compiled
 def _judge(
-    data: Any, offset: Any, caplen: Any, flags: Any, protocol: Any, marks: Any, version: Any,
-    l4_offset: Any, payload: Any, key: Any, ends: Any, states: Any,
+    data: Any, offset: Any, caplen: Any, wirelen: Any, flags: Any, protocol: Any, marks: Any,
+    version: Any, l4_offset: Any, payload: Any, key: Any, ends: Any, states: Any,
 ) -> None:  # fmt: skip
     for row in range(len(states)):
         kind = protocol[row]
@@ -62,8 +64,12 @@ def _judge(
         if flags[row] & FLAG_CSUM_NOT_READY:
             states[row] = UNFINISHED
             continue
+        size = np.int64(caplen[row]) - np.int64(l4_offset[row])
+        rest = _LONG if size > SHORT else (_STREAM if kind == TCP else np.uint64(0))
+        if caplen[row] < wirelen[row] or key[row] & rest:
+            continue
         at = offset[row] + np.int64(l4_offset[row])
-        stop = offset[row] + np.int64(caplen[row])
+        stop = at + size
         if at + 20 > stop and (kind == TCP or at + 8 > stop):
             continue
         head = np.int64(data[at + _DATA_OFFSET] >> 4) * 4 if kind == TCP else np.int64(8)
@@ -77,7 +83,7 @@ def _judge(
         pseudo = _pseudo(row, ends, np.int64(kind), length)
         if _folded(pseudo) == told:
             states[row] = UNFINISHED
-        elif at + length <= stop and (length <= SHORT or key[row] & _SAMPLE == 0):
+        elif at + length <= stop:
             total = _folded(_sum(data, at, at + length, pseudo))
             states[row] = RIGHT if total == 0xFFFF else WRONG
 

@@ -43,7 +43,7 @@ class Fates:
     def add(self, batch: Batch) -> None:
         """Count the packets of one batch."""
         facts = _facts(batch)
-        ids, fresh = self._numbers.take(_keys(facts))
+        ids, fresh = self._numbers.take(_keys(batch, facts))
         if len(fresh):
             self._rows.append(_rows(batch, facts, fresh))
             more = np.array([[0], [_NEVER], [_NEVER]]).repeat(len(fresh), axis=1)
@@ -109,12 +109,7 @@ def _facts(batch: Batch) -> dict[str, npt.NDArray[Any]]:
     whole = (frames["marks"][first] & MARK_FRAGMENT) == 0  # the first fragment stands for all
     judged = (frames["ip_version"][first] > 0) & whole & ((mac & _GROUP_BIT) == 0)
     columns = {name: packets[name].to_numpy() for name in _FATE if name not in _NAMES}
-    ends = {
-        f"{side}_{half}": frames[f"{side}_{half}"][rows]
-        for side, rows in (("src", first), ("dst", last))
-        for half in ("hi", "lo")
-    }
-    return {**columns, **ends, "judged": judged, "dst_mac": np.where(judged, mac, np.uint64(0))}
+    return {**columns, "judged": judged, "dst_mac": np.where(judged, mac, np.uint64(0))}
 
 
 def _rows(
@@ -127,18 +122,34 @@ def _rows(
         .with_columns(
             pl.col(*_NAMES).cast(pl.String),
             pl.Series("judged", facts["judged"][fresh]),
-            *(pl.Series(name, facts[name][fresh]) for name in ("dst_mac", *_ADDRESSES)),
+            pl.Series("dst_mac", facts["dst_mac"][fresh]),
+            *(
+                pl.Series(f"{side}_{half}", batch.frames[f"{side}_{half}"][rows])
+                for side, rows in _ends(batch, fresh)
+                for half in ("hi", "lo")
+            ),
         )
     )
 
 
-def _keys(facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
+def _ends(batch: Batch, packets: Any = slice(None)) -> list[tuple[str, npt.NDArray[Any]]]:
+    """(side, the frame that tells its address): the source as first seen, the target as last."""
+    first, last = (batch.packets[f"{end}_frame"].to_numpy()[packets] for end in ("first", "last"))
+    return [("src", first), ("dst", last)]
+
+
+def _addresses(batch: Batch) -> tuple[npt.NDArray[Any], ...]:
+    (_, first), (_, last) = _ends(batch)
+    return first, last, *(batch.frames[name] for name in _ADDRESSES)
+
+
+def _keys(batch: Batch, facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
     keys = np.empty(len(facts["pair"]), np.uint64)
     _fill_keys(
         facts["pair"], facts["first_vantage"], facts["last_vantage"], facts["in_port"],
         facts["out_port"], facts["expected"], facts["status"], facts["evidence"],
         facts["frames"], facts["stray"], facts["torn"], facts["judged"], facts["dst_mac"],
-        tuple(facts[name] for name in _ADDRESSES), keys,
+        _addresses(batch), keys,
     )  # fmt: skip
     return keys
 
@@ -150,7 +161,7 @@ def _fill_keys(
     keys: Any,
 ) -> None:  # fmt: skip
     """One key of all columns; equal keys are equal rows but once in 2⁶⁴."""
-    src_hi, src_lo, dst_hi, dst_lo = addresses
+    begin, end, src_hi, src_lo, dst_hi, dst_lo = addresses
     for q in range(len(keys)):
         ends = np.uint64(first[q] + 1) << np.uint64(32) | np.uint64(last[q] + 1)
         ports = np.uint64(in_port[q] + 1) << np.uint64(32) | np.uint64(out_port[q] + 1)
@@ -160,7 +171,8 @@ def _fill_keys(
         size = np.uint64(frames[q]) << np.uint64(32) | np.uint64(pair[q])
         key = mix(mix(size, ends), mix(ports, rest | marks))
         key = mix(key, mac[q])
-        keys[q] = mix(mix(key, src_lo[q] ^ src_hi[q]), dst_lo[q] ^ dst_hi[q] * _ODD)
+        i, j = begin[q], end[q]
+        keys[q] = mix(mix(key, src_lo[i] ^ src_hi[i] * _ODD), dst_lo[j] ^ dst_hi[j] * _ODD)
 
 
 @compiled
