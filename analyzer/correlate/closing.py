@@ -18,6 +18,7 @@ from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, PORT, Layout, own_keys
 from analyzer.model.batch import Columns
+from analyzer.model.frames import VXLAN_PORTS
 from analyzer.model.journeys import Evidence, Journeys, Status
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def _spare_local(
     last = journeys.last[rows]
     netns = layout.netns[frames["vantage"][last]]
     keys = own_keys(netns, frames["dst_hi"][last], frames["dst_lo"][last])
-    waits[rows[np.isin(keys, layout.own)]] = False
+    here = np.isin(keys, layout.own)
+    if layout.tunnel.any():
+        here &= ~np.isin(frames["dst_port"][last], VXLAN_PORTS)
+    waits[rows[here]] = False
 
 
 def _latest(

@@ -24,6 +24,7 @@ from analyzer.correlate.loss import Watch, find_strays, judge
 from analyzer.correlate.match import link_segment, segment_keys
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.route import link_routes
+from analyzer.correlate.stacked import judge_beyond, link_stacks, link_tunnels
 from analyzer.correlate.stages import Layout, build_layout
 from analyzer.model.frames import FLAG_DIRECTION
 from analyzer.model.journeys import Evidence, Journeys, Status
@@ -121,6 +122,8 @@ def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Link
     )  # fmt: skip
     ranges = link_ranges(frames, layout, stage, parent, hop, likely)
     link_reassembled(frames, layout, stage, parent, hop, likely)
+    link_stacks(frames, layout, stage, parent, hop, likely)
+    link_tunnels(frames, layout, stage, parent, hop, likely)
     link_routes(frames, layout, stage, parent, hop, likely)
     return Links(stage, parent, hop, likely, group, len(start) - 1, ranges)
 
@@ -137,9 +140,10 @@ def _journeys(
     )  # fmt: skip
     evidence, in_port, out_port, count = gather_evidence(
         parent, hop, packet, first, last, stage, vantage, frames["ts_ns"],
-        layout.kind, layout.mac, frames["eth_dst"],
+        layout.kind, layout.mac, frames["eth_dst"], layout.segment,
     )  # fmt: skip
     status, expected = judge(last, frames, stage, layout, ports, watch)
+    judge_beyond(last, frames, layout, watch, (status, expected, evidence))
     merged = links.ranges.absorbed[last]
     status[merged], expected[merged] = Status.DELIVERED, -1
     stray = find_strays(first, last, frames, stage, layout, ports)
@@ -148,7 +152,7 @@ def _journeys(
         parent=parent, hop=hop, likely=links.likely, packet=packet, first=first, last=last,
         status=status, expected=expected, evidence=evidence,
         in_port=in_port, out_port=out_port, frames=count,
-        segment=layout.segment, site=layout.site,
+        segment=layout.lan, site=layout.site,
     )  # fmt: skip
 
 

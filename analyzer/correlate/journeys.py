@@ -11,7 +11,8 @@ from analyzer.compiled import allocating
 from analyzer.correlate.stages import BRIDGE, PORT, STATION
 from analyzer.model.journeys import Evidence, Hop
 
-_COPY, _ROUTE = int(Hop.COPY), int(Hop.ROUTE)
+_COPY, _ROUTE, _TUNNEL = int(Hop.COPY), int(Hop.ROUTE), int(Hop.TUNNEL)
+_TUNNELLED = int(Evidence.TUNNELLED)
 _STATION_OUT, _STATION_IN = int(Evidence.STATION_OUT), int(Evidence.STATION_IN)
 _PORT_IN, _PORT_OUT = int(Evidence.PORT_IN), int(Evidence.PORT_OUT)
 _BRIDGE_COPY, _BRIDGE_OUT = int(Evidence.BRIDGE_COPY), int(Evidence.BRIDGE_OUT)
@@ -116,6 +117,7 @@ def gather_evidence(
     kind: Any,
     mac: Any,
     eth_dst: Any,
+    segment: Any,
 ) -> Any:
     """What was seen of each packet.
 
@@ -139,7 +141,8 @@ def gather_evidence(
                 in_port[q] = v
             else:
                 bits = _PORT_OUT
-                if leaves_by[q] >= 0 and leaves_by[q] != v:
+                before = leaves_by[q]
+                if before >= 0 and before != v and segment[before] == segment[v]:
                     bits |= _FLOODED
                 leaves_by[q] = v
         elif kind[v] == BRIDGE:
@@ -151,6 +154,8 @@ def gather_evidence(
             bits = _STATION_IN if stage[i] == 3 else _STATION_OUT
         if hop[i] == _ROUTE:
             bits |= _ROUTED
+        elif hop[i] == _TUNNEL:
+            bits |= _TUNNELLED
         evidence[q] |= bits
     for q in range(p):
         i = last[q]

@@ -96,7 +96,10 @@ def find_duplicate_macs(journeys: Journeys, vantages: Sequence[Vantage]) -> list
     """Two stations of one segment with the same MAC: a bridge cannot serve both."""
     owners: dict[tuple[int, str], set[str]] = {}
     for segment, vantage in zip(journeys.segment.tolist(), vantages, strict=True):
-        if not vantage.ifindex:
+        # ports and devices on others share a MAC with these by design, macvlans do not
+        if not vantage.ifindex or vantage.is_bridge or (
+            vantage.role is Role.CONTAINER and vantage.master_ifindex
+        ) or (vantage.lower_ifindex and not vantage.kind.startswith("macv")):  # fmt: skip
             continue
         if vantage.role is Role.CONTAINER and vantage.mac:
             owners.setdefault((segment, vantage.mac), set()).add(vantage.name)

@@ -37,6 +37,11 @@ def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
                 continue
             more = f": docker ps -a; docker logs {name}" if docker else ""
             return f"it was {name}'s, whose interface vanished while the capture ran{more}"
+    if beneath := _beneath(row, outlook):
+        return (
+            f"it is {beneath.name}'s, the device beneath {row.asker}'s own: a macvlan never "
+            "reaches its host by it; give the host a macvlan on it, too"
+        )
     for one in census.at(row.target_ip):
         if not one.running:
             more = f": docker start {one.name}" if docker else ""
@@ -54,6 +59,17 @@ def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
     more = f": docker ps -a; docker network inspect {networks}".rstrip() if docker else ""
     return f"not running, or in another network{more}"
+
+
+def _beneath(row: ArpRow, outlook: Outlook) -> Vantage | None:
+    """The device on which the asker's stands, if it has the address that is asked for."""
+    beneath = {(v.lower_netns, v.lower_ifindex) for v in outlook.vantages
+               if v.container == row.asker and v.kind.startswith("macv")}  # fmt: skip
+    for vantage in outlook.vantages:
+        told = [address.partition("/")[0] for address in vantage.addresses]
+        if vantage.key in beneath and row.target_ip in told:
+            return vantage
+    return None
 
 
 def _has(vantage: Vantage, address: str) -> bool:

@@ -92,5 +92,7 @@ DECODED: dict[str, str] = {
 }
 """Columns that decoding adds, with their dtypes. What does not apply is 0 unless said otherwise."""
 
+VXLAN_PORTS = (4789, 8472)
+"""IANA's, and Linux' default from before it was assigned, which Docker Swarm and flannel use"""
 NO_PROTOCOL = 0xFF
 NO_VLAN = 0xFFFF

@@ -44,6 +44,8 @@ class Interface:
     """bridge port STP state: disabled, listening, learning, forwarding, blocking"""
     hairpin: bool = False
     isolated: bool = False
+    vni: int | None = None
+    """of a VXLAN device: its network identifier"""
 
     @property
     def key(self) -> Key:

@@ -70,6 +70,12 @@ class Vantage:
     """for a bridge: whether bridged unicast is passed up to the capture (KERNEL: it must be)"""
     fdb: tuple[tuple[str, int], ...] = ()
     """for a bridge: (mac, port ifindex) at the start of the capture"""
+    lower: str = ""
+    """vantage name of the device beneath: the parent of a macvlan, an ipvlan, a VLAN"""
+    lower_netns: int = 0
+    lower_ifindex: int = 0
+    vni: int | None = None
+    """of a VXLAN device: its network identifier; frames go on inside of UDP"""
     ring: int = 0
     """vantages with the same number share one ring: their file order is kernel order"""
 
@@ -87,6 +93,11 @@ class Vantage:
         return (self.space, self.ifindex)
 
     @property
+    def is_bridge(self) -> bool:
+        """Whether it is a bridge device; of one inside a container its role does not tell."""
+        return self.role is Role.BRIDGE or self.kind == "bridge"
+
+    @property
     def peer_space(self) -> int:
         """The namespace of the other end."""
         return self.peer_netns | self.peer_generation << 32
@@ -97,7 +108,7 @@ class Vantage:
 
     def to_json(self) -> dict[str, Any]:
         """The IDB comment's object; empty values are left out."""
-        slim = {k: v for k, v in asdict(self).items() if v not in ("", 0, (), False)}
+        slim = {k: v for k, v in asdict(self).items() if v not in ("", 0, (), False, None)}
         return {MARK: VERSION, **slim}
 
     @classmethod

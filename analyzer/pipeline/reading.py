@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
+from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
 from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
 from analyzer.model.census import Census, read_census
@@ -95,7 +96,15 @@ class Reading:
         reading.key_bytes = key_bytes_for([interface.snaplen for interface in told])
         for number, savefile in enumerate(reading.savefiles):
             reading._take_notes(savefile, number)
+        if reading.tunnels:
+            inside = [max(i.snaplen - TUNNEL_BYTES, 1) if i.snaplen else 0 for i in told]
+            reading.key_bytes = key_bytes_for(inside)
         return reading
+
+    @property
+    def tunnels(self) -> bool:
+        """Whether there is a VXLAN device among the vantages."""
+        return any(vantage.vni is not None for vantage in self.vantages)
 
     def foresee(self, *, thorough: bool = False) -> None:
         """Look up what the files say at their ends; not of pipes.
@@ -177,6 +186,8 @@ class Reading:
                 chunk, np.array(places, np.int32), linktypes, self.key_bytes, self.frames
             )
             self.frames += len(chunk)
+            if self.tunnels:
+                follow_tunnels(chunk, frames, self.key_bytes)
             if peek:
                 peek(chunk, frames)
             self.names.update(savefile.names)

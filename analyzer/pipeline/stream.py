@@ -60,7 +60,7 @@ class Analyser:
     @property
     def segments(self) -> list[int]:
         """Of each vantage, as in `Journeys`."""
-        found: list[int] = self._correlator.layout.segment.tolist()
+        found: list[int] = self._correlator.layout.lan.tolist()
         return found
 
     def feed(self, chunk: DecodedChunk) -> None:
@@ -102,7 +102,7 @@ class Analyser:
     def _packets(self) -> PacketTables:
         """The maker of packet tables, knowing the names that are known by now."""
         layout, reading = self._correlator.layout, self.reading
-        known = (list(reading.vantages), layout.segment, layout.site, reading.names)
+        known = (list(reading.vantages), layout.lan, layout.site, reading.names)
         if self._tables is None:
             self._tables = PacketTables(Endpoints(*known))
         else:
