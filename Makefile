@@ -8,7 +8,7 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-COMPILED := $(shell grep -rlE '^from (numba|analyzer.compiled) import' analyzer --include='*.py' 2>/dev/null)
+SOURCES := $(shell find analyzer -name '*.py' 2>/dev/null)
 KEEP := --preserve-env=VETHSCOPE_REQUIRE,DOCKER_HOST,NO_COLOR,CI,PYTEST_ADDOPTS
 SUDO = $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || echo sudo -n $(KEEP))
 
@@ -45,7 +45,8 @@ $(VENV)/.installed: setup.cfg pyproject.toml | packages
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-$(VENV)/.compiled: $(VENV)/.installed $(COMPILED)
+$(VENV)/.compiled: $(VENV)/.installed $(SOURCES)
 	@echo "vethscope: compiling" >&2
+	@$(BIN)/python -m compileall -q analyzer
 	@$(BIN)/python -c 'import analyzer.pipeline as p; p.warm()'
 	@touch $@

@@ -15,11 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from analyzer.compiled import piece
+from analyzer.compiled import intrinsic, piece
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -28,9 +25,13 @@ _LITTLE = sys.byteorder == "little"
 
 def _loader(bits: int, swap: bool) -> Callable[..., Any]:
     """An intrinsic ``load(data, position)`` of ``bits`` bits, zero-extended."""
-    result = types.uint64 if bits == 64 else types.int64
 
     def load(typing: Any, data: Any, position: Any) -> Any:
+        from llvmlite import ir
+        from numba import types
+
+        result = types.uint64 if bits == 64 else types.int64
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array = context.make_array(signature.args[0])(context, builder, arguments[0])
             index = context.cast(builder, arguments[1], signature.args[1], types.int64)

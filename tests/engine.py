@@ -25,18 +25,18 @@ SYSCTLS = ("ipv4/ip_forward", "bridge/bridge-nf-call-iptables", "bridge/bridge-n
 SAVES = {"iptables-save": "iptables", "ip6tables-save": "ip6tables"}
 
 
-def socket_path() -> str:
+def socket_path(host: str = "") -> str:
     """Where the engine listens: DOCKER_HOST where it is a unix socket, else the usual place."""
-    host = os.environ.get("DOCKER_HOST", "")
+    host = host or os.environ.get("DOCKER_HOST", "")
     return host.removeprefix("unix://") if host.startswith("unix://") else "/var/run/docker.sock"
 
 
-def answers() -> bool:
-    """Whether an engine says OK to ``GET /_ping``."""
+def answers(host: str = "") -> bool:
+    """Whether an engine says OK to ``GET /_ping``; that of ``host``, a URL of a unix socket."""
     with socket.socket(socket.AF_UNIX) as plug:
         plug.settimeout(5)
         try:
-            plug.connect(socket_path())
+            plug.connect(socket_path(host))
             plug.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
             return b"200 OK" in plug.recv(4096)
         except OSError:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.capture.copying import copy_bytes, prefetch
+from analyzer.capture.copying import copy_within, prefetch
 from analyzer.compiled import compiled, piece
 from analyzer.model.frames import FLAG_CSUM_NOT_READY
 
@@ -31,12 +31,12 @@ Counters: TypeAlias = npt.NDArray[np.int64]
 Index: TypeAlias = npt.NDArray[np.int64]
 """shape (2, frames): sort key in ns, offset"""
 
-AT, LEFT, END, LATEST, WALKED, SKIPPED, CURIOUS, STRANGER, DROPS = range(9)
+AT, LEFT, END, LATEST, WALKED, SKIPPED, CURIOUS, STRANGER, DROPS, BLOCK = range(10)
 """A ring's cursor: offset of the next frame, frames left in the block, end of the block's
 data; greatest stamp so far; frames walked, and of these those of no known vantage; 1 where the
 walk has to stop at an interface that the table does not know, and the ifindex at which it did;
-frames that the ring had no room for just before the next one."""
-CURSOR = 9
+frames that the ring had no room for just before the next one; number of the block."""
+CURSOR = 10
 IGNORED, UNKNOWN = -2, -1
 """instead of an interface id: the table says to pass the frame over; it does not say anything"""
 
@@ -84,15 +84,15 @@ def word_at(words: Words, place: int) -> Any:
 
 
 @piece
-def _lookup(table: Table, ifindex: int) -> Any:
-    """Interface id of the file, IGNORED or UNKNOWN."""
-    mask = table.shape[0] - 1
+def lookup(table: Table, first: int, slots: int, ifindex: int) -> Any:
+    """Interface id of the file, IGNORED or UNKNOWN; the table is ``slots`` rows from ``first``."""
+    mask = slots - 1
     slot = (ifindex * _MULTIPLIER >> 16) & mask
-    while table[slot, 0] != ifindex:
-        if table[slot, 0] == 0:
+    while table[first + slot, 0] != ifindex:
+        if table[first + slot, 0] == 0:
             return np.int64(UNKNOWN)
         slot = (slot + 1) & mask
-    return np.int64(table[slot, 1])
+    return np.int64(table[first + slot, 1])
 
 
 @piece
@@ -139,6 +139,68 @@ def _frame_block(
     out32[tail + 2], out32[tail + 3] = 0, length
 
 
+@piece
+def fetch(ring8: Bytes, at: int) -> None:
+    """Have what will be walked soon brought into this processor's cache."""
+    for line in range(3):
+        prefetch(ring8, at + _AHEAD + 64 * line)
+
+
+@piece
+def stamp_at(ring32: Words, at: int) -> Any:
+    """When the frame at ``at`` was heard, in ns since the epoch."""
+    head = at >> 2
+    return word_at(ring32, head + 1) * 1_000_000_000 + word_at(ring32, head + 2)
+
+
+@piece
+def interface_at(ring32: Words, at: int) -> Any:
+    """The ifindex of the frame at ``at``."""
+    return word_at(ring32, (at >> 2) + 13)
+
+
+@piece
+def room_for(ring32: Words, at: int, snaplen: int) -> Any:
+    """Bytes that the EPB of the frame at ``at`` may take."""
+    return min(word_at(ring32, (at >> 2) + 3), snaplen) + MAX_OVERHEAD
+
+
+@piece
+def encode_frame(
+    ring: Views, at: int, end: int, readable: int, out: Views, used: int, identifier: int,
+    snaplen: int, drops: int,
+) -> Any:  # fmt: skip
+    """Write the frame at ``at`` as an EPB; where it ends, the frame's stamp, its wirelen.
+
+    ``end``: of the block's data; ``readable``: of the ring's memory.
+    """
+    ring8, ring16, ring32 = ring
+    out8, _, out32 = out
+    head = at >> 2
+    caplen = min(word_at(ring32, head + 3), snaplen)
+    data: Any = at + np.int64(ring16[(at >> 1) + 12])
+    to = used + 28
+    caplen = max(0, min(caplen, end - data))
+    wirelen, status = word_at(ring32, head + 4), word_at(ring32, head + 5)
+    tagged = status & _VLAN_VALID
+    if tagged and caplen >= 12:
+        copy_within(out8, to, ring8, data, 12, readable)
+        tag = _tag(ring32, head, status)
+        for place in range(4):
+            out8[to + 12 + place] = tag >> (24 - 8 * place) & 0xFF
+        caplen = min(caplen + 4, snaplen)
+        copy_within(out8, to + 16, ring8, data + 12, caplen - 16, readable)
+    else:
+        copy_within(out8, to, ring8, data, caplen, readable)
+    wirelen += 4 if tagged else 0
+    flags: Any = np.int64(_FLAGS[ring8[at + 58] & 7])
+    flags |= FLAG_CSUM_NOT_READY if status & _CSUM_NOT_READY else 0
+    stamp = stamp_at(ring32, at)
+    tail = _drop_count(out32, _pad(out8, to + caplen), drops)
+    _frame_block(out32, used, tail, identifier, stamp, caplen, wirelen, flags)
+    return tail + 16, stamp, wirelen
+
+
 @compiled
 def encode_block(
     ring: Views,
@@ -159,50 +221,30 @@ def encode_block(
     (LEFT > 0: call again, with room, or with a table that knows the STRANGER) and returns the
     new ``used`` and ``count``.
     """
-    ring8, ring16, ring32 = ring
-    out8, _, out32 = out
+    ring8, _, ring32 = ring
     at, left, latest = cursor[AT], cursor[LEFT], cursor[LATEST]
     while left > 0:
-        head = at >> 2
-        for line in range(3):
-            prefetch(ring8, at + _AHEAD + 64 * line)
-        caplen = min(word_at(ring32, head + 3), snaplen)
-        if used + caplen + MAX_OVERHEAD > out8.size or count == index.shape[1]:
+        fetch(ring8, at)
+        if used + room_for(ring32, at, snaplen) > out[0].size or count == index.shape[1]:
             break
-        identifier = _lookup(table, word_at(ring32, head + 13))
+        identifier = lookup(table, 0, table.shape[0], interface_at(ring32, at))
         if identifier == UNKNOWN and cursor[CURIOUS]:
-            cursor[STRANGER] = word_at(ring32, head + 13)
+            cursor[STRANGER] = interface_at(ring32, at)
             break
         if identifier < 0:
             cursor[SKIPPED] += 1
         else:
-            data, to = at + np.int64(ring16[(at >> 1) + 12]), used + 28
-            caplen = max(0, min(caplen, cursor[END] - data))
-            wirelen, status = word_at(ring32, head + 4), word_at(ring32, head + 5)
-            tagged = status & _VLAN_VALID
-            if tagged and caplen >= 12:
-                copy_bytes(out8, to, ring8, data, 12)
-                tag = _tag(ring32, head, status)
-                for place in range(4):
-                    out8[to + 12 + place] = tag >> (24 - 8 * place) & 0xFF
-                caplen = min(caplen + 4, snaplen)
-                copy_bytes(out8, to + 16, ring8, data + 12, caplen - 16)
-            else:
-                copy_bytes(out8, to, ring8, data, caplen)
-            wirelen += 4 if tagged else 0
-            flags: Any = np.int64(_FLAGS[ring8[at + 58] & 7])
-            flags |= FLAG_CSUM_NOT_READY if status & _CSUM_NOT_READY else 0
-            stamp = word_at(ring32, head + 1) * 1_000_000_000 + word_at(ring32, head + 2)
-            end = _drop_count(out32, _pad(out8, to + caplen), cursor[DROPS])
+            tail, stamp, wirelen = encode_frame(
+                ring, at, cursor[END], ring8.size, out, used, identifier, snaplen, cursor[DROPS],
+            )  # fmt: skip
             cursor[DROPS] = 0
-            _frame_block(out32, used, end, identifier, stamp, caplen, wirelen, flags)
             latest = max(latest, stamp)
             index[0, count], index[1, count] = latest, used
             counters[identifier, 0] += 1
             counters[identifier, 1] += wirelen
-            used, count = end + 16, count + 1
+            used, count = tail, count + 1
         left -= 1
-        at += word_at(ring32, head)
+        at += word_at(ring32, at >> 2)
     cursor[WALKED] += cursor[LEFT] - left
     cursor[AT], cursor[LEFT], cursor[LATEST] = at, left, latest
     return used, count

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from analyzer.capture import describe
+from analyzer.capture import describe, straight
 from analyzer.capture.encode import STRANGER, Bytes, Counters
 from analyzer.capture.merge import (
     Staging,
@@ -19,6 +19,7 @@ from analyzer.capture.merge import (
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.series import Series
 from analyzer.capture.source import Source
+from analyzer.capture.straight import Straight
 from analyzer.capture.strangers import EXPIRES_NS, Stranger, Strangers
 from analyzer.errors import CaptureError, UsageProblem
 from analyzer.model.vantage import Vantage
@@ -54,12 +55,16 @@ class Recorder:
         self._on_batch = on_batch
         self._closing = closing
         self._staging = Staging(hold_ns=0)
+        self._straight: Straight | None = None
+        """where the rings are long enough for frames to wait in them"""
+        self._staged_only = False
         self._strangers = Strangers()
         self._frames = 0
         self._now_ns = self._begun_ns = 0
         self._latest_ns = 0
         """greatest stamp that was written, with a rotation"""
         self._head = [describe.section(options.comment)]
+        straight.warm()
 
     def begin(self, now_ns: int) -> None:
         """Write the section header. ``now_ns``: the monotonic clock, here as everywhere."""
@@ -81,6 +86,8 @@ class Recorder:
         self.in_file = np.vstack([self.in_file, np.zeros((len(vantages), 2), np.int64)])
         hold_ms = 2 * options.ring.inside(rings).retire_ms + _SLACK_MS
         self._staging.hold_ns = hold_ms * 1_000_000 if rings > 1 else 0
+        if self._straight:
+            self._straight.hold_ns = self._staging.hold_ns
         numbers = {(one.ring, one.ifindex): first + at for at, one in enumerate(vantages)}
         self._resolve(lambda stranger: numbers.get(stranger.key), len(vantages))
 
@@ -107,10 +114,26 @@ class Recorder:
     @property
     def waiting(self) -> bool:
         """Whether frames wait for their turn."""
-        return self._staging.waiting
+        return self._staging.waiting or bool(self._straight and self._straight.waiting)
+
+    @property
+    def straight(self) -> bool:
+        """Whether `flush` looks after the rings itself, and nobody need `walk` them."""
+        return self._straight is not None and not self._strangers
+
+    def attend(self, sources: Sequence[Source]) -> None:
+        """These are the rings from now on: again whenever one is new, and before one is closed."""
+        fits = Straight.fits(sources) and not self._staged_only
+        self._straight = Straight(sources, self._staging.hold_ns) if fits else None
+
+    def stage(self) -> None:
+        """From now on all rings are walked by `walk`, for good."""
+        self._staged_only, self._straight = True, None
 
     def walk(self, source: Source, now_ns: int) -> None:
         """Encode the blocks that a ring has handed over, at most once around."""
+        if self.straight:
+            return
         ring = source.ring
         for _ in range(ring.settings.block_count):
             if not ring.has_block():
@@ -136,10 +159,25 @@ class Recorder:
                 self._resolve(lambda stranger: -1, 0)
             else:
                 self._expire(now_ns)
-        self._record(self._staging.take(now_ns, everything))
+        # Where the rings are no longer walked, what waits of them comes before what they hold.
+        self._record(self._staging.take(now_ns, everything or self.straight))
+        if self.straight:
+            self._go_straight(now_ns)
         seconds = self._options.rotation and self._options.rotation.max_seconds
         if seconds and not self.finished and now_ns - self._begun_ns >= seconds * 1e9:
             self._rotate()
+
+    def _go_straight(self, now_ns: int) -> None:
+        """From the rings into the file."""
+        rings = self._straight
+        assert rings
+        limit, more = rings.look(now_ns), True
+        while limit >= 0 and more and not self.finished:
+            batch, more, met = rings.take(limit, self.counters, self._options.snaplen)
+            self._record(batch)
+            if met:
+                self._meet(met, now_ns)
+                return
 
     def _meet(self, source: Source, now_ns: int) -> None:
         ifindex = int(source.ring.cursor[STRANGER])

@@ -148,7 +148,6 @@ class Ring:
         self.memory: encode.Views = encode.views(np.frombuffer(self._map, np.uint8))
         self.listens = False
         """whether `start` was called"""
-        self._block = 0
         self._lost_after: list[list[int]] = []
         """[blocks to walk before, frames that were dropped there]"""
 
@@ -220,6 +219,15 @@ class Ring:
     def _ask(self, request: int, argument: bytes) -> bytes:
         return fcntl.ioctl(self._socket.fileno(), request, argument)
 
+    @property
+    def _block(self) -> int:
+        return int(self.cursor[encode.BLOCK])
+
+    @property
+    def minds_blocks(self) -> bool:
+        """Whether drops wait to be told: `has_block` and `release` have to see each block then."""
+        return bool(self._lost_after)
+
     def has_block(self) -> bool:
         """Whether a block, whole or in part, waits to be walked."""
         if self.cursor[encode.LEFT]:
@@ -264,7 +272,7 @@ class Ring:
         for entry in self._lost_after:
             entry[0] -= 1
         self.memory[2][(self._block * self.settings.block_size >> 2) + 2] = 0
-        self._block = (self._block + 1) % self.settings.block_count
+        self.cursor[encode.BLOCK] = (self._block + 1) % self.settings.block_count
 
     def count(self) -> None:
         """Add the kernel's counters, which each reading resets, to the totals (32 bits each)."""

@@ -37,6 +37,8 @@ _LOOK_NS = 1_000_000_000
 """how often the kernel's 32-bit counters are read, and containers' namespaces looked for"""
 _LOOK_EACH_NS = 10_000_000
 """of many rings less often: a look takes some 10 µs each"""
+_BREATH_S = 0.002
+"""between two looks at rings that are long enough: not a look for each block"""
 _TICK_S, _BUSY_TICK_S, _DRAIN_TICK_S = 0.1, 0.02, 0.005
 
 _NO_STAMPS = (
@@ -75,6 +77,8 @@ class CaptureSession:
         self._before_file: dict[int, tuple[int, int]] = {}
         """source → what its ring had received and dropped when the present file was begun"""
         self._handlers: dict[int, Callable[[], None]] = {}
+        self._edges = False
+        """whether a ring wakes us only when it hands a further block over"""
         self._poll: select.epoll
         self._recorder: Recorder
         self._wake = -1
@@ -219,6 +223,8 @@ class CaptureSession:
             self.close()
 
     def _step(self, timeout: float) -> None:
+        if self._edges and self._recorder.waiting:
+            time.sleep(_BREATH_S)
         for fd, _ in self._poll.poll(timeout):
             # A handler before may have closed this one.
             if handler := self._handlers.get(fd):
@@ -231,6 +237,8 @@ class CaptureSession:
                 source.ring.count()
             self._end_if_alone(self._roster.dismiss_orphans())
         self._retire_hushed(now)
+        if self._recorder.straight != self._edges:
+            self._wake_by(edges=self._recorder.straight)
         if self._recorder.finished:
             self._finish(self._recorder.finished)
 
@@ -295,6 +303,19 @@ class CaptureSession:
             if source.ring.fileno() not in self._handlers:
                 self._listen(source.ring.fileno(), partial(self._walk, source))
                 source.ring.start()
+        self._recorder.attend(self._open_sources())
+        self._wake_by(edges=self._recorder.straight)
+
+    def _wake_by(self, *, edges: bool) -> None:
+        """Frames that wait in the rings must not wake us again and again."""
+        self._edges = edges
+        for source in self._open_sources():
+            if source.ring.fileno() in self._handlers:
+                self._poll.modify(source.ring.fileno(), self._events)
+
+    @property
+    def _events(self) -> int:
+        return select.EPOLLIN | (select.EPOLLET if self._edges else 0)
 
     def _retire_hushed(self, now_ns: int) -> None:
         """Close the rings of namespaces without a vantage, once nothing is left in them."""
@@ -307,12 +328,15 @@ class CaptureSession:
         for source in done:
             if self._handlers.pop(source.ring.fileno(), None):
                 self._poll.unregister(source.ring.fileno())
+        if done:
+            self._recorder.attend([one for one in self._open_sources() if one not in done])
         close_all(done)
 
     def _drain(self) -> None:
         """Shut the door, wait until the kernel hands the last blocks over, write what came."""
         for source in self._open_sources():
             source.hush()
+        self._recorder.stage()
         while self._open_sources() and not self._recorder.finished:
             time.sleep(_DRAIN_TICK_S)
             self._retire_hushed(time.monotonic_ns())

@@ -6,6 +6,7 @@ and completion stay instant.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -62,6 +63,7 @@ def main() -> None:
     """Entry of the ``vethscope`` command: errors become one line and an exit code."""
     # Nothing here multiplies matrices, and numpy would start threads for it, with all our rights.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(50_000, 20, 100)  # imports make 200,000 objects, none of which is garbage
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -32,12 +32,43 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=1 if sys.stdout.isatty() else None))
 
 
+class JsonRows:
+    """One JSON object on stdout, with a list in it that is printed as it comes."""
+
+    def __init__(self, name: str) -> None:
+        self._before = json.dumps({name: []})[:-2]
+
+    def add(self, row: Any) -> None:
+        """One more element of the list."""
+        click.echo(self._before + json.dumps(row, ensure_ascii=False), nl=False)
+        self._before = ", "
+
+    def close(self, rest: dict[str, Any]) -> None:
+        """The other keys of the object."""
+        begun = "" if self._before == ", " else self._before
+        others = json.dumps(rest, ensure_ascii=False)[1:-1]
+        click.echo(f"{begun}]{', ' if rest else ''}{others}}}")
+
+
+def _print_report_json(report: Report) -> None:
+    """As `print_json`; packets one by one, because there may be more than memory has room for."""
+    if not report.packets:
+        print_json(report.to_json())
+        return
+    whole = json.dumps(report.to_json_without_packets(), ensure_ascii=False)
+    before, after = whole.rsplit('"packets": []', 1)
+    click.echo(f'{before}"packets": [', nl=False)
+    for number, row in enumerate(report.packets_json()):
+        click.echo(("," if number else "") + json.dumps(row, ensure_ascii=False), nl=False)
+    click.echo(f"]{after}")
+
+
 def print_report(report: Report, *, as_json: bool, html: str | None = None) -> None:
     """The report as the options want it."""
     if html:
         write_html(report, html)
     if as_json:
-        print_json(report.to_json())
+        _print_report_json(report)
         return
     from rich.console import Console
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from analyzer.cli.options import common
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @click.command(
@@ -27,28 +32,37 @@ def command(
 
     A packet's ID is the number of its first frame in the file, as Wireshark counts.
     """
-    from analyzer.cli.output import print_json, warn
-    from analyzer.pipeline.show import dissections, select_packets
+    from analyzer.cli.output import JsonRows, warn
+    from analyzer.pipeline.show import dissections, show_packets
     from analyzer.report.packets_text import dissection_lines, journey_lines, packet_line
 
-    shown = select_packets(file, display_filter, journey=journey, count=count)
-    texts = dict(dissections(file, shown, every_vantage=journey is not None)) if full else {}
-    rows = shown.packets.to_dicts()
+    out = JsonRows("packets")
+    later: list[tuple[dict[str, Any], int]] = []
+    matched: set[int] = set()
+
+    def put(packets: pl.DataFrame) -> None:
+        for row in packets.to_dicts():
+            frame = row.pop("matched")
+            if full:
+                matched.add(frame)
+            if as_json:
+                out.add(row)
+            elif full or journey is not None:
+                later.append((row, frame))
+            else:
+                click.echo(packet_line(row))
+
+    shown = show_packets(file, put, display_filter, journey=journey, count=count)
+    wanted = {row["frame"] for row in shown.frames} if journey is not None else matched
+    texts = dict(dissections(file, wanted)) if full else {}
     if as_json:
-        frames = shown.journeys.to_dicts() if journey is not None else []
-        print_json({"packets": rows, **({"frames": frames} if frames else {}),
-                    **({"dissection": texts} if full else {})})  # fmt: skip
-        rows = []
-    for row in rows:
-        if journey is None:
-            click.echo(packet_line(row))
-            wanted = [shown.matched[row["packet"]]]
-        else:
-            frames = shown.journeys.to_dicts()
-            click.echo("\n".join(journey_lines(row, frames)))
-            wanted = sorted(texts)
-        for frame in wanted if full else ():
-            click.echo("\n".join(dissection_lines(frame, texts.get(frame, []))))
+        out.close({**({"frames": shown.frames} if shown.frames else {}),
+                   **({"dissection": texts} if full else {})})  # fmt: skip
+    for row, frame in later:
+        lines = [packet_line(row)] if journey is None else journey_lines(row, shown.frames)
+        click.echo("\n".join(lines))
+        for number in ([frame] if journey is None else sorted(texts)) if full else ():
+            click.echo("\n".join(dissection_lines(number, texts.get(number, []))))
     if shown.error:
         warn(str(shown.error))
         raise SystemExit(1)

@@ -28,6 +28,8 @@ MOST_CARRIED = 1 << 17
 """frames; of more, the oldest packets are given up"""
 MOST_LOOSE = 1 << 16
 """the same without topology, where nothing tells that a packet is complete: all of them wait"""
+TURN_NS = 20_000_000
+"""a packet for the host itself that goes on after all (DNAT) does so within this time"""
 MOST_HELD = 1 << 17
 """frames held back because the end of the watch is not known"""
 FLUSH_NS = 300_000_000
@@ -61,7 +63,7 @@ def find_open(
     frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports, clock: Clock
 ) -> npt.NDArray[np.bool_]:
     """[p] whether more of a packet, or of one that looks the same, is to be waited for."""
-    waits = _waiting(frames, journeys, links, layout, ports)
+    waits = _waiting(frames, journeys, links, layout, ports, clock.now_ns)
     if not waits.any() and len(clock.rings_ns) < 2:
         return waits
     open_ = np.zeros(len(waits), np.bool_)
@@ -81,7 +83,7 @@ def find_held(journeys: Journeys, open_: npt.NDArray[np.bool_]) -> npt.NDArray[n
 
 
 def _waiting(
-    frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports
+    frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports, now_ns: int
 ) -> npt.NDArray[np.bool_]:
     """[p] whether something of a packet is missing."""
     vantage, first = frames["vantage"], journeys.first
@@ -93,6 +95,7 @@ def _waiting(
         (layout.kind, layout.peer, layout.copied, layout.size, layout.forwards, layout.mac),
         waits, may_go_on,
     )  # fmt: skip
+    may_go_on &= frames["ts_ns"][journeys.last] < now_ns - TURN_NS
     _spare_local(frames, journeys, layout, waits, may_go_on)
     waits[journeys.packet[links.ranges.short]] = True
     waits[journeys.packet[links.ranges.absorbed]] = False
@@ -103,7 +106,10 @@ def _spare_local(
     frames: Columns, journeys: Journeys, layout: Layout, waits: npt.NDArray[np.bool_],
     may_go_on: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """Do not wait for a route to be taken by what is for the namespace's own addresses."""
+    """Wait no longer for a route to be taken by what is for the namespace's own addresses.
+
+    A published port is at such an address, too: what is for it goes on at once.
+    """
     rows = np.flatnonzero(may_go_on)
     if not len(rows):
         return
@@ -159,7 +165,8 @@ def _find_incomplete(
         mere_copy = kind[v] == BRIDGE and s == 2 and eth_dst[begin] != mac[v]
         incomplete = s < 2 or status[q] != _DELIVERED or headless or uncopied or mere_copy
         may_go_on[q] = not incomplete and forwards[v]
-        waits[q] = (size[w] > 1 and incomplete) or may_go_on[q]
+        alone = size[w] == 1 and size[v] == 1
+        waits[q] = (incomplete and not alone) or may_go_on[q]
 
 
 @allocating

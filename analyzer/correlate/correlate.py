@@ -19,7 +19,13 @@ from analyzer.correlate.byte_ranges import Ranges, link_ranges
 from analyzer.correlate.closing import Clock, find_held, find_open
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
-from analyzer.correlate.journeys import find_ends, gather_evidence, number_packets, stages_of
+from analyzer.correlate.journeys import (
+    find_ends,
+    gather_evidence,
+    nothing_seen,
+    number_packets,
+    stages_of,
+)
 from analyzer.correlate.loss import Watch, find_strays, judge
 from analyzer.correlate.match import link_segment, segment_keys
 from analyzer.correlate.ports import Ports
@@ -134,14 +140,17 @@ def _journeys(
     """The packets that the links make, and what became of each."""
     parent, hop, stage, vantage = links.parent, links.hop, links.stage, frames["vantage"]
     packet, first = number_packets(parent)
-    last, _ = find_ends(
-        parent, hop, packet, first, stage, vantage, layout.kind, layout.mac, frames["eth_dst"],
-        links.ranges.piece, links.ranges.short,
+    last, seen = first.copy(), nothing_seen(len(first))
+    where = (layout.kind, layout.mac)
+    find_ends(
+        parent, hop, packet, first, stage, vantage, where, frames["eth_dst"],
+        links.ranges.piece, links.ranges.short, last,
     )  # fmt: skip
-    evidence, in_port, out_port, count = gather_evidence(
-        parent, hop, packet, first, last, stage, vantage, frames["ts_ns"],
-        layout.kind, layout.mac, frames["eth_dst"], layout.segment,
+    gather_evidence(
+        parent, hop, packet, last, stage, vantage, frames["ts_ns"], (*where, layout.segment),
+        frames["eth_dst"], seen,
     )  # fmt: skip
+    evidence, in_port, out_port, count = seen
     status, expected = judge(last, frames, stage, layout, ports, watch)
     judge_beyond(last, frames, layout, watch, (status, expected, evidence))
     merged = links.ranges.absorbed[last]

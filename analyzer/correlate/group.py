@@ -6,6 +6,8 @@ each other in the file, so both passes stay in cache, and rows of a group keep f
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,7 +15,6 @@ from analyzer.compiled import allocating
 from analyzer.keys import mix
 
 
-@allocating
 def group_rows(
     keys: npt.NDArray[np.uint64],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
@@ -22,13 +23,21 @@ def group_rows(
     keys: [n] uint64. Returns (order: [n] int32, start: [groups + 1] int64, group: [n] int32).
     """
     n = len(keys)
+    order, start, group = np.empty(n, np.int32), np.empty(n + 1, np.int64), np.empty(n, np.int32)
+    groups = _group(keys, order, start, group)
+    return order, start[: groups + 1], group
+
+
+@allocating
+def _group(keys: Any, order: Any, start: Any, group: Any) -> Any:
+    """Fill the other arrays; how many groups there are."""
+    n = len(keys)
     size = 16
     while size < 2 * n:
         size *= 2
     mask = np.uint64(size - 1)
     slot_group = np.full(size, -1, np.int32)
     slot_key = np.empty(size, np.uint64)
-    group = np.empty(n, np.int32)
     count = np.zeros(n + 1, np.int64)
     groups = 0
     for i in range(n):
@@ -42,15 +51,13 @@ def group_rows(
             groups += 1
         group[i] = slot_group[slot]
         count[group[i] + 1] += 1
-    start = np.empty(groups + 1, np.int64)
     total = 0
     for g in range(groups + 1):
         total += count[g]
         start[g] = total
     fill = start[:groups].copy()
-    order = np.empty(n, np.int32)
     for i in range(n):
         g = group[i]
         order[fill[g]] = i
         fill[g] += 1
-    return order, start, group
+    return groups

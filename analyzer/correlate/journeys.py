@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating
+from analyzer.compiled import allocating, compiled, piece
 from analyzer.correlate.stages import BRIDGE, PORT, STATION
 from analyzer.model.journeys import Evidence, Hop
 
@@ -21,16 +21,21 @@ _FLOODED, _SAME_STAMP = int(Evidence.FLOODED), int(Evidence.SAME_STAMP)
 _MULTICAST = np.uint64(1 << 40)
 
 
-@allocating
-def number_packets(parent: Any) -> Any:
+def number_packets(
+    parent: npt.NDArray[np.int32],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """(packet of each frame: [n] int32, first frame of each packet: [p] int32).
 
     Packets are numbered by their first frame's place in the file.
     """
-    n = len(parent)
-    packet = np.full(n, -1, np.int32)
-    first = np.empty(n, np.int32)
-    count = 0
+    packet, first = np.full(len(parent), -1, np.int32), np.empty(len(parent), np.int32)
+    count = _number(parent, packet, first)
+    return packet, first[:count].copy()
+
+
+@compiled
+def _number(parent: Any, packet: Any, first: Any) -> Any:
+    n, count = len(parent), 0
     for i in range(n):
         if parent[i] < 0:
             packet[i] = count
@@ -42,10 +47,10 @@ def number_packets(parent: Any) -> Any:
             root = parent[root]
             depth += 1
         packet[i] = packet[root]
-    return packet, first[:count].copy()
+    return count
 
 
-@allocating
+@piece
 def _rank(kind: Any, stage: Any, at_target: Any) -> Any:
     """How good an end of the main path a leaf is: the addressee first, then how far it came."""
     return 8 * at_target + stage
@@ -53,81 +58,73 @@ def _rank(kind: Any, stage: Any, at_target: Any) -> Any:
 
 @allocating
 def find_ends(
-    parent: Any,
-    hop: Any,
-    packet: Any,
-    first: Any,
-    stage: Any,
-    vantage: Any,
-    kind: Any,
-    mac: Any,
-    eth_dst: Any,
-    piece: Any,
-    short: Any,
-) -> Any:
-    """(last: [p] int32, leaves: [p] int32): the main path's last frame, and the number of leaves.
+    parent: Any, hop: Any, packet: Any, first: Any, stage: Any, vantage: Any, layout: Any,
+    eth_dst: Any, piece: Any, short: Any, last: Any,
+) -> None:  # fmt: skip
+    """Fill ``last`` [p], a copy of ``first``, with the last frame of each packet's main path.
 
     A leaf is a frame that nothing came from, copies aside. Of several (unicast flooded for
     want of an FDB entry) the one at the addressee counts; where it was cut into segments on the
     way (``piece`` [n]), the one that came least far, or the frame itself where some of its bytes
     were not seen further on (``short`` [n]). A multicast's journey is a tree without main path: its
-    ``last`` is its first frame.
+    ``last`` is its first frame. layout: kind and mac of `Layout`.
     """
+    kind, mac = layout
     n, p = len(parent), len(first)
     inner = np.zeros(n, np.bool_)
     for i in range(n):
         if parent[i] >= 0 and hop[i] != _COPY:
             inner[parent[i]] = True
-    last = first.copy()
     cut = np.zeros(p, np.bool_)
     for i in range(n):
         if piece[i]:
             cut[packet[i]] = True
     best = np.full(p, -1, np.int32)
-    leaves = np.zeros(p, np.int32)
     for i in range(n):
         if inner[i] or hop[i] == _COPY:
             continue
         q, v = packet[i], vantage[i]
-        leaves[q] += 1
         if eth_dst[first[q]] & _MULTICAST:
             continue
         rank = _rank(kind[v], stage[i], np.int32(kind[v] != PORT and mac[v] == eth_dst[i]))
         if best[q] < 0 or (rank < best[q] if cut[q] else rank > best[q]):
             best[q] = rank
             last[q] = i
-    return last, leaves
 
 
-@allocating
+@piece
 def _copy_bits(copy_ns: Any, ingress_ns: Any) -> Any:
     return _BRIDGE_COPY | (_SAME_STAMP if copy_ns == ingress_ns else 0)
 
 
+class Seen(NamedTuple):
+    """What was seen of p packets."""
+
+    evidence: npt.NDArray[np.uint16]
+    """bits"""
+    in_port: npt.NDArray[np.int32]
+    """vantage, -1 where there is none"""
+    out_port: npt.NDArray[np.int32]
+    frames: npt.NDArray[np.int32]
+
+
+def nothing_seen(packets: int) -> Seen:
+    """For `gather_evidence` to fill."""
+    return Seen(
+        np.zeros(packets, np.uint16), np.full(packets, -1, np.int32),
+        np.full(packets, -1, np.int32), np.zeros(packets, np.int32),
+    )  # fmt: skip
+
+
 @allocating
 def gather_evidence(
-    parent: Any,
-    hop: Any,
-    packet: Any,
-    first: Any,
-    last: Any,
-    stage: Any,
-    vantage: Any,
-    ts: Any,
-    kind: Any,
-    mac: Any,
-    eth_dst: Any,
-    segment: Any,
-) -> Any:
-    """What was seen of each packet.
-
-    Returns (evidence: [p] uint16 bits, in_port, out_port: [p] int32 vantages, frames: [p] int32).
-    """
-    n, p = len(parent), len(first)
-    evidence = np.zeros(p, np.uint16)
-    in_port = np.full(p, -1, np.int32)
-    out_port = np.full(p, -1, np.int32)
-    frames = np.zeros(p, np.int32)
+    parent: Any, hop: Any, packet: Any, last: Any, stage: Any, vantage: Any, ts: Any, layout: Any,
+    eth_dst: Any, seen: Any,
+) -> None:  # fmt: skip
+    """Fill ``seen``. layout: kind, mac and segment of `Layout`."""
+    kind, mac, segment = layout
+    evidence, in_port, out_port, frames = seen
+    n, p = len(parent), len(last)
     leaves_by = np.full(p, -1, np.int32)
     for i in range(n):
         q, v = packet[i], vantage[i]
@@ -164,7 +161,6 @@ def gather_evidence(
             if kind[v] == PORT and stage[i] == 2 and out_port[q] < 0:
                 out_port[q] = v
             i = parent[i]
-    return evidence, in_port, out_port, frames
 
 
 def stages_of(

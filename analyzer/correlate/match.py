@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating
+from analyzer.compiled import allocating, compiled
 from analyzer.correlate.pairing import LONGEST_NS, pair, pair_copies
 from analyzer.correlate.singles import edge_kind, fits, is_up, link_singles
 from analyzer.correlate.stages import BRIDGE, FREE
@@ -62,7 +62,8 @@ def link_segment(
     """
     others = np.empty(len(start), np.int64)
     left = link_singles(order, start, frames, layout, links, others)
-    _link_others(others[:left], order, start, frames, layout, links)
+    if left:
+        _link_others(others[:left], order, start, frames, layout, links)
 
 
 @allocating
@@ -156,10 +157,16 @@ def _chain(rows: Any, vantage: Any, ts: Any, parent: Any, hop: Any, likely: Any)
             likely[chain[a]] = per > 1
 
 
-@allocating
-def segment_keys(key: Any, segment: Any, vantage: Any) -> Any:
+def segment_keys(
+    key: npt.NDArray[np.uint64], segment: npt.NDArray[np.int32], vantage: npt.NDArray[np.int32]
+) -> npt.NDArray[np.uint64]:
     """mix(identity key, number of the segment): [n] uint64."""
     out = np.empty(len(key), np.uint64)
+    _fill_keys(key, segment, vantage, out)
+    return out
+
+
+@compiled
+def _fill_keys(key: Any, segment: Any, vantage: Any, out: Any) -> None:
     for i in range(len(key)):
         out[i] = mix(key[i], np.uint64(segment[vantage[i]] + 1))
-    return out

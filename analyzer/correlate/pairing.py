@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from analyzer.compiled import allocating
+from analyzer.compiled import allocating, piece
 from analyzer.correlate.group import group_rows
 
 LONGEST_NS = 1_000_000_000
@@ -17,7 +16,7 @@ QUEUE_NS = 5_000_000_000
 """a queue may hold a packet this long; a frame later than that is another packet's"""
 
 
-@njit(nogil=True, inline="always")
+@piece
 def precedes(a: Any, b: Any, ts: Any, ring_of: Any) -> Any:
     """Frame a was seen before frame b: ring order in one ring, stamps across rings."""
     if ring_of[a] == ring_of[b]:
@@ -55,7 +54,7 @@ def pair(
         k += 1
 
 
-@njit(nogil=True, inline="always")
+@piece
 def _preceding(parents: Any, seen: Any, child: Any, ts: Any, ring_of: Any) -> Any:
     """How many of the parents precede the child, ``seen`` at least."""
     while seen < len(parents) and precedes(parents[seen], child, ts, ring_of):

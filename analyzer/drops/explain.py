@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.drops.reasons import NOT_SPECIFIED, Packet, Place, advise, is_harmless
-from analyzer.drops.record import UNKNOWN, Drops
+from analyzer.drops.reasons import NOT_SPECIFIED, Packet, Place, advise
+from analyzer.drops.record import UNKNOWN
 from analyzer.drops.settings import (
     Scene,
     Told,
@@ -26,8 +25,6 @@ from analyzer.drops.settings import (
     is_isolation,
     name_rules,
 )
-from analyzer.drops.tie import Ties
-from analyzer.model.journeys import Status
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
@@ -35,45 +32,24 @@ NETFILTER = "NETFILTER_DROP"
 BY_COUNTERS = "packet filter, by its counters"
 """no event of the kernel's told so, but a rule that fits counted while capturing"""
 GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
-_MULTICAST = np.uint64(1 << 40)
-_SYN, _SYN_ACK = 0x02, 0x12
-_UDP = 17
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Tied = tuple[str, str]
 """reason and place in the kernel"""
 
 
-def tied_table(ties: Ties, drops: Drops) -> pl.DataFrame:
-    """packet, reason, location, answer: each packet's first drop, its own before its answer's."""
-    rows = drops.rows[ties.drop]
-    names = {
-        name: pl.Series(getattr(drops, f"{name}s"), dtype=pl.String).gather(rows[name])
-        for name in ("reason", "location")
-    }
-    table = pl.DataFrame({"packet": ties.packet, **names, "answer": ties.answer})
-    return table.sort("answer", maintain_order=True).unique("packet", maintain_order=True)
-
-
 def explain_lost(
     rows: Sequence[LossRow],
     table: pl.DataFrame,
-    packets: pl.DataFrame,
-    tied: pl.DataFrame,
+    counted: Mapping[tuple[Any, ...], Counter[Tied]],
     frames: Columns,
     scene: Scene,
 ) -> list[LossRow]:
     """Fill reason, location and advice of the losses that the topology proved.
 
-    table: their groups, in the order of ``rows``: GROUP and last_frame.
+    table: their groups, in the order of ``rows``: GROUP and last_frame, of one of them. counted:
+    values of GROUP → the kernel's reasons for packets of the group.
     """
-    lost = packets.filter(pl.col("status") == Status.LOST).join(
-        tied.filter(~pl.col("answer")), on="packet", how="inner"
-    )
-    counted: dict[tuple[Any, ...], Counter[Tied]] = {}
-    for one in lost.group_by([*GROUP, "reason", "location"]).len().iter_rows(named=True):
-        key = tuple(one[name] for name in GROUP)
-        counted.setdefault(key, Counter())[(one["reason"], one["location"])] = one["len"]
     found = []
     for row, group in zip(rows, table.iter_rows(named=True), strict=True):
         reasons = counted.get(tuple(group[name] for name in GROUP), Counter())
@@ -171,57 +147,9 @@ def _with_code(location: str, reasons: Counter[Tied]) -> str:
     return f"{location} (kernel: {code[0]})" if code else location
 
 
-def ended_in_stacks(packets: pl.DataFrame, tied: pl.DataFrame, frames: Columns) -> pl.DataFrame:
-    """Packets that were seen up to an interface and dropped by the stack behind it, with the drop.
-
-    What every healthy stack drops (duplicates, the rest of closed connections, multicast that
-    nobody joined, late answers) is left out.
-    """
-    ended = packets.filter(pl.col("status") != Status.LOST).join(
-        tied, on="packet", how="inner", maintain_order="left"
-    )
-    return _without_harmless(ended, frames)
-
-
-def stack_losses(ended: pl.DataFrame, frames: Columns, scene: Scene) -> list[LossRow]:
-    """Rows of what `ended_in_stacks` found."""
-    group = ["protocol", "source", "destination", "last_vantage", "reason", "location", "answer"]
-    groups = ended.group_by(group, maintain_order=True).agg(
-        pl.len().alias("packets"), pl.col("last_frame").first()
-    )
-    return [_stack_row(row, frames, scene) for row in groups.iter_rows(named=True)]
-
-
-def _without_harmless(ended: pl.DataFrame, frames: Columns) -> pl.DataFrame:
-    last = ended["last_frame"].to_numpy()
-    opens = (frames["protocol"][last] != 6) | (frames["tcp_flags"][last] & _SYN_ACK == _SYN)
-    unicast = (frames["eth_dst"][last] & _MULTICAST) == 0
-    told = ended.with_columns(pl.Series("opens", opens)).filter(
-        pl.Series(unicast & ~_is_late(last, frames))
-    )
-    key = ["reason", "location", "protocol", "opens"]
-    kinds = told.select(key).unique()
-    harmless = pl.Series([is_harmless(*row) for row in kinds.iter_rows()], dtype=pl.Boolean)
-    return told.join(kinds.filter(harmless), on=key, how="anti", maintain_order="left")
-
-
-def _is_late(rows: npt.NDArray[Any], frames: Columns) -> npt.NDArray[np.bool_]:
-    """[r] whether it is UDP for the one that began the conversation: an answer to someone gone."""
-    odd = np.uint64(0x9E3779B97F4A7C15)
-
-    def end(side: str, at: Any) -> npt.NDArray[np.uint64]:
-        address = (frames[f"{side}_hi"][at] * odd) ^ frames[f"{side}_lo"][at]
-        mixed: npt.NDArray[np.uint64] = address * odd + frames[f"{side}_port"][at]
-        return mixed ^ (mixed >> np.uint64(31))
-
-    udp = np.flatnonzero(frames["protocol"] == _UDP)
-    begun = pl.DataFrame({"pair": end("src", udp) + end("dst", udp), "by": end("src", udp)})
-    first = begun.unique("pair", keep="first", maintain_order=True)
-    asked = pl.DataFrame({"pair": end("src", rows) + end("dst", rows), "to": end("dst", rows)})
-    known = asked.join(first, on="pair", how="left", maintain_order="left")
-    late: npt.NDArray[np.bool_] = (known["by"] == known["to"]).fill_null(False).to_numpy()
-    is_udp: npt.NDArray[np.bool_] = frames["protocol"][rows] == _UDP
-    return late & is_udp
+def stack_losses(groups: Iterable[dict[str, Any]], frames: Columns, scene: Scene) -> list[LossRow]:
+    """Rows of packets that ended in stacks: see `analyzer.drops.ended`."""
+    return [_stack_row(row, frames, scene) for row in groups]
 
 
 def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -83,30 +84,58 @@ def encode_drops(drops: Drops) -> bytes:
     return MAGIC + struct.pack("<I", len(text)) + text + drops.rows.tobytes()
 
 
-def decode_drops(blocks: Iterable[bytes]) -> Drops:
-    """All drops of a file's blocks; what is none of ours, or damaged, is passed over."""
-    found = [one for one in map(_decode, blocks) if one is not None]
-    together = Drops()
-    for one in found:
+class DropLog:
+    """What a capture's blocks tell, taken in as they come; the rows are handed on, not kept."""
+
+    def __init__(self) -> None:
+        self.told = Drops()
+        """all but the rows: the names have the same places in all of them"""
+        self.counts: Counter[int] = Counter()
+        """place of a reason → rows with it"""
+        self._places: dict[str, dict[str, int]] = {name: {} for name in _FIELDS}
+
+    @property
+    def recorded(self) -> bool:
+        """See `Drops.recorded`."""
+        return self.told.recorded
+
+    def take(self, blocks: Iterable[bytes]) -> Rows:
+        """The rows of blocks; what is none of ours, or damaged, is passed over."""
+        found = [one.rows for data in blocks if (one := _decode(data)) and self._take(one)]
+        rows = np.concatenate(found) if found else np.empty(0, ROW)
+        for reason, count in zip(*np.unique(rows["reason"], return_counts=True), strict=True):
+            self.counts[int(reason)] += int(count)
+        return rows
+
+    def device(self, name: str) -> int:
+        """The place of an interface among the rows' devices."""
+        return self._place("device", name)
+
+    def _take(self, one: Drops) -> bool:
         for name in _FIELDS:
-            names: list[str] = getattr(together, f"{name}s")
-            place = {text: at for at, text in enumerate(names)}
-            moved = []
-            for text in getattr(one, f"{name}s"):
-                if text not in place:
-                    place[text] = len(names)
-                    names.append(text)
-                moved.append(place[text])
+            moved = [self._place(name, text) for text in getattr(one, f"{name}s")]
             if len(one.rows):
                 one.rows[name] = np.array(moved, np.uint16)[one.rows[name]]
         for key, count in one.alone.items():
-            together.alone[key] = together.alone.get(key, 0) + count
-        together.lost += one.lost
-        together.deaf_ns += one.deaf_ns
-        together.clock = one.clock or together.clock
-    if found:
-        together.rows = np.concatenate([one.rows for one in found])
-    return together
+            self.told.alone[key] = self.told.alone.get(key, 0) + count
+        self.told.lost += one.lost
+        self.told.deaf_ns += one.deaf_ns
+        self.told.clock = one.clock or self.told.clock
+        return True
+
+    def _place(self, field_name: str, text: str) -> int:
+        names: list[str] = getattr(self.told, f"{field_name}s")
+        place = self._places[field_name].setdefault(text, len(names))
+        if place == len(names):
+            names.append(text)
+        return place
+
+
+def decode_drops(blocks: Iterable[bytes]) -> Drops:
+    """All drops of a file's blocks."""
+    log = DropLog()
+    rows = log.take(blocks)
+    return replace(log.told, rows=rows)
 
 
 def _decode(data: bytes) -> Drops | None:

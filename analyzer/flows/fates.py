@@ -17,7 +17,7 @@ from analyzer.compiled import compiled
 from analyzer.flows.packets import path_matrix
 from analyzer.keys import KeyNumbers, mix
 from analyzer.model.batch import Batch
-from analyzer.model.frames import MARK_FRAGMENT
+from analyzer.model.frames import EXAMPLE, MARK_FRAGMENT
 from analyzer.model.journeys import Hop, Journeys, Status
 
 _GROUP_BIT = np.uint64(1 << 40)
@@ -39,6 +39,11 @@ class Fates:
         self._rows: list[pl.DataFrame] = []
         self._counts = np.zeros((3, 0), np.int64)
         self._examples: dict[int, tuple[int, list[int], list[int], list[int]]] = {}
+        self._ends: dict[int, tuple[int, dict[str, int]]] = {}
+
+    def ends(self) -> dict[int, dict[str, int]]:
+        """By the number of a lost fate's first packet: EXAMPLE of the last frame of it."""
+        return dict(self._ends.values())
 
     def add(self, batch: Batch) -> None:
         """Count the packets of one batch."""
@@ -63,10 +68,14 @@ class Fates:
         paths = path_matrix(last, batch.journeys.parent)
         lost = packets["status"].to_numpy() == Status.LOST
         vantage, hop = batch.frames["vantage"], batch.journeys.hop
-        stamps = packets["ts_ns"].to_list()
+        stamps, numbers = packets["ts_ns"].to_list(), packets["number"].to_list()
         for k, fate in enumerate(fates.tolist()):
             path = paths[k][paths[k] >= 0]
-            seen = _seen(path, batch.journeys, vantage) if lost[k] else []
+            seen = []
+            if lost[k]:
+                seen = _seen(path, batch.journeys, vantage)
+                end = {name: int(batch.frames[name][last[k]]) for name in EXAMPLE}
+                self._ends[fate] = numbers[k], end
             self._examples[fate] = (
                 stamps[k], vantage[path].tolist(), hop[path[1:]].tolist(), seen,
             )  # fmt: skip

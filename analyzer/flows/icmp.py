@@ -8,6 +8,7 @@ reply hops are the RTT to the nanosecond.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,13 @@ import polars as pl
 
 from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
+from analyzer.flows.packets import path_matrix
+from analyzer.flows.silent_echoes import LAST, SilentEchoes
+from analyzer.flows.slow_echoes import SLOWEST, SlowEchoes, slowest_hops
 from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch, InOrder
+from analyzer.model.report import Finding
+from analyzer.model.vantage import Vantage
 
 REQUESTS = (8, 128)
 REPLIES = (0, 129)
@@ -40,11 +46,15 @@ _TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage")
 _SENT, _HOME, _MORE = range(3)
 """rows of the counts: requests, answered at the asker's interface, further replies"""
 _ECHO, _GROUP, _ANSWERED, _REPLIED, _WAITS, _EVENT, _NUMBER = range(7)
-_TS, _LAST_TS, _FROM, _TO = range(7, 11)
-_STATES = 11
+_TS, _LAST_TS, _FROM, _TO, _PAIR, _SLOW = range(7, 13)
+_SILENT = _SLOW + len(SLOWEST)
+_STATES = _SILENT + 1
 """rows of what is known of the latest request with a KEY: its number, conversation, whether it
 was answered at home, has a reply, waits for the first; the last event; id << 16 | seq; its times
-and vantages"""
+and vantages, pair and slowest hop, number among the silent"""
+_BROUGHT = ("pair", *(f"request_{name}" for name in SLOWEST))
+"""what a reply is told of its request"""
+HOPS = ("hop_from", "hop_to", "hop_kind", "hop_ns")
 _NOBODY = np.empty(0, np.int64)
 
 
@@ -68,12 +78,16 @@ class Echoes:
         self._rows: list[pl.DataFrame] = []
         self._counts = np.zeros((3, 0), np.int64)
         self._rtt, self._turnaround = Delays(), Delays()
+        self._slow, self._silent = SlowEchoes(), SilentEchoes()
         self._echoes = 0
         self._kept: list[pl.DataFrame] | None = [] if keep else None
 
     def add(self, batch: Batch) -> None:
         """Take in the echo messages of one batch."""
-        events = self._order.release(self._without_early(_events(batch)), batch.settled_ns)
+        events = self._without_early(_events(batch))
+        if self._kept is not None:
+            events = _with_hops(events, batch)
+        events = self._order.release(events, batch.settled_ns)
         if not events.is_empty():
             self._take(events)
 
@@ -95,11 +109,15 @@ class Echoes:
         self._open = _wider(self._open, self._keys.count, -1)
         self._open[_NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
         columns = tuple(events[name].to_numpy() for name in _TIMES)
+        known = np.stack([events[name].to_numpy().astype(np.int64) for name in ("pair", *SLOWEST)])
+        silent = self._silent.groups_of(events)
         ties, rtt, turnaround = (np.full(len(events), -1, np.int64) for _ in range(3))
+        brought = np.full(known.shape, -1, np.int64)
         self._echoes = _pair(
-            asked, keys, groups, columns, self._open, self._counts, self._echoes,
-            ties, rtt, turnaround,
+            asked, keys, groups, columns, known, silent, self._open, self._counts,
+            self._silent.counts, self._echoes, ties, rtt, turnaround, brought,
         )  # fmt: skip
+        self._find_slow(events, rtt, turnaround, brought)
         for delays, times in ((self._rtt, rtt), (self._turnaround, turnaround)):
             there = times >= 0
             delays.add(self._open[_GROUP, keys[there]].astype(np.int32), times[there])
@@ -107,6 +125,37 @@ class Echoes:
             found = {"tie": ties, "rtt_ns": rtt, "turnaround_ns": turnaround}
             measured = [pl.Series(name, column) for name, column in found.items()]
             self._kept.append(events.with_columns(*measured))
+
+    def _find_slow(
+        self, events: pl.DataFrame, rtt: npt.NDArray[np.int64],
+        turnaround: npt.NDArray[np.int64], brought: npt.NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Hand on the round trips of which every part is known."""
+        rows = np.flatnonzero(turnaround >= 0)
+        ends = {"source": "destination", "destination": "source"}
+        self._slow.add(
+            events[rows].select("seq", *SLOWEST, **{n: pl.col(o) for n, o in ends.items()})
+            .with_columns(
+                pl.Series("rtt_ns", rtt[rows]), pl.Series("turnaround_ns", turnaround[rows]),
+                *(pl.Series(n, brought[k, rows]) for k, n in enumerate(_BROUGHT)),
+            )
+        )  # fmt: skip
+
+    def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
+        """Echoes that took far longer than the others."""
+        return self._slow.findings(vantages)
+
+    def silent(self, end_ns: int) -> Iterator[dict[str, Any]]:
+        """Requests that came to their end and brought no reply: see `SilentEchoes.rows`."""
+        state = self._open
+        waiting = (state[_REPLIED] == 0) & (state[_SILENT] >= 0) & self._late(end_ns)
+        return self._silent.rows(state[_SILENT, waiting])
+
+    def _late(self, end_ns: int) -> npt.NDArray[np.bool_]:
+        """[keys] whether the latest request may be answered after the end."""
+        went_on = np.isin(self._open[_NUMBER], self._went_on)
+        late: npt.NDArray[np.bool_] = (self._open[_TS] > end_ns - GRACE_NS) | went_on
+        return late
 
     def _groups_of(
         self, columns: list[npt.NDArray[Any]], asked: npt.NDArray[np.bool_]
@@ -124,8 +173,7 @@ class Echoes:
         end_ns: when the capture ended; a request shortly before it is unmatched, not lost.
         """
         rows = pl.concat(self._rows) if self._rows else _EMPTY
-        late = (self._open[_TS] > end_ns - GRACE_NS) | np.isin(self._open[_NUMBER], self._went_on)
-        waiting = (self._open[_ANSWERED] == 0) & late
+        waiting = (self._open[_ANSWERED] == 0) & self._late(end_ns)
         unmatched = np.bincount(self._open[_GROUP, waiting], minlength=len(rows))
         rtt = self._rtt.table((0.5, 0.99))
         turnaround = self._turnaround.table((0.5,))
@@ -146,7 +194,8 @@ class Echoes:
 
         Columns: those of KEY, ts_ns, source, destination, vantage (where it was first seen),
         rtt_ns, turnaround_ns, answered, open (too close to the capture's end to say),
-        request_last, request_status, reply_last, reply_status, ttl.
+        request_last, reply_last (vantages), request_status, reply_status, ttl; HOPS of both as
+        request_… and reply_….
         """
         events = pl.concat(self._kept) if self._kept else None
         if events is None:
@@ -157,7 +206,8 @@ class Echoes:
         replies = replies.unique("tie", keep="first", maintain_order=True).select(
             "tie", "ttl",
             *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in times),
-            pl.col("last_frame").alias("reply_last"), pl.col("status").alias("reply_status"),
+            pl.col("last_vantage").alias("reply_last"), pl.col("status").alias("reply_status"),
+            *(pl.col(name).alias(f"reply_{name}") for name in HOPS),
         )  # fmt: skip
         found = requests.drop("ttl", *times).join(
             replies, on="tie", how="left", maintain_order="left"
@@ -169,7 +219,8 @@ class Echoes:
             answered.alias("answered"),
             (~answered & late).alias("open"),
             pl.col("first_vantage").alias("vantage"),
-            pl.col("last_frame").alias("request_last"),
+            pl.col("last_vantage").alias("request_last"),
+            *(pl.col(name).alias(f"request_{name}") for name in HOPS),
             pl.col("status").alias("request_status"),
         )
 
@@ -191,6 +242,23 @@ def _wider(table: npt.NDArray[np.int64], count: int, fill: int) -> npt.NDArray[n
 def _padded(column: pl.Series, count: int) -> pl.Series:
     """With nulls for groups that have no value."""
     return column.extend_constant(None, max(count - len(column), 0)).head(count)
+
+
+def _with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
+    """The events with the hops of their journeys: lists hop_from, hop_to (vantages), hop_kind
+    (codes), hop_ns."""
+    journeys, vantage, ts = batch.journeys, batch.frames["vantage"], batch.frames["ts_ns"]
+    matrix = path_matrix(events["last_frame"].to_numpy(), journeys.parent)
+    row, step = np.nonzero(matrix[:, 1:] >= 0)
+    before, after = matrix[row, step], matrix[row, step + 1]
+    hops = pl.DataFrame(
+        {
+            "row": row.astype(np.uint32), "hop_from": vantage[before], "hop_to": vantage[after],
+            "hop_kind": journeys.hop[after], "hop_ns": ts[after] - ts[before],
+        }
+    ).group_by("row", maintain_order=True).agg(pl.all())  # fmt: skip
+    numbered = events.with_row_index("row")
+    return numbered.join(hops, on="row", how="left", maintain_order="left").drop("row")
 
 
 def _events(batch: Batch) -> pl.DataFrame:
@@ -222,6 +290,8 @@ def _events(batch: Batch) -> pl.DataFrame:
         pl.Series("seq", frames["icmp_seq"][end]),
         pl.Series("payload_len", frames["payload_len"][first]),
         pl.Series("ttl", frames["ttl"][last]),
+        *(pl.Series(name, frames[name.removeprefix("last_")][last]) for name in LAST),
+        *map(pl.Series, SLOWEST, slowest_hops(frames, batch.journeys, last)),
     )  # fmt: skip
 
 
@@ -239,13 +309,14 @@ _EMPTY = pl.DataFrame(
 
 @compiled
 def _pair(
-    asked: Any, keys: Any, groups: Any, columns: Any, state: Any, counts: Any, echo: int,
-    ties: Any, rtt: Any, turnaround: Any,
+    asked: Any, keys: Any, groups: Any, columns: Any, known: Any, silent_of: Any, state: Any,
+    counts: Any, silent: Any, echo: int, ties: Any, rtt: Any, turnaround: Any, brought: Any,
 ) -> Any:  # fmt: skip
     """Go through the events in order; the number of the next echo.
 
     Fills ties (number of the echo that a request is and a reply answers), and for the first
-    reply of each rtt and turnaround where they could be taken. Only the first of requests with
+    reply of each rtt and turnaround where they could be taken, and what is known of its request
+    (brought). Only the first of requests with
     one KEY that follow each other without an answer between is one: no pinger uses a sequence
     number again so soon, so the others were duplicated on the way, or are copies in a file
     that does not tell its vantages apart (``tcpdump -i any``, merged files).
@@ -262,6 +333,11 @@ def _pair(
             state[_ANSWERED, k], state[_REPLIED, k] = 0, 0
             state[_TS, k], state[_LAST_TS, k] = ts[e], last_ts[e]
             state[_FROM, k], state[_TO, k] = first_at[e], last_at[e]
+            for row in range(len(known)):
+                state[_PAIR + row, k] = known[row, e]
+            state[_SILENT, k] = silent_of[e]
+            if silent_of[e] >= 0:
+                silent[silent_of[e]] += 1
             counts[_SENT, groups[e]] += 1
             ties[e] = echo
             echo += 1
@@ -274,10 +350,14 @@ def _pair(
                 counts[_MORE, state[_GROUP, k]] += 1
                 continue
             state[_REPLIED, k] = 1
+            if state[_SILENT, k] >= 0:
+                silent[state[_SILENT, k]] -= 1
             if last_at[e] == state[_FROM, k]:
                 state[_ANSWERED, k] = 1
                 counts[_HOME, state[_GROUP, k]] += 1
                 rtt[e] = last_ts[e] - state[_TS, k]
                 if first_at[e] == state[_TO, k]:
                     turnaround[e] = ts[e] - state[_LAST_TS, k]
+                    for row in range(len(known)):
+                        brought[row, e] = state[_PAIR + row, k]
     return echo

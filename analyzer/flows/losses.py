@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -15,11 +16,12 @@ _GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
 
 
 def summarise_losses(fates: pl.DataFrame) -> pl.DataFrame:
-    """One row a (protocol, source, destination, last_vantage, expected): packets, one example."""
+    """One row a (protocol, source, destination, last_vantage, expected): packets, and of the first
+    of them number and the vantages that saw it."""
     return (
         lost_packets(fates)
         .group_by(_GROUP, maintain_order=True)
-        .agg(pl.col("count").sum().alias("packets"), pl.col("seen").first())
+        .agg(pl.col("count").sum().alias("packets"), pl.col("number", "seen").first())
     )
 
 
@@ -83,3 +85,9 @@ def _advice(last: Vantage, expected: Vantage, sysctls: Mapping[str, str]) -> str
             "dstport); iptables -nvL INPUT, where the UDP of the tunnel passes"
         )
     return f"look at: ip -s link show dev {expected.interface}"
+
+
+def suggest_drops(rows: Sequence[LossRow]) -> list[LossRow]:
+    """Of a capture without: what would have told more of the losses that nothing explains."""
+    hint = "; --drops records the kernel's reason"
+    return [replace(r, advice=r.advice + hint) if r.reason == UNKNOWN else r for r in rows]

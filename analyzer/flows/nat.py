@@ -11,6 +11,7 @@ import polars as pl
 
 from analyzer.flows.endpoints import address_text
 from analyzer.flows.packets import path_matrix
+from analyzer.model.batch import Batch
 from analyzer.model.journeys import Hop, Journeys, Status
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
@@ -18,35 +19,54 @@ from analyzer.model.vantage import Vantage
 Columns = Mapping[str, npt.NDArray[Any]]
 _SIDES = ("src", "dst")
 _WITH_PORTS = ("tcp", "udp")
+_EXAMPLE = ("number", "before", "after", "packets")
+"""of the first packet: its number, the vantages on both sides; and how many there are"""
 
 
-def find_translations(
-    frames: Columns, packets: pl.DataFrame, journeys: Journeys, vantages: Sequence[Vantage]
-) -> list[Finding]:
-    """A finding a translation, told in the direction that was seen first.
+class Translations:
+    """The translated packets of all batches: a row a translation and direction."""
 
-    It is told from the packets themselves: a journey across a route whose ends differ.
-    """
-    rows = _changed(frames, packets.filter(pl.col("status") != Status.UNMATCHED), journeys)
-    group = [name for name in rows.columns if name not in ("before", "after")]
-    groups = rows.group_by(group, maintain_order=True).agg(
-        pl.len().alias("packets"), pl.col("before").first(), pl.col("after").first()
-    )
-    found, told = [], set()
-    for row in groups.iter_rows(named=True):
-        told.add((row["protocol"], row["source"], row["destination"]))
-        if (row["protocol"], row["destination"], row["source"]) in told:
-            continue
-        before, after = (vantages[frames["vantage"][row[n]]].name for n in ("before", "after"))
-        changes = " and ".join(text for side in _SIDES if (text := _change(row, side)))
-        found.append(
-            Finding(
-                "info", "nat",
-                f"{row['protocol']} {row['source']} → {row['destination']}: {changes} between "
-                f"{before} and {after} ({row['packets']} packets)",
-            )
-        )  # fmt: skip
-    return found
+    def __init__(self) -> None:
+        self._rows: pl.DataFrame | None = None
+
+    def add(self, batch: Batch) -> None:
+        """Look at the packets of one batch that crossed a route."""
+        journeys = batch.journeys
+        crossed = journeys.packet[(journeys.hop == Hop.ROUTE) & (journeys.packet >= 0)]
+        if not len(crossed):
+            return
+        routed = batch.packets[np.unique(crossed)].filter(
+            ~pl.col("stray"), pl.col("status") != Status.UNMATCHED
+        )
+        found = _changed(batch.frames, routed, journeys).with_columns(packets=pl.lit(1))
+        both = found if self._rows is None else pl.concat([self._rows, found])
+        group = [name for name in both.columns if name not in _EXAMPLE]
+        self._rows = both.sort("number").group_by(group, maintain_order=True).agg(
+            pl.col("packets").sum(), pl.col("number", "before", "after").first()
+        ).select(both.columns)  # fmt: skip
+
+    def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
+        """A finding a translation, told in the direction that was seen first.
+
+        It is told from the packets themselves: a journey across a route whose ends differ.
+        """
+        if self._rows is None:
+            return []
+        found, told = [], set()
+        for row in self._rows.sort("number").iter_rows(named=True):
+            told.add((row["protocol"], row["source"], row["destination"]))
+            if (row["protocol"], row["destination"], row["source"]) in told:
+                continue
+            before, after = (vantages[row[name]].name for name in ("before", "after"))
+            changes = " and ".join(text for side in _SIDES if (text := _change(row, side)))
+            found.append(
+                Finding(
+                    "info", "nat",
+                    f"{row['protocol']} {row['source']} → {row['destination']}: {changes} between "
+                    f"{before} and {after} ({row['packets']} packets)",
+                )
+            )  # fmt: skip
+        return found
 
 
 def _changed(frames: Columns, packets: pl.DataFrame, journeys: Journeys) -> pl.DataFrame:
@@ -61,11 +81,14 @@ def _changed(frames: Columns, packets: pl.DataFrame, journeys: Journeys) -> pl.D
     differs = np.zeros(len(which), np.bool_)
     for name in (*names, "dst_port"):
         differs |= frames[name][before] != frames[name][after]
-    columns = {"before": before, "after": after}
+    vantage = frames["vantage"]
+    columns = {"before": vantage[before], "after": vantage[after]}
     for when, at in (("before", before), ("after", after)):
         # a client's own port is another for every connection
         columns |= {f"{name}_{when}": frames[name][at] for name in (*names, "dst_port")}
-    ends = packets.select("protocol", "source", "destination")[which.tolist()]
+    ends = packets[which].select(
+        "number", pl.col("protocol", "source", "destination").cast(pl.String)
+    )
     return ends.with_columns(**{n: pl.Series(c) for n, c in columns.items()}).filter(
         pl.Series(differs)
     )

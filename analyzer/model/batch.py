@@ -44,6 +44,10 @@ class Batch:
     ``frames``, ``number`` is the capture-wide number of the first frame"""
     settled_ns: int = FOREVER_NS
     """no later batch holds a packet that began before this"""
+    vantages: Sequence[Vantage] = ()
+    """[v]"""
+    own: Sequence[bytes] = ()
+    """contents of vethscope's own blocks that were read with these frames"""
 
     @property
     def counted(self) -> pl.DataFrame:

@@ -6,7 +6,8 @@ None means: not known or not applicable, never 0.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 SCHEMA = "vethscope/report/1"
@@ -394,11 +395,19 @@ class Report:
     losses: list[LossRow] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    packets: list[PacketRow] = field(default_factory=list)
+    packets: Sequence[PacketRow] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The contract's object: plain dicts and lists; ``from_`` becomes ``from``."""
-        return {"schema": SCHEMA, **_plain(asdict(self))}
+        return {**self.to_json_without_packets(), "packets": list(self.packets_json())}
+
+    def to_json_without_packets(self) -> dict[str, Any]:
+        """The same with ``packets`` left empty: of a long capture they are printed one by one."""
+        return {"schema": SCHEMA, **_plain(asdict(replace(self, packets=[])))}
+
+    def packets_json(self) -> Iterator[dict[str, Any]]:
+        """What belongs into ``packets``."""
+        return (asdict(row) for row in self.packets)
 
 
 def _plain(value: Any) -> Any:

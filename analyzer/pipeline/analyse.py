@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from analyzer.drops.settings import Scene as LossScene
 from analyzer.errors import SavefileError
 from analyzer.flows.arp import name_arp
 from analyzer.flows.claims import judge_claims
 from analyzer.flows.endpoints import address_text, inferred_address
 from analyzer.flows.icmp import Echoes
-from analyzer.flows.losses import name_losses, summarise_losses
-from analyzer.flows.nat import find_translations
-from analyzer.flows.oddities import find_duplicate_macs, find_flooding, find_slow_echoes
+from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
+from analyzer.flows.oddities import find_duplicate_macs
 from analyzer.flows.transport import name_tcp, name_udp
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.batch import Batch, Outlook
 from analyzer.model.report import CaptureInfo, Finding, Report, Verdict
-from analyzer.model.vantage import Vantage
 from analyzer.pipeline.choice import Choice
 from analyzer.pipeline.cut import (
     cut_window,
@@ -32,17 +30,16 @@ from analyzer.pipeline.cut import (
     settle_losses,
 )
 from analyzer.pipeline.load import Loaded, dropped, load
-from analyzer.pipeline.losing import Found, count_drops, explain_losses, suggest_drops, with_fates
+from analyzer.pipeline.losing import Found, Losing, with_fates
 from analyzer.pipeline.partials import Partials
+from analyzer.pipeline.picked import Picked, Picking
 from analyzer.pipeline.reading import Reading
 from analyzer.pipeline.standing_out import Known, stand_out
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
-
-MOST_EXPLAINED = 4_000_000
-"""frames of a capture with recorded drops that are held in memory to tie drops and packets"""
+from analyzer.savefile.source import is_rereadable
 
 
 def report_files(
@@ -57,24 +54,51 @@ def report_files(
 ) -> tuple[Report, list[SavefileError]]:
     """The report on one capture in one or more files, and where files were damaged.
 
-    packets: with every packet and every echo. window: only the frames in it. choice: with these
-    packets. Each of them takes memory for all frames at once, and so do files with recorded drops
-    (up to `MOST_EXPLAINED` frames); else it does not grow with the files. jobs: threads. Raises as
-    `load`, `cut_window` and `Choice.narrow`.
+    packets: with every packet and every echo. choice: with these packets; those that the kernel
+    dropped are known when the file was gone through once, so that a file with recorded drops is
+    read twice. window: only the frames in it, which takes memory for all of them at once; else it
+    does not grow with the files, but for every echo. jobs: threads. Raises as `load`,
+    `cut_window` and `Choice.check`.
     """
-    if packets or window or choice:
+    picked = Picked(choice.choose if choice else lambda packets: packets)
+    if window or ((packets or choice) and not all(map(is_rereadable, paths))):
         loaded = load(paths)
         if window:
             loaded = cut_window(loaded, window)
-        tables = analyse(loaded, bridge=bridge)
-        if choice:
-            tables = choice.narrow(tables)
-        return build_report(tables, packets=packets or bool(choice)), loaded.errors
-    analyser = analyse_files(paths, jobs=jobs, progress=progress)
-    if analyser.reading.own and analyser.totals.frames <= MOST_EXPLAINED:
-        loaded = load(paths)
-        return build_report(analyse(loaded, bridge=bridge), packets=False), loaded.errors
-    return build_report(_tables(analyser, bridge), packets=False), analyser.reading.errors
+        tables, errors = analyse(loaded, bridge=bridge), loaded.errors
+        if packets or choice:
+            picked.add(tables.whole)
+    elif packets or choice:
+        tables, errors = _pick(paths, picked, bridge, packets, (jobs, progress))
+    else:
+        tables, errors = analyse_paths(paths, bridge=bridge, jobs=jobs, progress=progress)
+    if choice:
+        choice.check(tables.vantages, tables.ends)
+    tables = replace(tables, packets=picked.rows)
+    return build_report(tables, packets=packets or bool(choice), echoes=packets), errors
+
+
+def _pick(
+    paths: Sequence[str], picked: Picked, bridge: str, echoes: bool,
+    how: tuple[int, Progress | None],
+) -> tuple[Tables, list[SavefileError]]:  # fmt: skip
+    """The tables, and the packets that are to be shown in ``picked``."""
+    jobs, progress = how
+
+    def partials(reading: Reading) -> Partials:
+        found = Picking(
+            echoes=Echoes(keep=echoes), losing=Losing(keep=reading.explained),
+            picked=None if reading.explained else picked,
+        )  # fmt: skip
+        picked.fates = found.losing.fates if reading.explained else None
+        return found
+
+    found = analyse_paths(paths, bridge=bridge, jobs=jobs, progress=progress, partials=partials)
+    if picked.fates is not None:
+        known = picked.fates()
+        picked.fates = lambda: known
+        analyse_files(paths, jobs=jobs, partials=lambda _: Picking(picked=picked, alone=True))
+    return found
 
 
 def analyse_paths(
@@ -105,14 +129,15 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         loaded.errors, loaded.own, census=loaded.census,
     )  # fmt: skip
     echoes = Echoes(keep=True, before=echoes_before(loaded), went_on=echoes_that_went_on(loaded))
-    analyser = Analyser(reading, Partials(echoes=echoes, depth=loaded.depth))
+    partials = Partials(echoes=echoes, losing=Losing(keep=True), depth=loaded.depth)
+    analyser = Analyser(reading, partials)
     number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
     frames = {"number": number, **loaded.frames}
     analyser.totals.add(frames, loaded.vantages)
     journeys, _ = analyser.correlate(frames)
     settle_losses(journeys, loaded)
     batch = analyser.batch_of(frames, journeys)
-    batch = replace(batch, packets=mark_torn(batch.packets, loaded))
+    batch = replace(batch, packets=mark_torn(batch.packets, loaded), own=loaded.own)
     analyser.take(batch)
     return _tables(analyser, bridge, loaded, batch)
 
@@ -124,7 +149,7 @@ def _tables(
     reading, partials = analyser.reading, analyser.partials
     outlook = _outlook(analyser, bridge)
     fates = partials.fates.table()
-    claims = judge_claims(partials.arp.claims.by_place(), analyser.segments, outlook)
+    claims = judge_claims(partials.arp.claims.by_place(), analyser.segments.tolist(), outlook)
     arp = name_arp(partials.arp.table(claims.settled), analyser.endpoints)
     nd = partials.neighbours.rows(analyser.endpoints)
     if loaded:
@@ -133,13 +158,14 @@ def _tables(
     echoes = partials.echoes.echoes(outlook.end_ns)
     table = summarise_losses(fates)
     losses = name_losses(table, reading.vantages, reading.sysctls)
-    drops: dict[str, Any] | None = None
-    if reading.own and batch:
-        found = Found(reading, outlook, echoes, arp)
-        losses, dropped_packets, drops = explain_losses(losses, table, batch, found)
-        batch = replace(batch, packets=with_fates(batch.packets, dropped_packets))
-    elif reading.own:
-        drops = count_drops(reading.own)
+    losing, drops = partials.losing, partials.losing.summary()
+    if losing.told:
+        found = Found(
+            reading.notes, analyser.segments, partials.fates, partials.echoes, outlook.end_ns, arp
+        )
+        losses = losing.explain(losses, table, found, _scene_of_losses(reading))
+    if batch:
+        batch = replace(batch, packets=with_fates(batch.packets, losing.fates()))
     if drops is None:
         losses = suggest_drops(losses)
     return Tables(
@@ -160,6 +186,7 @@ def _tables(
         losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages),
+        ends=analyser.endpoints.texts,
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
         process_rtt=_process_rtt(reading),
         clock=(
@@ -169,23 +196,26 @@ def _tables(
         ),
         batch=batch,
         notes=[
-            *(_notes(batch, echoes, reading.vantages) if batch else ()),
+            *_notes(analyser),
             *stand_out(analyser, Known(fates, talks, arp, nd, outlook), claims),
         ],
     )
 
 
-def _notes(batch: Batch, echoes: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Finding]:
-    """What stands out in the traffic, where all of it is in memory."""
-    frames, journeys = batch.frames, batch.journeys
-    names = pl.col("protocol", "source", "destination").cast(pl.String)
-    counted = batch.counted.with_columns(names)
+def _notes(analyser: Analyser) -> list[Finding]:
+    """What stands out in the traffic."""
+    vantages, partials = analyser.reading.vantages, analyser.partials
     return [
-        *find_translations(frames, counted, journeys, vantages),
-        *find_flooding(frames, counted, vantages),
-        *find_duplicate_macs(journeys, vantages),
-        *find_slow_echoes(echoes, frames, journeys, vantages),
+        *partials.translations.findings(vantages),
+        *partials.flooding.findings(vantages),
+        *find_duplicate_macs(analyser.segments, vantages),
+        *partials.echoes.findings(vantages),
     ]
+
+
+def _scene_of_losses(reading: Reading) -> LossScene:
+    fdb = {v.name: n.fdb for v, n in zip(reading.vantages, reading.notes, strict=True) if n.fdb}
+    return LossScene(reading.vantages, fdb, (), reading.sysctls, reading.engine)
 
 
 def _outlook(analyser: Analyser, bridge: str) -> Outlook:

@@ -6,14 +6,14 @@ Latency is the one-way delay: from the first vantage that saw the packet to the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from analyzer.errors import UsageProblem
 from analyzer.model.journeys import Status
-from analyzer.report.build import Tables
+from analyzer.model.vantage import Vantage
 
 _UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s)")
@@ -32,13 +32,9 @@ class Choice:
     def __bool__(self) -> bool:
         return self != Choice()
 
-    def narrow(self, tables: Tables) -> Tables:
-        """The tables with only the chosen packets to show; counts stay those of all.
-
-        Raises UsageProblem for a container that the capture does not know.
-        """
-        self._check(tables)
-        packets = tables.whole.counted
+    def choose(self, packets: pl.DataFrame) -> pl.DataFrame:
+        """The packets that are chosen of a batch's; without strays."""
+        packets = packets.filter(~pl.col("stray"))
         if self.lost:
             dropped = pl.col("dropped") if "dropped" in packets.columns else pl.lit(False)
             packets = packets.filter((pl.col("status") == Status.LOST) | dropped)
@@ -51,13 +47,16 @@ class Choice:
             packets = packets.filter(pl.any_horizontal(*ends))
         if self.protocols:
             packets = packets.filter(pl.col("protocol").cast(pl.String).is_in(self.protocols))
-        return replace(tables, batch=replace(tables.whole, packets=packets))
+        return packets
 
-    def _check(self, tables: Tables) -> None:
-        known = {v.container for v in tables.vantages if v.container}
-        ends = set(tables.whole.packets["source"]) | set(tables.whole.packets["destination"])
+    def check(self, vantages: Sequence[Vantage], ends: Collection[str]) -> None:
+        """Raises UsageProblem for a container that the capture does not know.
+
+        ends: all names of sources and destinations.
+        """
+        known = {v.container for v in vantages if v.container}
         for name in self.containers:
-            if name not in known | ends:
+            if name not in known and name not in ends:
                 there = ", ".join(sorted(known)) or "none"
                 raise UsageProblem(f"no container {name} in this capture: there are {there}")
 

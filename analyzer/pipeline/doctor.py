@@ -142,14 +142,14 @@ def _iptables() -> Check:
 
 
 def _jit_cache() -> Check:
-    """numba compiles once and keeps the result beside the code, or in the user's cache."""
+    """Loops are compiled once and kept beside the code, or in the user's cache."""
     package = Path(__file__).resolve().parent.parent
     ok = os.access(package, os.W_OK) or os.access(Path.home(), os.W_OK)
     return Check(
         "compiled code",
         ok,
         "can be kept" if ok else "cannot be kept: every start compiles anew",
-        "" if ok else "set NUMBA_CACHE_DIR to a folder that can be written",
+        "" if ok else "set XDG_CACHE_HOME to a folder that can be written",
     )
 
 

@@ -79,11 +79,15 @@ def load(paths: Sequence[str]) -> Loaded:
     reading = Reading.open(paths)
     depth = Depth()
     chunks = reading.chunks(lambda rows: FrameRoom(rows, 0), depth.peek)
-    columns = [chunk.frames for chunk in chunks]
+    columns: list[dict[str, npt.NDArray[Any]]] = []
+    own: list[bytes] = []
+    for chunk in chunks:
+        columns.append(dict(chunk.frames))
+        own += chunk.own
     frames = empty_frames()
     if columns:
         frames = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     return Loaded(
         reading.paths, frames, reading.vantages, reading.notes, reading.names, reading.engine,
-        reading.sysctls, reading.errors, reading.own, depth, reading.census,
+        reading.sysctls, reading.errors, own + reading.own, depth, reading.census,
     )  # fmt: skip

@@ -4,117 +4,117 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from analyzer.drops.explain import (
-    GROUP,
-    ended_in_stacks,
-    explain_lost,
-    stack_losses,
-    tied_table,
-)
+from analyzer.drops.ended import Ended
+from analyzer.drops.example import Examples
+from analyzer.drops.explain import explain_lost, stack_losses
+from analyzer.drops.facts import MAGIC as FACTS
 from analyzer.drops.facts import decode_facts
-from analyzer.drops.neighbours import misaddressed
-from analyzer.drops.record import UNKNOWN, Drops, decode_drops
+from analyzer.drops.neighbours import Addressed
 from analyzer.drops.settings import Scene
-from analyzer.drops.silent import unanswered_echoes, unheard_askers, went_away
-from analyzer.drops.tie import Ties, tie_drops
-from analyzer.model.batch import Batch, Outlook
-from analyzer.model.journeys import Status
+from analyzer.drops.silent import Asked, unanswered_echoes, unheard_askers
+from analyzer.flows.fates import Fates
+from analyzer.flows.icmp import Echoes
+from analyzer.model.batch import Batch
 from analyzer.model.report import ArpRow, LossRow
-from analyzer.pipeline.reading import Reading
+from analyzer.pipeline.notes import VantageNotes
+
+_NO_FATES = pl.DataFrame(schema={"number": pl.Int64, "reason": pl.String, "location": pl.String})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the analysis has found besides the packets."""
+    """What the analysis has found besides."""
 
-    reading: Reading
-    outlook: Outlook
-    echoes: pl.DataFrame
+    notes: Sequence[VantageNotes]
+    segments: npt.NDArray[Any]
+    """[v] layer-2 segments"""
+    fates: Fates
+    echoes: Echoes
+    end_ns: int
     arp: Sequence[ArpRow]
 
 
-def explain_losses(
-    rows: Sequence[LossRow], table: pl.DataFrame, batch: Batch, found: Found
-) -> tuple[list[LossRow], pl.DataFrame, dict[str, Any] | None]:
-    """The report's losses, packets that the kernel dropped (packet, reason, location), and what
-    was recorded of drops in all (None: nothing was).
+@dataclass(slots=True)
+class Losing:
+    """An aggregator of all that explains losses.
 
-    rows, table: the losses that the topology proved, in the same order. batch: all packets.
+    Without a block of our own there is nothing that it could explain.
     """
-    reading, frames, journeys = found.reading, batch.frames, batch.journeys
-    vantages = reading.vantages
-    names = pl.col("protocol", "source", "destination").cast(pl.String)
-    packets = batch.packets.with_columns(names)
-    counted = packets.filter(~pl.col("stray"))
-    facts, drops = decode_facts(reading.own), decode_drops(reading.own)
-    fdb = {v.name: n.fdb for v, n in zip(vantages, reading.notes, strict=True) if n.fdb}
-    scene = Scene(vantages, fdb, facts, reading.sysctls, reading.engine)
-    ties = tie_drops(drops, frames, journeys, vantages)
-    tied = tied_table(ties, drops)
-    all_rows = explain_lost(rows, _with_example(table, packets), packets, tied, frames, scene)
-    ended = ended_in_stacks(counted, tied, frames)
-    all_rows += stack_losses(ended, frames, scene)
-    if len(found.echoes):
-        all_rows += unanswered_echoes(found.echoes, frames, all_rows, scene)
-    all_rows += unheard_askers(found.arp, scene)
-    all_rows = misaddressed(counted, frames, journeys, all_rows, scene)
-    gone, since = ([getattr(n, name) for n in reading.notes] for name in ("gone_ns", "start_ns"))
-    all_rows += went_away(gone, since, counted, frames, scene)
-    fates = _fates(packets, tied, ended)
-    return all_rows, fates, _summary(drops, ties) if drops.recorded else None
 
+    keep: bool = False
+    """which packets the kernel dropped, too: see `fates`"""
+    _facts: list[bytes] = field(default_factory=list)
+    _examples: Examples = field(default_factory=Examples)
+    _addressed: Addressed = field(default_factory=Addressed)
+    _asked: Asked = field(default_factory=Asked)
+    _ended: Ended = field(init=False)
+    expected: bool = False
+    """there will be such a block, or may be"""
+    told: bool = False
+    """there was such a block"""
 
-def _fates(packets: pl.DataFrame, tied: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
-    """packet, reason, location of those that were dropped themselves, in a bridge or a stack."""
-    lost = packets.filter(pl.col("status") == Status.LOST).join(tied, on="packet", how="inner")
-    both = (table.filter(~pl.col("answer")) for table in (lost, ended))
-    return pl.concat([table.select("packet", "reason", "location") for table in both])
+    def __post_init__(self) -> None:
+        self._ended = Ended(self._examples, self.keep)
 
+    def add(self, batch: Batch) -> None:
+        """Take in one batch."""
+        self.told = self.told or bool(batch.own)
+        if self.told or self.expected:
+            self._facts += [data for data in batch.own if data.startswith(FACTS)]
+            for aggregator in (self._addressed, self._asked, self._ended):
+                aggregator.add(batch)
 
-def suggest_drops(rows: Sequence[LossRow]) -> list[LossRow]:
-    """Of a capture without: what would have told more of the losses that nothing explains."""
-    hint = "; --drops records the kernel's reason"
-    return [replace(r, advice=r.advice + hint) if r.reason == UNKNOWN else r for r in rows]
+    def explain(
+        self, rows: Sequence[LossRow], table: pl.DataFrame, found: Found, scene: Scene
+    ) -> list[LossRow]:
+        """The report's losses. rows, table: those that the topology proved, in the same order."""
+        scene = replace(scene, facts=decode_facts(self._facts))
+        ends = found.fates.ends()
+        last = [self._examples.keep(ends[number]) for number in table["number"].to_list()]
+        table = table.with_columns(pl.Series("last_frame", last, pl.Int64))
+        silent = [
+            row | {"last_frame": self._examples.keep(row["example"])}
+            for row in found.echoes.silent(found.end_ns)
+        ]
+        frames, ended = self._examples.columns(), self._ended
+        told = explain_lost(rows, table, ended.reasons, frames, scene)
+        told += stack_losses(ended.stacks.values(), frames, scene)
+        told += unanswered_echoes(silent, frames, told, scene)
+        told += unheard_askers(found.arp, scene)
+        told = self._addressed.misaddressed(found.segments, told, scene)
+        gone, since = ([getattr(n, name) for n in found.notes] for name in ("gone_ns", "start_ns"))
+        return told + self._asked.went_away(gone, since, scene)
+
+    def fates(self) -> pl.DataFrame:
+        """number (of a packet), reason, location of those that were dropped themselves, in a
+        bridge or a stack."""
+        return pl.concat([_NO_FATES, *self._ended.fates])
+
+    def summary(self) -> dict[str, Any] | None:
+        """What was recorded of drops: how much of it is explained here, and the rest by the
+        kernel's reason; None: nothing was."""
+        log = self._ended.tying.log
+        if not log.recorded:
+            return None
+        untied = log.counts - self._ended.tied_by_reason
+        others = Counter({log.told.reasons[place]: count for place, count in untied.items()})
+        for (reason, _, _), count in log.told.alone.items():
+            others[reason] += count
+        return {
+            "tied": self._ended.tied,
+            "others": dict(others.most_common()),
+            "lost": log.told.lost,
+            "partly_untied_s": sum(until - since for since, until, _ in log.told.deaf_ns) / 1e9,
+        }
 
 
 def with_fates(packets: pl.DataFrame, fates: pl.DataFrame) -> pl.DataFrame:
     """The packets with ``dropped``, and the kernel's ``reason`` and ``location`` where known."""
-    joined = packets.join(fates, on="packet", how="left", maintain_order="left")
+    joined = packets.join(fates, on="number", how="left", maintain_order="left")
     return joined.with_columns(pl.col("reason").is_not_null().alias("dropped"))
-
-
-def _with_example(table: pl.DataFrame, packets: pl.DataFrame) -> pl.DataFrame:
-    """The table with the last frame of one packet of each row."""
-    lost = packets.filter(pl.col("status") == Status.LOST)
-    examples = lost.group_by(GROUP).agg(pl.col("last_frame").first())
-    return table.join(examples, on=GROUP, how="left", maintain_order="left")
-
-
-def count_drops(own: Sequence[bytes]) -> dict[str, Any] | None:
-    """What was recorded, where no packets are at hand to tie it to; None: nothing was."""
-    drops = decode_drops(own)
-    if not drops.recorded:
-        return None
-    return {**_summary(drops, None), "too_many_frames": bool(len(drops))}
-
-
-def _summary(drops: Drops, ties: Ties | None) -> dict[str, Any]:
-    """What was recorded: how much of it is explained here, and the rest by the kernel's reason."""
-    tied = ties.drop if ties else np.empty(0, np.int64)
-    untied = np.delete(drops.rows["reason"], tied)
-    counts = np.bincount(untied, minlength=len(drops.reasons)).tolist()
-    others = Counter({reason: n for reason, n in zip(drops.reasons, counts, strict=True) if n})
-    for (reason, _, _), count in drops.alone.items():
-        others[reason] += count
-    return {
-        "tied": len(tied),
-        "others": dict(others.most_common()),
-        "lost": drops.lost,
-        "partly_untied_s": sum(until - since for since, until, _ in drops.deaf_ns) / 1e9,
-    }

@@ -13,12 +13,15 @@ from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.fates import Fates
 from analyzer.flows.hops import Hops
 from analyzer.flows.icmp import Echoes
+from analyzer.flows.nat import Translations
 from analyzer.flows.neighbours import Neighbours
+from analyzer.flows.oddities import Flooding
 from analyzer.flows.resets import Resets
 from analyzer.flows.transport import Conversations
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
 from analyzer.pipeline.depth import Depth
+from analyzer.pipeline.losing import Losing
 
 
 @dataclass(slots=True)
@@ -31,6 +34,9 @@ class Partials:
     arp: Arp = field(default_factory=Arp)
     conversations: Conversations = field(default_factory=Conversations)
     resets: Resets = field(default_factory=Resets)
+    translations: Translations = field(default_factory=Translations)
+    flooding: Flooding = field(default_factory=Flooding)
+    losing: Losing = field(default_factory=Losing)
     depth: Depth = field(default_factory=Depth)
     """what the next ones need from the bytes of frames"""
     dns: Dns = field(init=False)
@@ -55,4 +61,5 @@ class Partials:
         self.depth.peek(chunk, frames)
 
     def _all(self) -> list[Any]:
-        return [getattr(self, found.name) for found in fields(self) if found.name != "depth"]
+        values = (getattr(self, found.name) for found in fields(self))
+        return [value for value in values if hasattr(value, "add")]

@@ -24,7 +24,7 @@ from analyzer.model.vantage import Vantage
 from analyzer.pipeline.frame_room import FrameRoom
 from analyzer.pipeline.notes import VantageNotes, object_in
 from analyzer.pipeline.placing import Places
-from analyzer.savefile.ahead import look_at_end, step_through
+from analyzer.savefile.ahead import Ahead, look_at_end, step_through
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import Savefile, open_savefile
 from analyzer.savefile.source import is_rereadable
@@ -48,6 +48,8 @@ class DecodedChunk:
     room: FrameRoom
     now_ns: int
     """how far the capture has been read: later frames are not much older"""
+    own: Sequence[bytes] = ()
+    """contents of our own blocks up to here: drops and settings (`analyzer.drops`)"""
     final: bool = False
     """nothing follows, and all that the files tell of themselves is known"""
 
@@ -65,7 +67,7 @@ class Reading:
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
     own: list[bytes] = field(default_factory=list)
-    """contents of our own blocks: drops and settings (`analyzer.drops`)"""
+    """contents of our own blocks that no chunk was handed with"""
     census: Census = field(default_factory=Census)
     """all containers, as the engine told them when the capture began"""
     key_bytes: int = KEY_BYTES
@@ -77,6 +79,8 @@ class Reading:
     savefiles: list[Savefile] = field(default_factory=list)
     foreseen: list[VantageNotes] | None = None
     """the notes as they will be at the end; None where they cannot be known before"""
+    explained: bool = True
+    """whether there are blocks of our own that tell of losses; True where it is not known yet"""
     _expected: int = 0
     _places: Places = field(init=False)
 
@@ -114,21 +118,23 @@ class Reading:
         """
         self._expected = len(self.vantages)
         if not any(vantage.ifindex for vantage in self.vantages):
-            self.foreseen = [VantageNotes() for _ in self.vantages]
+            self.foreseen, self.explained = [VantageNotes() for _ in self.vantages], False
             return
         found: dict[int, VantageNotes] = {}
+        explained = False
         for number, path in enumerate(self.paths):
             if not is_rereadable(path):
                 return
             ahead = None if thorough else look_at_end(path)
             if ahead is None:
                 whole = step_through(path)
-                ahead = whole.interfaces, whole.names
-            for interface in ahead[0]:
+                ahead = Ahead(whole.interfaces, whole.names, bool(whole.own))
+            explained = explained or ahead.own
+            for interface in ahead.interfaces:
                 notes = found.setdefault(self._place(interface, number, path), VantageNotes())
                 notes.read(interface.statistics or {}, number)
-            self.names.update(ahead[1])
-        self._expected = len(self.vantages)
+            self.names.update(ahead.names)
+        self._expected, self.explained = len(self.vantages), explained
         self.foreseen = [found.get(at, VantageNotes()) for at in range(len(self.vantages))]
 
     def was_wrong(self) -> bool:
@@ -167,6 +173,7 @@ class Reading:
                 ahead[number] = following
             chunk.now_ns = min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())])
             chunk.final = not ahead
+            chunk.own, self.own = self.own, []
             yield chunk
 
     def _file(
@@ -191,12 +198,17 @@ class Reading:
             if peek:
                 peek(chunk, frames)
             self.names.update(savefile.names)
+            self._take_own(savefile)
             yield DecodedChunk(frames, room, _now_ns(frames["ts_ns"]))
         self._take_notes(savefile, number)
-        self.own += savefile.own
+        self._take_own(savefile)
         if savefile.error is not None:
             self.errors.append(savefile.error)
         LOG.info("%s: %s, %d frames", savefile.path, savefile.format, savefile.frames)
+
+    def _take_own(self, savefile: Savefile) -> None:
+        self.own += savefile.own
+        savefile.own.clear()
 
     def _place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
         """The vantage of a file's interface."""

@@ -1,102 +1,133 @@
-"""``show``: single packets of a capture, with container names, filtered as Wireshark does."""
+"""``show``: single packets of a capture, with container names, filtered as Wireshark does.
+
+Packets are handed on while the file is read, in order of time, so that a file may be of any length.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from analyzer.errors import SavefileError, UsageProblem
-from analyzer.model.batch import Batch
-from analyzer.pipeline.analyse import analyse
+from analyzer.model.batch import Batch, InOrder
 from analyzer.pipeline.dissect import dissected, matching_frames
-from analyzer.pipeline.load import load
-from analyzer.pipeline.tables import journey_table, packet_numbers, packet_table
+from analyzer.pipeline.picked import Picking
+from analyzer.pipeline.stream import analyse_files
+from analyzer.pipeline.tables import journey_table, packet_table
 from analyzer.report.summary import summarise_frame
 
+Put = Callable[[pl.DataFrame], None]
+"""takes packets: the columns of `packet_table`, summary, and matched: its first frame that did"""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Shown:
-    """The packets that were asked for."""
+    """What was shown besides the packets."""
 
-    packets: pl.DataFrame
-    """the columns of `packet_table`, and summary"""
-    journeys: pl.DataFrame
-    """of these packets: the columns of `journey_table`"""
-    matched: dict[int, int]
-    """packet → its first frame that matched"""
+    frames: list[dict[str, Any]]
+    """with ``journey``: the rows of `journey_table`"""
     error: SavefileError | None
-    """where the file is damaged: its readable prefix is shown"""
+    """where the file is damaged: its readable prefix was shown"""
 
 
-def select_packets(
-    path: str, display_filter: str = "", *, journey: int | None = None, count: int | None = None
-) -> Shown:
-    """The packets of which a frame matches; of all these the first ``count``.
+def show_packets(
+    path: str, put: Put, display_filter: str = "", *,
+    journey: int | None = None, count: int | None = None,
+) -> Shown:  # fmt: skip
+    """Hand on the packets of which a frame matches; of all these the first ``count``.
 
-    journey: only the packet of this number. Raises as `load`, and UsageProblem where there is
-    no such packet or the filter is none.
+    journey: only the packet of this number. Raises as `analyse_files`, and UsageProblem where
+    there is no such packet or the filter is none.
     """
     matching = matching_frames(path, display_filter) if display_filter else None
-    loaded = load([path])
-    batch, names = analyse(loaded).whole, [vantage.name for vantage in loaded.vantages]
-    frame, number = _matched(batch, matching)
-    if journey is not None:
-        _expect(batch, journey)
-        chosen = number == journey
-        frame, number = frame[chosen], number[chosen]
-    order = np.unique(number, return_index=True)
-    wanted = dict(
-        zip(*(found[:count].tolist() for found in (order[0], frame[order[1]])), strict=True)
-    )
-    packets = packet_table(batch, names)
-    mine = packets["packet"].is_in(list(wanted))
-    rows = batch.packets.filter(mine)["first_frame"].to_list()
-    summary = [summarise_frame(batch.frames, row) for row in rows]
-    journeys = journey_table(batch, names)
-    return Shown(
-        packets.filter(mine).with_columns(pl.Series("summary", summary, pl.String)),
-        journeys.filter(journeys["packet"].is_in(list(wanted))),
-        wanted,
-        next(iter(loaded.errors), None),
-    )
+    shower = _Shower(put, matching, journey, count)
+    analyser = analyse_files([path], partials=lambda _: Picking(picked=shower, alone=True))
+    if journey is not None and not shower.found:
+        raise UsageProblem(
+            f"--journey {journey}: no packet of this number; "
+            + (shower.hint or f"the file has {analyser.totals.frames} frames; show lists the "
+               "packets")
+        )  # fmt: skip
+    return Shown(shower.frames, next(iter(analyser.reading.errors), None))
 
 
-def _matched(batch: Batch, matching: Any) -> tuple[Any, Any]:
-    """(frame number, its packet's number) of the frames that match, in file order."""
-    frame = batch.frames["number"] + 1
-    number = packet_numbers(batch)[batch.journeys.packet]
-    if matching is not None:
-        chosen = np.isin(frame, matching)
-        return frame[chosen], number[chosen]
-    return frame, number
+@dataclass(slots=True)
+class _Shower:
+    """An aggregator that hands packets on."""
+
+    put: Put
+    matching: npt.NDArray[np.int64] | None
+    journey: int | None
+    count: int | None
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    found: bool = False
+    hint: str = ""
+    _order: InOrder = field(default_factory=InOrder)
+    _given: int = 0
+
+    def add(self, batch: Batch) -> None:
+        frame, packet = self._matched(batch)
+        if self.journey is not None:
+            number = batch.packets["number"].to_numpy()[packet] + 1
+            self._look_for(frame, number)
+            frame, packet = frame[number == self.journey], packet[number == self.journey]
+        rows, first = np.unique(packet, return_index=True)
+        table = self._table(batch, rows, frame[first])
+        if self.journey is not None and len(rows):
+            self.found = True
+            self.frames = _journey(batch, rows, [v.name for v in batch.vantages])
+        ready = self._order.release(table, batch.settled_ns)
+        if self.count is not None:
+            ready = ready.head(max(self.count - self._given, 0))
+        self._given += len(ready)
+        if len(ready):
+            self.put(ready)
+
+    def _matched(self, batch: Batch) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """(frame number, its packet) of the frames that match, by number."""
+        mine = np.flatnonzero(batch.journeys.packet >= 0)
+        frame = batch.frames["number"][mine] + 1
+        if self.matching is not None:
+            chosen = np.isin(frame, self.matching)
+            mine, frame = mine[chosen], frame[chosen]
+        order = np.argsort(frame, kind="stable")
+        return frame[order], batch.journeys.packet[mine[order]]
+
+    def _look_for(self, frame: npt.NDArray[Any], number: npt.NDArray[Any]) -> None:
+        """Say whose frame it is, where the number asked for is that of another frame."""
+        at = np.flatnonzero(frame == self.journey)
+        if len(at):
+            packet = number[at[0]]
+            self.hint = f"frame {self.journey} belongs to packet {packet}: --journey {packet}"
+
+    def _table(
+        self, batch: Batch, rows: npt.NDArray[Any], matched: npt.NDArray[Any]
+    ) -> pl.DataFrame:
+        some = replace(batch, packets=batch.packets[rows])
+        first = some.packets["first_frame"].to_list()
+        summary = [summarise_frame(batch.frames, row) for row in first]
+        return packet_table(some, [v.name for v in batch.vantages]).with_columns(
+            pl.Series("summary", summary, pl.String), pl.Series("matched", matched, pl.Int64)
+        )
 
 
-def _expect(batch: Batch, journey: int) -> None:
-    numbers = packet_numbers(batch)
-    if journey in numbers:
+def _journey(batch: Batch, rows: npt.NDArray[Any], names: list[str]) -> list[dict[str, Any]]:
+    mine = np.isin(batch.journeys.packet, rows)
+    packet = np.where(mine, batch.journeys.packet, -1).astype(np.int32)
+    only = replace(batch, journeys=replace(batch.journeys, packet=packet))
+    return journey_table(only, names).to_dicts()
+
+
+def dissections(path: str, frames: Collection[int]) -> Iterator[tuple[int, list[str]]]:
+    """(frame, lines) of each of these frames."""
+    if not frames:
         return
-    frame = np.flatnonzero(batch.frames["number"] + 1 == journey)
-    if len(frame):
-        packet = numbers[batch.journeys.packet[frame[0]]]
-        hint = f"frame {journey} belongs to packet {packet}: --journey {packet}"
-    else:
-        hint = f"the file has {len(batch.frames['number'])} frames; show lists the packets"
-    raise UsageProblem(f"--journey {journey}: no packet of this number; {hint}")
-
-
-def dissections(path: str, shown: Shown, *, every_vantage: bool) -> Iterator[tuple[int, list[str]]]:
-    """(frame, lines) of each packet's first matching frame, or at every vantage."""
-    if every_vantage:
-        wanted = set(shown.journeys["frame"].to_list())
-    else:
-        wanted = set(shown.matched.values())
-    if not wanted:
-        return
-    display_filter = f"frame.number >= {min(wanted)} and frame.number <= {max(wanted)}"
+    display_filter = f"frame.number >= {min(frames)} and frame.number <= {max(frames)}"
     for frame, lines in dissected(path, display_filter):
-        if frame in wanted:
+        if frame in frames:
             yield frame, lines

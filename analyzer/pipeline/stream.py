@@ -7,11 +7,12 @@ frames of packets that are still open, and the partials of the aggregators.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from threading import Thread
 
 import numpy as np
+import numpy.typing as npt
 
 from analyzer.correlate.correlate import Correlator
 from analyzer.correlate.loss import Watch
@@ -58,10 +59,9 @@ class Analyser:
         return self._tables.endpoints
 
     @property
-    def segments(self) -> list[int]:
-        """Of each vantage, as in `Journeys`."""
-        found: list[int] = self._correlator.layout.lan.tolist()
-        return found
+    def segments(self) -> npt.NDArray[np.int32]:
+        """[v] the realm of each vantage in which a MAC is unique, as in `Journeys`."""
+        return self._correlator.layout.lan
 
     def feed(self, chunk: DecodedChunk) -> None:
         """Correlate a chunk with what is open, and give the packets that are closed to all."""
@@ -69,7 +69,8 @@ class Analyser:
         self.totals.add(chunk.frames, self.reading.vantages)
         frames = chunk.room.with_carried(self._carried)
         journeys, settled_ns = self.correlate(frames, chunk.now_ns, final=chunk.final)
-        self.take(self.batch_of(frames, journeys, settled_ns))
+        batch = self.batch_of(frames, journeys, settled_ns)
+        self.take(replace(batch, own=chunk.own))
 
     def correlate(
         self, frames: Columns, now_ns: int = 0, *, final: bool = True
@@ -92,7 +93,8 @@ class Analyser:
 
     def batch_of(self, frames: Columns, journeys: Journeys, settled_ns: int = FOREVER_NS) -> Batch:
         """The closed packets with their names."""
-        return Batch(frames, journeys, self._packets().build(frames, journeys), settled_ns)
+        packets = self._packets().build(frames, journeys)
+        return Batch(frames, journeys, packets, settled_ns, self.reading.vantages)
 
     def take(self, batch: Batch) -> None:
         """Give a batch to all aggregators."""
@@ -149,6 +151,7 @@ def analyse_files(
 
 def _analyse(analyser: Analyser, jobs: int, progress: Progress | None) -> None:
     reading = analyser.reading
+    analyser.partials.losing.expected = reading.explained
     rooms: SimpleQueue[FrameRoom] = SimpleQueue()
     made = 0
 
@@ -166,7 +169,8 @@ def _analyse(analyser: Analyser, jobs: int, progress: Progress | None) -> None:
         if progress:
             progress(*reading.progress())
     if not reading.frames:
-        analyser.take(analyser.batch_of(*_nothing(analyser)))
+        batch = analyser.batch_of(*_nothing(analyser))
+        analyser.take(replace(batch, own=reading.own))
 
 
 def _nothing(analyser: Analyser) -> tuple[Columns, Journeys]:

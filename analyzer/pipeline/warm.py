@@ -73,7 +73,8 @@ def _tiny() -> bytes:
         for n, (at, data) in enumerate(_sightings())
     )
     drop = blocks.own(encode_drops(Drops(np.zeros(1, ROW), ["v0"], [""], [UNKNOWN])))
-    return b"".join((blocks.section_header(), *described, *frames, drop))
+    counted = blocks.interface_statistics(0, 2000, start_ns=0, end_ns=2000, received=9, dropped=0)
+    return b"".join((blocks.section_header(), *described, *frames, drop, counted))
 
 
 def _vantages() -> list[Vantage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,8 @@ class Tables:
     losses: list[LossRow]
     verdicts: list[Verdict]
     paths: list[Path]
+    ends: Sequence[str] = ()
+    """names of all sources and destinations"""
     inferred: Sequence[str] = ()
     """addresses that were guessed from MACs of Docker's old scheme"""
     notes: Sequence[Finding] = ()
@@ -68,6 +70,8 @@ class Tables:
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
     clock: tuple[int, int, int] = (0, 0, 0)
     """times that it was set back, by how much at most (ns), hops that end before their start"""
+    packets: Sequence[PacketRow] | None = None
+    """those that were picked while streaming, in order of time"""
     batch: Batch | None = None
     """all frames and packets, where they are in memory at once"""
 
@@ -79,14 +83,16 @@ class Tables:
         return self.batch
 
 
-def build_report(tables: Tables, *, packets: bool, echoes: bool = False) -> Report:
-    """The report; ``packets`` adds every packet with its journey, and so every echo."""
+def build_report(tables: Tables, *, packets: bool, echoes: bool | None = None) -> Report:
+    """The report; packets: with those that were picked, else all; echoes: with all of them, None:
+    as packets."""
+    echoes = packets if echoes is None else echoes
     report = Report(
         capture=tables.info,
         vantages=_vantage_rows(tables),
         paths=tables.paths,
         hops=_hop_rows(tables),
-        icmp=_icmp_rows(tables, packets or echoes),
+        icmp=_icmp_rows(tables, echoes),
         arp=tables.arp,
         nd=tables.nd,
         icmp_errors=tables.icmp_errors,
@@ -96,10 +102,17 @@ def build_report(tables: Tables, *, packets: bool, echoes: bool = False) -> Repo
         udp=tables.udp,
         losses=tables.losses,
         verdicts=tables.verdicts,
-        packets=packet_rows(tables) if packets else [],
+        packets=_packets(tables) if packets else [],
     )
     report.findings = find(report, tables)
     return report
+
+
+def _packets(tables: Tables) -> Sequence[PacketRow]:
+    if tables.packets is not None:
+        return tables.packets
+    in_time = tables.whole.packets.sort("ts_ns", maintain_order=True)
+    return list(packet_rows(tables.whole, in_time))
 
 
 def _vantage_rows(tables: Tables) -> list[VantageRow]:
@@ -191,16 +204,16 @@ def _echoes(row: Mapping[str, Any], tables: Tables) -> list[Echo]:
 
 
 def _echo(row: Mapping[str, Any], tables: Tables) -> Echo:
-    names, vantage = tables.vantages, tables.whole.frames["vantage"]
+    names = tables.vantages
     answered, back = row["answered"], row["reply_last"]
     end = row["request_last"] if back is None else back
     return Echo(
         seq=row["seq"],
         rtt_ns=row["rtt_ns"],
         turnaround_ns=row["turnaround_ns"],
-        request_hops=_hops_to(row["request_last"], tables),
-        reply_hops=[] if back is None else _hops_to(back, tables),
-        lost_after=None if answered or row["open"] else names[vantage[end]].name,
+        request_hops=_hops_of(row, "request", names),
+        reply_hops=[] if back is None else _hops_of(row, "reply", names),
+        lost_after=None if answered or row["open"] else names[end].name,
         lost=None if answered else _which_was_lost(row),
         ts_ns=row["ts_ns"],
         process_rtt_ns=tables.process_rtt.get((row["id"], row["seq"])),
@@ -215,49 +228,41 @@ def _which_was_lost(row: Mapping[str, Any]) -> str | None:
     return "reply" if row["reply_status"] == Status.LOST else None
 
 
-def _hops_to(last: int, tables: Tables) -> list[EchoHop]:
-    """The timed hops from a journey's first frame to ``last``."""
-    journeys, frames = tables.whole.journeys, tables.whole.frames
-    ts, vantage = frames["ts_ns"], frames["vantage"]
-    hops, frame = [], last
-    while (before := int(journeys.parent[frame])) >= 0:
-        hops.append(
-            EchoHop(
-                from_=tables.vantages[vantage[before]].name,
-                to=tables.vantages[vantage[frame]].name,
-                kind=HOP_NAMES[journeys.hop[frame]],
-                delay_ns=int(ts[frame] - ts[before]),
-            )
-        )
-        frame = before
-    return hops[::-1]
+def _hops_of(row: Mapping[str, Any], way: str, vantages: Sequence[Vantage]) -> list[EchoHop]:
+    """The timed hops of a request's or a reply's journey."""
+    columns = (row[f"{way}_hop_{name}"] or () for name in ("from", "to", "kind", "ns"))
+    return [
+        EchoHop(vantages[from_].name, vantages[to].name, HOP_NAMES[kind], delay_ns)
+        for from_, to, kind, delay_ns in zip(*columns, strict=True)
+    ]
 
 
-def packet_rows(tables: Tables) -> list[PacketRow]:
-    """Every packet, in order of time, with the frames it was seen as."""
-    frames, journeys = tables.whole.frames, tables.whole.journeys
-    by_packet = np.lexsort((frames["ts_ns"], journeys.packet))
-    bounds = np.concatenate([[0], np.cumsum(journeys.frames)])
-    rows = []
-    for row in tables.whole.packets.sort("ts_ns", maintain_order=True).iter_rows(named=True):
-        members = by_packet[bounds[row["packet"]] : bounds[row["packet"] + 1]]
-        rows.append(
-            PacketRow(
-                id=row["first_frame"] + 1,
-                ts_ns=row["ts_ns"],
-                protocol=row["protocol"],
-                source=row["source"],
-                destination=row["destination"],
-                summary=summarise_frame(frames, row["first_frame"]),
-                vantages=[tables.vantages[v].name for v in frames["vantage"][members]],
-                deltas_ns=[int(t) - row["ts_ns"] for t in frames["ts_ns"][members]],
-                certain=not row["likely"],
-                last_seen=tables.vantages[row["last_vantage"]].name,
-                fate="dropped" if _dropped_late(row) else Status(row["status"]).name.lower(),
-                reason=" at ".join(filter(None, (row.get("reason"), row.get("location")))),
-            )
+def packet_rows(batch: Batch, packets: pl.DataFrame) -> Iterator[PacketRow]:
+    """The packets (rows of ``batch.packets``), each with the frames it was seen as."""
+    frames, journeys, vantages = batch.frames, batch.journeys, batch.vantages
+    wanted = np.zeros(len(journeys.first), np.bool_)
+    wanted[packets["packet"].to_numpy()] = True
+    mine = np.flatnonzero((journeys.packet >= 0) & wanted[journeys.packet])
+    owner = journeys.packet[mine]
+    order = np.lexsort((frames["ts_ns"][mine], owner))
+    by_packet, owner = mine[order], owner[order]
+    for row in packets.iter_rows(named=True):
+        start, stop = np.searchsorted(owner, (row["packet"], row["packet"] + 1))
+        members = by_packet[start:stop]
+        yield PacketRow(
+            id=row["number"] + 1,
+            ts_ns=row["ts_ns"],
+            protocol=row["protocol"],
+            source=row["source"],
+            destination=row["destination"],
+            summary=summarise_frame(frames, row["first_frame"]),
+            vantages=[vantages[v].name for v in frames["vantage"][members]],
+            deltas_ns=[int(t) - row["ts_ns"] for t in frames["ts_ns"][members]],
+            certain=not row["likely"],
+            last_seen=vantages[row["last_vantage"]].name,
+            fate="dropped" if _dropped_late(row) else Status(row["status"]).name.lower(),
+            reason=" at ".join(filter(None, (row.get("reason"), row.get("location")))),
         )
-    return rows
 
 
 def _dropped_late(row: Mapping[str, Any]) -> bool:
@@ -323,11 +328,6 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
         info.drops and info.drops["lost"], "info", "drops-lost",
         f"{info.drops['lost'] if info.drops else 0} of the kernel's events found no room: some "
         "drops have no reason here",
-    )  # fmt: skip
-    add(
-        info.drops and info.drops.get("too_many_frames"), "warning", "drops-untied",
-        "the kernel's drops were recorded, but the capture has too many frames to tie them to "
-        "packets: report a part of it (--since, --until)",
     )  # fmt: skip
     add(
         info.likely_matches, "info", "likely",

@@ -74,18 +74,24 @@ class DrawnPath:
 def drawn_paths(report: Report) -> tuple[list[DrawnPath], int]:
     """The different ways that packets took, each drawn once, and how many are left out.
 
-    The way back and another protocol on the same way are the same drawing.
+    The way back and another protocol on the same way are the same drawing. That of the headline's
+    conversation comes first.
     """
     by_name = {row.name: row for row in report.vantages}
     seen: set[tuple[str, ...]] = set()
     chosen = []
-    for path in report.paths:
+    for path in sorted(report.paths, key=lambda path: not _of_headline(report, path)):
         way = tuple(node.vantage for node in path.nodes)
         if way not in seen and way[::-1] not in seen and len(way) > 1:
             chosen.append(path)
         seen.add(way)
     drawn = [_draw(report, path, by_name) for path in chosen[:PATHS_DRAWN]]
     return drawn, len(chosen) - len(drawn)
+
+
+def _of_headline(report: Report, path: Path) -> bool:
+    talks = [("icmp", row.source, row.destination) for row in report.icmp[:1]]
+    return (path.protocol[:4], path.source, path.destination) in talks
 
 
 def _draw(report: Report, path: Path, by_name: dict[str, VantageRow]) -> DrawnPath:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from analyzer.model.report import HopRow, Report, Verdict
 from analyzer.report import view
@@ -18,6 +19,9 @@ from analyzer.report.numbers import (
     format_us_exact,
 )
 from analyzer.report.sheets import Sheet
+
+MOST_PACKETS = 20_000
+"""rows of a page; a browser has trouble with more"""
 
 
 def leveled(text: str, level: str) -> Markup:
@@ -48,7 +52,11 @@ def _table(words: Sequence[str], numbers: Sequence[str], rows: Iterable[Markup])
 def build_paths(report: Report) -> Iterable[Markup]:
     """The drawn paths."""
     drawn, left_out = drawn_paths(report)
-    yield from (draw_path_svg(path) for path in drawn)
+    for path in drawn:
+        if len(drawn) > 1:
+            protocol = tag("span", f"  {path.protocol}", class_="dim")
+            yield tag("p", f"{path.source} → {path.destination} ", protocol, class_="group")
+        yield draw_path_svg(path)
     if left_out:
         yield tag("p", f"and {format_plural(left_out, 'more path')}: see --json", class_="dim")
 
@@ -255,7 +263,7 @@ def build_findings(report: Report) -> Iterable[Markup]:
 def build_packets(report: Report) -> Iterable[Markup]:
     """Every packet with its journey."""
     rows = []
-    for row in report.packets:
+    for row in islice(report.packets, MOST_PACKETS):
         way = zip(row.vantages, row.deltas_ns, strict=True)
         deltas = ", ".join(f"{name} +{format_ns(ns)}" for name, ns in way)
         likely = "" if row.certain else " (likely)"
@@ -272,6 +280,9 @@ def build_packets(report: Report) -> Iterable[Markup]:
         )
     if rows:
         yield _table(("id", "protocol", "packet", "summary", "seen at", "end"), (), rows)
+    if len(report.packets) > MOST_PACKETS:
+        hidden = format_plural(len(report.packets) - MOST_PACKETS, "packet")
+        yield tag("p", f"and {hidden} more: see --json", class_="dim")
 
 
 def build_capture(report: Report) -> Iterable[Markup]:

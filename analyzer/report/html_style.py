@@ -86,7 +86,7 @@ thead th {
   white-space: nowrap;
 }
 th.n, td.n { text-align: right; white-space: nowrap; }
-td.group { padding-top: .8rem; font-weight: 600; overflow-wrap: anywhere; }
+td.group, p.group { padding-top: .8rem; font-weight: 600; overflow-wrap: anywhere; }
 td.sum { font-weight: 600; }
 ul.facts, dl { margin: .25rem 0 .6rem 1.4rem; padding: 0; list-style: none; }
 ul.facts li { padding-left: 1.3rem; text-indent: -1.3rem; overflow-wrap: anywhere; }

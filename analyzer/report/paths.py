@@ -16,7 +16,7 @@ MOST = 8
 
 
 def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Path]:
-    """One path a pair of endpoints and protocol, each pair once (not once a direction).
+    """One path a pair of endpoints and protocol, each pair once, in the direction that spoke first.
 
     fates: see `analyzer.flows.fates.Fates.table`; the path is that of a delivered packet, the one
     that was seen most often, the first of several.
@@ -31,18 +31,21 @@ def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Path]:
         .group_by("protocol", "source", "destination", maintain_order=True)
         .agg(
             pl.col("count").sum().alias("packets"),
-            pl.col("path", "hops", "evidence", "ts_ns").first(),
+            pl.col("path", "hops", "evidence", "status").first(),
+            pl.col("ts_ns").min().alias("first_ns"),
         )
-        .sort("ts_ns")
+        .with_columns(
+            pl.min_horizontal("source", "destination").alias("low"),
+            pl.max_horizontal("source", "destination").alias("high"),
+        )
     )
-    paths: list[Path] = []
-    drawn: set[tuple[str, frozenset[str]]] = set()
-    for row in best.sort("packets", descending=True, maintain_order=True).iter_rows(named=True):
-        pair = (row["protocol"], frozenset((row["source"], row["destination"])))
-        if pair not in drawn and len(paths) < MOST:
-            drawn.add(pair)
-            paths.append(_path(row, vantages))
-    return paths
+    kept = (
+        best.with_columns(pl.sum("packets").over("protocol", "low", "high").alias("of_pair"))
+        .sort(pl.col("status") != Status.DELIVERED, "first_ns", maintain_order=True)
+        .unique(["protocol", "low", "high"], keep="first", maintain_order=True)
+        .sort("of_pair", descending=True, maintain_order=True)
+    )
+    return [_path(row, vantages) for row in kept.head(MOST).iter_rows(named=True)]
 
 
 def _path(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> Path:

@@ -96,7 +96,10 @@ def _bad(count: int) -> Text:
 
 def _paths(report: Report) -> Iterable[RenderableType]:
     drawn, left_out = drawn_paths(report)
-    for path in drawn:
+    for number, path in enumerate(drawn):
+        if len(drawn) > 1:
+            title = _pair(path.source, path.destination, path.protocol)
+            yield Padding(title, (min(number, 1), 0, 0, 0))
         yield draw_path(path)
     if left_out:
         yield Text(f"and {format_plural(left_out, 'more path')}: see --json", "dim")
@@ -124,6 +127,12 @@ def _hops(report: Report) -> Iterable[RenderableType]:
         yield _example(examples[0])
 
 
+def _pair(source: str, destination: str, protocol: str) -> Text:
+    way = Text.assemble(source, (" → ", "dim"), destination, (f"  {protocol}", "dim"))
+    way.stylize("bold", 0, len(source) + len(destination) + 3)
+    return way
+
+
 def _add_section(table: Table, section: view.HopSection) -> None:
     """Request, turnaround, reply, RTT."""
     if table.row_count:
@@ -132,11 +141,7 @@ def _add_section(table: Table, section: view.HopSection) -> None:
     ends = (section.source, section.destination)
     for rows, (source, destination) in ((section.there, ends), (section.back, ends[::-1])):
         if rows:
-            way = Text.assemble(
-                source, (" → ", "dim"), destination, (f"  {section.protocol}", "dim")
-            )
-            way.stylize("bold", 0, len(source) + len(destination) + 3)
-            table.add_row(way)
+            table.add_row(_pair(source, destination, section.protocol))
         for row in rows:
             table.add_row(*_hop_cells(row))
         if rows is section.there and icmp and icmp.turnaround_p50_ns is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from analyzer.loads import Bytes
 from analyzer.savefile import blocks
@@ -25,8 +26,17 @@ _AT_THE_END = (blocks.NAME_RESOLUTION, blocks.INTERFACE_STATISTICS, blocks.OWN)
 _MOST_BLOCKS = 100_000
 
 
-def look_at_end(path: str | Path) -> tuple[list[SavefileInterface], dict[str, str]] | None:
-    """(interfaces described before the first frame, names), with the statistics at the end.
+class Ahead(NamedTuple):
+    """What is known of a file before its frames are read."""
+
+    interfaces: list[SavefileInterface]
+    names: dict[str, str]
+    own: bool
+    """it has blocks of vethscope's own kind"""
+
+
+def look_at_end(path: str | Path) -> Ahead | None:
+    """What stands at the end: interfaces described before the first frame, with their statistics.
 
     None where none stand there, or the file cannot be seen at once (it is large and compressed). Of
     a file with several sections the last one's statistics are taken for the first one's: see
@@ -46,14 +56,12 @@ def look_at_end(path: str | Path) -> tuple[list[SavefileInterface], dict[str, st
     return _read_both(reader, window.data, start)
 
 
-def _read_both(
-    reader: PcapngReader, data: Bytes, start: int
-) -> tuple[list[SavefileInterface], dict[str, str]] | None:
+def _read_both(reader: PcapngReader, data: Bytes, start: int) -> Ahead | None:
     reader.walk(data, reader.start, new_columns(0), 0)
     stop = reader.walk(data[start:], 0, new_columns(0), 0)
     if stop.status != MORE or stop.position != len(data) - start or reader.stray_statistics:
         return None
-    return reader.interfaces, reader.names
+    return Ahead(reader.interfaces, reader.names, bool(reader.own))
 
 
 def _start_of_end(data: Bytes, swapped: bool) -> int:
@@ -74,8 +82,11 @@ def _start_of_end(data: Bytes, swapped: bool) -> int:
 
 
 def step_through(path: str | Path) -> Savefile:
-    """The file as it is known when all of it was gone through; no frame is kept."""
+    """The file as it is known when all of it was gone through; no frame is kept.
+
+    Of our own blocks only one is.
+    """
     savefile = open_savefile(path)
     for _ in savefile.chunks():
-        pass
+        del savefile.own[1:]
     return savefile

@@ -6,30 +6,26 @@ import json
 import os
 import re
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from frames_of import vantages_and_frames
+from speaking import OURS, numbers, speaking
 
 from analyzer.engines.lab import Lab, take_down_lab
 from analyzer.errors import VethscopeError
 from analyzer.frames_table import read_frames
-from analyzer.netns import run_inside
 from analyzer.topology.discover import discover
 
 pytestmark = pytest.mark.root
 
 NAME = "vsfault"
-OURS = "ether proto 0x88b5"
 
 
 @pytest.fixture(scope="module")
@@ -69,32 +65,6 @@ def end(process: subprocess.Popen[Any]) -> tuple[int, str]:
     return process.wait(timeout=30), told
 
 
-@contextmanager
-def speaking(lab: Lab, size: int = 100) -> Iterator[Callable[[int, float], None]]:
-    """``say(number, pause_s)``: one numbered broadcast of tomcat01."""
-
-    def plug() -> socket.socket:
-        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        made.bind(("eth0", 0))
-        return made
-
-    head = b"\xff" * 6 + bytes.fromhex("0242ac110002") + b"\x88\xb5"
-    with run_inside(lab.netns_path("tomcat01"), plug) as sender:
-
-        def say(number: int, pause_s: float = 0) -> None:
-            sender.send((head + struct.pack("!I", number)).ljust(size, b"\0"))
-            time.sleep(pause_s)
-
-        yield say
-
-
-def numbers(path: Path, vantage: str = "tomcat01:eth0") -> list[int]:
-    """Of the frames of a file at a vantage."""
-    vantages, frames = vantages_and_frames(path)
-    (at,) = [n for n, v in enumerate(vantages) if v.name == vantage]
-    return [struct.unpack_from("!I", frame, 14)[0] for frame in frames[at]]
-
-
 def veth_of(lab: Lab, container: str) -> str:
     (found,) = [
         i.name
@@ -107,7 +77,10 @@ def veth_of(lab: Lab, container: str) -> str:
 def test_after_sigkill_at_most_the_last_second_is_missing(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "x.pcapng"
     sent: list[float] = []
-    with capturing("all", "-w", str(file), OURS) as process, speaking(lab) as say:
+    with (
+        capturing("all", "-w", str(file), OURS) as process,
+        speaking(lab.netns_path("tomcat01")) as say,
+    ):
         begun = time.monotonic()
         while time.monotonic() < begun + 2.5:
             say(len(sent), 0.001)
@@ -125,12 +98,18 @@ def test_after_sigkill_at_most_the_last_second_is_missing(lab: Lab, tmp_path: Pa
 
 def test_an_interface_that_goes_down_and_up_ends_nothing(lab: Lab, tmp_path: Path) -> None:
     file, veth = tmp_path / "x.pcapng", veth_of(lab, "tomcat01")
-    with capturing("all", "-w", str(file), OURS) as process, speaking(lab) as say:
+    with (
+        capturing("all", "-w", str(file), OURS) as process,
+        speaking(lab.netns_path("tomcat01")) as say,
+    ):
         for number in range(3):
             say(number)
         lab.run("host", ["ip", "link", "set", veth, "down"])
         lab.run("host", ["ip", "link", "set", veth, "up"])
-        lab.run("host", ["bridge", "link", "set", "dev", veth, "state", "3"])
+        forward = ["bridge", "link", "set", "dev", veth, "state", "3"]
+        give_up = time.monotonic() + 30
+        while lab.run("host", forward, check=False).returncode:  # until the carrier is noticed
+            assert time.monotonic() < give_up
         for number in range(3, 6):
             say(number)
         code, told = end(process)
@@ -145,7 +124,10 @@ def test_a_full_disk_is_one_line_and_the_count_is_the_files(lab: Lab, tmp_path: 
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk], check=True)
     try:
         file = disk / "x.pcapng"
-        with capturing("all", "-w", str(file), OURS) as process, speaking(lab) as say:
+        with (
+            capturing("all", "-w", str(file), OURS) as process,
+            speaking(lab.netns_path("tomcat01")) as say,
+        ):
             for number in range(1000):
                 say(number)
             assert process.wait(timeout=30) == 1
@@ -162,7 +144,10 @@ def test_a_full_disk_is_one_line_and_the_count_is_the_files(lab: Lab, tmp_path: 
 
 def test_a_reader_that_has_enough_ends_it_quietly(lab: Lab) -> None:
     words = ("all", "-w", "-", OURS)
-    with capturing(*words, stdout=subprocess.PIPE) as process, speaking(lab) as say:
+    with (
+        capturing(*words, stdout=subprocess.PIPE) as process,
+        speaking(lab.netns_path("tomcat01")) as say,
+    ):
         assert process.stdout is not None
         process.stdout.buffer.read(100)
         process.stdout.close()
@@ -184,7 +169,10 @@ def test_what_is_lost_is_told_in_the_end_and_strictly_a_failure(lab: Lab, tmp_pa
     for strict in ((), ("--strict",)):
         file = tmp_path / "x.pcapng"
         words = ("tomcat01", "-w", str(file), "--json", *strict, OURS)
-        with capturing(*words, stdout=subprocess.PIPE) as process, speaking(lab, 1500) as say:
+        with (
+            capturing(*words, stdout=subprocess.PIPE) as process,
+            speaking(lab.netns_path("tomcat01"), 1500) as say,
+        ):
             process.send_signal(signal.SIGSTOP)
             for number in range(60_000):
                 say(number)
@@ -204,7 +192,10 @@ def test_what_is_lost_is_told_in_the_end_and_strictly_a_failure(lab: Lab, tmp_pa
 def test_files_follow_each_other_as_dumpcap_has_them(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "x.pcapng"
     words = ("all", "-w", str(file), "-b", "packets:100", "-b", "files:3", "-a", "files:5", OURS)
-    with capturing(*words, "--json", stdout=subprocess.PIPE) as process, speaking(lab) as say:
+    with (
+        capturing(*words, "--json", stdout=subprocess.PIPE) as process,
+        speaking(lab.netns_path("tomcat01")) as say,
+    ):
         for number in range(110):
             say(number)
         assert process.wait(timeout=30) == 0
@@ -261,7 +252,7 @@ def test_the_terminal_shows_one_live_line(lab: Lab, tmp_path: Path) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        with speaking(lab) as say:
+        with speaking(lab.netns_path("tomcat01")) as say:
             give_up = time.monotonic() + 30
             while not re.search(
                 r"\r\x1b\[K\d+ frames · \d+/s · 0 dropped", shown.decode(errors="replace")

@@ -45,8 +45,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def run(prefix: list[str], home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    # NUMBA_CACHE_DIR: the sources' own folder is not this user's.
-    environment = {**os.environ, "HOME": str(home), "NUMBA_CACHE_DIR": str(home)}
+    environment = {**os.environ, "HOME": str(home)}
     return subprocess.run(
         [*prefix, sys.executable, "-m", "analyzer", *words], capture_output=True, text=True,
         timeout=110, env=environment, cwd=home, check=False,

@@ -10,6 +10,7 @@ from typing import Any
 
 from analyzer.engines.lab import Lab
 from analyzer.model.report import LossRow, Report
+from analyzer.pipeline import reading
 from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.ping import PingPlan, PingResult, ping
 from analyzer.pipeline.tap import Tap
@@ -47,7 +48,9 @@ class Bench:
     ) -> PingResult:
         on_echo = options.pop("on_echo", None)
         plan = {"count": 5, "interval_s": 0.01, "wait_s": 0.3, "drops": True, **options}
-        return ping(self.lab, PingPlan(source, destination, output=self.file, **plan), on_echo)
+        found = ping(self.lab, PingPlan(source, destination, output=self.file, **plan), on_echo)
+        self.expect_the_same_in_pieces()
+        return found
 
     def capture(self, targets: list[str], act: Callable[[], object], **options: object) -> Report:
         """Capture around ``act``, and report on the file."""
@@ -66,7 +69,27 @@ class Bench:
         assert tap.warnings == []
         report, errors = report_files([self.file])
         assert errors == []
+        self.expect_the_same_in_pieces()
         return report
+
+    def expect_the_same_in_pieces(self) -> None:
+        """Read a few frames at a time, the file tells the same."""
+        whole, size = report_files([self.file])[0].to_json(), reading.CHUNK_FRAMES
+        reading.CHUNK_FRAMES = 5
+        try:
+            pieces = report_files([self.file])[0].to_json()
+        finally:
+            reading.CHUNK_FRAMES = size
+        for key in whole:
+            assert pieces[key] == whole[key], _differences(key, pieces[key], whole[key])
+
+
+def _differences(key: str, some: Any, others: Any) -> tuple[str, list[Any], list[Any]]:
+    if not isinstance(some, list):
+        return key, [some], [others]
+    left, right = ([row for row in one if row not in two]
+                   for one, two in ((some, others), (others, some)))  # fmt: skip
+    return key, left, right
 
 
 def the_loss(report: Report, protocol: str = "icmp") -> LossRow:

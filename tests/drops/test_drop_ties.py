@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from world import World
 
 from analyzer.drops.pages import NESTED, SAME
-from analyzer.drops.record import ROW, Drops
-from analyzer.drops.tie import Ties, tie_drops
+from analyzer.drops.record import ROW
+from analyzer.drops.tie import candidates, tie_drops
 
 MICRO = 1_000
+
+
+class Ties(NamedTuple):
+    packet: Any
+    frame: Any
+    answer: Any
+
+
 IPV4 = 0x800
 LENGTH = 84
 
@@ -29,17 +37,20 @@ def tied(world: World, *told: tuple[str, int, int, int, int]) -> tuple[Any, Any,
     frames, journeys = world.correlate()
     frames["wirelen"][:], frames["ethertype"][:] = LENGTH + 14, IPV4
     # addresses from the MACs: a conversation is a pair
+    frames["number"] = np.arange(len(frames["ts_ns"]))
     frames["src_lo"][:], frames["dst_lo"][:] = frames["eth_src"], frames["eth_dst"]
     devices = sorted({device for device, *_ in told})
     rows = np.zeros(len(told), ROW)
     for row, (device, seen, after, length, tie) in zip(rows, told, strict=True):
         row["device"], row["seen_ns"], row["ts_ns"] = devices.index(device), seen, seen + after
         row["len_bytes"], row["protocol"], row["tie"] = length, IPV4, tie
-    return (
-        frames,
-        journeys,
-        tie_drops(Drops(rows, devices, ["x"], ["R"]), frames, journeys, world.vantages),
-    )
+    places = [devices.index(v.interface) if v.interface in devices else -1 for v in world.vantages]
+    waiting = candidates(frames, journeys, world.vantages, np.array(places, np.int64))
+    rows = rows[np.argsort(rows["seen_ns"], kind="stable")]
+    row, answer = tie_drops(rows, waiting)
+    kept = row >= 0
+    frame = waiting["number"][row[kept]]
+    return frames, journeys, Ties(waiting["of"][row[kept]], frame, answer[kept])
 
 
 def truths(frames: Any, ties: Ties) -> list[int]:
@@ -63,7 +74,7 @@ def test_a_packet_that_went_on_is_never_called_dropped() -> None:
     world.send(0, 1, 0, key=1)
     for tie in (SAME, NESTED):
         _, _, ties = tied(world, drop("veth0", 7, tie))
-        assert len(ties.drop) == 0
+        assert len(ties.packet) == 0
 
 
 def test_what_the_stack_behind_an_interface_drops() -> None:
@@ -83,7 +94,7 @@ def test_two_conversations_at_once_and_neither_is_nearer() -> None:
     world.send(0, 1, 0, key=1)
     world.send(0, 2, 0.5, key=2)
     _, _, ties = tied(world, drop("eth0", 90, SAME))
-    assert len(ties.drop) == 0
+    assert len(ties.packet) == 0
 
 
 def test_the_one_that_is_clearly_nearer() -> None:
@@ -115,11 +126,11 @@ def test_another_length_another_protocol_and_another_time_are_other_frames() -> 
         drop("veth0", 6000, NESTED),
         drop("veth0", -100, NESTED),
     ):
-        assert len(tied(world, told)[2].drop) == 0
+        assert len(tied(world, told)[2].packet) == 0
 
 
 def test_nothing_to_tie() -> None:
     world = a_world()
     world.send(0, 1, 0, key=1)
-    assert len(tied(world)[2].drop) == 0
-    assert len(tied(a_world(), drop("veth0", 7, SAME))[2].drop) == 0
+    assert len(tied(world)[2].packet) == 0
+    assert len(tied(a_world(), drop("veth0", 7, SAME))[2].packet) == 0

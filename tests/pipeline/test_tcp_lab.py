@@ -133,7 +133,7 @@ def test_the_client_s_vantage_alone_tells_tshark_the_same(lab: Lab, tmp_path: Pa
     )
     (row,) = found.tcp.to_dicts()
     (single,) = analyzer.read(alone).tcp.to_dicts()
-    assert theirs["retransmission"] > 0
+    assert theirs["retransmission"] + theirs["out_of_order"] > 0
     assert single["retransmissions"] == theirs["retransmission"]
     assert single["out_of_order"] == theirs["out_of_order"]
     assert single["duplicate_acks"] == theirs["duplicate_ack"]

@@ -110,6 +110,16 @@ def test_the_way_back_and_a_second_protocol_are_not_drawn_again() -> None:
     assert (len(drawn), left_out) == (1, 0)
 
 
+def test_several_paths_have_titles_and_the_headline_s_is_first() -> None:
+    report = samples.healthy()
+    other = samples.path(samples.WAY[:2], samples.KINDS[:1])
+    other.protocol, other.destination = "tcp", "host"
+    report.paths.insert(0, other)
+    drawing = section(render(report), "Path").splitlines()
+    titles = [line for line in drawing if line.startswith("tomcat01 → ")]
+    assert titles == ["tomcat01 → tomcat02  icmp", "tomcat01 → host  tcp"]
+
+
 def test_hops_are_listed_both_ways_and_one_echo_adds_up() -> None:
     hops = section(render(samples.healthy()), "Hops")
     arrows = re.findall(r"^  (\S+) → (\S+) +(veth|bridge) ", hops, re.M)

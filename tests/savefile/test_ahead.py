@@ -28,9 +28,10 @@ def test_statistics_and_names_at_the_end(tmp_path: Path) -> None:
     end = blocks.own(b"drops") + blocks.name_resolution({"10.0.0.1": "web"}) + statistics()
     found = look_at_end(capture(tmp_path / "a", end=end))
     assert found is not None
-    interfaces, names = found
+    interfaces, names, own = found
     assert [(i.name, i.statistics["osdrop"]) for i in interfaces if i.statistics] == [("eth0", 7)]
     assert names == {"10.0.0.1": "web"}
+    assert own
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
+from analyzer.drops.pages import NESTED
+from analyzer.drops.record import ROW, Drops, encode_drops
 from analyzer.model.vantage import Role, Vantage
 from analyzer.savefile import blocks
 
@@ -129,10 +131,14 @@ def vantages() -> list[Vantage]:
 
 def write_capture(
     path: Path, frames: int, templates: tuple[Template, ...] = UNIFORM, *,
-    snaplen: int = 0, topology: bool = True, every_ns: int = 2_500,
+    snaplen: int = 0, topology: bool = True, every_ns: int = 2_500, lost_every: int = 0,
 ) -> int:  # fmt: skip
-    """Write at least ``frames`` frames (three a packet); how many it were."""
-    packets = -(-frames // 3)
+    """Write at least ``frames`` frames (three a packet); how many it were.
+
+    lost_every: each so many-th packet is lost in the bridge, and the kernel's drop recorded. Then
+    there are fewer frames.
+    """
+    packets, lost_frames = -(-frames // 3), 0
     room = max(len(t.data) for t in templates)
     data = np.zeros((len(templates), room), np.uint8)
     for row, template in enumerate(templates):
@@ -146,14 +152,36 @@ def write_capture(
     out = np.zeros(_PACKETS_PER_WRITE * 3 * (room + 3 + _OVERHEAD), np.uint8)
     with path.open("wb") as file:
         file.write(_head(snaplen, topology))
+        if lost_every:
+            file.write(blocks.own(encode_drops(Drops(clock={"trace": "tai", "offset_ns": 0}))))
         for first in range(0, packets, _PACKETS_PER_WRITE):
             count = min(_PACKETS_PER_WRITE, packets - first)
             size = _fill(out, data, facts, order, counts, first, count, snaplen or 1 << 30,
-                         START_NS, every_ns)  # fmt: skip
+                         START_NS, every_ns, lost_every)  # fmt: skip
             file.write(out[:size].data)
+            if lost_every:
+                numbers = np.arange(first, first + count)
+                lost = numbers[(numbers % lost_every == 0) & ~facts[order, 5].astype(bool)[
+                    numbers % len(order)]]  # fmt: skip
+                kinds = order[lost % len(order)]
+                file.write(_drops(lost, data[kinds], facts[kinds], every_ns))
+                lost_frames += len(lost)
         if topology:
             file.write(_tail(START_NS + packets * every_ns + 1_000_000_000, packets))
-    return packets * 3
+    return packets * 3 - lost_frames
+
+
+def _drops(lost: np.ndarray, data: np.ndarray, facts: np.ndarray, every_ns: int) -> bytes:
+    """The kernel's drops of these packets, as a block."""
+    rows = np.zeros(len(lost), ROW)
+    rows["seen_ns"] = START_NS + lost * every_ns + (lost * 7919) % 613 + 300
+    rows["ts_ns"] = rows["seen_ns"] + 700
+    rows["len_bytes"], rows["device"] = facts[:, 0] - 14, facts[:, 1]
+    rows["protocol"] = data[:, 12].astype(int) << 8 | data[:, 13]
+    rows["tie"] = NESTED
+    told = Drops(rows, ["veth0", "veth1"], ["nft_do_chain+0x3e8"], ["NETFILTER_DROP"])
+    told.clock = {"trace": "tai", "offset_ns": 0}
+    return blocks.own(encode_drops(told))
 
 
 def _answers_after(order: np.ndarray, templates: tuple[Template, ...]) -> np.ndarray:
@@ -195,7 +223,7 @@ def _put32(out, at, value):
 
 
 @njit(nogil=True)
-def _fill(out, data, facts, order, counts, first, count, snaplen, start_ns, every_ns):
+def _fill(out, data, facts, order, counts, first, count, snaplen, start_ns, every_ns, lost_every):
     """``count`` packets from number ``first`` on; the bytes written."""
     at = 0
     for packet in range(first, first + count):
@@ -214,7 +242,10 @@ def _fill(out, data, facts, order, counts, first, count, snaplen, start_ns, ever
         cut = min(length, snaplen)
         padded = (cut + 3) & ~3
         size = 28 + padded + 12
+        lost = lost_every > 0 and packet % lost_every == 0 and facts[kind, 5] == 0
         for sight in range(3):
+            if sight == 1 and lost:
+                continue
             ts = leave if sight == 1 else enter
             interface = 1 if sight == 2 else (2 if (sight == 1) != (back == 1) else 0)
             _put32(out, at, 6)

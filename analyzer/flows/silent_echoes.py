@@ -1,0 +1,63 @@
+"""Echo requests that came to their end and brought no reply at all, counted by where that was.
+
+A request is counted when it is seen and taken back with its first reply, so that nothing is kept
+of those that are answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.keys import KeyNumbers, mixed
+from analyzer.model.frames import EXAMPLE
+from analyzer.model.journeys import Status
+
+LAST = tuple(f"last_{side}_{half}" for side in ("src", "dst") for half in ("hi", "lo"))
+"""addresses in a message's last frame"""
+_NAMES = ("protocol", "source", "destination")
+
+
+class SilentEchoes:
+    """By protocol, ends and the vantage that the requests reached."""
+
+    def __init__(self) -> None:
+        self._numbers = KeyNumbers()
+        self._rows: list[dict[str, Any]] = []
+        self.counts = np.zeros(0, np.int64)
+
+    def groups_of(self, events: pl.DataFrame) -> npt.NDArray[np.int64]:
+        """[n] the group of each delivered request, -1 for other messages."""
+        delivered = events["asked"] & (events["status"] == Status.DELIVERED)
+        rows = np.flatnonzero(delivered.to_numpy())
+        ends = (events[name].to_numpy()[rows] for name in ("pair", "last_vantage"))
+        numbers, fresh = self._numbers.take(mixed(*ends))
+        named = events[rows[fresh]].select(
+            *_NAMES, "ttl", *LAST, pl.col("last_vantage").alias("at")
+        )
+        self._rows += named.iter_rows(named=True)
+        self.counts = np.concatenate([self.counts, np.zeros(len(fresh), np.int64)])
+        groups = np.full(len(events), -1, np.int64)
+        groups[rows] = numbers
+        return groups
+
+    def rows(self, may_be_answered: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+        """protocol, source, destination, at, packets, and example: EXAMPLE of one of them.
+
+        may_be_answered: groups of requests sent so late that nobody can say.
+        """
+        left = self.counts - np.bincount(may_be_answered, minlength=len(self.counts))
+        for row, count in zip(self._rows, left.tolist(), strict=True):
+            if count:
+                example = {
+                    **dict.fromkeys(EXAMPLE, 0),
+                    **{name.removeprefix("last_"): row[name] for name in LAST},
+                    "ip_version": 6 if row["protocol"] == "icmpv6" else 4,
+                    "ttl": row["ttl"],
+                }
+                named = {name: row[name] for name in (*_NAMES, "at")}
+                yield {**named, "packets": count, "example": example}

@@ -1,0 +1,115 @@
+"""The slowest round trip of two ends, and the hop that made it so.
+
+Every echo message brings the slowest hop of its own journey along, so that what is kept of an
+echo is a few numbers and no frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.compiled import compiled
+from analyzer.flows.delays import Delays
+from analyzer.keys import KeyNumbers
+from analyzer.model.batch import Columns
+from analyzer.model.journeys import Journeys
+from analyzer.model.report import Finding
+from analyzer.model.vantage import Vantage
+
+SLOWEST = ("slow_ns", "slow_from", "slow_to")
+"""of a message's journey: the delay of its slowest hop (-1: it has none), the vantages"""
+ROUND_TRIP = ("rtt_ns", "turnaround_ns", "seq", *SLOWEST, *(f"request_{n}" for n in SLOWEST))
+_ENOUGH = 10
+"""echoes, to speak of a usual one"""
+_FAR_OFF = 5
+"""times the median"""
+_RTT = ROUND_TRIP.index("rtt_ns")
+
+
+def slowest_hops(
+    frames: Columns, journeys: Journeys, last: npt.NDArray[Any]
+) -> npt.NDArray[np.int64]:
+    """[3, n] SLOWEST of the journeys that end at the frames ``last``."""
+    found = np.full((len(SLOWEST), len(last)), -1, np.int64)
+    _find_slowest(last, journeys.parent, frames["ts_ns"], frames["vantage"], found)
+    return found
+
+
+class SlowEchoes:
+    """By the pair of ends: how long round trips take, and all of the longest one."""
+
+    def __init__(self) -> None:
+        self._numbers = KeyNumbers()
+        self._names: list[tuple[str, str]] = []
+        self._times = Delays()
+        self._longest = np.zeros((len(ROUND_TRIP), 0), np.int64)
+
+    def add(self, trips: pl.DataFrame) -> None:
+        """Take in round trips in order of time: pair, source, destination (of the request), and
+        ROUND_TRIP."""
+        pairs, fresh = self._numbers.take(trips["pair"].to_numpy().astype(np.uint64))
+        self._names += trips[fresh].select("source", "destination").rows()
+        more = np.full((len(ROUND_TRIP), len(fresh)), -1, np.int64)
+        self._longest = np.concatenate([self._longest, more], axis=1)
+        columns = np.stack([trips[name].to_numpy().astype(np.int64) for name in ROUND_TRIP])
+        self._times.add(pairs, columns[_RTT])
+        _keep_longest(pairs, columns, self._longest)
+
+    def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
+        """One a pair whose longest round trip is far off."""
+        usual = self._times.table((0.5,))
+        found = []
+        for pair, (source, destination) in enumerate(self._names):
+            trip = dict(zip(ROUND_TRIP, self._longest[:, pair].tolist(), strict=True))
+            median = usual["p50_ns"][pair]
+            if usual["timed"][pair] < _ENOUGH or trip["rtt_ns"] < _FAR_OFF * median:
+                continue
+            where, part = _slowest_part(trip, destination, vantages)
+            found.append(
+                Finding(
+                    "info", "slow-echo",
+                    f"{source} → {destination}: the echo with seq {trip['seq']} took "
+                    f"{trip['rtt_ns'] / 1e3:.0f} µs, {trip['rtt_ns'] / max(1, median):.0f} times "
+                    f"the median; {part / 1e3:.0f} µs of it {where}",
+                )
+            )  # fmt: skip
+        return found
+
+
+def _slowest_part(
+    trip: Mapping[str, int], destination: str, vantages: Sequence[Vantage]
+) -> tuple[str, int]:
+    """The hop of the request or the reply, or the turnaround, that took the longest."""
+    way = "request_" if trip["request_slow_ns"] >= trip["slow_ns"] else ""
+    delay, turnaround = trip[f"{way}slow_ns"], trip["turnaround_ns"]
+    if delay < turnaround:
+        return f"in the turnaround inside {destination}", turnaround
+    before, after = (vantages[trip[f"{way}slow_{end}"]].name for end in ("from", "to"))
+    return f"between {before} → {after}", delay
+
+
+@compiled
+def _find_slowest(last: Any, parent: Any, ts: Any, vantage: Any, found: Any) -> None:
+    for row in range(len(last)):
+        frame = np.int64(last[row])
+        while parent[frame] >= 0:
+            before = np.int64(parent[frame])
+            # from the end on, so that the first of equal ones is told
+            if ts[frame] - ts[before] >= found[0, row]:
+                found[0, row] = ts[frame] - ts[before]
+                found[1, row], found[2, row] = vantage[before], vantage[frame]
+            frame = before
+
+
+@compiled
+def _keep_longest(pairs: Any, columns: Any, longest: Any) -> None:
+    """Of each pair the first of the longest."""
+    for row in range(len(pairs)):
+        if columns[_RTT, row] > longest[_RTT, pairs[row]]:
+            for k in range(len(columns)):
+                longest[k, pairs[row]] = columns[k, row]
