@@ -66,6 +66,8 @@ class Layout:
     """[v] what arrives here may leave its namespace at another vantage"""
     lan: npt.NDArray[np.int32]
     """[v] segments joined by tunnels, and by the device beneath several: one realm of MACs"""
+    onward: npt.NDArray[np.bool_]
+    """[v] what was seen here may be seen at a device above or beneath, or in a tunnel"""
     over: npt.NDArray[np.int32]
     """[v] number of the device that this one stands on (macvlan, ipvlan, VLAN), -1"""
     under: npt.NDArray[np.int32]
@@ -109,6 +111,7 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
     bridges = {(v.space, v.interface): i for i, v in enumerate(vantages) if v.is_bridge}
     segment = _numbers(_segments(vantages, kinds, routed=False))
     netns = _numbers([v.space or ("loose", i) for i, v in enumerate(vantages)])
+    onward = _goes_on(vantages)
     ends = Counter(v.space for v, k in zip(vantages, kinds, strict=True) if k in (STATION, BRIDGE))
     return Layout(
         kind=np.array(kinds, np.int32),
@@ -127,10 +130,11 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         forwards=np.array(
             [
                 (k in (STATION, BRIDGE) and ends[v.space] > 1) or goes_on
-                for v, k, goes_on in zip(vantages, kinds, _goes_on(vantages), strict=True)
+                for v, k, goes_on in zip(vantages, kinds, onward, strict=True)
             ],
             np.bool_,
         ),
+        onward=np.array(onward, np.bool_),
         lan=_numbers(_segments(vantages, kinds, routed=False, joined=True)),
         **_stacks(vantages),
         tunnel=np.array([v.vni is not None for v in vantages], np.bool_),

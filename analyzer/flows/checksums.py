@@ -54,7 +54,7 @@ class Checksums:
         if not self.unfinished:
             return []
         frames = sum(self.unfinished.values())
-        most = sorted(self.unfinished, key=lambda at: -self.unfinished[at])
+        most = sorted(self.unfinished, key=lambda at: (-self.unfinished[at], at))
         names = ", ".join(outlook.vantages[at].name for at in most[:_NAMED])
         more = ", …" if len(most) > _NAMED else ""
         return [
