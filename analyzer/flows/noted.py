@@ -37,7 +37,7 @@ class Noted:
         with self._lock:
             rows = pl.concat(self._rows) if self._rows else None
             self._rows = [] if rows is None else [rows.filter(pl.col("ts_ns") >= batch.settled_ns)]
-        if rows is None or batch.packets.is_empty():
+        if rows is None or rows.is_empty() or batch.packets.is_empty():
             return None
         noted = rows["number"].to_numpy()  # sorted: frames are numbered as they are read
         wanted = batch.frames["number"][batch.packets[frame].to_numpy()]
