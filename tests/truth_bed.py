@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from world import World, mac_of
+from truth_bytes import FRAGMENTS, GSO, ROOM, UDP, bytes_of
+from world import World
 
 from analyzer.correlate.correlate import Correlator
 from analyzer.correlate.loss import Watch
@@ -24,13 +25,9 @@ from analyzer.model.vantage import Vantage
 
 S = 1_000_000_000
 START_NS = 1_000 * S
-_ROOM = 160
-"""bytes of a frame that are made; no snaplen is larger"""
 _FOREVER = 1 << 62
 _BLOCK = 20_000
 """packets that are drawn at once, however large the chunks are"""
-_SEGMENT = 1448
-UDP, TCP, GSO, FRAGMENTS = range(4)
 SENT, ENTERED, COPIED, LEFT, ARRIVED = range(5)
 """the sightings of a packet: at both ends of the sender's pair, docker0, both of the receiver's"""
 DELIVERED = ARRIVED
@@ -151,7 +148,7 @@ class _Bed:
         self._port = np.array([index.get(f"veth{n}", -1) for n in ends], np.int32)
         self._bridge = index.get("docker0", -1)
         cycle = [scenario.snaplens[i % len(scenario.snaplens)] for i in range(len(kept))]
-        self._snaplen = np.array([s or _ROOM for s in cycle], np.int64)
+        self._snaplen = np.array([s or ROOM for s in cycle], np.int64)
         self._key_bytes = key_bytes_for(cycle)
         self._random = np.random.default_rng(scenario.seed)
         self._late: dict[str, np.ndarray] | None = None
@@ -324,11 +321,11 @@ class _Bed:
 
     def _frames(self, sights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The sightings as decoded frames."""
-        data, wirelen = _bytes(sights)
+        data, wirelen = bytes_of(sights)
         n = len(wirelen)
-        caplen = np.minimum(np.minimum(wirelen, self._snaplen[sights["vantage"]]), _ROOM)
+        caplen = np.minimum(np.minimum(wirelen, self._snaplen[sights["vantage"]]), ROOM)
         chunk = FrameChunk(
-            data.reshape(-1), np.arange(n, dtype=np.int64) * _ROOM, caplen.astype(np.uint32),
+            data.reshape(-1), np.arange(n, dtype=np.int64) * ROOM, caplen.astype(np.uint32),
             wirelen.astype(np.uint32), sights["ts"], sights["vantage"], sights["flags"],
         )  # fmt: skip
         linktypes = np.ones(max(len(self.vantages), 1), np.int32)
@@ -348,57 +345,6 @@ def _with_fragments(packets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     second["kind"] = second["kind"] + 1
     second["at"] = second["at"] + 1200
     return {n: np.concatenate([packets[n], second[n]]) for n in packets}
-
-
-def _bytes(sights: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """([n, _ROOM] bytes, [n] lengths on the wire)."""
-    kind, piece = sights["kind"], sights["piece"]
-    n = len(kind)
-    data = np.zeros((n, _ROOM), np.uint8)
-    tcp = (kind == TCP) | (kind == GSO)
-    payload = np.where(kind == TCP, _SEGMENT, np.where(kind == GSO, 3 * _SEGMENT, 200))
-    payload = np.where((kind == GSO) & (piece >= 0), _SEGMENT, payload)
-    header = np.where(tcp, 20, np.where(kind == FRAGMENTS + 1, 0, 8))
-    for at, end in ((0, "target"), (6, "source")):
-        mac = np.array([mac_of(c) for c in range(64)])[sights[end]]
-        _put(data, at, mac, 6)
-    _put(data, 12, np.full(n, 0x0800), 2)
-    _put(data, 14, np.full(n, 0x4500), 2)
-    _put(data, 16, 20 + header + payload, 2)
-    _put(data, 18, (sights["ident"] + np.where(piece > 0, piece, 0)) & 0xFFFF, 2)
-    fragment = np.where(kind == FRAGMENTS, 0x2000, np.where(kind == FRAGMENTS + 1, 26, 0x4000))
-    _put(data, 20, fragment, 2)
-    _put(data, 22, np.where(tcp, 0x4006, 0x4011), 2)
-    for at, end in ((26, "source"), (30, "target")):
-        _put(data, at, 0xAC110002 + sights[end], 4)
-    _put_transport(data, sights, tcp, payload, header)
-    return data, 34 + header + payload
-
-
-def _put_transport(data, sights, tcp, payload, header) -> None:
-    """Ports, numbers, and a payload that tells its content."""
-    content, piece = sights["content"], np.maximum(sights["piece"], 0)
-    first = np.flatnonzero(header > 0)
-    rows = data[first]
-    _put(rows, 34, 40000 + sights["source"][first], 2)
-    _put(rows, 36, np.where(tcp[first], 80, 53), 2)
-    seq = content * 3 * _SEGMENT + piece * _SEGMENT
-    udp = (8 + payload) << 32
-    _put(rows, 38, np.where(tcp, seq & 0xFFFFFFFF, udp >> 16 & 0xFFFFFFFF)[first], 4)
-    _put(rows, 46, np.where(tcp[first], 0x5018, 0), 2)
-    data[first] = rows
-    at = np.where(tcp, 54, np.where(header > 0, 42, 34))
-    for start in (34, 42, 54):
-        here = np.flatnonzero(at == start)
-        rows = data[here]
-        _put(rows, start, content[here], 8)
-        data[here] = rows
-
-
-def _put(data: np.ndarray, at: int, value: np.ndarray, width: int) -> None:
-    """Big-endian into columns at … at+width-1."""
-    for k in range(width):
-        data[:, at + k] = (value >> (8 * (width - 1 - k))) & 0xFF
 
 
 def scenario(**changes: object) -> Scenario:

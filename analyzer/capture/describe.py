@@ -72,7 +72,6 @@ def statistics(
     stats: CaptureStats, fdb: Mapping[str, Fdb], notes: Mapping[str, str]
 ) -> Iterable[bytes]:
     """An ISB per vantage. ``fdb`` and ``notes`` by vantage name go into its comment."""
-    by_netns = {ring.netns: ring for ring in stats.rings}
     for number, one in enumerate(stats.vantages):
         name = one.vantage.name
         yield blocks.interface_statistics(
@@ -83,7 +82,7 @@ def statistics(
             received=one.received,
             dropped=one.dropped,
             delivered=one.frames,
-            comment=_comment(_ending(one, by_netns[one.vantage.netns], fdb, notes.get(name, ""))),
+            comment=_comment(_ending(one, stats.rings[one.vantage.ring], fdb, notes.get(name, ""))),
         )
 
 

@@ -189,7 +189,7 @@ def encode_frame(
         for place in range(4):
             out8[to + 12 + place] = tag >> (24 - 8 * place) & 0xFF
         caplen = min(caplen + 4, snaplen)
-        copy_within(out8, to + 16, ring8, data + 12, caplen - 16, readable)
+        copy_within(out8, to + 16, ring8, data + 12, max(0, caplen - 16), readable)
     else:
         copy_within(out8, to, ring8, data, caplen, readable)
     wirelen += 4 if tagged else 0

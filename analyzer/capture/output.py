@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import stat
 from typing import BinaryIO, TypeAlias
 
@@ -76,7 +77,11 @@ class Output:
 
     def _write_some(self, view: memoryview) -> int:
         if self._stream is None:
-            return os.write(self._fd, view)
+            try:
+                return os.write(self._fd, view)
+            except BlockingIOError:  # somebody who shares the pipe made it so: it is not full
+                _wait_for_room(self._fd)
+                return 0
         self._stream.write(view)
         return len(view)
 
@@ -98,6 +103,12 @@ def _create(path: str) -> int:
         if (uid := os.environ.get("SUDO_UID", "")).isdigit() and os.geteuid() == 0:
             os.fchown(fd, int(uid), int(os.environ.get("SUDO_GID", "-1")))
     return fd
+
+
+def _wait_for_room(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()
 
 
 def _descriptor(stream: BinaryIO) -> int:

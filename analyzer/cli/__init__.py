@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import sys
 
@@ -64,6 +65,7 @@ def main() -> None:
     # Nothing here multiplies matrices, and numpy would start threads for it, with all our rights.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(50_000, 20, 100)  # imports make 200,000 objects, none of which is garbage
+    _speak_whatever()
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -81,3 +83,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _speak_whatever() -> None:
+    """What a terminal's encoding lacks, or a name's bytes have none of, is escaped, not fatal.
+
+    As JSON writes it, so that the escapes are right within JSON too.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

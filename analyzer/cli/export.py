@@ -45,6 +45,7 @@ def command(
     journeys (a row a frame of each packet), hops, flows, icmp, arp, losses and vantages.
     """
     from analyzer.cli.output import note, print_json, warn
+    from analyzer.report.numbers import format_plural
 
     tables = {"parquet": parquet, "csv": csv, "ndjson": ndjson}
     if not any((pcap, pcapng, *tables.values())):
@@ -54,9 +55,9 @@ def command(
         print_json({"files": files, "tables": rows})
     else:
         for one in files:
-            note(f"{one['path']}  {one['frames']} frames", quiet=quiet)
+            note(f"{one['path']}  {format_plural(int(str(one['frames'])), 'frame')}", quiet=quiet)
         for name, count in rows.items():
-            note(f"{name}  {count} rows", quiet=quiet)
+            note(f"{name}  {format_plural(count, 'row')}", quiet=quiet)
     for error in errors:
         warn(str(error))
     if errors:

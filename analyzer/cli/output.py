@@ -96,8 +96,10 @@ def progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
     def tick(outcome: Any) -> None:
         click.echo(f"\r{len(outcome.rtt_ns)} answered", nl=False, err=True)
 
-    yield tick
-    click.echo("\r\033[K", nl=False, err=True)
+    try:
+        yield tick
+    finally:
+        click.echo("\r\033[K", nl=False, err=True)
 
 
 @contextmanager
@@ -133,9 +135,16 @@ def live_line(
     There is no live line where it is not wanted or stderr is no terminal, and nothing at all
     where ``quiet``.
     """
-    if quiet or not wanted or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield partial(note, quiet=quiet), None
         return
+    try:
+        yield (_live() if wanted else (partial(note, quiet=quiet), None))
+    finally:
+        click.echo("\r\033[K", nl=False, err=True)  # also what the terminal made of Ctrl-C
+
+
+def _live() -> tuple[Callable[[str], None], Progress]:
     from analyzer.report.live import Counts, LiveLine
 
     colour = "NO_COLOR" not in os.environ
@@ -149,8 +158,7 @@ def live_line(
         counts = Counts(stats.frames, stats.dropped, stats.file_bytes, live)
         click.echo(f"\r\033[K{line.text(counts, time.monotonic())}", nl=False, err=True)
 
-    yield say, progress
-    click.echo("\r\033[K", nl=False, err=True)
+    return say, progress
 
 
 def write_html(report: Report, path: str) -> None:

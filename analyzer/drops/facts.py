@@ -11,7 +11,8 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import TypeVar
 
 from analyzer.drops.rules import Rule, find_moved, read_rules
 from analyzer.errors import VethscopeError
@@ -103,12 +104,33 @@ def _decode(block: bytes) -> Facts | None:
     try:
         told = json.loads(block[len(MAGIC) :].rstrip(b"\0"))
         return Facts(
-            links={(n, i): LinkFact(**link) for n, i, link in told["links"]},
-            sysctls={int(inode): dict(values) for inode, values in told["sysctls"].items()},
-            moved={int(i): [Rule(**r) for r in rules] for i, rules in told["moved"].items()},
+            links={(int(n), int(i)): _checked(LinkFact(**link)) for n, i, link in told["links"]},
+            sysctls={
+                int(inode): {str(name): str(value) for name, value in values.items()}
+                for inode, values in told["sysctls"].items()
+            },
+            moved={
+                int(i): [_checked(Rule(**rule)) for rule in rules]
+                for i, rules in told["moved"].items()
+            },
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+_Row = TypeVar("_Row", LinkFact, Rule)
+
+
+def _checked(row: _Row) -> _Row:
+    """Raises ValueError where a field is not of its kind: a file may say anything."""
+    for one in fields(row):
+        value = getattr(row, one.name)
+        if type(value).__name__ != one.type or (one.type == "int" and not 0 <= value < _LARGEST):
+            raise ValueError(f"{one.name} cannot be {value!r}")
+    return row
+
+
+_LARGEST = 1 << 63
 
 
 def _read(inode: int, path: str) -> tuple[dict[int, LinkFact], dict[str, str], list[Rule]]:

@@ -145,13 +145,13 @@ def _decode(data: bytes) -> Drops | None:
     end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
     try:
         told = json.loads(data[start:end])
-        names = {f"{name}s": [str(text) for text in told[f"{name}s"]] for name in _FIELDS}
+        names = {f"{name}s": [_text(text) for text in told[f"{name}s"]] for name in _FIELDS}
         deaf = [
             (int(since), int(until), int(level)) for since, until, level in told.get("deaf_ns", ())
         ]
-        alone = {(str(r), str(p), int(e)): int(n) for r, p, e, n in told.get("alone", ())}
+        alone = {(_text(r), _text(p), int(e)): int(n) for r, p, e, n in told.get("alone", ())}
         lost, clock = int(told.get("lost", 0)), dict(told.get("clock", {}))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     count = (len(data) - end) // ROW.itemsize
     rows = np.frombuffer(data, ROW, count, end).copy()
@@ -159,3 +159,8 @@ def _decode(data: bytes) -> Drops | None:
         if len(rows) and int(rows[name].max()) >= len(names[f"{name}s"]):
             return None
     return Drops(rows, alone=alone, lost=lost, deaf_ns=deaf, clock=clock, **names)
+
+
+def _text(value: Any) -> str:
+    """As a string of characters: JSON can also write halves of one."""
+    return str(value).encode("utf-8", "replace").decode()

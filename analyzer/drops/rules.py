@@ -178,7 +178,12 @@ def _run(program: str) -> str:
         return ""
     try:
         done = subprocess.run(
-            [path, "-c"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            [path, "-c"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -110,7 +110,7 @@ class Lab:
         """
         paths = member_paths(name)
         if not paths:
-            raise UsageProblem(_not_up(name))
+            raise UsageProblem(f"{_not_up(name)}; start it: vethscope lab up --name {name}")
         lab = cls.__new__(cls)
         lab._hold(name, name, LabPlan())
         if not os.access(paths[HOST], os.R_OK):
@@ -275,7 +275,7 @@ def take_down_lab(name: str = DEFAULT_NAME) -> int:
     """
     paths = member_paths(name)
     if not paths:
-        raise UsageProblem(_not_up(name))
+        raise UsageProblem(f"{_not_up(name)}; there is nothing to take down")
     # The host last: as long as it stands, what is left of the lab can still be taken down.
     for member in sorted(paths, key=lambda member: member == HOST):
         unname_namespace(paths[member])
@@ -286,7 +286,9 @@ def _check_name(name: str, plan: LabPlan) -> None:
     if not NAME.fullmatch(name):
         raise UsageProblem(f"lab name {name!r}: use letters, digits, - and _")
     if name in lab_names():
-        raise UsageProblem(f"lab {name} is up already; take it down: vethscope lab down")
+        raise UsageProblem(
+            f"lab {name} is up already; take it down: vethscope lab down --name {name}"
+        )
     if plan != LabPlan(plan.containers):
         raise UsageProblem("a named lab has one network: only the number of containers is free")
 
@@ -294,7 +296,7 @@ def _check_name(name: str, plan: LabPlan) -> None:
 def _not_up(name: str) -> str:
     known = lab_names()
     others = f" (up: {', '.join(known)})" if known else ""
-    return f"lab {name} is not up{others}; start it: vethscope lab up --name {name}"
+    return f"lab {name} is not up{others}"
 
 
 def _mortal(argv: Sequence[str]) -> list[str]:

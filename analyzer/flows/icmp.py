@@ -2,8 +2,9 @@
 
 The RTT is taken at the asker's own interface: the reply's last frame minus the request's
 first one at the same vantage. Turnaround is from the request's last frame to the reply's
-first one at the answering end. Hops in between telescope, so request hops + turnaround +
-reply hops are the RTT to the nanosecond.
+first one at the vantage that is nearest to the answering end; with only one vantage there is
+none. Hops in between telescope, so request hops + turnaround + reply hops are the RTT to the
+nanosecond.
 """
 
 from __future__ import annotations
@@ -177,6 +178,9 @@ class Echoes:
         unmatched = np.bincount(self._open[_GROUP, waiting], minlength=len(rows))
         rtt = self._rtt.table((0.5, 0.99))
         turnaround = self._turnaround.table((0.5,))
+        turned_at = np.full(len(rows), -1, np.int64)
+        home = self._open[_ANSWERED] == 1
+        turned_at[self._open[_GROUP, home]] = self._open[_TO, home]
         return rows.with_columns(
             pl.Series("sent", self._counts[_SENT]),
             pl.Series("answered", self._counts[_HOME]),
@@ -187,6 +191,7 @@ class Echoes:
                 for name in ("min", "p50", "p99", "max")
             ),
             _padded(turnaround["p50_ns"], len(rows)).alias("turnaround_p50_ns"),
+            pl.Series("turned_at", turned_at),
         )
 
     def echoes(self, end_ns: int) -> pl.DataFrame:
@@ -356,7 +361,7 @@ def _pair(
                 state[_ANSWERED, k] = 1
                 counts[_HOME, state[_GROUP, k]] += 1
                 rtt[e] = last_ts[e] - state[_TS, k]
-                if first_at[e] == state[_TO, k]:
+                if first_at[e] == state[_TO, k] and state[_TO, k] != state[_FROM, k]:
                     turnaround[e] = ts[e] - state[_LAST_TS, k]
                     for row in range(len(known)):
                         brought[row, e] = state[_PAIR + row, k]

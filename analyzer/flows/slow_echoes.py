@@ -21,8 +21,9 @@ from analyzer.model.journeys import Journeys
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
 
-SLOWEST = ("slow_ns", "slow_from", "slow_to")
-"""of a message's journey: the delay of its slowest hop (-1: it has none), the vantages"""
+SLOWEST = ("slow_ns", "slow_from", "slow_to", "seen_last")
+"""of a message's journey: the delay of its slowest hop (-1: it has none), the vantages; the
+vantage at which it ends"""
 ROUND_TRIP = ("rtt_ns", "turnaround_ns", "seq", *SLOWEST, *(f"request_{n}" for n in SLOWEST))
 _ENOUGH = 10
 """echoes, to speak of a usual one"""
@@ -34,7 +35,7 @@ _RTT = ROUND_TRIP.index("rtt_ns")
 def slowest_hops(
     frames: Columns, journeys: Journeys, last: npt.NDArray[Any]
 ) -> npt.NDArray[np.int64]:
-    """[3, n] SLOWEST of the journeys that end at the frames ``last``."""
+    """[4, n] SLOWEST of the journeys that end at the frames ``last``."""
     found = np.full((len(SLOWEST), len(last)), -1, np.int64)
     _find_slowest(last, journeys.parent, frames["ts_ns"], frames["vantage"], found)
     return found
@@ -69,7 +70,7 @@ class SlowEchoes:
             median = usual["p50_ns"][pair]
             if usual["timed"][pair] < _ENOUGH or trip["rtt_ns"] < _FAR_OFF * median:
                 continue
-            where, part = _slowest_part(trip, destination, vantages)
+            where, part = _slowest_part(trip, vantages)
             found.append(
                 Finding(
                     "info", "slow-echo",
@@ -81,14 +82,13 @@ class SlowEchoes:
         return found
 
 
-def _slowest_part(
-    trip: Mapping[str, int], destination: str, vantages: Sequence[Vantage]
-) -> tuple[str, int]:
+def _slowest_part(trip: Mapping[str, int], vantages: Sequence[Vantage]) -> tuple[str, int]:
     """The hop of the request or the reply, or the turnaround, that took the longest."""
     way = "request_" if trip["request_slow_ns"] >= trip["slow_ns"] else ""
     delay, turnaround = trip[f"{way}slow_ns"], trip["turnaround_ns"]
     if delay < turnaround:
-        return f"in the turnaround inside {destination}", turnaround
+        name = vantages[trip["request_seen_last"]].name
+        return f"in the turnaround behind {name}", turnaround
     before, after = (vantages[trip[f"{way}slow_{end}"]].name for end in ("from", "to"))
     return f"between {before} → {after}", delay
 
@@ -97,6 +97,7 @@ def _slowest_part(
 def _find_slowest(last: Any, parent: Any, ts: Any, vantage: Any, found: Any) -> None:
     for row in range(len(last)):
         frame = np.int64(last[row])
+        found[3, row] = vantage[frame]
         while parent[frame] >= 0:
             before = np.int64(parent[frame])
             # from the end on, so that the first of equal ones is told

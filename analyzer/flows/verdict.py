@@ -171,10 +171,15 @@ def _another_way(row: dict[str, Any], scene: Scene) -> str:
             f"{row['routed']} of {total} packets were routed through the host (hop limit one less)"
         )
     if row["bridge_out"] or row["delivered_up"]:
+        device = _own_device(row, scene)
+        if not {row["source"], row["destination"]} & _names_of_the_host(scene):
+            return (
+                f"{device} hands it to the host's stack, or has it from there: the host routes "
+                "it, nothing is bridged port to port"
+            )
         return (
             "the host itself is one end (host, or a container in its network): it speaks "
-            f"through {_own_device(row, scene)} as its own interface, "
-            "nothing is bridged port to port"
+            f"through {device} as its own interface, nothing is bridged port to port"
         )
     used = {scene.vantages[v].bridge for v in row["in_port"] if v >= 0}
     used |= {scene.vantages[o["out_port"]].bridge for o in row["out"] if o["out_port"] >= 0}
@@ -187,6 +192,13 @@ def _another_way(row: dict[str, Any], scene: Scene) -> str:
     if not used and ends and all(v.peer and not v.bridge for v in ends):
         return f"the pair {' ↔ '.join(sorted({v.name for v in ends}))} hangs on no bridge"
     return ""
+
+
+def _names_of_the_host(scene: Scene) -> set[str]:
+    """What an end in the host's namespace is called."""
+    devices = (v for v in scene.vantages if v.role in (Role.BRIDGE, Role.HOST, Role.UPLINK))
+    addresses = {address.partition("/")[0] for v in devices for address in v.addresses}
+    return addresses | {"host"}
 
 
 def _own_device(row: dict[str, Any], scene: Scene) -> str:

@@ -127,6 +127,12 @@ class IcmpRow:
     """neither answered nor provably lost: sent too close to the capture's end, or frames dropped"""
     process_rtt_p50_ns: int | None = None
     payload_len: int = 0
+    turnaround_at: str = ""
+    """the vantage nearest to the answering end, at which the turnaround was taken"""
+    turnaround_inside: bool = False
+    """whether that is the answering end's own interface: else the turnaround is all beyond it"""
+    own: bool = False
+    """whether it is the echo that ``vethscope ping`` sent"""
 
 
 @dataclass(slots=True)

@@ -7,8 +7,10 @@ capture taken on a server is analysed on a laptop: the topology is the union of 
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from ipaddress import ip_interface
 from typing import Any
 
 from analyzer.model.topology import Key
@@ -115,12 +117,61 @@ class Vantage:
     def from_json(cls, found: dict[str, Any]) -> Vantage:
         """The reverse of `to_json`; unknown keys of later versions are passed over.
 
-        Raises KeyError where ``name`` or ``interface`` are missing.
+        Raises KeyError where ``name`` or ``interface`` are missing, ValueError where a value is
+        none that a vantage can have: a file may say anything.
         """
-        known = {f.name for f in fields(cls)}
-        values = {k: v for k, v in found.items() if k in known}
-        values["role"] = Role(values.get("role", "other"))
-        for name in ("addresses", "peer_addresses", "sharing"):
-            values[name] = tuple(values.get(name, ()))
-        values["fdb"] = tuple((mac, port) for mac, port in values.get("fdb", ()))
+        known = {f.name: f.default for f in fields(cls) if f.name in found}
+        values = {name: _checked(name, found[name], default) for name, default in known.items()}
+        for name in _MACS & values.keys():
+            check_mac(values[name] or "00:00:00:00:00:00")
+        for name in _ADDRESSES & values.keys():
+            values[name] = tuple(str(ip_interface(address)) for address in values[name])
+        values["fdb"] = check_fdb(found.get("fdb", ()))
+        values["role"] = Role(values.get("role", Role.OTHER))
         return cls(**{"name": found["name"], "interface": found["interface"], **values})
+
+
+_MACS = {"mac", "peer_mac"}
+_ADDRESSES = {"addresses", "peer_addresses"}
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
+_LARGEST = 1 << 32
+"""numbers of interfaces and namespaces have 32 bits"""
+
+
+def _checked(name: str, value: Any, default: Any) -> Any:
+    """A value of the kind that its field has. Raises ValueError."""
+    if isinstance(default, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(default, int):
+        fits = type(value) is int and 0 <= value < _LARGEST
+    elif isinstance(default, tuple):
+        fits = isinstance(value, list) and (name == "fdb" or all(map(_is_text, value)))
+    else:
+        fits = _is_text(value)
+    if not fits:
+        raise ValueError(f"{name} of a vantage cannot be {value!r}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_text(value: Any) -> bool:
+    """A string of characters: JSON can also write halves of one, which no file can hold."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def check_mac(text: Any) -> str:
+    """The MAC address. Raises ValueError where it is none."""
+    if not isinstance(text, str) or not _MAC.fullmatch(text):
+        raise ValueError(f"{text!r} is no MAC address")
+    return text
+
+
+def check_fdb(entries: Any) -> tuple[tuple[str, int], ...]:
+    """The (MAC, port) pairs. Raises ValueError where they are none."""
+    if not isinstance(entries, list | tuple):
+        raise ValueError("an FDB is a list")
+    found = []
+    for entry in entries:
+        if not isinstance(entry, list | tuple) or len(entry) != 2 or type(entry[1]) is not int:
+            raise ValueError(f"{entry!r} is no entry of an FDB")
+        found.append((check_mac(entry[0]), entry[1]))
+    return tuple(found)

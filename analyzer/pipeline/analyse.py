@@ -168,6 +168,7 @@ def _tables(
         batch = replace(batch, packets=with_fates(batch.packets, losing.fates()))
     if drops is None:
         losses = suggest_drops(losses)
+    icmp = _with_addresses(partials.echoes.table(outlook.end_ns))
     return Tables(
         info=replace(_info(analyser, loaded), drops=drops),
         vantages=reading.vantages,
@@ -175,7 +176,7 @@ def _tables(
         seen=analyser.totals.seen,
         hops=partials.hops.table(fates),
         echoes=echoes,
-        icmp=_with_addresses(partials.echoes.table(outlook.end_ns)),
+        icmp=icmp,
         arp=arp,
         nd=nd,
         icmp_errors=partials.errors.rows(),
@@ -185,9 +186,10 @@ def _tables(
         udp=name_udp(talks),
         losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
-        paths=build_paths(fates, reading.vantages),
+        paths=build_paths(fates, reading.vantages, icmp),
         ends=analyser.endpoints.texts,
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
+        own_echoes=frozenset(int(ident) for notes in reading.notes for ident in notes.process_rtt),
         process_rtt=_process_rtt(reading),
         clock=(
             analyser.totals.clock_steps,

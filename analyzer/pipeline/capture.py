@@ -274,7 +274,7 @@ def summary_lines(outcome: CaptureOutcome) -> list[str]:
     stats = outcome.stats
     width = max([len(v.vantage.name) for v in stats.vantages], default=0)
     lines = [
-        f"{v.vantage.name:<{width}}  {v.frames} frames, {_told(v.received)} received, "
+        f"{v.vantage.name:<{width}}  {_frames(v.frames)}, {_told(v.received)} received, "
         f"{_told(v.dropped)} dropped" + (", ended (interface gone)" if v.ended_ns else "")
         for v in stats.vantages[:_ROWS]
     ]
@@ -282,10 +282,14 @@ def summary_lines(outcome: CaptureOutcome) -> list[str]:
         lines.append(f"… and {len(stats.vantages) - _ROWS} more vantages; --json tells them all")
     where = f" → {_files(outcome.files)}" if outcome.files else ""
     lines.append(
-        f"{stats.frames} frames captured, {stats.received} received by filter, "
+        f"{_frames(stats.frames)} captured, {stats.received} received by filter, "
         f"{stats.dropped} dropped by kernel{where}"
     )
     return lines
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def _told(count: int | None) -> str:

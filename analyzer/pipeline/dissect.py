@@ -31,7 +31,7 @@ def matching_frames(path: str, display_filter: str) -> npt.NDArray[np.int64]:
     open_savefile(file)  # what is no capture file is told as everywhere
     command = [_tshark(), "-n", "-r", file, "-Y", display_filter]
     command += ["-T", "fields", "-e", "frame.number"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode and not done.stdout:
         lines = [line for line in done.stderr.splitlines() if not line.startswith(_NOISE)]
         said = lines[0].removeprefix("tshark: ").rstrip(".") if lines else "no reason told"

@@ -31,6 +31,7 @@ def find_end(topology: Topology, word: str, *, address: bool = False) -> End:
     if word == HOST:
         return End(HOST, topology.host_netns)
     if address and (literal := _address(word)):
+        _refuse_own(literal)
         return _owner_of(topology, literal) or End(literal, address=literal)
     container = find_container(topology, word)
     if container.netns == topology.host_netns:
@@ -45,6 +46,16 @@ def _address(word: str) -> str:
         return str(ipaddress.ip_address(word))
     except ValueError:
         return ""
+
+
+def _refuse_own(address: str) -> None:
+    """Raises UsageProblem where an address is that of whoever speaks to it."""
+    found = ipaddress.ip_address(address)
+    if found.is_loopback or found.is_unspecified:
+        raise UsageProblem(
+            f"{address} is everybody's own address: packets to it go over lo and cross no veth; "
+            "choose another DST"
+        )
 
 
 def _owner_of(topology: Topology, address: str) -> End | None:

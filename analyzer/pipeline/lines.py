@@ -30,6 +30,10 @@ _SMALLEST_BLOCK = 32
 """bytes of an Enhanced Packet Block without data: how many fit into a batch at most"""
 
 
+_NAME = 22
+"""columns that the longest vantage name may take in all lines"""
+
+
 class LinePrinter:
     """Give each frame of a batch to ``line`` as text."""
 
@@ -45,6 +49,7 @@ class LinePrinter:
     def _describe(self, vantages: Sequence[Vantage]) -> None:
         layout = build_layout(vantages)
         self._vantages, self._segment = vantages, layout.lan
+        self._width = min(max(len(v.name) for v in vantages), _NAME)
         self._endpoints = Endpoints(vantages, layout.lan, layout.site, {})
         blocks = [describe.section(""), *(describe.interface(v, MAX_SNAPLEN, "") for v in vantages)]
         self._head = np.frombuffer(b"".join(blocks), np.uint8)
@@ -78,4 +83,6 @@ class LinePrinter:
         arrow = "→" if out else "←"
         name = self._vantages[int(frames["vantage"][row])].name
         summary = summarise_frame(frames, row)
-        return sanitize(f"{clock}.{rest:09d} {name} {arrow} {summary}  {source} → {target}")
+        return sanitize(
+            f"{clock}.{rest:09d} {name:<{self._width}} {arrow} {summary}  {source} → {target}"
+        )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from analyzer.model.vantage import MARK, Vantage
+from analyzer.model.vantage import MARK, Vantage, check_fdb
 from analyzer.savefile.interfaces import SavefileInterface
 
 
@@ -40,8 +41,7 @@ class VantageNotes:
         """
         if not statistics:
             return
-        told = object_in(str(statistics.get("comment", "")))
-        self._parts[file] = {**statistics, **told}
+        self._parts[file] = {**statistics, **_told_at_end(str(statistics.get("comment", "")))}
         parts = list(self._parts.values())
         self.ended = True
         self.start_ns, self.end_ns = _least(parts, "starttime_ns"), _greatest(parts, "endtime_ns")
@@ -49,9 +49,31 @@ class VantageNotes:
         self.dropped = _sum([part.get("osdrop", part.get("ifdrop")) for part in parts])
         self.ring_dropped = sum(part.get("ring_dropped", 0) for part in parts)
         self.gone_ns = _least(parts, "ended_ns")
-        self.fdb = [(mac, port) for part in parts for mac, port in part.get("fdb", ())]
+        self.fdb = [entry for part in parts for entry in part.get("fdb", ())]
         for part in parts:
-            self.process_rtt |= object_in(str(part.get("note", ""))).get("process_rtt", {})
+            self.process_rtt |= part.get("process_rtt", {})
+
+
+def _told_at_end(comment: str) -> dict[str, Any]:
+    """What our comment of an Interface Statistics Block tells; what cannot be so is left out."""
+    found = object_in(comment)
+    told: dict[str, Any] = {
+        name: found[name]
+        for name in ("ring_dropped", "ended_ns")
+        if type(found.get(name)) is int and 0 <= found[name] < _LARGEST
+    }
+    with suppress(ValueError):
+        told["fdb"] = check_fdb(found.get("fdb", ()))
+    rtts = object_in(str(found.get("note", ""))).get("process_rtt")
+    with suppress(ValueError, TypeError, AttributeError):
+        told["process_rtt"] = {
+            str(int(ident)): {str(int(seq)): int(ns) for seq, ns in seen.items()}
+            for ident, seen in (rtts or {}).items()
+        }
+    return told
+
+
+_LARGEST = 1 << 63
 
 
 def _told(parts: Sequence[Mapping[str, Any]], name: str) -> list[int]:
@@ -97,6 +119,6 @@ def object_in(text: str) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

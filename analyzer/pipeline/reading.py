@@ -225,8 +225,10 @@ class Reading:
         self.names.update(savefile.names)
         section = object_in(savefile.comment)
         self.engine = self.engine or str(section.get("engine", ""))
-        self.sysctls.update(section.get("sysctls", {}))
-        if told := section.get("containers"):
+        sysctls = section.get("sysctls")
+        if isinstance(sysctls, dict):
+            self.sysctls.update({str(name): str(value) for name, value in sysctls.items()})
+        if isinstance(told := section.get("containers"), list):
             self.census = read_census(told)
 
 

@@ -66,6 +66,8 @@ class Tables:
     """addresses that were guessed from MACs of Docker's old scheme"""
     notes: Sequence[Finding] = ()
     """what stands out in the traffic, found by the stages"""
+    own_echoes: frozenset[int] = frozenset()
+    """ICMP ids of vethscope's own pings"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
     clock: tuple[int, int, int] = (0, 0, 0)
@@ -193,7 +195,28 @@ def _icmp_row(row: Mapping[str, Any], tables: Tables, with_echoes: bool) -> Icmp
         unmatched=row["unmatched"],
         process_rtt_p50_ns=sorted(seen)[(len(seen) - 1) // 2] if seen else None,
         payload_len=row["payload_len"],
+        own=row["id"] in tables.own_echoes,
+        **_turning(row, tables.vantages),
     )
+
+
+def _turning(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> dict[str, Any]:
+    """Where the turnaround was taken, and whether that is the answering end itself."""
+    if row["turnaround_p50_ns"] is None or row["turned_at"] < 0:
+        return {}
+    at = vantages[row["turned_at"]]
+    inside = at.container or ("host" if at.role in _OF_THE_HOST else "")
+    named = inside == row["destination"]
+    addresses = (address.partition("/")[0] for address in at.addresses)
+    return {
+        "turnaround_at": at.name,
+        "turnaround_inside": at.role is not Role.HOST_VETH
+        and (named or row["destination_ip"] in addresses),
+    }
+
+
+_OF_THE_HOST = (Role.BRIDGE, Role.HOST, Role.UPLINK)
+"""interfaces behind which the host's own stack is"""
 
 
 def _echoes(row: Mapping[str, Any], tables: Tables) -> list[Echo]:

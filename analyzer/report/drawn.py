@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from analyzer.model.report import HopRow, Path, PathNode, Report, VantageRow
+from analyzer.model.report import HopRow, IcmpRow, Path, PathNode, Report, VantageRow
 from analyzer.report.numbers import format_count
-from analyzer.report.view import Piece, conversation
+from analyzer.report.view import Piece, conversations, main_conversation
 
 KIND_WORDS = {"veth": "veth pair", "span": "(not captured)"}
 PATHS_DRAWN = 2
@@ -69,18 +69,22 @@ class DrawnPath:
     protocol: str
     houses: tuple[House, ...]
     turnaround_ns: int | None
+    turnaround: str
+    """the word for it"""
 
 
 def drawn_paths(report: Report) -> tuple[list[DrawnPath], int]:
     """The different ways that packets took, each drawn once, and how many are left out.
 
-    The way back and another protocol on the same way are the same drawing. That of the headline's
-    conversation comes first.
+    The way of the main echo conversation comes first, then the busiest. The way back and another
+    protocol on the same way are the same drawing.
     """
+    main = main_conversation(report)
+    ends = (main.source, main.destination) if main else None
     by_name = {row.name: row for row in report.vantages}
     seen: set[tuple[str, ...]] = set()
     chosen = []
-    for path in sorted(report.paths, key=lambda path: not _of_headline(report, path)):
+    for path in sorted(report.paths, key=lambda path: not _carries(path, ends)):
         way = tuple(node.vantage for node in path.nodes)
         if way not in seen and way[::-1] not in seen and len(way) > 1:
             chosen.append(path)
@@ -89,9 +93,9 @@ def drawn_paths(report: Report) -> tuple[list[DrawnPath], int]:
     return drawn, len(chosen) - len(drawn)
 
 
-def _of_headline(report: Report, path: Path) -> bool:
-    talks = [("icmp", row.source, row.destination) for row in report.icmp[:1]]
-    return (path.protocol[:4], path.source, path.destination) in talks
+def _carries(path: Path, ends: tuple[str, str] | None) -> bool:
+    """Whether it is the path of the echoes between these."""
+    return path.protocol.startswith("icmp") and (path.source, path.destination) == ends
 
 
 def _draw(report: Report, path: Path, by_name: dict[str, VantageRow]) -> DrawnPath:
@@ -113,9 +117,19 @@ def _draw(report: Report, path: Path, by_name: dict[str, VantageRow]) -> DrawnPa
             houses.append(House(title, kind, _house_details(kind, by_name.get(title))))
         shown = () if node.role == "host-veth" else tuple(node.addresses)
         houses[-1].stations.append(Station(_station_name(node.vantage, row), node.mac, shown, step))
-    talk = conversation(report, path.protocol, path.source, path.destination)
-    turnaround = talk.turnaround_p50_ns if talk else None
-    return DrawnPath(path.source, path.destination, path.protocol, tuple(houses), turnaround)
+    talks = conversations(report, path.protocol, path.source, path.destination)
+    talk = talks[0] if len(talks) == 1 else None
+    return DrawnPath(
+        path.source, path.destination, path.protocol, tuple(houses),
+        turnaround_ns=talk.turnaround_p50_ns if talk else None,
+        turnaround=_turnaround(talk),
+    )  # fmt: skip
+
+
+def _turnaround(talk: IcmpRow | None) -> str:
+    if talk is None or talk.turnaround_inside:
+        return "turnaround"
+    return f"beyond {talk.turnaround_at}"
 
 
 def _dead_end(

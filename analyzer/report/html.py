@@ -1,6 +1,7 @@
 """The report as one self-contained page: no script, no request, inline style and SVG.
 
-The same content as on the console, and two plots. The report is sanitized as a whole at the
+The same content as on the console, and two plots; what is wrong stands first here, and long
+tables are folded. The report is sanitized as a whole at the
 entrance, and `analyzer.report.markup` escapes whatever is not an element.
 """
 
@@ -27,6 +28,11 @@ _TOP: tuple[_Section, ...] = (
     ("Echoes", "RTT of each, stacked by hop", sections.build_echoes),
     ("Delay per hop", "", sections.build_delays),
 )
+_NEWS: tuple[_Section, ...] = (
+    ("Findings", "", sections.build_findings),
+    ("Losses", "", sections.build_losses),
+    ("Verdicts", "", sections.build_verdicts),
+)
 _SECTIONS: tuple[_Section, ...] = (
     ("Hops", "", sections.build_hops),
     ("ICMP echo", "RTT at the asker's interface", sections.build_icmp),
@@ -34,9 +40,6 @@ _SECTIONS: tuple[_Section, ...] = (
 )
 """the flows' sheets come behind them"""
 _REST: tuple[_Section, ...] = (
-    ("Losses", "", sections.build_losses),
-    ("Verdicts", "", sections.build_verdicts),
-    ("Findings", "", sections.build_findings),
     ("Packets", "time since the packet's first frame", sections.build_packets),
     ("Capture", "", sections.build_capture),
 )
@@ -57,20 +60,35 @@ def render_html(report: Report) -> str:
             tag("title", f"vethscope: {line}"),
             tag("style", Markup(STYLE)),
         ),
-        tag("body", _header(report), tag("main", *_body(report))),
+        tag("body", _header(report), *_contents(report)),
         lang="en",
     )
 
 
-def _body(report: Report) -> Iterable[Markup]:
-    first = [_section(*section, report) for section in _TOP]
-    yield tag("div", *filter(None, first), class_="top")
+def _contents(report: Report) -> Iterable[Markup]:
+    """The sections, behind links to them where there are more than fit a screen."""
+    found = {title: part for title, part in _body(report) if part}
+    links = [tag("a", title, href=f"#{_anchor(title)}") for title in found]
+    top = [found.pop(title) for title, _, _ in _TOP if title in found]
+    if len(links) > _ENOUGH:
+        yield tag("nav", *links, aria_label="Sections")
+    yield tag("main", tag("div", *top, class_="top") if top else None, *found.values())
+
+
+_ENOUGH = 5
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _body(report: Report) -> Iterable[tuple[str, Markup | None]]:
     sheets: list[_Section] = [
         (sheet.title, sheet.note, partial(sections.build_sheet, sheet))
         for sheet in flow_sheets(report)
     ]
-    all_sections = (*_SECTIONS, *sheets, *_REST)
-    yield from filter(None, (_section(*section, report) for section in all_sections))
+    for section in (*_TOP, *_NEWS, *_SECTIONS, *sheets, *_REST):
+        yield section[0], _section(*section, report)
 
 
 def _section(
@@ -79,7 +97,7 @@ def _section(
     body = list(build(report))
     if not body:
         return None
-    name = title.lower().replace(" ", "-")
+    name = _anchor(title)
     heading = tag("h2", title, tag("small", note) if note else None, id=name)
     return tag("section", heading, *body, aria_labelledby=name)
 

@@ -27,7 +27,8 @@ def draw_path_svg(path: DrawnPath) -> Markup:
     y = 2.0
     for number, house in enumerate(path.houses):
         last = number == len(path.houses) - 1
-        turnaround = path.turnaround_ns if last else None
+        words = f"↩ {path.turnaround} {format_ns(path.turnaround_ns)}"
+        turnaround = words if last and path.turnaround_ns is not None else ""
         bottom = _house(house, y, turnaround, parts, dots)
         boxes.append(_box(house, y, bottom))
         y = bottom
@@ -57,7 +58,7 @@ def _rail_class(step: Step | None) -> str:
 
 
 def _house(
-    house: House, top: float, turnaround_ns: int | None, parts: list[Markup], dots: list[float]
+    house: House, top: float, turnaround: str, parts: list[Markup], dots: list[float]
 ) -> float:
     """Add what stands in the house to ``parts`` and its stations' heights to ``dots``; its end."""
     details = tag("tspan", "  ".join(house.details), dx=8, class_="details")
@@ -72,9 +73,8 @@ def _house(
         if station.step and station is not house.stations[-1]:
             parts += _hop(station.step, y + 4)
             y += _STEP
-    if turnaround_ns is not None:
-        words = f"↩ turnaround {format_ns(turnaround_ns)}"
-        parts.append(tag("text", words, x=_TEXT, y=y + 10, class_="small dim"))
+    if turnaround:
+        parts.append(tag("text", turnaround, x=_TEXT, y=y + 10, class_="small dim"))
         y += 20
     return y
 

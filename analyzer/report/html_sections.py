@@ -22,6 +22,10 @@ from analyzer.report.sheets import Sheet
 
 MOST_PACKETS = 20_000
 """rows of a page; a browser has trouble with more"""
+ROWS = 60
+"""of a table that are shown at once; the rest is folded away"""
+_FEW = 10
+"""rows more are not worth folding"""
 
 
 def leveled(text: str, level: str) -> Markup:
@@ -42,11 +46,24 @@ def _bad(count: int) -> Markup:
     return _number(format_count(count), "bad" if count else "")
 
 
+def _tables(words: Sequence[str], numbers: Sequence[str], rows: Sequence[Markup]) -> Markup:
+    """A table; of a long one all but the first rows are folded away."""
+    first, rest = rows[:ROWS], rows[ROWS:]
+    if len(rest) < _FEW:
+        return _table(words, numbers, rows)
+    more = _folded(f"{format_count(len(rest))} more", _table(words, numbers, rest))
+    return join(_table(words, numbers, first), more)
+
+
+def _folded(words: str, *content: Markup) -> Markup:
+    return tag("details", tag("summary", words), *content)
+
+
 def _table(words: Sequence[str], numbers: Sequence[str], rows: Iterable[Markup]) -> Markup:
     head = [tag("th", w, scope="col", class_="kind" if w == "kind" else None) for w in words]
     head += [tag("th", n, scope="col", class_="n") for n in numbers]
     table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows))
-    return tag("div", table, class_="scroll")
+    return tag("div", table, class_="scroll", tabindex=0)
 
 
 def build_paths(report: Report) -> Iterable[Markup]:
@@ -62,8 +79,8 @@ def build_paths(report: Report) -> Iterable[Markup]:
 
 
 def build_echoes(report: Report) -> Iterable[Markup]:
-    """The echoes of the first conversation: RTT stacked by hop."""
-    for row in report.icmp[:1]:
+    """The echoes of the main conversation: RTT stacked by hop."""
+    for row in filter(None, [view.main_conversation(report)]):
         plot = draw_echoes(row)
         if plot:
             yield tag("div", plot, class_="scroll")
@@ -73,9 +90,12 @@ def build_echoes(report: Report) -> Iterable[Markup]:
 
 
 def build_delays(report: Report) -> Iterable[Markup]:
-    """The delay of each hop of the first conversation."""
-    sections = [section for section in view.hop_sections(report) if section.icmp]
-    for section in sections[:1]:
+    """The delay of each hop of the main conversation."""
+    main = view.main_conversation(report)
+    ends = (main.source, main.destination) if main else None
+    for section in view.hop_sections(report):
+        if not section.echoes or (section.source, section.destination) != ends:
+            continue
         echoes = section.icmp.echoes if section.icmp else []
         strips = draw_delays(section, echoes)
         if strips:
@@ -102,13 +122,27 @@ def build_hops(report: Report) -> Iterable[Markup]:
     sections = view.hop_sections(report)
     if not sections:
         return
-    rows = [row for section in sections for row in _hop_rows(section)]
-    yield _table(("hop", "kind"), ("packets", "lost", "p50", "p99", "max"), rows)
+    first: list[Markup] = []
+    rest: list[Markup] = []
+    hidden = 0
+    for section in sections:
+        if len(first) < ROWS:
+            first += _hop_rows(section)
+        else:
+            rest += _hop_rows(section)
+            hidden += len(section.there) + len(section.back)
+    yield _hop_table(first)
+    if rest:
+        yield _folded(format_plural(hidden, "more hop"), _hop_table(rest))
     yield from (tag("p", note, class_="dim") for note in view.footnotes(report))
-    for echo in [echo for echo in map(view.example_echo, report.icmp) if echo][:1]:
+    for echo in filter(None, [view.example_echo(view.main_conversation(report))]):
         total = tag("strong", f" = {format_us_exact(echo.rtt_ns or 0)} µs")
         terms = f"seq {echo.seq}: {view.echo_terms(echo)}"
         yield tag("p", view.NOTE_PERCENTILES, " ", tag("span", terms), total)
+
+
+def _hop_table(rows: Sequence[Markup]) -> Markup:
+    return _table(("hop", "kind"), ("packets", "lost", "p50", "p99", "max"), rows)
 
 
 def _hop_rows(section: view.HopSection) -> Iterable[Markup]:
@@ -124,7 +158,7 @@ def _hop_rows(section: view.HopSection) -> Iterable[Markup]:
             turn = _number(format_ns(icmp.turnaround_p50_ns))
             yield tag(
                 "tr",
-                _cell(f"turnaround in {icmp.destination}"),
+                _cell(view.turnaround_words(icmp)),
                 _blank(1, "kind"),
                 _blank(2),
                 turn,
@@ -177,7 +211,7 @@ def build_icmp(report: Report) -> Iterable[Markup]:
             )
         )
     numbers = ("sent", "answered", "lost", "duplicates", "min", "p50", "p99", "max")
-    yield _table(("conversation",), numbers, rows)
+    yield _tables(("conversation",), numbers, rows)
     yield from (tag("p", text) for text in map(view.two_views, report.icmp) if text)
 
 
@@ -200,7 +234,7 @@ def build_arp(report: Report) -> Iterable[Markup]:
         )
     if rows:
         numbers = ("requests", "replies", "p50", "max")
-        yield _table(("who asks", "for whom", "answer"), numbers, rows)
+        yield _tables(("who asks", "for whom", "answer"), numbers, rows)
 
 
 def build_sheet(sheet: Sheet, report: Report) -> Iterable[Markup]:
@@ -214,7 +248,7 @@ def build_sheet(sheet: Sheet, report: Report) -> Iterable[Markup]:
         )
         for row in sheet.rows
     ]
-    yield _table(sheet.words, sheet.numbers, rows)
+    yield _tables(sheet.words, sheet.numbers, rows)
     if sheet.more:
         yield tag("p", sheet.more, class_="dim")
 
@@ -232,14 +266,16 @@ def build_losses(report: Report) -> Iterable[Markup]:
 
 def build_verdicts(report: Report) -> Iterable[Markup]:
     """The verdicts with their evidence."""
-    for verdict in report.verdicts:
+    brief = view.brief_verdicts(report)
+    for number, verdict in enumerate(report.verdicts):
         yield _verdict(verdict)
         facts = [
             tag("li", leveled(view.MARKS[f.holds], view.FACT_LEVELS[f.holds]), f"  {f.fact}")
-            for f in verdict.evidence
+            for f in view.known_facts(verdict)
         ]
+        evidence = tag("ul", *facts, class_="facts")
         if facts:
-            yield tag("ul", *facts, class_="facts")
+            yield _folded("evidence", evidence) if number in brief else evidence
 
 
 def _verdict(verdict: Verdict) -> Markup:
@@ -279,7 +315,7 @@ def build_packets(report: Report) -> Iterable[Markup]:
             )
         )
     if rows:
-        yield _table(("id", "protocol", "packet", "summary", "seen at", "end"), (), rows)
+        yield _tables(("id", "protocol", "packet", "summary", "seen at", "end"), (), rows)
     if len(report.packets) > MOST_PACKETS:
         hidden = format_plural(len(report.packets) - MOST_PACKETS, "packet")
         yield tag("p", f"and {hidden} more: see --json", class_="dim")
@@ -301,7 +337,7 @@ def build_capture(report: Report) -> Iterable[Markup]:
         for row in report.vantages
     ]
     if rows:
-        yield _table(("vantage", "role", "MAC"), ("frames", "received", "dropped"), rows)
+        yield _tables(("vantage", "role", "MAC"), ("frames", "received", "dropped"), rows)
     size = f"{format_plural(capture.frames, 'frame')}, {format_bytes(capture.bytes)}"
     told = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
     files = f" · {', '.join(capture.files)}" if capture.files else ""

@@ -96,6 +96,12 @@ dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
 .bad { color: var(--bad); font-weight: 600; }
 .warn { color: var(--warn); }
 .name { color: var(--name); } .dim { color: var(--dim); }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin-top: .8rem; font-size: .9rem; }
+a { color: var(--name); text-decoration: none; } a:hover { text-decoration: underline; }
+section h2 { scroll-margin-top: 1rem; }
+details { margin-top: .6rem; } summary { cursor: pointer; color: var(--name); }
+ul.facts + .item, details + .item { margin-top: .6rem; }
+details > ul.facts { margin-top: .3rem; } .item + details { margin: 0 0 0 1.4rem; }
 .item { margin: .3rem 0 0; } code { font-size: .9em; overflow-wrap: anywhere; }
 @media (max-width: 60rem) {
   .top { grid-template-columns: minmax(0, 1fr); }
@@ -108,6 +114,7 @@ dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
   :root { color-scheme: light; }
   body { max-width: none; padding: 0; font-size: 10pt; }
   section { break-inside: avoid-page; border-color: #bbb; } tr { break-inside: avoid; }
+  nav { display: none; }
   .scroll { overflow: visible; } .scroll svg { min-width: 0; }
 }
 """

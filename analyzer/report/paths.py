@@ -15,11 +15,12 @@ MOST = 8
 """paths that a report draws; the busiest ones"""
 
 
-def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Path]:
+def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage], icmp: pl.DataFrame) -> list[Path]:
     """One path a pair of endpoints and protocol, each pair once, in the direction that spoke first.
 
     fates: see `analyzer.flows.fates.Fates.table`; the path is that of a delivered packet, the one
-    that was seen most often, the first of several.
+    that was seen most often, the first of several. icmp: the echo conversations; that of the
+    longest one is kept in any case.
     """
     unicast = fates.filter(
         pl.col("destination") != "broadcast", pl.col("protocol") != "arp", ~pl.col("stray")
@@ -43,9 +44,18 @@ def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Path]:
         best.with_columns(pl.sum("packets").over("protocol", "low", "high").alias("of_pair"))
         .sort(pl.col("status") != Status.DELIVERED, "first_ns", maintain_order=True)
         .unique(["protocol", "low", "high"], keep="first", maintain_order=True)
-        .sort("of_pair", descending=True, maintain_order=True)
+        .sort(~_is_longest(icmp), -pl.col("of_pair"), maintain_order=True)
     )
     return [_path(row, vantages) for row in kept.head(MOST).iter_rows(named=True)]
+
+
+def _is_longest(icmp: pl.DataFrame) -> pl.Expr:
+    """Whether a path is that of the conversation with the most echoes."""
+    if icmp.is_empty():
+        return pl.col("status").is_null()
+    main = icmp.sort("sent", descending=True, maintain_order=True).row(0, named=True)
+    ends = [pl.col(name) == main[name] for name in ("source", "destination")]
+    return pl.all_horizontal(pl.col("protocol").str.starts_with("icmp"), *ends)
 
 
 def _path(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> Path:

@@ -120,11 +120,11 @@ def _hops(report: Report) -> Iterable[RenderableType]:
     if hidden:
         yield Text(f"and {format_plural(hidden, 'more hop')}: see --json", "dim")
     yield from (Text(note, "dim") for note in view.footnotes(report))
-    examples = [echo for echo in map(view.example_echo, report.icmp) if echo]
-    if examples:
+    example = view.example_echo(view.main_conversation(report))
+    if example:
         yield Text()
         yield Text(view.NOTE_PERCENTILES, "dim")
-        yield _example(examples[0])
+        yield _example(example)
 
 
 def _pair(source: str, destination: str, protocol: str) -> Text:
@@ -146,7 +146,7 @@ def _add_section(table: Table, section: view.HopSection) -> None:
             table.add_row(*_hop_cells(row))
         if rows is section.there and icmp and icmp.turnaround_p50_ns is not None:
             table.add_row(
-                Text(f"  turnaround in {icmp.destination}"), "", "", "",
+                Text(f"  {view.turnaround_words(icmp)}"), "", "", "",
                 Text(format_ns(icmp.turnaround_p50_ns)),
             )  # fmt: skip
     if icmp and icmp.rtt_p50_ns is not None:
@@ -179,7 +179,7 @@ def _example(echo: Echo) -> RenderableType:
 def _icmp(report: Report) -> Iterable[RenderableType]:
     if not report.icmp:
         return
-    table = _table(("",), ("sent", "answered", "lost", "dup", "min", "p50", "p99", "max"))
+    table = _table(("",), ("sent", "ans", "lost", "dup", "min", "p50", "p99", "max"))
     for row in report.icmp:
         times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
         table.add_row(
@@ -239,17 +239,17 @@ def _listed(rows: Sequence[tuple[Text, ...]], indent: int) -> RenderableType:
 
 
 def _verdicts(report: Report) -> Iterable[RenderableType]:
-    proved = [verdict for verdict in report.verdicts if verdict.result == "proved"]
-    brief = {id(verdict) for verdict in proved[view.FULL_VERDICTS :]}
-    for verdict in report.verdicts:
+    brief = view.brief_verdicts(report)
+    for number, verdict in enumerate(report.verdicts):
         yield _verdict_line(verdict)
         if verdict.reason:
             yield Padding(Text(verdict.reason), (0, 0, 0, 4))
-        if id(verdict) not in brief and verdict.evidence:
-            facts = [
-                (Text(view.MARKS[f.holds], LEVELS[view.FACT_LEVELS[f.holds]]), Text(f.fact))
-                for f in verdict.evidence
-            ]
+        evidence = [] if number in brief else view.known_facts(verdict)
+        facts = [
+            (Text(view.MARKS[f.holds], LEVELS[view.FACT_LEVELS[f.holds]]), Text(f.fact))
+            for f in evidence
+        ]
+        if facts:
             yield _listed(facts, 4)
 
 

@@ -42,7 +42,8 @@ def _houses(path: DrawnPath, width: int) -> Iterator[Text]:
             if station.step and station is not house.stations[-1]:
                 yield _boxed(Text("│ ").append(_step(station.step)), house, width)
         if last and path.turnaround_ns is not None:
-            yield _boxed(_turnaround(path.turnaround_ns), house, width)
+            line = _turnaround(path.turnaround, path.turnaround_ns)
+            yield _boxed(line, house, width)
         yield _bottom(house, width, linked=not last)
         step = house.stations[-1].step
         if step:
@@ -103,6 +104,6 @@ def _step(step: Step) -> Text:
     return line
 
 
-def _turnaround(turnaround_ns: int) -> Text:
-    line = Text.assemble(("↩ ", "dim"), _cut("turnaround", _NAME), "  ")
+def _turnaround(words: str, turnaround_ns: int) -> Text:
+    line = Text.assemble(("↩ ", "dim"), _cut(words, _NAME), "  ")
     return line.append(f"{format_ns(turnaround_ns):>{_DELAY}}", "green")

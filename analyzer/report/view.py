@@ -11,12 +11,14 @@ from typing import TypeAlias
 from analyzer.model.report import (
     ArpRow,
     Echo,
+    Fact,
     Finding,
     HopRow,
     IcmpRow,
     LossRow,
     PacketRow,
     Report,
+    Verdict,
 )
 from analyzer.report.numbers import format_count, format_ns, format_plural, format_us_exact
 
@@ -52,14 +54,22 @@ class HopSection:
     destination: str
     there: list[HopRow] = field(default_factory=list)
     back: list[HopRow] = field(default_factory=list)
+    echoes: bool = False
+    """whether they are (also) those of echoes"""
     icmp: IcmpRow | None = None
+    """their conversation, where it is the only one of the pair: its RTT is that of all of them"""
+
+
+def main_conversation(report: Report) -> IcmpRow | None:
+    """The echoes that the report begins with: vethscope's own, else the most, else the first."""
+    return max(report.icmp, key=lambda row: (row.own, row.sent), default=None)
 
 
 def headline(report: Report) -> list[Piece]:
     """The one line that says how it went."""
-    if not report.icmp:
-        return [_frames(report)]
-    row = report.icmp[0]
+    row = main_conversation(report)
+    if row is None:
+        return [*_frames(report), *_other_losses(report, None)]
     pieces = [
         Piece(f"{row.source} → {row.destination}", "name"),
         Piece(
@@ -77,19 +87,37 @@ def headline(report: Report) -> list[Piece]:
     if len(report.icmp) > 1:
         more = format_plural(len(report.icmp) - 1, "more conversation")
         pieces.append(Piece(f" · {more} below"))
-    return pieces
+    return [*pieces, *_other_losses(report, row)]
 
 
-def _frames(report: Report) -> Piece:
+def _frames(report: Report) -> list[Piece]:
     capture = report.capture
     seen = format_plural(len(report.vantages), "vantage")
-    return Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo")
+    talks = [
+        format_plural(len(rows), f"{name} conversation")
+        for name, rows in (("TCP", report.tcp), ("UDP", report.udp))
+        if rows
+    ]
+    told = " · " + ", ".join(talks) if talks else ""
+    return [Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo"), Piece(told)]
 
 
-def conversation(report: Report, protocol: str, source: str, destination: str) -> IcmpRow | None:
-    """The echo conversation of a pair; None for other protocols."""
-    rows = (r for r in report.icmp if (r.source, r.destination) == (source, destination))
-    return next(rows, None) if protocol.startswith("icmp") else None
+def _other_losses(report: Report, row: IcmpRow | None) -> list[Piece]:
+    """What was lost of other traffic than these echoes."""
+    ends = {row.source, row.destination} if row else set()
+    others = [
+        loss.packets
+        for loss in report.losses
+        if not (loss.protocol.startswith("icmp") and {loss.source, loss.destination} == ends)
+    ]
+    what = "other packet" if row else "packet"
+    return [Piece(f" · {format_plural(sum(others), what)} lost", "bad")] if others else []
+
+
+def conversations(report: Report, protocol: str, source: str, destination: str) -> list[IcmpRow]:
+    """The echo conversations of a pair; none for other protocols."""
+    ours = (r for r in report.icmp if (r.source, r.destination) == (source, destination))
+    return list(ours) if protocol.startswith("icmp") else []
 
 
 def hop_sections(report: Report) -> list[HopSection]:
@@ -104,19 +132,29 @@ def hop_sections(report: Report) -> list[HopSection]:
         section = sections.setdefault(there, HopSection(*there))
         section.there.append(row)
     for section in sections.values():
-        key = (section.protocol, section.source, section.destination)
-        section.icmp = conversation(report, *key)
-        if section.icmp is None and conversation(report, key[0], key[2], key[1]):
+        protocol, source, destination = section.protocol, section.source, section.destination
+        asked = conversations(report, protocol, source, destination)
+        answered = conversations(report, protocol, destination, source)
+        if answered and not asked:
             section.source, section.destination = section.destination, section.source
             section.there, section.back = section.back, section.there
-            section.icmp = conversation(report, key[0], key[2], key[1])
-    return sorted(sections.values(), key=_interest)
+        section.echoes = bool(asked or answered)
+        section.icmp = (asked + answered)[0] if len(asked + answered) == 1 else None
+    main = main_conversation(report)
+    return sorted(sections.values(), key=lambda section: _interest(section, main))
 
 
-def _interest(section: HopSection) -> tuple[bool, bool, int]:
-    """Sort key: echo conversations first, groups (broadcast, multicast) last, then the busiest."""
-    packets = sum(row.packets + row.lost for row in (*section.there, *section.back))
-    return section.icmp is None, _is_group(section.destination), -packets
+def _interest(section: HopSection, main: IcmpRow | None) -> tuple[bool, bool, bool, bool, int]:
+    """Sort key: the main conversation, losses, echoes, no group (multicast), many packets."""
+    rows = [*section.there, *section.back]
+    ends = (section.source, section.destination)
+    return (
+        not (section.echoes and main and ends == (main.source, main.destination)),
+        not any(row.lost for row in rows),
+        not section.echoes,
+        _is_group(section.destination),
+        -sum(row.packets + row.lost for row in rows),
+    )
 
 
 def _is_group(destination: str) -> bool:
@@ -135,9 +173,16 @@ def adds_up(echo: Echo) -> bool:
     return echo.rtt_ns is not None and echo.rtt_ns == sum(pieces) + (echo.turnaround_ns or 0)
 
 
-def example_echo(row: IcmpRow) -> Echo | None:
+def example_echo(row: IcmpRow | None) -> Echo | None:
     """The first echo that adds up."""
-    return next(filter(adds_up, row.echoes), None)
+    return next(filter(adds_up, row.echoes), None) if row else None
+
+
+def turnaround_words(row: IcmpRow) -> str:
+    """``turnaround in tomcat02``, or behind which vantage all that lies that was not captured."""
+    if row.turnaround_inside:
+        return f"turnaround in {row.destination}"
+    return f"turnaround beyond {row.turnaround_at}"
 
 
 def echo_terms(echo: Echo) -> str:
@@ -193,6 +238,18 @@ def loss_lines(row: LossRow) -> list[tuple[str, str]]:
         ("advice", row.advice),
     ]
     return [(label, text) for label, text in lines if text]
+
+
+def known_facts(verdict: Verdict) -> list[Fact]:
+    """The evidence; none where none of it is known, as of a file without topology."""
+    told = any(fact.holds is not None for fact in verdict.evidence)
+    return list(verdict.evidence) if told else []
+
+
+def brief_verdicts(report: Report) -> set[int]:
+    """Positions of proved verdicts that need no evidence line by line: others show the same."""
+    proved = [i for i, verdict in enumerate(report.verdicts) if verdict.result == "proved"]
+    return set(proved[FULL_VERDICTS:])
 
 
 def footnotes(report: Report) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,3 +89,17 @@ def test_statistics_tell_the_end_of_each_vantage() -> None:
     assert comment_of(inside, 20) == {
         "vethscope": 1, "ring": 1, "ring_received": 5, "ring_dropped": 0,
     }  # fmt: skip
+
+
+def test_a_namespace_number_that_was_used_again_is_two_rings() -> None:
+    later = replace(INSIDE, name="other:eth0", ring=2)
+    stats = CaptureStats(
+        vantages=(
+            VantageStats(INSIDE, 5, 500, None, None, 1500),
+            VantageStats(later, 3, 300, 3, 0, None),
+        ),
+        rings=(RingStats(1, 0, 0, 0), RingStats(2, 9, 4, 0), RingStats(2, 3, 0, 0)),
+        start_ns=1000, end_ns=2000, file_bytes=1, stopped="stop",
+    )  # fmt: skip
+    told = [comment_of(one, 20) for one in describe.statistics(stats, {}, {})]
+    assert [one["ring_dropped"] for one in told] == [4, 0]

@@ -213,3 +213,20 @@ def test_the_table_finds_thousands_of_any_size() -> None:
         found, *_ = encoded([Raw(bytes(60), ifindex=ifindex)], known={ifindex: 5})
         assert struct.unpack_from("=I", found, 8)[0] == 5
     assert sorted(row[1] for row in table.tolist() if row[0]) == list(range(3000))
+
+
+@pytest.mark.parametrize("snaplen", [12, 13, 15, 16, 17])
+def test_a_tagged_frame_cut_within_its_tag_at_the_very_end_of_the_ring(snaplen: int) -> None:
+    data = bytes(range(20))
+    memory, cursor = a_block([Raw(data, status=VLAN_VALID, tci=10)])
+    memory = memory[: cursor[encode.END]]
+    out, index = np.zeros(4096, np.uint8), np.zeros((2, 4), np.int64)
+    used, count = encode.encode_block(
+        encode.views(memory), cursor, encode.views(out), 0, index, 0,
+        encode.build_table({3: 0}), np.zeros((1, 2), np.int64), snaplen,
+    )  # fmt: skip
+    tagged = data[:12] + b"\x81\x00\x00\x0a" + data[12:]
+    assert count == 1
+    assert out[:used].tobytes() == blocks.enhanced_packet(
+        0, TS_NS, tagged[:snaplen], len(tagged), flags=1 | 1 << 2
+    )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sessions import wait_for
 
 from analyzer import netns
 from analyzer.capture import strangers
@@ -28,13 +29,6 @@ OURS = "ether proto 0x88b5"
 
 def number_of(frame: Any) -> int:
     return int(struct.unpack_from("!I", frame.data, 14)[0])
-
-
-def wait_for(condition: Any, patience_s: float = 10) -> None:
-    give_up = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.002)
 
 
 @contextmanager
@@ -52,7 +46,7 @@ def curious(lab: Any, path: Path, *names: str, **options: Any) -> Iterator[Captu
             yield session
         finally:
             session.stop()
-            future.result(timeout=20)
+            future.result(timeout=60)
 
 
 def come(lab: Any, name: str, address: str) -> None:

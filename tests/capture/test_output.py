@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,16 @@ def test_devices_are_written_and_not_changed() -> None:
     assert output.write(FRAMES) == len(FRAMES)
     output.close()
     assert os.stat("/dev/null").st_mode == before
+
+
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    """So is a pipe that somebody else has made so: the flag is one for all who share it."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with open(read_end, "rb") as reader, open(write_end, "wb", buffering=0) as writer:
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(reader.read, len(FRAMES))
+            output = Output(writer)
+            assert output.write(FRAMES) == len(FRAMES)
+            assert reading.result(timeout=60) == FRAMES
+        assert output.failure is None

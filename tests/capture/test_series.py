@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 import subprocess
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sessions import numbers
 
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.ring import KIB, RingSettings
@@ -65,12 +65,8 @@ def capture(lab: Any, path: Path, frames: list[bytes], **options: Any) -> Captur
         lab.send(frames)
         if not options.get("max_files"):
             session.stop()
-        future.result(timeout=20)
+        future.result(timeout=60)
     return session.close()
-
-
-def numbers(frames: list[Any]) -> list[int]:
-    return [struct.unpack_from("!I", frame.data, 14)[0] for frame in frames]
 
 
 @pytest.mark.root

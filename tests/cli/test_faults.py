@@ -25,7 +25,7 @@ from analyzer.topology.discover import discover
 
 pytestmark = pytest.mark.root
 
-NAME = "vsfault"
+NAME = f"vsfault{os.getpid()}"
 
 
 @pytest.fixture(scope="module")

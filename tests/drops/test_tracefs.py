@@ -72,20 +72,20 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     with recorder() as process:
         assert len(of(process.pid)) == 1
         process.send_signal(number)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
         assert of(process.pid) == []
 
 
 def test_the_next_run_removes_what_a_killed_one_left() -> None:
     with recorder() as process, recorder() as other:
         process.kill()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         assert len(of(process.pid)) == 1
         with DropWatch(["veth0"], ["eth0"]):
             assert of(process.pid) == []
             assert len(of(other.pid)) == 1
         other.terminate()
-        assert other.wait(timeout=20) == 0
+        assert other.wait(timeout=60) == 0
 
 
 def test_sigterm_during_a_ping_leaves_nothing(tmp_path: Path) -> None:

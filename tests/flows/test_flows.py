@@ -84,6 +84,43 @@ def test_hops_and_turnaround_telescope_to_the_rtt_exactly():
         assert hops + echo.turnaround_ns == echo.rtt_ns == 188 * MICRO
 
 
+def test_a_turnaround_is_that_of_the_answering_end_only_where_that_was_captured():
+    world = Pinging()
+    world.echo(1)
+    (icmp,) = world.report().icmp
+    assert (icmp.turnaround_at, icmp.turnaround_inside) == ("c1:eth0", True)
+    outside = Pinging(inside=False)
+    outside.echo(1)
+    (icmp,) = outside.report().icmp
+    assert (icmp.turnaround_at, icmp.turnaround_inside) == ("veth1", False)
+    assert icmp.turnaround_p50_ns is not None
+
+
+def test_at_one_vantage_there_is_no_turnaround_but_the_round_trip():
+    world = Pinging()
+    world.echo(1)
+    world.rows = [row for row in world.rows if world.vantages[row["vantage"]].name == "c0:eth0"]
+    (icmp,) = world.report().icmp
+    assert (icmp.answered, icmp.rtt_p50_ns) == (1, 188 * MICRO)
+    assert (icmp.turnaround_p50_ns, icmp.turnaround_at) == (None, "")
+    assert icmp.echoes[0].turnaround_ns is None
+
+
+def test_a_path_is_drawn_from_who_spoke_first_and_the_main_echoes_come_first():
+    world = Pinging(containers=4)
+    for n, (source, target) in enumerate([(2, 3), *[(3, 2)] * 9]):
+        before = len(world.rows)
+        world.send(source, target, n * 300, key=1 + n)
+        for row in world.rows[before:]:
+            row.update(columns(source, target, 0, 0), protocol=17)
+    world.echo(1)
+    paths = world.report().paths
+    assert [(p.protocol, p.source, p.destination) for p in paths] == [
+        ("icmp", "c0", "c1"),
+        ("udp", "c2", "c3"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("request_", "reply", "after", "which"),
     [(2, 5, "veth0", "request"), (5, 2, "veth1", "reply"), (5, 1, "c1:eth0", "reply")],

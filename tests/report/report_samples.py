@@ -125,6 +125,7 @@ def icmp(echoes: list[Echo], **more) -> IcmpRow:
         "destination_ip": "172.17.0.3", "id": 4711, "sent": 20, "answered": 20, "lost": 0,
         "duplicates": 0, "rtt_min_ns": 96_112, "rtt_p50_ns": 109_912, "rtt_p99_ns": 214_077,
         "rtt_max_ns": 1_240_911, "turnaround_p50_ns": TURNAROUND, "echoes": echoes,
+        "turnaround_at": WAY[3], "turnaround_inside": True,
         "measured_at": WAY[0], "process_rtt_p50_ns": 161_300, "payload_len": 56,
     }  # fmt: skip
     return IcmpRow(**{**values, **more})

@@ -15,6 +15,7 @@ from analyzer.report.markup import Markup, join, tag
 
 VOID = {"meta"}
 KNOWN = {
+    *("nav", "a", "details", "summary"),
     *("html", "head", "meta", "title", "style", "body", "header", "main", "section", "div", "p"),
     *("h1", "h2", "small", "span", "strong", "ul", "li", "dl", "dt", "dd"),
     *("table", "thead", "tbody", "tr", "th", "td"),
@@ -54,7 +55,9 @@ def test_a_well_formed_page_that_loads_nothing(name: str) -> None:
     page = Page(html)
     assert page.open == []
     assert page.seen <= KNOWN, "no script, no image, nothing from captured text"
-    assert not {a for a in page.attributes if a.startswith("on") or a in ("src", "href", "style")}
+    assert not {a for a in page.attributes if a.startswith("on") or a in ("src", "style")}
+    assert re.findall(r'href="([^"]*)"', html) == re.findall(r'href="(#[-a-z]+)"', html)
+    assert set(re.findall(r'href="#([^"]*)"', html)) <= set(re.findall(r' id="([^"]*)"', html))
     assert "url(" not in html
     assert "@import" not in html
     assert html.startswith("<!doctype html>\n<html lang=")
@@ -96,6 +99,17 @@ def test_hostile_names_are_text() -> None:
     assert "\x1b" not in html
     assert "\u202e" not in html
     assert "\\x1b[31mred\\x1b[0m<b>&\"'[bold]\\u202eevil\\x0a\\udcff" in Page(html).text
+
+
+def test_long_tables_are_folded_and_what_is_wrong_stands_first() -> None:
+    report = samples.dropped()
+    report.arp = [samples.arp(target_ip=f"172.17.1.{n}") for n in range(100)]
+    html = render_html(report)
+    assert "<summary>40 more</summary>" in html
+    assert all(f"172.17.1.{n}</td>" in html for n in range(100))
+    titles = re.findall(r"<h2[^>]*>([^<]+)", html)
+    assert titles.index("Losses") < titles.index("Verdicts") < titles.index("Hops")
+    assert re.findall(r'href="#([^"]+)"', html) == [t.lower().replace(" ", "-") for t in titles]
 
 
 def test_empty_sections_are_left_out() -> None:
@@ -146,7 +160,8 @@ def test_thousands_of_echoes_are_not_all_drawn() -> None:
 
 def test_a_deliver_hop_has_no_place_on_the_logarithmic_axis() -> None:
     html = render_html(samples.to_host())
-    delays = html[html.index('id="delay-per-hop"') : html.index('id="hops"')]
+    delays = html[html.index('id="delay-per-hop"') :]
+    delays = delays[: delays.index("</section>")]
     assert "docker0 → veth3d64d10" in delays
     assert "veth3d64d10 → docker0" not in delays
 

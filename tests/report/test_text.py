@@ -53,6 +53,41 @@ def test_any_width(width: int) -> None:
     assert all(cell_len(line) <= max(width, 80) for line in text.splitlines())
 
 
+def test_the_headline_tells_the_main_echoes_and_what_else_was_lost() -> None:
+    report = samples.dropped()
+    report.icmp.insert(0, samples.icmp([], source="tomcat09", sent=2, answered=2))
+    line = " ".join(render(report, 200).splitlines()[:1])
+    assert line.startswith("tomcat01 → tomcat02  20 echoes, 0 answered, 20 lost")
+    assert "other" not in line
+    report.losses[0].protocol, report.losses[0].packets = "udp", 7
+    assert " · 7 other packets lost" in render(report, 200)
+
+
+def test_the_rtt_stands_at_the_hops_only_where_it_is_that_of_all_of_them() -> None:
+    report = samples.healthy()
+    assert "RTT at tomcat01:eth0" in section(render(report), "Hops")
+    report.icmp.append(samples.icmp([], id=9, sent=5, answered=5))
+    assert "RTT at" not in section(render(report), "Hops")
+
+
+def test_a_turnaround_beyond_the_last_vantage_is_not_called_inside() -> None:
+    report = samples.healthy()
+    report.icmp[0].turnaround_at, report.icmp[0].turnaround_inside = "docker0", False
+    text = render(report)
+    assert "turnaround beyond docker0" in section(text, "Hops")
+    assert "↩ beyond docker0" in section(text, "Path")
+    assert "turnaround in" not in text
+
+
+def test_evidence_of_which_nothing_is_known_is_not_listed() -> None:
+    report = samples.healthy()
+    for verdict in report.verdicts:
+        verdict.result = "undecided"
+        for fact in verdict.evidence:
+            fact.holds = None
+    assert "ingress port" not in render(report)
+
+
 def test_sections_stand_in_order() -> None:
     report = samples.dropped()
     report.packets = [
