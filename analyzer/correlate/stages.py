@@ -137,7 +137,7 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         onward=np.array(onward, np.bool_),
         lan=_numbers(_segments(vantages, kinds, routed=False, joined=True)),
         **_stacks(vantages),
-        tunnel=np.array([v.vni is not None for v in vantages], np.bool_),
+        tunnel=np.array([v.is_tunnel for v in vantages], np.bool_),
         own=_own_keys(vantages, netns),
     )
 
@@ -157,9 +157,9 @@ def _stacks(vantages: Sequence[Vantage]) -> dict[str, npt.NDArray[np.int32]]:
 def _goes_on(vantages: Sequence[Vantage]) -> list[bool]:
     """[v] whether what was seen here may be seen at a device above or beneath, or in a tunnel."""
     beneath = {_lower(v) for v in vantages}
-    tunnelled = {v.space for v in vantages if v.vni is not None}
+    tunnelled = {v.space for v in vantages if v.is_tunnel}
     return [
-        v.vni is not None or v.lower_ifindex > 0 or v.key in beneath or v.space in tunnelled
+        v.is_tunnel or v.lower_ifindex > 0 or v.key in beneath or v.space in tunnelled
         for v in vantages
     ]
 
@@ -238,7 +238,7 @@ def _segments(
             continue
         if routed:
             union.join(vantage.key, vantage.space)
-        if joined and vantage.vni is not None:
+        if joined and vantage.is_tunnel:
             union.join(vantage.key, ("tunnel", vantage.vni))
         if joined and (lower := _lower(vantage)):
             union.join(vantage.key, lower)

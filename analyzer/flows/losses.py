@@ -51,7 +51,7 @@ def name_losses(
 
 def _location(last: Vantage, expected: Vantage) -> str:
     """The piece of the network between the two vantages, for a person."""
-    if expected.vni is not None:
+    if expected.is_tunnel:
         return f"behind the tunnel, between {last.name} and {expected.name}"
     if last.lower == expected.name or expected.lower == last.name:
         return f"between {last.name} and {expected.name}, the one stands on the other"
@@ -79,7 +79,7 @@ def _advice(last: Vantage, expected: Vantage, sysctls: Mapping[str, str]) -> str
     if last.role is Role.BRIDGE:
         device = expected.interface
         return f"look at: tc -s qdisc show dev {device}; bridge link show dev {device}"
-    if expected.vni is not None:
+    if expected.is_tunnel:
         return (
             f"look at both ends: ip -d link show dev {expected.interface} (id {expected.vni}, "
             "dstport); iptables -nvL INPUT, where the UDP of the tunnel passes"

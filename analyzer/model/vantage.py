@@ -76,8 +76,8 @@ class Vantage:
     """vantage name of the device beneath: the parent of a macvlan, an ipvlan, a VLAN"""
     lower_netns: int = 0
     lower_ifindex: int = 0
-    vni: int | None = None
-    """of a VXLAN device: its network identifier; frames go on inside of UDP"""
+    vni: int = 0
+    """of a VXLAN device: its network identifier"""
     ring: int = 0
     """vantages with the same number share one ring: their file order is kernel order"""
 
@@ -100,6 +100,11 @@ class Vantage:
         return self.role is Role.BRIDGE or self.kind == "bridge"
 
     @property
+    def is_tunnel(self) -> bool:
+        """Whether frames that go out here go on inside of others."""
+        return self.kind == "vxlan"
+
+    @property
     def peer_space(self) -> int:
         """The namespace of the other end."""
         return self.peer_netns | self.peer_generation << 32
@@ -110,7 +115,7 @@ class Vantage:
 
     def to_json(self) -> dict[str, Any]:
         """The IDB comment's object; empty values are left out."""
-        slim = {k: v for k, v in asdict(self).items() if v not in ("", 0, (), False, None)}
+        slim = {k: v for k, v in asdict(self).items() if v not in ("", 0, (), False)}
         return {MARK: VERSION, **slim}
 
     @classmethod

@@ -108,7 +108,7 @@ class Reading:
     @property
     def tunnels(self) -> bool:
         """Whether there is a VXLAN device among the vantages."""
-        return any(vantage.vni is not None for vantage in self.vantages)
+        return any(vantage.is_tunnel for vantage in self.vantages)
 
     def foresee(self, *, thorough: bool = False) -> None:
         """Look up what the files say at their ends; not of pipes.

@@ -69,7 +69,7 @@ def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
         lower=vantage_name(topology, lower) if lower else "",
         lower_netns=lower.netns if lower else 0,
         lower_ifindex=lower.ifindex if lower else 0,
-        vni=interface.vni,
+        vni=interface.vni or 0,
         promiscuous=interface.promiscuous,
         fdb=_fdb(topology, interface),
     )
