@@ -152,6 +152,7 @@ def _tables(
     claims = judge_claims(partials.arp.claims.by_place(), analyser.segments.tolist(), outlook)
     arp = name_arp(partials.arp.table(claims.settled), analyser.endpoints)
     nd = partials.neighbours.rows(analyser.endpoints)
+    dns = partials.dns.rows(outlook.end_ns)
     if loaded:
         settle_arp(arp, loaded)
     talks = partials.conversations.table()
@@ -180,7 +181,7 @@ def _tables(
         arp=arp,
         nd=nd,
         icmp_errors=partials.errors.rows(),
-        dns=partials.dns.rows(outlook.end_ns),
+        dns=dns,
         dhcp=partials.dhcp.rows(),
         tcp=name_tcp(talks),
         udp=name_udp(talks),
@@ -199,7 +200,7 @@ def _tables(
         batch=batch,
         notes=[
             *_notes(analyser),
-            *stand_out(analyser, Known(fates, talks, arp, nd, outlook), claims),
+            *stand_out(analyser, Known(fates, talks, arp, nd, dns, outlook), claims),
         ],
     )
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from analyzer.flows.claims import Judged
+from analyzer.flows.resolvers import find_dns_trouble
 from analyzer.flows.silence import find_unanswered
 from analyzer.flows.ways import find_odd_ways, find_other_addresses
 from analyzer.model.batch import Outlook
-from analyzer.model.report import ArpRow, Finding
+from analyzer.model.report import ArpRow, DnsRow, Finding
 from analyzer.pipeline.stream import Analyser
 from analyzer.report.flow_findings import MOST
 
@@ -25,6 +26,7 @@ class Known:
     talks: pl.DataFrame
     arp: Sequence[ArpRow]
     nd: Sequence[ArpRow]
+    dns: Sequence[DnsRow]
     outlook: Outlook
 
 
@@ -34,6 +36,7 @@ def stand_out(analyser: Analyser, known: Known, claims: Judged) -> list[Finding]
     found = [
         *claims.findings,
         *find_unanswered(known.arp, known.nd, outlook, reading.census, reading.engine),
+        *find_dns_trouble(known.dns, reading.census, reading.engine),
         *partials.resets.findings(outlook, reading.census.published or {}),
         *partials.checksums.findings(outlook),
         *find_odd_ways(known.fates, outlook.vantages),

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from analyzer.model.report import ArpRow, Finding, Report, TcpRow
-from analyzer.report.numbers import format_plural
 
 MOST = 5
 """findings of one code; those behind them are counted"""
@@ -35,8 +34,6 @@ def find_in_flows(report: Report) -> list[Finding]:
         ("warning", "tcp-unanswered", _tcp(report.tcp, "unanswered",
                                            "the SYN was not answered")),
         ("info", "tcp-zero-window", _full(report.tcp)),
-        ("warning", "dns-unanswered", _unanswered(report)),
-        ("warning", "dns-failure", _failures(report)),
         ("warning", "dhcp-unanswered", _no_lease(report)),
     )  # fmt: skip
     return [finding for kind in kinds for finding in _first(*kind)]
@@ -89,20 +86,6 @@ def _full(rows: list[TcpRow]) -> Iterator[str]:
             f"{client} → {server} TCP port {port}: the window was full {times}×, "
             "a receiver does not read fast enough"
         )
-
-
-def _unanswered(report: Report) -> Iterator[str]:
-    for row in report.dns:
-        if row.unanswered:
-            what = format_plural(row.unanswered, "question")
-            yield f"{row.server} left {what} of {row.client} for {row.name} {row.type} unanswered"
-
-
-def _failures(report: Report) -> Iterator[str]:
-    for row in report.dns:
-        if row.failures:
-            codes = ", ".join(code for code in row.rcodes if code != "NOERROR")
-            yield f"{row.server} answers {codes} to {row.client} for {row.name} {row.type}"
 
 
 def _no_lease(report: Report) -> Iterator[str]:

@@ -112,8 +112,6 @@ def test_findings_say_what_is_wrong_in_a_line_each() -> None:
         "10.9.9.9 port 443: larger than an MTU on the way, with DF set: ip link show",
         "tcp-zero-window": "tomcat01 → tomcat02 TCP port 80: the window was full 4×, a receiver "
         "does not read fast enough",
-        "dns-unanswered": "tomcat02 left 2 questions of tomcat01 for db.test AAAA unanswered",
-        "dns-failure": "tomcat02 answers NXDOMAIN to tomcat01 for db.test AAAA",
         "dhcp-unanswered": "no DHCP server answers tomcat01",
     }
     assert find_in_flows(report(tcp=[replace(TCP, state="open", zero_windows=0)])) == []
