@@ -18,6 +18,7 @@ from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, PORT, Layout, own_keys
 from analyzer.model.batch import Columns
+from analyzer.model.frames import VXLAN_PORTS
 from analyzer.model.journeys import Evidence, Journeys, Status
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _waiting(
     _find_incomplete(
         first, journeys.last, journeys.status, journeys.evidence, journeys.in_port,
         journeys.frames, links.stage, vantage, frames["eth_dst"], origin,
-        (layout.kind, layout.peer, layout.copied, layout.size, layout.forwards, layout.mac),
+        (layout.kind, layout.peer, layout.copied, layout.size, layout.forwards, layout.mac,
+         layout.onward),
         waits, may_go_on,
     )  # fmt: skip
     may_go_on &= frames["ts_ns"][journeys.last] < now_ns - TURN_NS
@@ -116,7 +118,10 @@ def _spare_local(
     last = journeys.last[rows]
     netns = layout.netns[frames["vantage"][last]]
     keys = own_keys(netns, frames["dst_hi"][last], frames["dst_lo"][last])
-    waits[rows[np.isin(keys, layout.own)]] = False
+    here = np.isin(keys, layout.own)
+    if layout.tunnel.any():
+        here &= ~np.isin(frames["dst_port"][last], VXLAN_PORTS)
+    waits[rows[here]] = False
 
 
 def _latest(
@@ -142,13 +147,13 @@ def _find_incomplete(
 
     may_go_on: [p] all that it waits for is a route that it may take.
     """
-    kind, peer, copied, size, forwards, mac = layout
+    kind, peer, copied, size, forwards, mac, onward = layout
     for q in range(len(first)):
         begin, end = first[q], last[q]
         v, s, w = vantage[end], stage[end], vantage[begin]
         may_go_on[q] = False
         if s == FREE or eth_dst[begin] & _MULTICAST:
-            waits[q] = frames[q] != size[w]
+            waits[q] = frames[q] != size[w] or onward[w]
             continue
         head = stage[begin]
         headless = (head == 1 and kind[w] == PORT and peer[w] >= 0) or (
@@ -162,7 +167,7 @@ def _find_incomplete(
         mere_copy = kind[v] == BRIDGE and s == 2 and eth_dst[begin] != mac[v]
         incomplete = s < 2 or status[q] != _DELIVERED or headless or uncopied or mere_copy
         may_go_on[q] = not incomplete and forwards[v]
-        alone = size[w] == 1 and size[v] == 1
+        alone = size[w] == 1 and size[v] == 1 and not onward[v]
         waits[q] = (incomplete and not alone) or may_go_on[q]
 
 

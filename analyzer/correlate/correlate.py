@@ -30,6 +30,7 @@ from analyzer.correlate.loss import Watch, find_strays, judge
 from analyzer.correlate.match import link_segment, segment_keys
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.route import link_routes
+from analyzer.correlate.stacked import judge_beyond, link_stacks, link_tunnels
 from analyzer.correlate.stages import Layout, build_layout
 from analyzer.model.frames import FLAG_DIRECTION
 from analyzer.model.journeys import Evidence, Journeys, Status
@@ -138,6 +139,8 @@ def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Link
     )  # fmt: skip
     ranges = link_ranges(frames, layout, stage, parent, hop, likely)
     link_reassembled(frames, layout, stage, parent, hop, likely)
+    link_stacks(frames, layout, stage, parent, hop, likely)
+    link_tunnels(frames, layout, stage, parent, hop, likely)
     link_routes(frames, layout, stage, parent, hop, likely)
     return Links(stage, parent, hop, likely, group, len(start) - 1, ranges)
 
@@ -155,10 +158,12 @@ def _journeys(
         links.ranges.piece, links.ranges.short, last,
     )  # fmt: skip
     gather_evidence(
-        parent, hop, packet, last, stage, vantage, frames["ts_ns"], where, frames["eth_dst"], seen
-    )
+        parent, hop, packet, last, stage, vantage, frames["ts_ns"], (*where, layout.segment),
+        frames["eth_dst"], seen,
+    )  # fmt: skip
     evidence, in_port, out_port, count = seen
     status, expected = judge(last, frames, stage, layout, ports, watch)
+    judge_beyond(last, frames, layout, watch, (status, expected, evidence))
     merged = links.ranges.absorbed[last]
     status[merged], expected[merged] = Status.DELIVERED, -1
     stray = find_strays(first, last, frames, stage, layout, ports)
@@ -167,7 +172,7 @@ def _journeys(
         parent=parent, hop=hop, likely=links.likely, packet=packet, first=first, last=last,
         status=status, expected=expected, evidence=evidence,
         in_port=in_port, out_port=out_port, frames=count,
-        segment=layout.segment, site=layout.site,
+        segment=layout.lan, site=layout.site,
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from analyzer.compiled import allocating, compiled, piece
 from analyzer.correlate.stages import BRIDGE, PORT, STATION
 from analyzer.model.journeys import Evidence, Hop
 
-_COPY, _ROUTE = int(Hop.COPY), int(Hop.ROUTE)
+_COPY, _ROUTE, _TUNNEL = int(Hop.COPY), int(Hop.ROUTE), int(Hop.TUNNEL)
+_TUNNELLED = int(Evidence.TUNNELLED)
 _STATION_OUT, _STATION_IN = int(Evidence.STATION_OUT), int(Evidence.STATION_IN)
 _PORT_IN, _PORT_OUT = int(Evidence.PORT_IN), int(Evidence.PORT_OUT)
 _BRIDGE_COPY, _BRIDGE_OUT = int(Evidence.BRIDGE_COPY), int(Evidence.BRIDGE_OUT)
@@ -120,8 +121,8 @@ def gather_evidence(
     parent: Any, hop: Any, packet: Any, last: Any, stage: Any, vantage: Any, ts: Any, layout: Any,
     eth_dst: Any, seen: Any,
 ) -> None:  # fmt: skip
-    """Fill ``seen``. layout: kind and mac of `Layout`."""
-    kind, mac = layout
+    """Fill ``seen``. layout: kind, mac and segment of `Layout`."""
+    kind, mac, segment = layout
     evidence, in_port, out_port, frames = seen
     n, p = len(parent), len(last)
     leaves_by = np.full(p, -1, np.int32)
@@ -137,7 +138,8 @@ def gather_evidence(
                 in_port[q] = v
             else:
                 bits = _PORT_OUT
-                if leaves_by[q] >= 0 and leaves_by[q] != v:
+                before = leaves_by[q]
+                if before >= 0 and before != v and segment[before] == segment[v]:
                     bits |= _FLOODED
                 leaves_by[q] = v
         elif kind[v] == BRIDGE:
@@ -149,6 +151,8 @@ def gather_evidence(
             bits = _STATION_IN if stage[i] == 3 else _STATION_OUT
         if hop[i] == _ROUTE:
             bits |= _ROUTED
+        elif hop[i] == _TUNNEL:
+            bits |= _TUNNELLED
         evidence[q] |= bits
     for q in range(p):
         i = last[q]

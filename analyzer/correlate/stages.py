@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.keys import mixed
-from analyzer.model.vantage import Role, Vantage
+from analyzer.model.vantage import Vantage
 
 FREE = 4
 """no topology: frames of these vantages are tied by identity and time alone"""
@@ -64,6 +64,16 @@ class Layout:
     """[v] vantages of the segment; of a file without topology: all that have none"""
     forwards: npt.NDArray[np.bool_]
     """[v] what arrives here may leave its namespace at another vantage"""
+    lan: npt.NDArray[np.int32]
+    """[v] segments joined by tunnels, and by the device beneath several: one realm of MACs"""
+    onward: npt.NDArray[np.bool_]
+    """[v] what was seen here may be seen at a device above or beneath, or in a tunnel"""
+    over: npt.NDArray[np.int32]
+    """[v] number of the device that this one stands on (macvlan, ipvlan, VLAN), -1"""
+    under: npt.NDArray[np.int32]
+    """[v] the same number of a device on which others stand, -1"""
+    tunnel: npt.NDArray[np.bool_]
+    """[v] what goes out here goes on inside of other frames"""
     own: npt.NDArray[np.uint64]
     """`own_keys` of all addresses of the vantages: what is for them goes no further"""
 
@@ -98,9 +108,10 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
     index = {v.key: i for i, v in enumerate(vantages) if v.ifindex}
     kinds = [_kind(v) for v in vantages]
     masters = [_master(v) for v in vantages]
-    bridges = {(v.space, v.interface): i for i, v in enumerate(vantages) if v.role is Role.BRIDGE}
+    bridges = {(v.space, v.interface): i for i, v in enumerate(vantages) if v.is_bridge}
     segment = _numbers(_segments(vantages, kinds, routed=False))
     netns = _numbers([v.space or ("loose", i) for i, v in enumerate(vantages)])
+    onward = _goes_on(vantages)
     ends = Counter(v.space for v, k in zip(vantages, kinds, strict=True) if k in (STATION, BRIDGE))
     return Layout(
         kind=np.array(kinds, np.int32),
@@ -118,13 +129,39 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         size=np.bincount(segment)[segment].astype(np.int32) if kinds else np.empty(0, np.int32),
         forwards=np.array(
             [
-                k in (STATION, BRIDGE) and ends[v.space] > 1
-                for v, k in zip(vantages, kinds, strict=True)
+                (k in (STATION, BRIDGE) and ends[v.space] > 1) or goes_on
+                for v, k, goes_on in zip(vantages, kinds, onward, strict=True)
             ],
             np.bool_,
         ),
+        onward=np.array(onward, np.bool_),
+        lan=_numbers(_segments(vantages, kinds, routed=False, joined=True)),
+        **_stacks(vantages),
+        tunnel=np.array([v.is_tunnel for v in vantages], np.bool_),
         own=_own_keys(vantages, netns),
     )
+
+
+def _lower(vantage: Vantage) -> tuple[int, int] | None:
+    return (vantage.lower_netns, vantage.lower_ifindex) if vantage.lower_ifindex else None
+
+
+def _stacks(vantages: Sequence[Vantage]) -> dict[str, npt.NDArray[np.int32]]:
+    """``over`` and ``under``, see `Layout`."""
+    numbers: dict[Hashable, int] = {}
+    over = [numbers.setdefault(k, len(numbers)) if (k := _lower(v)) else -1 for v in vantages]
+    under = [numbers.get(v.key, -1) for v in vantages]
+    return {"over": np.array(over, np.int32), "under": np.array(under, np.int32)}
+
+
+def _goes_on(vantages: Sequence[Vantage]) -> list[bool]:
+    """[v] whether what was seen here may be seen at a device above or beneath, or in a tunnel."""
+    beneath = {_lower(v) for v in vantages}
+    tunnelled = {v.space for v in vantages if v.is_tunnel}
+    return [
+        v.is_tunnel or v.lower_ifindex > 0 or v.key in beneath or v.space in tunnelled
+        for v in vantages
+    ]
 
 
 def own_keys(
@@ -157,7 +194,7 @@ def _address(text: str) -> int | None:
 def _kind(vantage: Vantage) -> int:
     if not vantage.ifindex:
         return LOOSE
-    if vantage.role is Role.BRIDGE:
+    if vantage.is_bridge:
         return BRIDGE
     return PORT if vantage.master_ifindex else STATION
 
@@ -169,7 +206,7 @@ def _is_copied(
     bridges: Mapping[tuple[int, str], int],
 ) -> bool:
     """Of a port, and of a station of which the port was not captured."""
-    if vantage.role is Role.BRIDGE or not vantage.bridge:
+    if vantage.is_bridge or not vantage.bridge:
         return False
     if vantage.master_ifindex:
         at = bridges.get((vantage.space, vantage.bridge))
@@ -182,15 +219,18 @@ def _is_copied(
 
 def _master(vantage: Vantage) -> tuple[int, str] | None:
     """(netns, name) of the bridge that the vantage is or is a port of."""
-    if vantage.role is Role.BRIDGE:
+    if vantage.is_bridge:
         return (vantage.space, vantage.interface)
     return (vantage.space, vantage.bridge) if vantage.master_ifindex else None
 
 
-def _segments(vantages: Sequence[Vantage], kinds: Sequence[int], *, routed: bool) -> list[Hashable]:
+def _segments(
+    vantages: Sequence[Vantage], kinds: Sequence[int], *, routed: bool, joined: bool = False
+) -> list[Hashable]:
     """The layer-2 segment of each vantage, uncaptured interfaces between them included.
 
-    routed: interfaces of one namespace count as joined, too.
+    routed: interfaces of one namespace count as joined, too. joined: the ends of a tunnel, and
+    a device with those that stand on it.
     """
     union = _Union()
     for vantage, kind in zip(vantages, kinds, strict=True):
@@ -198,6 +238,10 @@ def _segments(vantages: Sequence[Vantage], kinds: Sequence[int], *, routed: bool
             continue
         if routed:
             union.join(vantage.key, vantage.space)
+        if joined and vantage.is_tunnel:
+            union.join(vantage.key, ("tunnel", vantage.vni))
+        if joined and (lower := _lower(vantage)):
+            union.join(vantage.key, lower)
         if vantage.peer_key and vantage.kind == "veth":
             union.join(vantage.key, vantage.peer_key)
         if master := _master(vantage):

@@ -13,18 +13,19 @@ import numpy.typing as npt
 
 from analyzer.decode.frames import decode_frames
 from analyzer.decode.icmp import ICMP, ICMP_HEADER, ICMPV6
+from analyzer.decode.identity import KEY_BYTES
 from analyzer.decode.link import ETHERNET, RAW
 from analyzer.decode.rows import Columns, Rows, frames_of, transport_rows
 from analyzer.decode.udp import UDP, UDP_HEADER
-from analyzer.model.frames import MARK_INNER, FrameChunk
+from analyzer.model.frames import MARK_INNER, VXLAN_PORTS, FrameChunk
 
 ERRORS = (3, 4, 5, 11, 12)
 """unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792)"""
 ERRORS_V6 = (1, 2, 3, 4)
 """unreachable, packet too big, time exceeded, parameter problem (RFC 4443)"""
-VXLAN_PORTS = (4789, 8472)
-"""IANA's, and Linux' default from before it was assigned, which Docker Swarm and flannel use"""
 _VXLAN_HEADER = 8
+TUNNEL_BYTES = 14 + 40 + UDP_HEADER + _VXLAN_HEADER
+"""in front of the frame inside, at the most without a VLAN tag"""
 _VNI_VALID = 0x08
 _WHOLE = 1 << 16
 """a quoted packet was this long at the most: how much of it is quoted is no contradiction"""
@@ -56,7 +57,9 @@ def quoted_packets(chunk: FrameChunk, columns: Columns) -> tuple[Rows, Decoded]:
     return rows, found
 
 
-def tunnelled_frames(chunk: FrameChunk, columns: Columns) -> tuple[Rows, Decoded]:
+def tunnelled_frames(
+    chunk: FrameChunk, columns: Columns, key_bytes: int = KEY_BYTES
+) -> tuple[Rows, Decoded]:
     """(rows of VXLAN packets, the columns of the frames inside, and ``vni``): RFC 7348."""
     rows = transport_rows(columns, UDP, *VXLAN_PORTS)
     rows = rows[np.isin(columns["dst_port"][rows], VXLAN_PORTS)]
@@ -66,9 +69,18 @@ def tunnelled_frames(chunk: FrameChunk, columns: Columns) -> tuple[Rows, Decoded
     valid = (chunk.buffer[at + UDP_HEADER] & _VNI_VALID) != 0
     rows, at = rows[valid], at[valid]
     wire = columns["payload_len"][rows].astype(np.int64) - _VXLAN_HEADER
-    found = _decode_at(chunk, rows, at + UDP_HEADER + _VXLAN_HEADER, wire, ETHERNET)
+    found = _decode_at(chunk, rows, at + UDP_HEADER + _VXLAN_HEADER, wire, ETHERNET, key_bytes)
     found["vni"] = _be32(chunk, at + UDP_HEADER + 4) >> 8
     return rows, found
+
+
+def follow_tunnels(chunk: FrameChunk, columns: Columns, key_bytes: int) -> None:
+    """Let ``natkey`` of VXLAN packets be the ``l2key`` of the frame inside; in place.
+
+    That is what such a packet has in common with the frame before and behind the tunnel.
+    """
+    rows, inside = tunnelled_frames(chunk, columns, key_bytes)
+    columns["natkey"][rows] = inside["l2key"]
 
 
 def _decode_at(
@@ -77,6 +89,7 @@ def _decode_at(
     start: npt.NDArray[np.int64],
     wire: npt.NDArray[np.int64] | int,
     linktype: int,
+    key_bytes: int = KEY_BYTES,
 ) -> Decoded:
     """The frames that begin at ``start`` within these rows, decoded as any other."""
     caplen = chunk.offset[rows] + chunk.caplen[rows] - start
@@ -86,7 +99,7 @@ def _decode_at(
         wirelen.astype(np.uint32), chunk.ts_ns[rows],
         np.zeros(len(rows), np.int32), np.zeros(len(rows), np.uint32),
     )  # fmt: skip
-    found = decode_frames(inner, [linktype])
+    found = decode_frames(inner, [linktype], key_bytes)
     found["marks"] = found["marks"] | np.uint8(MARK_INNER)
     return found
 

@@ -154,6 +154,7 @@ class DockerEngine:
             netns_path=path if pid else "",
             running=bool(pid),
             paused=bool(found["State"].get("Paused")),
+            published=_published(found["NetworkSettings"].get("Ports") or {}),
         )
 
 
@@ -264,19 +265,30 @@ def _attachments(
         Attachment(
             network=name,
             mac=(found.get("MacAddress") or "").lower(),
-            addresses=tuple(
-                f"{found[address]}/{found[prefix]}"
-                for address, prefix in (
-                    ("IPAddress", "IPPrefixLen"),
-                    ("GlobalIPv6Address", "GlobalIPv6PrefixLen"),
-                )
-                if found.get(address)
-            ),
+            addresses=_addresses(found),
             gateway=found.get("Gateway") or found.get("IPv6Gateway") or "",
             bridge=bridges.get(name, ""),
         )
         for name, found in sorted(networks.items())
         if name not in ("host", "none")
+    )
+
+
+def _addresses(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """With prefix length; of one that is not running those that it was given by its user."""
+    pairs = (("IPAddress", "IPPrefixLen"), ("GlobalIPv6Address", "GlobalIPv6PrefixLen"))
+    told = tuple(f"{found[ip]}/{found[prefix]}" for ip, prefix in pairs if found.get(ip))
+    given = found.get("IPAMConfig") or {}
+    return told or tuple(given[n] for n in ("IPv4Address", "IPv6Address") if given.get(n))
+
+
+def _published(ports: Mapping[str, Any]) -> tuple[tuple[str, int, str, int], ...]:
+    """Of ``{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}``; unpublished ones are null."""
+    return tuple(
+        (protocol, int(inside), one.get("HostIp", ""), int(one["HostPort"]))
+        for port, bindings in sorted(ports.items())
+        for inside, _, protocol in [port.partition("/")]
+        for one in bindings or ()
     )
 
 

@@ -7,11 +7,13 @@ sender address 0, RFC 5227), conflict (two MACs claim the address).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from analyzer.flows.claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, address_text, mac_text
 from analyzer.keys import KeyNumbers, mixed
@@ -22,6 +24,8 @@ REQUEST, REPLY = 1, 2
 _ARP = 0x0806
 _AT_ONCE = 1 << 16
 """packets that are looked at together"""
+_PATIENCE_NS = 1_000_000_000
+"""a reply that comes later was not to the question"""
 _V4_MAPPED = 0xFFFF_0000_0000
 _KEY = ["segment", "asker_mac", "asker_ip", "target_ip"]
 
@@ -38,7 +42,7 @@ class Arp:
         """the latest request of every pair; a later reply may be to it"""
         self._asked: pl.DataFrame | None = None
         self._replies: pl.DataFrame | None = None
-        self._claims: pl.DataFrame | None = None
+        self.claims = Claims()
         self._pairs = KeyNumbers()
         self._latency = Delays()
 
@@ -52,6 +56,7 @@ class Arp:
         announces = pl.col("spa") == pl.col("tpa")
         asked = _asked(rows.filter((pl.col("op") == REQUEST) | announces), announces)
         tied = _tie(rows.filter((pl.col("op") == REPLY) & ~announces), self._requests, asked)
+        self.claims.take(_claims(rows, announces, tied))
         first = tied.filter(pl.col("request").is_not_null(), ~pl.col("replied"))
         first = first.unique("request", keep="first", maintain_order=True)
         pairs, _ = self._pairs.take(mixed(*(first[name].to_numpy() for name in _KEY)))
@@ -79,29 +84,25 @@ class Arp:
             pl.concat([answers, counted]),
             [pl.col("answer_mac", "pair").drop_nulls().first(), pl.col("replies").sum()],
         )
-        claims = rows.filter(pl.col("spa") != 0).select(
-            "segment", pl.col("spa").alias("target_ip"), "sha"
-        )
-        both = claims if self._claims is None else pl.concat([self._claims, claims])
-        self._claims = both.unique(maintain_order=True)
         replied = pl.col("request").is_in(first["request"].implode()) | pl.col("replied")
         requests = asked if self._requests is None else pl.concat([self._requests, asked])
         self._requests = requests.unique(_KEY, keep="last", maintain_order=True).with_columns(
             replied.alias("replied")
         )
 
-    def table(self) -> pl.DataFrame:
-        """One row an (asker, target): requests, replies, latency, the answering MAC, state."""
-        if self._asked is None or self._replies is None or self._claims is None:
+    def table(self, settled: Collection[Place] = ()) -> pl.DataFrame:
+        """One row an (asker, target): requests, replies, latency, the answering MAC, state.
+
+        settled: addresses that more than one MAC claimed without any conflict.
+        """
+        if self._asked is None or self._replies is None:
             return _EMPTY
         latency = self._latency.table((0.5,)).select(
             pl.col("group").alias("pair"),
             pl.col("p50_ns").alias("latency_p50_ns"),
             pl.col("max_ns").alias("latency_max_ns"),
         )
-        claims = self._claims.group_by("segment", "target_ip").agg(
-            pl.col("sha").unique(maintain_order=True).alias("macs")
-        )
+        claims = _macs(self.claims.by_place(), settled)
         return (
             self._asked.join(self._replies, on=_KEY, how="left", maintain_order="left")
             .join(latency, on="pair", how="left", maintain_order="left")
@@ -136,6 +137,34 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
     ).filter(pl.col("op").is_in([REQUEST, REPLY]))
 
 
+def _claims(rows: pl.DataFrame, announces: pl.Expr, tied: pl.DataFrame) -> pl.DataFrame:
+    """What each message says of its sender's own address, see `Claims.take`."""
+    late = pl.col("ts") - pl.col("asked_ts") > _PATIENCE_NS
+    unasked = tied.filter(pl.col("request").is_null() | late)["message"]
+    return rows.filter(pl.col("spa") != 0).select(
+        "segment", pl.lit(0, pl.UInt64).alias("hi"),
+        (pl.col("spa").cast(pl.UInt64) | _V4_MAPPED).alias("lo"),
+        pl.col("sha").alias("mac"), pl.col("ts_ns").alias("ts"),
+        pl.col("first_vantage").alias("vantage"),
+        (~announces & (pl.col("op") == REPLY)).alias("reply"),
+        pl.col("request").is_in(unasked.implode()).alias("unasked"),
+        announces.alias("announced"),
+    )  # fmt: skip
+
+
+def _macs(claims: Mapping[Place, Sequence[Claim]], settled: Collection[Place]) -> pl.DataFrame:
+    """segment, target_ip, and the MACs that claim it at the same time, or in turn."""
+    places = [place for place in claims if place not in settled]
+    return pl.DataFrame(
+        {
+            "segment": [segment for segment, _, _ in places],
+            "target_ip": [low & 0xFFFF_FFFF for _, _, low in places],
+            "macs": [[claim.mac for claim in claims[place]] for place in places],
+        },
+        schema={"segment": pl.Int32, "target_ip": pl.UInt32, "macs": pl.List(pl.UInt64)},
+    )
+
+
 def _asked(rows: pl.DataFrame, announces: pl.Expr) -> pl.DataFrame:
     """The askers' side; replied: an earlier batch held a reply to it."""
     return rows.select(
@@ -153,6 +182,7 @@ def _tie(rows: pl.DataFrame, before: pl.DataFrame | None, asked: pl.DataFrame) -
     """The replies with the latest request that they may answer; null where there is none."""
     replied = rows.select(
         "segment", "last_ts", "last_vantage",
+        pl.col("request").alias("message"),
         pl.col("ts_ns").alias("ts"),
         pl.col("tha").alias("asker_mac"),
         pl.col("tpa").alias("asker_ip"),

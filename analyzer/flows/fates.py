@@ -21,11 +21,13 @@ from analyzer.model.frames import EXAMPLE, MARK_FRAGMENT
 from analyzer.model.journeys import Hop, Journeys, Status
 
 _GROUP_BIT = np.uint64(1 << 40)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _FATE = (
     "protocol", "source", "destination", "pair", "first_vantage", "last_vantage", "in_port",
     "out_port", "expected", "status", "evidence", "frames", "stray", "torn",
 )  # fmt: skip
 _NAMES = ("protocol", "source", "destination")
+_ADDRESSES = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 _NEVER = (1 << 63) - 1
 
 
@@ -46,7 +48,7 @@ class Fates:
     def add(self, batch: Batch) -> None:
         """Count the packets of one batch."""
         facts = _facts(batch)
-        ids, fresh = self._numbers.take(_keys(facts))
+        ids, fresh = self._numbers.take(_keys(batch, facts))
         if len(fresh):
             self._rows.append(_rows(batch, facts, fresh))
             more = np.array([[0], [_NEVER], [_NEVER]]).repeat(len(fresh), axis=1)
@@ -82,9 +84,10 @@ class Fates:
         """One row a fate, in order of appearance.
 
         Those of the packets that all share, and count, number (of the first packet), last_number
-        (the least of their last frames), judged (unicast IP that a verdict is about), dst_mac, and
-        of the first packet: ts_ns, path and hops (vantages of its main path, Hop codes between
-        them), seen (vantages that saw it, copies included, where it was lost).
+        (the least of their last frames), judged (unicast IP that a verdict is about), dst_mac,
+        src_hi … dst_lo (the source as first seen, the destination as last seen); and of the first
+        packet: ts_ns, path and hops (vantages of its main path, Hop codes between them), seen
+        (vantages that saw it, copies included, where it was lost).
         """
         if not self._rows:
             return _EMPTY
@@ -129,16 +132,33 @@ def _rows(
             pl.col(*_NAMES).cast(pl.String),
             pl.Series("judged", facts["judged"][fresh]),
             pl.Series("dst_mac", facts["dst_mac"][fresh]),
+            *(
+                pl.Series(f"{side}_{half}", batch.frames[f"{side}_{half}"][rows])
+                for side, rows in _ends(batch, fresh)
+                for half in ("hi", "lo")
+            ),
         )
     )
 
 
-def _keys(facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
+def _ends(batch: Batch, packets: Any = slice(None)) -> list[tuple[str, npt.NDArray[Any]]]:
+    """(side, the frame that tells its address): the source as first seen, the target as last."""
+    first, last = (batch.packets[f"{end}_frame"].to_numpy()[packets] for end in ("first", "last"))
+    return [("src", first), ("dst", last)]
+
+
+def _addresses(batch: Batch) -> tuple[npt.NDArray[Any], ...]:
+    (_, first), (_, last) = _ends(batch)
+    return first, last, *(batch.frames[name] for name in _ADDRESSES)
+
+
+def _keys(batch: Batch, facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
     keys = np.empty(len(facts["pair"]), np.uint64)
     _fill_keys(
         facts["pair"], facts["first_vantage"], facts["last_vantage"], facts["in_port"],
         facts["out_port"], facts["expected"], facts["status"], facts["evidence"],
-        facts["frames"], facts["stray"], facts["torn"], facts["judged"], facts["dst_mac"], keys,
+        facts["frames"], facts["stray"], facts["torn"], facts["judged"], facts["dst_mac"],
+        _addresses(batch), keys,
     )  # fmt: skip
     return keys
 
@@ -146,9 +166,11 @@ def _keys(facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
 @compiled
 def _fill_keys(
     pair: Any, first: Any, last: Any, in_port: Any, out_port: Any, expected: Any, status: Any,
-    evidence: Any, frames: Any, stray: Any, torn: Any, judged: Any, mac: Any, keys: Any,
+    evidence: Any, frames: Any, stray: Any, torn: Any, judged: Any, mac: Any, addresses: Any,
+    keys: Any,
 ) -> None:  # fmt: skip
     """One key of all columns; equal keys are equal rows but once in 2⁶⁴."""
+    begin, end, src_hi, src_lo, dst_hi, dst_lo = addresses
     for q in range(len(keys)):
         ends = np.uint64(first[q] + 1) << np.uint64(32) | np.uint64(last[q] + 1)
         ports = np.uint64(in_port[q] + 1) << np.uint64(32) | np.uint64(out_port[q] + 1)
@@ -157,7 +179,9 @@ def _fill_keys(
         rest = np.uint64(expected[q] + 1) << np.uint64(32) | np.uint64(evidence[q]) << np.uint64(8)
         size = np.uint64(frames[q]) << np.uint64(32) | np.uint64(pair[q])
         key = mix(mix(size, ends), mix(ports, rest | marks))
-        keys[q] = mix(key, mac[q])
+        key = mix(key, mac[q])
+        i, j = begin[q], end[q]
+        keys[q] = mix(mix(key, src_lo[i] ^ src_hi[i] * _ODD), dst_lo[j] ^ dst_hi[j] * _ODD)
 
 
 @compiled
@@ -192,7 +216,7 @@ _EMPTY = pl.DataFrame(
         **dict.fromkeys(("out_port", "expected"), pl.Int32),
         "status": pl.UInt8, "evidence": pl.UInt16, "frames": pl.Int32,
         **dict.fromkeys(("stray", "torn", "judged"), pl.Boolean),
-        "dst_mac": pl.UInt64,
+        **dict.fromkeys(("dst_mac", *_ADDRESSES), pl.UInt64),
         **dict.fromkeys(("count", "number", "last_number", "ts_ns"), pl.Int64),
         **dict.fromkeys(("path", "hops", "seen"), pl.List(pl.Int64)),
     }

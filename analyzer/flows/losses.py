@@ -51,6 +51,10 @@ def name_losses(
 
 def _location(last: Vantage, expected: Vantage) -> str:
     """The piece of the network between the two vantages, for a person."""
+    if expected.is_tunnel:
+        return f"behind the tunnel, between {last.name} and {expected.name}"
+    if last.lower == expected.name or expected.lower == last.name:
+        return f"between {last.name} and {expected.name}, the one stands on the other"
     if expected.role is Role.BRIDGE:
         return f"on the way up from {last.name} to {expected.name}"
     if last.master_ifindex and expected.master_ifindex:
@@ -75,6 +79,11 @@ def _advice(last: Vantage, expected: Vantage, sysctls: Mapping[str, str]) -> str
     if last.role is Role.BRIDGE:
         device = expected.interface
         return f"look at: tc -s qdisc show dev {device}; bridge link show dev {device}"
+    if expected.is_tunnel:
+        return (
+            f"look at both ends: ip -d link show dev {expected.interface} (id {expected.vni}, "
+            "dstport); iptables -nvL INPUT, where the UDP of the tunnel passes"
+        )
     return f"look at: ip -s link show dev {expected.interface}"
 
 

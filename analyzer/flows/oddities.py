@@ -63,7 +63,10 @@ def find_duplicate_macs(segments: npt.NDArray[Any], vantages: Sequence[Vantage])
     """
     owners: dict[tuple[int, str], set[str]] = {}
     for segment, vantage in zip(segments.tolist(), vantages, strict=True):
-        if not vantage.ifindex:
+        # ports and devices on others share a MAC with these by design, macvlans do not
+        if not vantage.ifindex or vantage.is_bridge or (
+            vantage.role is Role.CONTAINER and vantage.master_ifindex
+        ) or (vantage.lower_ifindex and not vantage.kind.startswith("macv")):  # fmt: skip
             continue
         if vantage.role is Role.CONTAINER and vantage.mac:
             owners.setdefault((segment, vantage.mac), set()).add(vantage.name)

@@ -162,6 +162,10 @@ def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tupl
 def _another_way(row: dict[str, Any], scene: Scene) -> str:
     """How delivered packets passed the claim by; '' where none did."""
     bridge, total = scene.bridge, row["delivered"]
+    if row["tunnelled"]:
+        return (
+            f"{row['tunnelled']} of {total} packets went through a VXLAN tunnel to another bridge"
+        )
     if row["routed"]:
         return (
             f"{row['routed']} of {total} packets were routed through the host (hop limit one less)"

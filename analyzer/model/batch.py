@@ -69,6 +69,13 @@ class Outlook:
     """no ring dropped anything"""
     bridge: str = "docker0"
     """the bridge of the verdict's claim"""
+    watched_ns: Sequence[tuple[int | None, int | None]] = ()
+    """[v] since when each vantage was captured, and when its interface vanished, if it did"""
+
+    def lifetime(self, vantage: int) -> tuple[int, int | None]:
+        """Since when a vantage is known, and when its interface vanished, if it did."""
+        since, gone = self.watched_ns[vantage] if self.watched_ns else (None, None)
+        return since or 0, gone
 
 
 class Aggregator(Protocol):

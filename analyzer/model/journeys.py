@@ -32,6 +32,10 @@ class Hop(IntEnum):
     """over vantages that were not captured"""
     COPY = 7
     """port in → promiscuous bridge device: the same skb and stamp; evidence, no timed hop"""
+    STACKED = 8
+    """between a device and the one beneath it: a macvlan, an ipvlan, a VLAN"""
+    TUNNEL = 9
+    """into or out of a VXLAN tunnel: the frame inside is that of the journey"""
 
 
 HOP_NAMES = tuple(hop.name.lower() for hop in Hop)
@@ -70,6 +74,8 @@ class Evidence(IntEnum):
     """the bridge device's copy has the ingress port's stamp, bit for bit"""
     STRAY = 1024
     """a bridge device's copy whose frame at the ingress port is missing: no packet of its own"""
+    TUNNELLED = 2048
+    """it went through a tunnel"""
 
 
 @dataclass(slots=True)
@@ -101,6 +107,7 @@ class Journeys:
     frames: npt.NDArray[np.int32]
     """[p] number of frames"""
     segment: npt.NDArray[np.int32]
-    """[v] layer-2 segment of each vantage: the realm in which a MAC is unique"""
+    """[v] the realm of each vantage in which a MAC is unique: all bridges and devices of one
+    layer-2 network, joined by tunnels and by the devices beneath them"""
     site: npt.NDArray[np.int32]
     """[v] segments joined by namespaces that may route: the realm in which an address is unique"""

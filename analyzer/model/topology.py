@@ -44,6 +44,8 @@ class Interface:
     """bridge port STP state: disabled, listening, learning, forwarding, blocking"""
     hairpin: bool = False
     isolated: bool = False
+    vni: int | None = None
+    """of a VXLAN device: its network identifier"""
 
     @property
     def key(self) -> Key:
@@ -87,6 +89,8 @@ class Container:
     running: bool = True
     paused: bool = False
     """frozen: its processes do nothing, while the kernel goes on answering for it"""
+    published: tuple[tuple[str, int, str, int], ...] = ()
+    """(protocol, port inside, host address, host port) as the engine publishes them"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,12 @@ class Vantage:
     """for a bridge: whether bridged unicast is passed up to the capture (KERNEL: it must be)"""
     fdb: tuple[tuple[str, int], ...] = ()
     """for a bridge: (mac, port ifindex) at the start of the capture"""
+    lower: str = ""
+    """vantage name of the device beneath: the parent of a macvlan, an ipvlan, a VLAN"""
+    lower_netns: int = 0
+    lower_ifindex: int = 0
+    vni: int = 0
+    """of a VXLAN device: its network identifier"""
     ring: int = 0
     """vantages with the same number share one ring: their file order is kernel order"""
 
@@ -87,6 +93,16 @@ class Vantage:
     @property
     def key(self) -> Key:
         return (self.space, self.ifindex)
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether it is a bridge device; of one inside a container its role does not tell."""
+        return self.role is Role.BRIDGE or self.kind == "bridge"
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether frames that go out here go on inside of others."""
+        return self.kind == "vxlan"
 
     @property
     def peer_space(self) -> int:

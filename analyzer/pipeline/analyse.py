@@ -11,6 +11,7 @@ import polars as pl
 from analyzer.drops.settings import Scene as LossScene
 from analyzer.errors import SavefileError
 from analyzer.flows.arp import name_arp
+from analyzer.flows.claims import judge_claims
 from analyzer.flows.endpoints import address_text, inferred_address
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
@@ -26,6 +27,7 @@ from analyzer.pipeline.losing import Found, Losing, with_fates
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.picked import Picked, Picking
 from analyzer.pipeline.reading import Reading
+from analyzer.pipeline.standing_out import Known, stand_out
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
@@ -126,7 +128,7 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     """Correlate and count, all at once: everything that the report is built from, and packets."""
     reading = Reading(
         loaded.paths, loaded.vantages, loaded.notes, loaded.names, loaded.engine, loaded.sysctls,
-        loaded.errors, loaded.own,
+        loaded.errors, loaded.own, census=loaded.census,
     )  # fmt: skip
     partials = Partials(echoes=Echoes(keep=True), losing=Losing(keep=True), depth=loaded.depth)
     analyser = Analyser(reading, partials, edges=loaded.cut)
@@ -144,7 +146,10 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
     reading, partials = analyser.reading, analyser.partials
     outlook = _outlook(analyser, bridge)
     fates = partials.fates.table()
-    arp = name_arp(partials.arp.table(), analyser.endpoints)
+    claims = judge_claims(partials.arp.claims.by_place(), analyser.segments.tolist(), outlook)
+    arp = name_arp(partials.arp.table(claims.settled), analyser.endpoints)
+    nd = partials.neighbours.rows(analyser.endpoints)
+    dns = partials.dns.rows(outlook.end_ns)
     if analyser.edges:
         analyser.edges.settle_arp(arp)
     talks = partials.conversations.table()
@@ -172,9 +177,9 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
         echoes=echoes,
         icmp=icmp,
         arp=arp,
-        nd=partials.neighbours.rows(analyser.endpoints),
+        nd=nd,
         icmp_errors=partials.errors.rows(),
-        dns=partials.dns.rows(outlook.end_ns),
+        dns=dns,
         dhcp=partials.dhcp.rows(),
         tcp=name_tcp(talks, lost_between),
         udp=name_udp(talks, lost_between),
@@ -191,7 +196,10 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
             partials.hops.negative,
         ),
         batch=batch,
-        notes=_notes(analyser),
+        notes=[
+            *_notes(analyser),
+            *stand_out(analyser, Known(fates, talks, arp, nd, dns, outlook), claims),
+        ],
     )
 
 
@@ -225,6 +233,7 @@ def _outlook(analyser: Analyser, bridge: str) -> Outlook:
         fdb={v.name: (*v.fdb, *found.get(v.name, ())) for v in reading.vantages},
         complete=not dropped(reading.vantages, reading.notes),
         bridge=bridge,
+        watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from analyzer.decode.checksums import UNFINISHED, WRONG, checksum_states
 from analyzer.decode.dhcp import PORTS as DHCP_PORTS
 from analyzer.decode.dhcp import dhcp_messages
 from analyzer.decode.dns import dns_messages
@@ -21,6 +22,7 @@ from analyzer.decode.neighbour import neighbour_messages
 from analyzer.decode.rows import transport_rows
 from analyzer.decode.tcp_options import tcp_options
 from analyzer.decode.udp import UDP
+from analyzer.flows.checksums import count_unfinished
 from analyzer.flows.noted import Noted
 from analyzer.flows.talk_details import OPTIONS
 from analyzer.model.batch import Columns
@@ -43,6 +45,9 @@ class Depth:
     errors: Noted = field(default_factory=Noted)
     offers: Noted = field(default_factory=Noted)
     """options of TCP SYNs"""
+    corrupt: Noted = field(default_factory=Noted)
+    unfinished: dict[int, int] = field(default_factory=dict)
+    """vantage → frames whose checksum offload left unfinished"""
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
         """See a chunk just decoded; frames: with ``number``."""
@@ -56,6 +61,10 @@ class Depth:
         for noted, read, there in kinds:
             if there:
                 _note(noted, read(chunk, frames), frames)
+        states = checksum_states(chunk, frames)
+        count_unfinished(self.unfinished, frames["vantage"], states == UNFINISHED)
+        wrong = pl.DataFrame({"row": np.flatnonzero(states == WRONG).astype(np.uint32)})
+        _note(self.corrupt, wrong, frames)
 
 
 Read = Callable[[FrameChunk, Columns], pl.DataFrame]

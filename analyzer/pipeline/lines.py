@@ -48,9 +48,9 @@ class LinePrinter:
 
     def _describe(self, vantages: Sequence[Vantage]) -> None:
         layout = build_layout(vantages)
-        self._vantages, self._segment = vantages, layout.segment
+        self._vantages, self._segment = vantages, layout.lan
         self._width = min(max(len(v.name) for v in vantages), _NAME)
-        self._endpoints = Endpoints(vantages, layout.segment, layout.site, {})
+        self._endpoints = Endpoints(vantages, layout.lan, layout.site, {})
         blocks = [describe.section(""), *(describe.interface(v, MAX_SNAPLEN, "") for v in vantages)]
         self._head = np.frombuffer(b"".join(blocks), np.uint8)
 

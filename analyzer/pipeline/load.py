@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.errors import SavefileError
+from analyzer.model.census import Census
 from analyzer.model.vantage import Vantage
 from analyzer.pipeline.depth import Depth
 from analyzer.pipeline.frame_room import META, FrameRoom, empty_frames
@@ -46,6 +47,8 @@ class Loaded:
     """contents of our own blocks: drops and settings (`analyzer.drops`)"""
     depth: Depth = field(default_factory=Depth)
     """what was read from the bytes of frames"""
+    census: Census = field(default_factory=Census)
+    """all containers, as the engine told them when the capture began"""
     cut: Edges | None = None
     """where only a time window of the files is analysed"""
 
@@ -79,5 +82,5 @@ def load(paths: Sequence[str]) -> Loaded:
         frames = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     return Loaded(
         reading.paths, frames, reading.vantages, reading.notes, reading.names, reading.engine,
-        reading.sysctls, reading.errors, own + reading.own, depth,
+        reading.sysctls, reading.errors, own + reading.own, depth, reading.census,
     )  # fmt: skip

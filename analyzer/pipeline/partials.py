@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from analyzer.flows.arp import Arp
+from analyzer.flows.checksums import Checksums
 from analyzer.flows.dhcp import Dhcp
 from analyzer.flows.dns import Dns
 from analyzer.flows.errors import IcmpErrors
@@ -15,6 +16,7 @@ from analyzer.flows.icmp import Echoes
 from analyzer.flows.nat import Translations
 from analyzer.flows.neighbours import Neighbours
 from analyzer.flows.oddities import Flooding
+from analyzer.flows.resets import Resets
 from analyzer.flows.transport import Conversations
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
@@ -31,6 +33,7 @@ class Partials:
     echoes: Echoes = field(default_factory=Echoes)
     arp: Arp = field(default_factory=Arp)
     conversations: Conversations = field(init=False)
+    resets: Resets = field(default_factory=Resets)
     translations: Translations = field(default_factory=Translations)
     flooding: Flooding = field(default_factory=Flooding)
     losing: Losing = field(default_factory=Losing)
@@ -40,12 +43,14 @@ class Partials:
     errors: IcmpErrors = field(init=False)
     neighbours: Neighbours = field(init=False)
     dhcp: Dhcp = field(init=False)
+    checksums: Checksums = field(init=False)
 
     def __post_init__(self) -> None:
         self.conversations = Conversations(self.depth.offers)
         self.dns, self.errors = Dns(self.depth.dns), IcmpErrors(self.depth.errors)
         self.neighbours = Neighbours(self.depth.neighbours)
         self.dhcp = Dhcp(self.depth.dhcp)
+        self.checksums = Checksums(self.depth.corrupt, self.depth.unfinished)
 
     def add(self, batch: Batch) -> None:
         """Give a batch to every aggregator."""

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
+from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
 from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
+from analyzer.model.census import Census, read_census
 from analyzer.model.frames import FrameChunk
 from analyzer.model.vantage import Vantage
 from analyzer.pipeline.frame_room import FrameRoom
@@ -66,6 +68,8 @@ class Reading:
     errors: list[SavefileError] = field(default_factory=list)
     own: list[bytes] = field(default_factory=list)
     """contents of our own blocks that no chunk was handed with"""
+    census: Census = field(default_factory=Census)
+    """all containers, as the engine told them when the capture began"""
     key_bytes: int = KEY_BYTES
     """bytes of a frame that its identity is made of: no more than every vantage kept"""
     frames: int = 0
@@ -96,7 +100,15 @@ class Reading:
         reading.key_bytes = key_bytes_for([interface.snaplen for interface in told])
         for number, savefile in enumerate(reading.savefiles):
             reading._take_notes(savefile, number)
+        if reading.tunnels:
+            inside = [max(i.snaplen - TUNNEL_BYTES, 1) if i.snaplen else 0 for i in told]
+            reading.key_bytes = key_bytes_for(inside)
         return reading
+
+    @property
+    def tunnels(self) -> bool:
+        """Whether there is a VXLAN device among the vantages."""
+        return any(vantage.is_tunnel for vantage in self.vantages)
 
     def foresee(self, *, thorough: bool = False) -> None:
         """Look up what the files say at their ends; not of pipes.
@@ -181,6 +193,8 @@ class Reading:
                 chunk, np.array(places, np.int32), linktypes, self.key_bytes, self.frames
             )
             self.frames += len(chunk)
+            if self.tunnels:
+                follow_tunnels(chunk, frames, self.key_bytes)
             if peek:
                 peek(chunk, frames)
             self.names.update(savefile.names)
@@ -214,6 +228,8 @@ class Reading:
         sysctls = section.get("sysctls")
         if isinstance(sysctls, dict):
             self.sysctls.update({str(name): str(value) for name, value in sysctls.items()})
+        if isinstance(told := section.get("containers"), list):
+            self.census = read_census(told)
 
 
 def _start_ns(chunk: DecodedChunk) -> int:

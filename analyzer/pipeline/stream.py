@@ -69,8 +69,8 @@ class Analyser:
 
     @property
     def segments(self) -> npt.NDArray[np.int32]:
-        """[v] the layer-2 segment of each vantage, as far as frames were looked at."""
-        return self._correlator.layout.segment
+        """[v] the realm of each vantage in which a MAC is unique, as in `Journeys`."""
+        return self._correlator.layout.lan
 
     def feed(self, chunk: DecodedChunk) -> None:
         """Correlate a chunk with what is open, and give the packets that are closed to all."""
@@ -138,7 +138,7 @@ class Analyser:
     def _packets(self) -> PacketTables:
         """The maker of packet tables, knowing the names that are known by now."""
         layout, reading = self._correlator.layout, self.reading
-        known = (list(reading.vantages), layout.segment, layout.site, reading.names)
+        known = (list(reading.vantages), layout.lan, layout.site, reading.names)
         if self._tables is None:
             self._tables = PacketTables(Endpoints(*known))
         else:

@@ -19,6 +19,7 @@ from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
 from analyzer.drops.tracefs import clean_leftovers
 from analyzer.errors import EnvironmentProblem
+from analyzer.model.census import census_json
 from analyzer.model.topology import Key, Topology
 from analyzer.model.vantage import Role, Vantage
 from analyzer.netns import run_inside
@@ -158,8 +159,13 @@ def _newest(topology: Topology) -> Key:
 
 
 def section_comment(topology: Topology) -> str:
-    """What the section header tells of the machine: engine and sysctls."""
-    told = {"schema": SECTION_SCHEMA, "engine": topology.engine, "sysctls": dict(topology.sysctls)}
+    """What the section header tells of the machine: engine, sysctls, all containers."""
+    told = {
+        "schema": SECTION_SCHEMA,
+        "engine": topology.engine,
+        "sysctls": dict(topology.sysctls),
+        "containers": census_json(topology.containers),
+    }
     return json.dumps(told)
 
 

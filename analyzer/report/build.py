@@ -295,8 +295,7 @@ def _dropped_late(row: Mapping[str, Any]) -> bool:
 
 def find(report: Report, tables: Tables) -> list[Finding]:
     """What a person should know before believing the numbers, and what stands out."""
-    told = [*_about_capture(report, tables), *_about_traffic(report)]
-    return [*told, *find_in_flows(report), *tables.notes]
+    return [*_about_capture(report, tables), *find_in_flows(report), *tables.notes]
 
 
 def _about_capture(report: Report, tables: Tables) -> list[Finding]:
@@ -369,19 +368,4 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
         "receive stamps are taken at enqueue (net.core.netdev_tstamp_prequeue=1): "
         "the bridge hop includes the wait for the softirq",
     )  # fmt: skip
-    return found
-
-
-def _about_traffic(report: Report) -> list[Finding]:
-    found = []
-    for arp in report.arp:
-        if arp.state == "conflict":
-            text = f"{arp.target_ip} is claimed by {len(arp.macs)} MACs: {', '.join(arp.macs)}"
-            found.append(Finding("error", "address-conflict", text))
-        elif arp.state == "unanswered":
-            text = (
-                f"{arp.asker} asked {arp.requests}× who has {arp.target_ip} and nobody answered: "
-                "not running, or in another network"
-            )
-            found.append(Finding("warning", "arp-unanswered", text))
     return found

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from analyzer.model.report import ArpRow, Finding, Report, TcpRow
-from analyzer.report.numbers import format_plural
 
 MOST = 5
 """findings of one code; those behind them are counted"""
@@ -31,16 +30,10 @@ def find_in_flows(report: Report) -> list[Finding]:
     """The findings, by kind."""
     kinds = (
         ("error", "nd-conflict", _conflicts(report.nd)),
-        ("warning", "nd-unanswered", _silent(report.nd)),
         ("warning", "icmp-error", _errors(report)),
-        ("warning", "tcp-refused", _tcp(report.tcp, "refused",
-                                        "refused: an RST for the SYN, nothing listens there "
-                                        "(ss -ltnp), or a rule with REJECT")),
         ("warning", "tcp-unanswered", _tcp(report.tcp, "unanswered",
                                            "the SYN was not answered")),
         ("info", "tcp-zero-window", _full(report.tcp)),
-        ("warning", "dns-unanswered", _unanswered(report)),
-        ("warning", "dns-failure", _failures(report)),
         ("warning", "dhcp-unanswered", _no_lease(report)),
     )  # fmt: skip
     return [finding for kind in kinds for finding in _first(*kind)]
@@ -58,15 +51,6 @@ def _conflicts(rows: list[ArpRow]) -> Iterator[str]:
         if row.state == "conflict":
             who = ", ".join(row.macs) or row.answer_mac
             yield f"{row.target_ip} is claimed by more than one node: {who}"
-
-
-def _silent(rows: list[ArpRow]) -> Iterator[str]:
-    for row in rows:
-        if row.state == "unanswered":
-            yield (
-                f"{row.asker} solicited {row.target_ip} {row.requests}× and nobody answered: "
-                "not running, or in another network"
-            )
 
 
 def _errors(report: Report) -> Iterator[str]:
@@ -102,20 +86,6 @@ def _full(rows: list[TcpRow]) -> Iterator[str]:
             f"{client} → {server} TCP port {port}: the window was full {times}×, "
             "a receiver does not read fast enough"
         )
-
-
-def _unanswered(report: Report) -> Iterator[str]:
-    for row in report.dns:
-        if row.unanswered:
-            what = format_plural(row.unanswered, "question")
-            yield f"{row.server} left {what} of {row.client} for {row.name} {row.type} unanswered"
-
-
-def _failures(report: Report) -> Iterator[str]:
-    for row in report.dns:
-        if row.failures:
-            codes = ", ".join(code for code in row.rcodes if code != "NOERROR")
-            yield f"{row.server} answers {codes} to {row.client} for {row.name} {row.type}"
 
 
 def _no_lease(report: Report) -> Iterator[str]:

@@ -8,6 +8,7 @@ from analyzer.topology.relations import (
     bridge_of,
     container_of,
     is_host,
+    lower_of,
     network_of,
     other_end,
     speaker_behind,
@@ -36,6 +37,7 @@ def role_of(topology: Topology, interface: Interface) -> Role:
 def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
     """The vantage of an interface. ``ring`` is left to the capture."""
     end = other_end(topology, interface)
+    lower = lower_of(topology, interface)
     bridge = bridge_of(topology, interface)
     owner = container_of(topology, interface)
     sharing = topology.sharing(owner.netns)[1:] if owner else ()
@@ -64,6 +66,10 @@ def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
         peer_ifindex=end.ifindex if end else 0,
         bridge=bridge.name if bridge else "",
         master_ifindex=interface.master_ifindex or 0,
+        lower=vantage_name(topology, lower) if lower else "",
+        lower_netns=lower.netns if lower else 0,
+        lower_ifindex=lower.ifindex if lower else 0,
+        vni=interface.vni or 0,
         promiscuous=interface.promiscuous,
         fdb=_fdb(topology, interface),
     )

@@ -19,7 +19,8 @@ from analyzer.topology.rtnetlink import RtnetlinkSocket, attributes
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_QDISC, IFLA_MASTER = 1, 3, 4, 5, 6, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_EXT_MASK, IFLA_PROMISCUITY, IFLA_LINK_NETNSID = 18, 20, 29, 30, 37
-IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 4, 5
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+IFLA_VXLAN_ID = 1
 IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 1, 4, 33
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 NDA_LLADDR, NDA_VLAN, NDA_MASTER = 2, 5, 9
@@ -61,6 +62,8 @@ class LinkFacts:
     port_state: str = ""
     hairpin: bool = False
     isolated: bool = False
+    vni: int | None = None
+    """of a VXLAN device: its network identifier"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,14 @@ def decode_link(body: bytes) -> LinkFacts:
         port_state=BR_STATES[state[0]] if state and state[0] < len(BR_STATES) else "",
         hairpin=bool(_number(port.get(IFLA_BRPORT_MODE))),
         isolated=bool(_number(port.get(IFLA_BRPORT_ISOLATED))),
+        vni=_vni(info),
     )
+
+
+def _vni(info: dict[int, bytes]) -> int | None:
+    if _text(info.get(IFLA_INFO_KIND)) != "vxlan":
+        return None
+    return _number(attributes(info.get(IFLA_INFO_DATA, b"")).get(IFLA_VXLAN_ID))
 
 
 def _text(value: bytes | None) -> str:

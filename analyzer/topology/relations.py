@@ -6,6 +6,8 @@ from analyzer.model.topology import Attachment, Container, Interface, Topology
 from analyzer.topology.resolve import PAIRED
 
 LOOPBACK = "lo"
+STACKED = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap", "vlan"})
+"""kinds of devices whose frames go through the device beneath as they are"""
 
 
 def is_host(topology: Topology, interface: Interface) -> bool:
@@ -24,6 +26,13 @@ def vantage_name(topology: Topology, interface: Interface) -> str:
 def other_end(topology: Topology, interface: Interface) -> Interface | None:
     """The other end of a pair; a parent (of a macvlan, a VLAN) is none."""
     if interface.kind not in PAIRED or interface.peer is None:
+        return None
+    return topology.by_key.get(interface.peer)
+
+
+def lower_of(topology: Topology, interface: Interface) -> Interface | None:
+    """The device beneath a macvlan, an ipvlan or a VLAN: all its frames pass there, too."""
+    if interface.kind not in STACKED or interface.peer is None:
         return None
     return topology.by_key.get(interface.peer)
 

@@ -101,4 +101,5 @@ def _interface(key: Key, link: LinkFacts, peer: Key | None) -> Interface:
         port_state=link.port_state,
         hairpin=link.hairpin,
         isolated=link.isolated,
+        vni=link.vni,
     )

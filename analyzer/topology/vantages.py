@@ -19,6 +19,7 @@ from analyzer.topology.relations import (
     bridge_of,
     interfaces_of,
     is_host,
+    lower_of,
     network_of,
     other_end,
     speaker_behind,
@@ -199,7 +200,7 @@ def _of_container(
     mine = interfaces_of(topology, container.netns)
     if networks is not None:
         mine = [i for i in mine if network_of(topology, i) in networks]
-    ends = [other_end(topology, i) for i in mine]
+    ends = [other_end(topology, i) or lower_of(topology, i) for i in mine]
     return mine + [e for e in ends if e is not None and is_host(topology, e)]
 
 

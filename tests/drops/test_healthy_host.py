@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from faulty import Bench
 
+from analyzer.engines.lab import Lab
 from analyzer.netns import run_inside
 
 pytestmark = pytest.mark.root
@@ -89,6 +91,53 @@ def test_no_alarm_on_a_healthy_busy_host(bench: Bench) -> None:
     assert report.tcp
     assert report.udp
     assert report.capture.drops is not None
+
+
+def stream(bench: Bench, family: int, target: str, packets: int) -> None:
+    """UDP bulk from tomcat01 to a socket of tomcat02 that takes all of it."""
+
+    def make() -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.settimeout(20)
+        return sock
+
+    with (
+        run_inside(bench.lab.netns_path("tomcat02"), make) as server,
+        run_inside(bench.lab.netns_path("tomcat01"), make) as client,
+    ):
+        server.bind((target, 7000))
+        for number in range(packets):
+            client.sendto(number.to_bytes(4) * 200, (target, 7000))
+            assert server.recv(2000)[:4] == number.to_bytes(4)
+
+
+def test_no_alarm_with_ipv6_and_two_networks(tmp_path: Path) -> None:
+    """Echoes, TCP and UDP bulk over both networks of two containers, by both families."""
+    members = dict.fromkeys(("tomcat01", "tomcat02"), ("bridge", "back"))
+    with Lab(2, networks={"back": "172.20.0.0/16"}, members=members) as lab:
+        bench = Bench(lab, tmp_path)
+        for number, name in enumerate(members, 2):
+            for key in ("all.disable_ipv6", "all.accept_dad", "eth0.disable_ipv6"):
+                bench.inside(name, f"sysctl -qw net.ipv6.conf.{key}=0")
+            bench.inside(name, f"ip addr add fd00:17::{number}/64 dev eth0 nodad")
+
+        def load() -> None:
+            for target in ("172.17.0.3", "172.20.0.3", "fd00:17::3"):
+                bench.inside("tomcat01", f"ping -c5 -i.01 -W2 {target}")
+                family = socket.AF_INET6 if ":" in target else socket.AF_INET
+                stream(bench, family, target, 300)
+            with listen(bench, "tomcat02", socket.SOCK_STREAM, 5001) as tcp:
+                tcp.listen(16)
+                taker = threading.Thread(target=serve_bulk, args=(tcp, ROUNDS))
+                taker.start()
+                send_bulk(bench, ROUNDS, 1 << 17)
+                taker.join(timeout=60)
+
+        report = bench.capture(["all"], load, snaplen=200)
+    assert report.losses == []
+    assert [f for f in report.findings if f.severity != "info"] == []
+    assert [row.answered for row in report.icmp] == [5, 5, 5]
+    assert {row.packets for row in report.udp} == {300}
 
 
 def test_late_answers_are_no_alarm(bench: Bench) -> None:

@@ -1,0 +1,270 @@
+"""Who says that an address is its own: conflicts, hand-overs, and the shape of ARP spoofing.
+
+Every ARP reply and announcement claims an address for a MAC. Two MACs for one address are a
+conflict only where both hold it at the same time. A container that is made anew with the address
+of the one before, or a failover, hands it over: the claims of one end before those of the other
+begin. Where the topology knows the owner, a claim by anybody else while the owner is there is
+what spoofing looks like, whether or not the owner speaks up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import polars as pl
+
+from analyzer.flows.endpoints import HOST, address_text, address_value, mac_text
+from analyzer.model.batch import Outlook
+from analyzer.model.report import Finding
+from analyzer.model.vantage import Role, Vantage
+
+_KEY = ["segment", "hi", "lo", "mac"]
+_FOR_EVER = (1 << 63) - 1
+_AT_ONCE_NS = 1_000_000_000
+"""two answers so close to each other are to one question"""
+MOST = 100_000
+"""claims that are kept; a scan or a flood of forged ones ends there"""
+
+Place = tuple[int, int, int]
+"""segment and address"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """All that one MAC said of one address."""
+
+    mac: int
+    first_ns: int
+    last_ns: int
+    vantage: int
+    """where it was first seen"""
+    replies: int
+    unasked: int
+    """of these, to nobody who had asked just before"""
+    announced: int
+    """gratuitous, to everybody"""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """An interface of the topology that has the address."""
+
+    name: str
+    """vantage name"""
+    who: str
+    """container, or the host"""
+    mac: int
+    primary: bool
+    """its first address: the one that the engine gave to it"""
+    since_ns: int = 0
+    until_ns: int = _FOR_EVER
+
+
+@dataclass(slots=True)
+class Claims:
+    """What was claimed, a row an (address, MAC)."""
+
+    _table: pl.DataFrame | None = None
+
+    def take(self, rows: pl.DataFrame) -> None:
+        """rows: _KEY, ts, vantage, and ``unasked``, ``announced``, ``reply`` (bool)."""
+        new = rows.select(
+            *_KEY, pl.col("ts").alias("first_ns"), pl.col("ts").alias("last_ns"), "vantage",
+            *(pl.col(n).cast(pl.Int64).alias(n) for n in ("reply", "unasked", "announced")),
+        )  # fmt: skip
+        both = new if self._table is None else pl.concat([self._table, new])
+        self._table = (
+            both.group_by(_KEY, maintain_order=True)
+            .agg(
+                pl.col("first_ns").min(), pl.col("last_ns").max(), pl.col("vantage").first(),
+                pl.col("reply", "unasked", "announced").sum(),
+            )
+            .head(MOST)
+        )  # fmt: skip
+
+    def by_place(self) -> dict[Place, list[Claim]]:
+        """The claims of each address, in order of appearance."""
+        found: dict[Place, list[Claim]] = {}
+        for row in self._table.iter_rows() if self._table is not None else ():
+            segment, high, low, mac, first, last, vantage, replies, unasked, announced = row
+            claim = Claim(mac, first, last, vantage, replies, unasked, announced)
+            found.setdefault((segment, high, low), []).append(claim)
+        return found
+
+
+@dataclass(slots=True)
+class Judged:
+    """What became of the claims."""
+
+    findings: list[Finding] = field(default_factory=list)
+    settled: set[Place] = field(default_factory=set)
+    """addresses that more than one MAC claimed, one after the other: no conflict"""
+
+
+def judge_claims(
+    claims: Mapping[Place, Sequence[Claim]], segments: Sequence[int], outlook: Outlook
+) -> Judged:
+    """segments: of each vantage, as in `Journeys`."""
+    owners = _owners(segments, outlook)
+    judged = Judged()
+    for place, said in claims.items():
+        mine = owners.get(place, [])
+        judged.findings += _judge(place, said, mine, judged.settled, outlook.vantages)
+    return judged
+
+
+def _judge(
+    place: Place, said: Sequence[Claim], owners: Sequence[Owner], settled: set[Place],
+    vantages: Sequence[Vantage],
+) -> Iterator[Finding]:  # fmt: skip
+    address = address_text(*place[1:])
+    known = {owner.mac for owner in owners}
+    strangers = [c for c in said if c.mac not in known and _while_owned(c, owners)]
+    for claim in strangers:
+        sender = _sender(claim, vantages)
+        if sender in (HOST, owners[0].who):
+            yield _in_place(address, claim, owners[0], sender)
+        elif _handed_over(claim, said, owners):
+            yield _moved(address, claim, sender)
+        elif claim.unasked or claim.announced:
+            yield _spoofed(address, claim, owners[0], sender)
+        else:  # it answers when it is asked, as who has the address, too
+            yield _conflict(address, [owners[0].mac, claim.mac], owners)
+    holders = _at_once(said, owners)
+    if len(holders) > 1:
+        yield _conflict(address, holders, owners)
+    if len(said) > 1 and len(holders) < 2:
+        if not strangers:
+            settled.add(place)
+        last = max(said, key=lambda claim: claim.first_ns)
+        if not owners and last.announced:
+            yield _moved(address, last, _sender(last, vantages))
+
+
+def _while_owned(claim: Claim, owners: Sequence[Owner]) -> bool:
+    """Whether it was made while an owner that the topology knows had the address."""
+    return any(o.since_ns <= claim.last_ns and claim.first_ns < o.until_ns for o in owners)
+
+
+def _handed_over(claim: Claim, said: Sequence[Claim], owners: Sequence[Owner]) -> bool:
+    """A further address that was announced to all, and is not claimed by its owner any more."""
+    others = [other for other in said if other.mac != claim.mac]
+    silent = all(other.last_ns < claim.first_ns for other in others)
+    further = not any(owner.primary for owner in owners)
+    return further and silent and claim.announced > 0
+
+
+def _at_once(said: Sequence[Claim], owners: Sequence[Owner]) -> list[int]:
+    """MACs that hold the address at the same time: as its owners, else by when they claimed it."""
+    if owners:
+        macs = {
+            one.mac
+            for one in owners
+            for other in owners
+            if one.mac != other.mac
+            and one.since_ns < other.until_ns
+            and other.since_ns < one.until_ns
+        }
+    else:
+        ordered = sorted(said, key=lambda claim: claim.first_ns)
+        pairs = combinations(ordered, 2)
+        macs = {c.mac for a, b in pairs if _clash(a, b) for c in (a, b)}
+    known = dict.fromkeys([c.mac for c in said] + [o.mac for o in owners])
+    return [mac for mac in known if mac in macs]
+
+
+def _clash(before: Claim, after: Claim) -> bool:
+    """Whether two that claim an address do not take turns: one question, two answers at the least.
+
+    Who takes over an address announces it (RFC 5227, 5798).
+    """
+    if after.first_ns <= before.last_ns:
+        return True
+    return after.first_ns - before.last_ns < _AT_ONCE_NS and not after.announced
+
+
+def _owners(segments: Sequence[int], outlook: Outlook) -> dict[Place, list[Owner]]:
+    """Who has an address, each interface once."""
+    found: dict[Place, dict[tuple[int, str], Owner]] = {}
+    for at, vantage in enumerate(outlook.vantages):
+        for name, who, mac, addresses in _interfaces(vantage):
+            for number, address in enumerate(addresses):
+                try:
+                    place = (int(segments[at]), *address_value(address))
+                except ValueError:
+                    continue
+                since, gone = outlook.lifetime(at)
+                owner = Owner(name, who, mac, number == 0, since, gone or _FOR_EVER)
+                found.setdefault(place, {}).setdefault((mac, name), owner)
+    return {place: list(owners.values()) for place, owners in found.items()}
+
+
+def _interfaces(vantage: Vantage) -> Iterator[tuple[str, str, int, Sequence[str]]]:
+    """(name, whose, MAC, addresses) of what the vantage tells of."""
+    if not vantage.ifindex:
+        return
+    if vantage.role is Role.HOST_VETH:
+        if vantage.peer and vantage.peer_mac:
+            yield vantage.peer, vantage.container, _value(vantage.peer_mac), vantage.peer_addresses
+    elif vantage.mac:
+        who = vantage.container if vantage.role is Role.CONTAINER else HOST
+        yield vantage.name, who, _value(vantage.mac), vantage.addresses
+
+
+def _value(mac: str) -> int:
+    return int(mac.replace(":", ""), 16)
+
+
+def _sender(claim: Claim, vantages: Sequence[Vantage]) -> str:
+    """Who sent it: whose interface showed it first."""
+    vantage = vantages[claim.vantage]
+    if vantage.container:
+        return vantage.container
+    return HOST if vantage.role is Role.BRIDGE else f"a station behind {vantage.name}"
+
+
+def _in_place(address: str, claim: Claim, owner: Owner, sender: str) -> Finding:
+    """Two that are no attack: the host answers for all (proxy ARP), a container for itself."""
+    mac = mac_text(claim.mac)
+    if sender != owner.who:
+        return Finding(
+            "info", "proxy-arp",
+            f"the host answers for {address}, which is {owner.name}'s, with its own MAC {mac}: "
+            "proxy ARP, see sysctl -a -r proxy_arp",
+        )  # fmt: skip
+    return Finding(
+        "info", "arp-flux",
+        f"{sender} claims {address} with {mac} besides {owner.name}'s {mac_text(owner.mac)}: "
+        f"each of its interfaces answers for all of its addresses (ARP flux), see inside {sender}: "
+        "sysctl -a -r arp_ignore",
+    )  # fmt: skip
+
+
+def _spoofed(address: str, claim: Claim, owner: Owner, sender: str) -> Finding:
+    counts = f"{claim.unasked} unasked replies, {claim.announced} announcements"
+    return Finding(
+        "error", "arp-spoofing",
+        f"{sender} claims {address} for {mac_text(claim.mac)}, but it is {owner.name}'s "
+        f"{mac_text(owner.mac)} ({counts}): the shape of ARP spoofing. ip neigh show "
+        f"inside the others tells whom they believe; docker pause {sender} stops it",
+    )  # fmt: skip
+
+
+def _conflict(address: str, macs: Sequence[int], owners: Sequence[Owner]) -> Finding:
+    names = {owner.mac: owner.name for owner in owners}
+    told = ", ".join(mac_text(mac) + (f" ({names[mac]})" if mac in names else "") for mac in macs)
+    return Finding(
+        "error", "address-conflict",
+        f"{address} is claimed by {len(macs)} MACs: {told}; whoever answers first gets the "
+        "traffic. Give each its own: ip addr show inside, docker network inspect",
+    )  # fmt: skip
+
+
+def _moved(address: str, claim: Claim, sender: str) -> Finding:
+    return Finding(
+        "info", "address-moved",
+        f"{address} moved to {mac_text(claim.mac)} ({sender}), which announced "
+        "it; the one before is silent since: a failover. ip neigh show tells who believes it",
+    )  # fmt: skip

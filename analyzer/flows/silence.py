@@ -1,0 +1,83 @@
+"""Why nobody answers for an address: stopped, gone meanwhile, or in another network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from analyzer.model.batch import Outlook
+from analyzer.model.census import Census
+from analyzer.model.report import ArpRow, Finding
+from analyzer.model.vantage import Role, Vantage
+
+DOCKER = "docker"
+
+
+def find_unanswered(
+    arp: Sequence[ArpRow], nd: Sequence[ArpRow], outlook: Outlook, census: Census, engine: str
+) -> Iterator[Finding]:
+    """A finding an asker and target that nobody answered for, with its cause where it is known."""
+    for code, verb, rows in (
+        ("arp-unanswered", "asked {times}× who has", arp),
+        ("nd-unanswered", "solicited {times}×", nd),
+    ):
+        for row in rows:
+            if row.state == "unanswered":
+                asked = f"{row.asker} {verb.format(times=row.requests)} {row.target_ip}"
+                why = _cause(row, outlook, census, engine)
+                yield Finding("warning", code, f"{asked} and nobody answered: {why}")
+
+
+def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
+    docker = engine == DOCKER
+    for at, vantage in enumerate(outlook.vantages):
+        if _has(vantage, row.target_ip) and outlook.lifetime(at)[1]:
+            name = vantage.container or vantage.name
+            if any(_has(v, row.target_ip) and not outlook.lifetime(n)[1]
+                   for n, v in enumerate(outlook.vantages)):  # fmt: skip
+                continue
+            more = f": docker ps -a; docker logs {name}" if docker else ""
+            return f"it was {name}'s, whose interface vanished while the capture ran{more}"
+    if beneath := _beneath(row, outlook):
+        return (
+            f"it is {beneath.name}'s, the device beneath {row.asker}'s own: a macvlan never "
+            "reaches its host by it; give the host a macvlan on it, too"
+        )
+    for one in census.at(row.target_ip):
+        if not one.running:
+            more = f": docker start {one.name}" if docker else ""
+            return f"it is {one.name}'s in network {one.network}, which does not run{more}"
+        if one.network not in _networks(row.asker, outlook, census):
+            more = f": docker network connect {one.network} {row.asker}" if docker else ""
+            return (
+                f"it is {one.name}'s in network {one.network}, and {row.asker} asks "
+                f"in another one{more}"
+            )
+        return (
+            f"it is {one.name}'s in network {one.network}, which runs: its port, or its "
+            f"interface, lets nothing through: ip addr show inside {one.name}; bridge link show"
+        )
+    networks = " ".join(sorted(_networks(row.asker, outlook, census)))
+    more = f": docker ps -a; docker network inspect {networks}".rstrip() if docker else ""
+    return f"not running, or in another network{more}"
+
+
+def _beneath(row: ArpRow, outlook: Outlook) -> Vantage | None:
+    """The device on which the asker's stands, if it has the address that is asked for."""
+    beneath = {(v.lower_netns, v.lower_ifindex) for v in outlook.vantages
+               if v.container == row.asker and v.kind.startswith("macv")}  # fmt: skip
+    for vantage in outlook.vantages:
+        told = [address.partition("/")[0] for address in vantage.addresses]
+        if vantage.key in beneath and row.target_ip in told:
+            return vantage
+    return None
+
+
+def _has(vantage: Vantage, address: str) -> bool:
+    told = vantage.addresses if vantage.role is Role.CONTAINER else vantage.peer_addresses
+    return any(one.partition("/")[0] == address for one in told)
+
+
+def _networks(container: str, outlook: Outlook, census: Census) -> set[str]:
+    """Those that the asker is in."""
+    told = {one.network for one in census.residents if one.name == container}
+    return told | {v.network for v in outlook.vantages if v.container == container and v.network}
