@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Kind: TypeAlias = Hashable
-"""of an array (dtype, dimensions, layout, writeable, aligned); of a number its dtype; of a tuple
-(its class, the kinds of its members)"""
+"""of an array (dtype, dimensions, layout, aligned); of a number its dtype; of a tuple (its class,
+the kinds of its members). Whether an array may be written does not matter: code is the same, and
+Polars hands out either. A loop must not write into what its caller may not write into."""
 
 _NUMBERS: dict[str, Any] = {
     "?": ctypes.c_bool, "b": ctypes.c_int8, "B": ctypes.c_uint8, "h": ctypes.c_int16,
@@ -38,7 +39,7 @@ def take_apart(argument: Any, words: list[Any]) -> Kind:
         words += argument.shape
         words += argument.strides
         layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
-        return argument.dtype, argument.ndim, layout, flags.writeable, flags.aligned
+        return argument.dtype, argument.ndim, layout, flags.aligned
     if isinstance(argument, tuple):
         return type(argument), tuple([take_apart(member, words) for member in argument])
     if isinstance(argument, np.generic):

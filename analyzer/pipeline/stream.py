@@ -1,7 +1,8 @@
-"""The streaming analysis: chunks are read and decoded in one thread and correlated in another.
+"""The streaming analysis: chunks are read and decoded in one thread, their frames are correlated in
+another, and the packets that are closed go to the aggregators in the third.
 
-What is in memory at a time: three chunks of decoded frames (read ahead, waiting, looked at), the
-frames of packets that are still open, and the partials of the aggregators.
+What is in memory at a time: four chunks of decoded frames (one in the hands of each thread, one
+waiting), the frames of packets that are still open, and the partials of the aggregators.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from threading import Thread
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +32,13 @@ from analyzer.pipeline.window import Window
 
 CARRIED_ROOM = 1 << 17
 """carried frames that are put before a chunk without moving it"""
-_ROOMS = 3
+_ROOMS = 4
 SLACK_NS = 50_000_000
 """rings are written to the file in turn: a frame may come so much after younger ones"""
 UNCLEAN_TAIL_NS = 250_000_000
 """a capture that was killed may miss the last frames of some rings: nothing that late is lost"""
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """is told (bytes read, size of all files or 0)"""
 
@@ -74,11 +77,14 @@ class Analyser:
 
     def feed(self, chunk: DecodedChunk) -> None:
         """Correlate a chunk with what is open, and give the packets that are closed to all."""
+        self.take(self.close(chunk))
+
+    def close(self, chunk: DecodedChunk) -> Batch:
+        """The packets that are closed when a chunk is looked at with what is open."""
         self.chunks += 1
         frames = self._inside(chunk)
         journeys, settled_ns = self.correlate(frames, chunk.now_ns, final=chunk.final)
-        batch = self.batch_of(frames, journeys, settled_ns)
-        self.take(replace(batch, own=chunk.own))
+        return replace(self.batch_of(frames, journeys, settled_ns), own=chunk.own)
 
     def _inside(self, chunk: DecodedChunk) -> Columns:
         """The chunk's frames, behind those that are open from before."""
@@ -174,7 +180,7 @@ def analyse_files(
     partials: Callable[[Reading], Partials] | None = None,
     window: Window | None = None,
 ) -> Analyser:
-    """Read all files to their ends. jobs: threads; 1 reads and correlates in turn.
+    """Read all files to their ends. jobs: 1 does one thing after the other, in one thread.
 
     window: analyse only the frames in it.
 
@@ -206,10 +212,11 @@ def _analyse(analyser: Analyser, jobs: int, progress: Progress | None) -> None:
             return FrameRoom(rows, CARRIED_ROOM)
         return rooms.get()
 
-    chunks = reading.chunks(room, analyser.partials.peek)
-    for chunk in _ahead(chunks) if jobs > 1 else chunks:
-        analyser.feed(chunk)
-        rooms.put(chunk.room)
+    ahead: Callable[[Iterator[Any]], Iterator[Any]] = _ahead if jobs > 1 else iter
+    chunks = ahead(reading.chunks(room, analyser.partials.peek))
+    for batch, used in ahead((analyser.close(chunk), chunk.room) for chunk in chunks):
+        analyser.take(batch)
+        rooms.put(used)
         if progress:
             progress(*reading.progress())
     if not reading.frames:
@@ -223,19 +230,19 @@ def _nothing(analyser: Analyser) -> tuple[Columns, Journeys]:
     return frames, analyser.correlate(frames)[0]
 
 
-def _ahead(chunks: Iterator[DecodedChunk]) -> Iterator[DecodedChunk]:
-    """The same chunks, made by a thread while the one before is looked at."""
-    made: SimpleQueue[DecodedChunk | BaseException | None] = SimpleQueue()
+def _ahead(things: Iterator[T]) -> Iterator[T]:
+    """The same things, made by a thread while the one before is looked at."""
+    made: SimpleQueue[T | BaseException | None] = SimpleQueue()
 
     def make() -> None:
         try:
-            for chunk in chunks:
-                made.put(chunk)
+            for thing in things:
+                made.put(thing)
             made.put(None)
         except BaseException as error:
             made.put(error)
 
-    Thread(target=make, name="read", daemon=True).start()
+    Thread(target=make, name="ahead", daemon=True).start()
     while (found := made.get()) is not None:
         if isinstance(found, BaseException):
             raise found
