@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from analyzer.capture.clock import clock_offset_ns
 from analyzer.capture.stats import CaptureStats, RingStats, VantageStats
-from analyzer.model.vantage import MARK, VERSION, Role, Vantage
+from analyzer.model.vantage import CLOCK_OFFSET, MARK, VERSION, Role, Vantage
 from analyzer.savefile import blocks
 from analyzer.version import __version__
 
@@ -72,6 +73,7 @@ def statistics(
     stats: CaptureStats, fdb: Mapping[str, Fdb], notes: Mapping[str, str]
 ) -> Iterable[bytes]:
     """An ISB per vantage. ``fdb`` and ``notes`` by vantage name go into its comment."""
+    offset_ns = clock_offset_ns()
     for number, one in enumerate(stats.vantages):
         name = one.vantage.name
         yield blocks.interface_statistics(
@@ -82,7 +84,12 @@ def statistics(
             received=one.received,
             dropped=one.dropped,
             delivered=one.frames,
-            comment=_comment(_ending(one, stats.rings[one.vantage.ring], fdb, notes.get(name, ""))),
+            comment=_comment(
+                {
+                    **_ending(one, stats.rings[one.vantage.ring], fdb, notes.get(name, "")),
+                    CLOCK_OFFSET: offset_ns,
+                }
+            ),
         )
 
 

@@ -15,6 +15,9 @@ from typing import Any
 
 from analyzer.model.topology import Key
 
+CLOCK_OFFSET = "clock_offset_ns"
+"""key of comments: how far the time of day was ahead of CLOCK_BOOTTIME, at the capture's start and
+at its end"""
 MARK = "vethscope"
 """Key of the JSON comment that tells our IDBs from other people's comments."""
 VERSION = 1

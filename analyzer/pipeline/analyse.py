@@ -196,6 +196,7 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
             partials.hops.negative,
         ),
         batch=batch,
+        clock_set_ns=reading.clock_set_ns(),
         notes=[
             *_notes(analyser),
             *stand_out(analyser, Known(fates, talks, arp, nd, dns, outlook), claims),

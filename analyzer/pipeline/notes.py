@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from analyzer.model.vantage import MARK, Vantage, check_fdb
+from analyzer.model.vantage import CLOCK_OFFSET, MARK, Vantage, check_fdb
 from analyzer.savefile.interfaces import SavefileInterface
 
 
@@ -30,6 +30,8 @@ class VantageNotes:
     fdb: list[tuple[str, int]] = field(default_factory=list)
     """for a bridge: its table at the end of the capture"""
     process_rtt: dict[str, Any] = field(default_factory=dict)
+    clock_ends_ns: dict[int, int] = field(default_factory=dict)
+    """file → how far the time of day was ahead of a clock that nobody sets, at its end"""
 
     _parts: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """file → what it told"""
@@ -42,6 +44,8 @@ class VantageNotes:
         if not statistics:
             return
         self._parts[file] = {**statistics, **_told_at_end(str(statistics.get("comment", "")))}
+        if CLOCK_OFFSET in self._parts[file]:
+            self.clock_ends_ns[file] = self._parts[file][CLOCK_OFFSET]
         parts = list(self._parts.values())
         self.ended = True
         self.start_ns, self.end_ns = _least(parts, "starttime_ns"), _greatest(parts, "endtime_ns")
@@ -59,7 +63,7 @@ def _told_at_end(comment: str) -> dict[str, Any]:
     found = object_in(comment)
     told: dict[str, Any] = {
         name: found[name]
-        for name in ("ring_dropped", "ended_ns")
+        for name in ("ring_dropped", "ended_ns", CLOCK_OFFSET)
         if type(found.get(name)) is int and 0 <= found[name] < _LARGEST
     }
     with suppress(ValueError):

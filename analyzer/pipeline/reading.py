@@ -20,7 +20,7 @@ from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
 from analyzer.model.census import Census, read_census
 from analyzer.model.frames import FrameChunk
-from analyzer.model.vantage import Vantage
+from analyzer.model.vantage import CLOCK_OFFSET, Vantage
 from analyzer.pipeline.frame_room import FrameRoom
 from analyzer.pipeline.notes import VantageNotes, object_in
 from analyzer.pipeline.placing import Places
@@ -81,6 +81,8 @@ class Reading:
     """the notes as they will be at the end; None where they cannot be known before"""
     explained: bool = True
     """whether there are blocks of our own that tell of losses; True where it is not known yet"""
+    clock_starts_ns: dict[int, int] = field(default_factory=dict)
+    """file → how far the time of day was ahead of a clock that nobody sets, at its start"""
     _expected: int = 0
     _places: Places = field(init=False)
 
@@ -143,6 +145,17 @@ class Reading:
             return False
         more = len(self.vantages) > self._expected and any(v.ifindex for v in self.vantages)
         return more or any(savefile.sections > 1 for savefile in self.savefiles)
+
+    def clock_set_ns(self) -> int:
+        """By how much the time of day was set while capturing, forward if positive: in the file
+        where it is the most; 0 where nothing tells so."""
+        found = [
+            end - self.clock_starts_ns[number]
+            for notes in self.notes
+            for number, end in notes.clock_ends_ns.items()
+            if number in self.clock_starts_ns
+        ]
+        return max(found, key=abs, default=0)
 
     def progress(self) -> tuple[int, int]:
         """(bytes read, size) of all files; size 0 where one has none."""
@@ -230,6 +243,8 @@ class Reading:
             self.sysctls.update({str(name): str(value) for name, value in sysctls.items()})
         if isinstance(told := section.get("containers"), list):
             self.census = read_census(told)
+        if isinstance(offset_ns := section.get(CLOCK_OFFSET), int):
+            self.clock_starts_ns[number] = offset_ns
 
 
 def _start_ns(chunk: DecodedChunk) -> int:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from analyzer.capture.clock import clock_offset_ns
 from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
@@ -21,7 +22,7 @@ from analyzer.drops.tracefs import clean_leftovers
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.census import census_json
 from analyzer.model.topology import Key, Topology
-from analyzer.model.vantage import Role, Vantage
+from analyzer.model.vantage import CLOCK_OFFSET, Role, Vantage
 from analyzer.netns import run_inside
 from analyzer.pipeline.dropping import Dropping
 from analyzer.topology.netlink import read_bridge_tables
@@ -165,6 +166,7 @@ def section_comment(topology: Topology) -> str:
         "engine": topology.engine,
         "sysctls": dict(topology.sysctls),
         "containers": census_json(topology.containers),
+        CLOCK_OFFSET: clock_offset_ns(),
     }
     return json.dumps(told)
 

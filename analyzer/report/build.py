@@ -36,6 +36,9 @@ from analyzer.report.flow_findings import find_in_flows
 from analyzer.report.numbers import format_ns, format_plural
 from analyzer.report.summary import summarise_frame
 
+SET_NS = 1_000_000
+"""a clock that is less off was not set: two clocks cannot be read at once"""
+
 
 @dataclass(slots=True)
 class Tables:
@@ -74,6 +77,8 @@ class Tables:
     """times that it was set back, by how much at most (ns), hops that end before their start"""
     packets: Sequence[PacketRow] | None = None
     """those that were picked while streaming, in order of time"""
+    clock_set_ns: int = 0
+    """by how much the time of day was set, by another clock's witness; forward if positive"""
     batch: Batch | None = None
     """all frames and packets, where they are in memory at once"""
 
@@ -323,6 +328,13 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
         steps, "warning", "clock-step",
         f"the clock was set back during the capture ({steps}×, by {format_ns(largest_ns)} at "
         "most): delays and losses around that time mean nothing",
+    )  # fmt: skip
+    add(
+        tables.clock_set_ns > SET_NS or (tables.clock_set_ns < -SET_NS and not steps),
+        "warning", "clock-set",
+        f"the clock was set {'forward' if tables.clock_set_ns > 0 else 'back'} by "
+        f"{format_ns(abs(tables.clock_set_ns))} in all during the capture, though not when: of a "
+        "silence or a delay of that length nobody can say that it was one",
     )  # fmt: skip
     add(
         negative, "warning", "negative-delay",
