@@ -17,6 +17,7 @@ from analyzer.flows.nat import Translations
 from analyzer.flows.neighbours import Neighbours
 from analyzer.flows.oddities import Flooding
 from analyzer.flows.resets import Resets
+from analyzer.flows.slow_handshakes import SlowHandshakes
 from analyzer.flows.transport import Conversations
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
@@ -34,6 +35,7 @@ class Partials:
     arp: Arp = field(default_factory=Arp)
     conversations: Conversations = field(init=False)
     resets: Resets = field(default_factory=Resets)
+    handshakes: SlowHandshakes = field(default_factory=SlowHandshakes)
     translations: Translations = field(default_factory=Translations)
     flooding: Flooding = field(default_factory=Flooding)
     losing: Losing = field(default_factory=Losing)

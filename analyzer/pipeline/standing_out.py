@@ -38,6 +38,7 @@ def stand_out(analyser: Analyser, known: Known, claims: Judged) -> list[Finding]
         *find_unanswered(known.arp, known.nd, outlook, reading.census, reading.engine),
         *find_dns_trouble(known.dns, reading.census, reading.engine),
         *partials.resets.findings(outlook, reading.census.published or {}),
+        *partials.handshakes.findings(outlook.vantages),
         *partials.checksums.findings(outlook),
         *find_odd_ways(known.fates, outlook.vantages),
         *find_other_addresses(known.talks),

@@ -42,7 +42,8 @@ def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     unmatched), expected (the vantage that a lost packet should have come to), in_port, out_port,
     evidence (list), frames, certain, wirelen; path (vantages of its main path), hop_kinds and
     hop_delays_ns (lists: of the hops between them), and the sum for each kind: veth_ns,
-    bridge_ns, deliver_ns, originate_ns, route_ns, span_ns; then HEADERS, of its first frame.
+    bridge_ns, deliver_ns, originate_ns, route_ns, span_ns, stacked_ns, tunnel_ns; then HEADERS,
+    of its first frame.
     """
     packets, frames = batch.packets, batch.frames
     places = ("first_vantage", "last_vantage", "expected", "in_port", "out_port")

@@ -126,3 +126,30 @@ def test_the_hop_that_made_an_echo_slow(bench: Bench) -> None:
     (text,) = texts(result.report, "slow-echo")
     assert text.startswith("tomcat01 → tomcat02: the echo with seq ")
     assert f"→ {b}" in text
+
+
+def test_the_hop_that_made_a_handshake_slow(bench: Bench) -> None:
+    """Thirty at once, then one that waits behind a large echo in a queue of the bridge."""
+    b = bench.veth("tomcat02")
+
+    def connect() -> None:
+        with socket.create_connection(("172.17.0.3", 80), timeout=10):
+            pass
+
+    def act() -> None:
+        with run_inside(
+            bench.lab.netns_path("tomcat02"), lambda: socket.create_server(("", 80), backlog=99)
+        ):
+            for _ in range(30):
+                run_inside(bench.lab.netns_path("tomcat01"), connect)
+            bench.host(f"tc qdisc add dev {b} root tbf rate 80kbit burst 1600 limit 100000")
+            # the burst is spent by the first, the second waits, and so does what is behind it
+            bench.inside("tomcat01", "ping -c2 -i.002 -W.01 -s1400 172.17.0.3", check=False)
+            run_inside(bench.lab.netns_path("tomcat01"), connect)
+
+    report = bench.capture(["tomcat01", "tomcat02"], act)
+    (text,) = texts(report, "slow-handshake")
+    assert text.startswith(
+        "tomcat01 → tomcat02 TCP port 80: the 99th percentile of 31 handshakes took "
+    )
+    assert text.endswith(f"between {bench.veth('tomcat01')} → {b}")
