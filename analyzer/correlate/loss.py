@@ -97,8 +97,9 @@ def find_strays(
 ) -> npt.NDArray[np.bool_]:
     """[p] whether a packet is but a bridge device's copy of a frame that its port did not show.
 
-    The frame was dropped by the ring, or changed in the bridge (reassembled). It is told by
-    the port that its sender is known to live behind being captured itself.
+    The frame was dropped by the ring, or changed in the bridge (reassembled), or only the
+    receiver's side was captured, where it is seen on its own. It is told by a captured port that
+    its sender, or a captured vantage that its receiver is known to live behind.
     """
     stray = np.zeros(len(first), np.bool_)
     rows = _mere_copies(
@@ -108,7 +109,8 @@ def find_strays(
         begin = first[stray]
         segment = layout.segment[frames["vantage"][begin]]
         port = ports.leading_to(segment, frames["eth_src"][begin])
-        stray[stray] = (port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)
+        to = ports.leading_to(segment, frames["eth_dst"][begin])
+        stray[stray] = ((port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)) | (to >= 0)
     return stray
 
 

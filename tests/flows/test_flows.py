@@ -147,7 +147,9 @@ def test_a_bridges_copy_whose_port_was_not_captured_is_no_second_answer():
         world.echo(seq)
     captured = {"c0:eth0", "veth0", "docker0"}
     world.rows = [row for row in world.rows if world.vantages[row["vantage"]].name in captured]
-    (icmp,) = world.report().icmp
+    report = world.report()
+    assert [(v.source, v.packets) for v in report.verdicts] == [("c0", 3), ("c1", 3)]
+    (icmp,) = report.icmp
     assert (icmp.sent, icmp.answered, icmp.lost, icmp.duplicates) == (3, 3, 0, 0)
     assert icmp.rtt_p50_ns == 188 * MICRO
     assert [echo.rtt_ns for echo in icmp.echoes] == [188 * MICRO] * 3
