@@ -58,12 +58,15 @@ def command(
         summary_lines,
     )
 
+    limits = parse_autostop(autostop)
+    if count is not None:  # -c says it shorter; the lesser of two limits ends it
+        limits["max_packets"] = min(count, limits.get("max_packets", count))
     plan = CapturePlan(
         words=words, interfaces=interfaces, networks=networks, inside=not no_inside,
-        output=output, snaplen=snaplen, promiscuous=not no_promiscuous, max_packets=count,
+        output=output, snaplen=snaplen, promiscuous=not no_promiscuous,
         expression=expression or "", rotation=parse_rotation(rotation), give_up_rights=True,
         drops=drops,
-        **parse_autostop(autostop),
+        **limits,
     )  # fmt: skip
     with live_line(quiet=quiet, wanted=output not in (None, "-")) as (say, progress):
         outcome = run_capture(engine, plan, ready=say, line=click.echo, progress=progress)

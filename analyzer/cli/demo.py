@@ -10,8 +10,8 @@ DEFAULT_FILE = "vethscope-demo.pcapng"
 
 
 @click.command(name="demo", epilog="Example: vethscope demo -c 50 --html demo.html")
-@click.option("-c", "--count", type=click.IntRange(1), default=20, show_default=True, metavar="N",
-              help="Echo requests.")  # fmt: skip
+@click.option("-c", "--count", type=click.IntRange(1, 65535), default=20, show_default=True,
+              metavar="N", help="Echo requests.")  # fmt: skip
 @click.option("-w", "--write", "output", type=click.Path(dir_okay=False), default=DEFAULT_FILE,
               show_default=True, metavar="FILE", help="The pcapng that is kept.")  # fmt: skip
 @html_option
@@ -27,8 +27,11 @@ def command(
     from analyzer.pipeline.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
-    from analyzer.cli.output import note, print_report
+    from analyzer.cli.output import check_place, note, print_report
     from analyzer.pipeline.demo import run_demo
+
+    check_place(output, "-w")
+    check_place(html, "--html")
 
     result = run_demo(engine, count=count, output=output, say=lambda text: note(text, quiet=quiet))
     print_report(result.report, as_json=as_json, html=html)

@@ -24,6 +24,23 @@ class EngineName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         self.fail(f"{value!r} is not one of auto, docker, lab, lab:NAME, netns", param, ctx)
 
 
+class Seconds(click.FloatRange):
+    """A time of at least ``least`` seconds; neither nan nor more than a day."""
+
+    name = "seconds"
+
+    def __init__(self, least: float) -> None:
+        super().__init__(least, 86_400)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if found != found:
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return found
+
+
 def engine_option(default: str = "auto") -> Callable[[F], F]:
     """--engine"""
     return click.option(

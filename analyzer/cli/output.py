@@ -161,6 +161,15 @@ def _live() -> tuple[Callable[[str], None], Progress]:
     return say, progress
 
 
+def check_place(path: str | None, option: str) -> None:
+    """Before anything is captured for it: can a file be written there? Raises UsageProblem."""
+    folder = os.path.dirname(path or "") or "."
+    if path is None or os.access(folder, os.W_OK | os.X_OK):
+        return
+    reason = "is not writable" if os.path.isdir(folder) else "is no directory"
+    raise UsageProblem(f"cannot write {path}: {folder} {reason}; choose another {option} FILE")
+
+
 def write_html(report: Report, path: str) -> None:
     """Write the page. Raises UsageProblem where the file cannot be written."""
     from analyzer.report.html import render_html

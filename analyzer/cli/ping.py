@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import common, drops_option, html_option
+from analyzer.cli.options import Seconds, common, drops_option, html_option
 
 
 @click.command(name="ping", epilog="Example: vethscope ping tomcat01 tomcat02 -c 20 -w ping.pcapng")
@@ -12,11 +12,11 @@ from analyzer.cli.options import common, drops_option, html_option
 @click.argument("destination", metavar="DST")
 @click.option("-c", "--count", type=click.IntRange(1, 65535), default=10, show_default=True,
               metavar="N", help="Echo requests.")  # fmt: skip
-@click.option("-i", "--interval", type=click.FloatRange(0.001), default=0.2, show_default=True,
+@click.option("-i", "--interval", type=Seconds(0.001), default=0.2, show_default=True,
               metavar="S", help="Seconds between them.")  # fmt: skip
 @click.option("-s", "--size", type=click.IntRange(16, 65000), default=56, show_default=True,
               metavar="BYTES", help="Payload.")  # fmt: skip
-@click.option("-W", "--wait", type=click.FloatRange(0.01), default=1.0, show_default=True,
+@click.option("-W", "--wait", type=Seconds(0.01), default=1.0, show_default=True,
               metavar="S", help="Wait for the last answers.")  # fmt: skip
 @click.option("-w", "--write", "output", type=click.Path(dir_okay=False), metavar="FILE",
               help="Keep the capture.")  # fmt: skip
@@ -38,9 +38,10 @@ def command(
     from analyzer.pipeline.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
-    from analyzer.cli.output import note, print_report, progress
+    from analyzer.cli.output import check_place, note, print_report, progress
     from analyzer.pipeline.ping import PingPlan, run_ping
 
+    check_place(html, "--html")
     plan = PingPlan(
         source=source, destination=destination, count=count, interval_s=interval, size=size,
         wait_s=wait, output=output, inside=not no_inside, promiscuous=not no_promiscuous,

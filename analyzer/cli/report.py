@@ -39,9 +39,10 @@ def command(
     Several files are taken for one capture. Exit 1 where a file is damaged: its readable
     prefix is analysed all the same.
     """
-    from analyzer.cli.output import print_report, reading_bar, warn
+    from analyzer.cli.output import check_place, print_report, reading_bar, warn
     from analyzer.pipeline.window import parse_window
 
+    check_place(html, "--html")
     window = parse_window(since, until)  # before anything heavy: a typo is told at once
     from analyzer.pipeline.analyse import report_files
     from analyzer.pipeline.choice import parse_choice

@@ -69,7 +69,7 @@ def link_ranges(
     order, start, _ = group_rows(keys)
     _link(
         rows[order], start, loose, frames["tcp_seq"], frames["payload_len"], frames["ts_ns"],
-        layout.ring[frames["vantage"]], frames["vantage"], stage,
+        layout.ring.take(frames["vantage"]), frames["vantage"], stage,
         (layout.kind, layout.peer, layout.queued), parent, hop, likely,
         (found.piece, found.short, found.absorbed),
     )  # fmt: skip

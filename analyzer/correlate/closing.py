@@ -54,7 +54,7 @@ class Clock:
         more = np.full(count - len(self.rings_ns), np.iinfo(np.int64).min)
         self.rings_ns = np.concatenate([self.rings_ns, more])
         if count > 1:
-            _advance(ring[frames["vantage"]], frames["ts_ns"], self.rings_ns)
+            _advance(ring.take(frames["vantage"]), frames["ts_ns"], self.rings_ns)
         else:
             self.rings_ns[:] = np.iinfo(np.int64).max
 
@@ -70,7 +70,7 @@ def find_open(
     horizon_ns = clock.now_ns - (QUEUE_NS if layout.queued.any() else LONGEST_NS)
     _find_open(
         journeys.packet, links.group, links.groups, frames["ts_ns"],
-        layout.ring[frames["vantage"]], clock.rings_ns, clock.now_ns - FLUSH_NS, waits,
+        layout.ring.take(frames["vantage"]), clock.rings_ns, clock.now_ns - FLUSH_NS, waits,
         horizon_ns, open_,
     )  # fmt: skip
     loose = bool((layout.kind == LOOSE).all())
@@ -87,7 +87,8 @@ def _waiting(
 ) -> npt.NDArray[np.bool_]:
     """[p] whether something of a packet is missing."""
     vantage, first = frames["vantage"], journeys.first
-    origin = ports.leading_to(layout.segment[vantage[first]], frames["eth_src"][first])
+    segment = layout.segment.take(vantage.take(first))
+    origin = ports.leading_to(segment, frames["eth_src"].take(first))
     waits, may_go_on = np.empty(len(first), np.bool_), np.empty(len(first), np.bool_)
     _find_incomplete(
         first, journeys.last, journeys.status, journeys.evidence, journeys.in_port,

@@ -61,6 +61,8 @@ class Correlator:
         self._ports = Ports()
         self._clock = Clock()
         self._vantages: list[Vantage] = []
+        self._doubted = np.empty(0, np.int64)
+        """numbers of open frames that an identical packet, closed since, made unsure"""
         self.layout = build_layout([])
 
     def correlate(
@@ -78,23 +80,32 @@ class Correlator:
         links = _link(frames, layout, stages_of(layout.stage, vantage, direction))
         self._ports.learn(layout, links.stage, vantage, frames["eth_src"])
         self._ports.resolve(layout, vantages, fdb or {})
+        if len(self._doubted):
+            links.likely |= np.isin(frames["number"], self._doubted) & (links.parent >= 0)
         return _journeys(frames, layout, links, self._ports, watch), links
 
     def close(
-        self, frames: Columns, journeys: Journeys, links: Links, now_ns: int, hold: bool
-    ) -> npt.NDArray[np.bool_]:
+        self, frames: Columns, journeys: Journeys, links: Links, now_ns: int, hold: bool,
+        also: npt.NDArray[np.bool_] | None = None,
+    ) -> npt.NDArray[np.bool_]:  # fmt: skip
         """[n] whether a frame's packet is still open; open packets are taken out of ``journeys``.
 
         now_ns: how far the capture has been read. hold: the end of the vantages' watch is not
-        known, so that what looks lost waits for it; what cannot wait is unmatched.
+        known, so that what looks lost waits for it; what cannot wait is unmatched. also: [p] what
+        stays open for another reason.
         """
         self._clock.advance(frames, self.layout.ring, now_ns)
         open_packets = find_open(frames, journeys, links, self.layout, self._ports, self._clock)
+        if also is not None:
+            open_packets |= also
         if hold:
             open_packets |= find_held(journeys, open_packets)
             untold = ~open_packets & (journeys.status == Status.LOST)
             journeys.status[untold], journeys.expected[untold] = Status.UNMATCHED, -1
         open_frames = open_packets[journeys.packet]
+        self._doubted = np.empty(0, np.int64)
+        if (links.likely & open_frames).any():
+            self._doubted = frames["number"][_left_alone(links, open_frames)]
         _take_out(journeys, open_packets, open_frames)
         return open_frames
 
@@ -122,7 +133,7 @@ def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Link
     parent, hop, likely = np.full(n, -1, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.bool_)
     link_segment(
         order, start,
-        (frames["ts_ns"], layout.ring[vantage], vantage, stage, frames["eth_dst"]),
+        (frames["ts_ns"], layout.ring.take(vantage), vantage, stage, frames["eth_dst"]),
         (layout.kind, layout.peer, layout.queued, layout.mac),
         (parent, hop, likely),
     )  # fmt: skip
@@ -163,6 +174,15 @@ def _journeys(
         in_port=in_port, out_port=out_port, frames=count,
         segment=layout.lan, site=layout.site,
     )  # fmt: skip
+
+
+def _left_alone(links: Links, open_frames: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """[n] unsure frames that stay open when others that look the same are closed (for their age):
+    without these they would look sure."""
+    closed = np.zeros(links.groups, np.bool_)
+    closed[links.group[~open_frames]] = True
+    alone: npt.NDArray[np.bool_] = links.likely & open_frames & closed[links.group]
+    return alone
 
 
 def _take_out(

@@ -30,7 +30,7 @@ def link_reassembled(
     likely: npt.NDArray[np.bool_],
 ) -> None:
     """Fill ``parent`` and ``hop`` (COPY; DELIVER where it is the host's) of them; in place."""
-    kind, marks = layout.kind[frames["vantage"]], frames["marks"]
+    kind, marks = layout.kind.take(frames["vantage"]), frames["marks"]
     v4 = frames["ip_version"] == 4
     pieces = marks & (MARK_FRAGMENT | MARK_MORE_FRAGMENTS)
     first = np.flatnonzero(v4 & (pieces == MARK_MORE_FRAGMENTS) & (kind == PORT) & (stage == 1))
@@ -41,7 +41,7 @@ def link_reassembled(
     rows = np.concatenate([first, whole]).astype(np.int32)
     from_, unsure = pair_groups(
         rows, len(first), _datagram_key(frames, layout, rows), frames["ts_ns"],
-        layout.ring[frames["vantage"]],
+        layout.ring.take(frames["vantage"]),
     )  # fmt: skip
     found = from_ >= 0
     children = whole[found]

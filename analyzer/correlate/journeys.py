@@ -169,5 +169,5 @@ def stages_of(
     direction: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.int32]:
     """[n] stage of each frame from its vantage and direction (2 is egress, else ingress)."""
-    found: npt.NDArray[np.int32] = stage[vantage, (direction == 2).astype(np.intp)]
+    found: npt.NDArray[np.int32] = stage.ravel().take(2 * vantage + (direction == 2))
     return found

@@ -45,8 +45,8 @@ def judge(
     watch: Watch,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """(status: [p] uint8, expected vantage: [p] int32) from each packet's last frame."""
-    segment = layout.segment[frames["vantage"][last]]
-    target = ports.leading_to(segment, frames["eth_dst"][last])
+    segment = layout.segment.take(frames["vantage"].take(last))
+    target = ports.leading_to(segment, frames["eth_dst"].take(last))
     status, expected = np.empty(len(last), np.uint8), np.empty(len(last), np.int32)
     _judge(
         last, target, frames["vantage"], stage, frames["eth_dst"], frames["marks"],

@@ -155,6 +155,20 @@ def pair_copies(parents: Any, children: Any, ts: Any, ring_of: Any, out: Any, un
     for k in range(len(left)):
         if found[k] >= 0:
             out[left[k]], unsure[left[k]] = free[found[k]], open_[k]
+    _doubt_crossing(out, unsure)
+
+
+@piece
+def _doubt_crossing(out: Any, unsure: Any) -> None:
+    """Frames whose copies have stamps of their own: one that equals another's by chance ties the
+    wrong two, and then pairs cross."""
+    latest, crossing = -1, False
+    for k in range(len(out)):
+        crossing = crossing or 0 <= out[k] < latest
+        latest = max(latest, out[k])
+    if crossing:
+        for k in range(len(out)):
+            unsure[k] = out[k] >= 0
 
 
 def pair_groups(

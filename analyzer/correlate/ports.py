@@ -66,7 +66,7 @@ class Ports:
             more = [(int(segment[row]), int(mac[row])) for row in fresh]
             self._asked_keys += more
             self._answers = np.concatenate([self._answers, self._answer(more)])
-        return self._answers[numbers]
+        return self._answers.take(numbers)
 
     def _answer(self, keys: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
         return np.array([self._known.get(key, -1) for key in keys], np.int64)

@@ -34,7 +34,7 @@ def link_routes(
 
     frames: decoded columns with ``vantage``, ``ts_ns``, ``ttl``, ``l3key``, ``natkey``.
     """
-    kind = layout.kind[frames["vantage"]]
+    kind = layout.kind.take(frames["vantage"])
     arrived = (kind == BRIDGE) & (stage == 2) & (hop != Hop.COPY)
     arrived |= (kind == STATION) & (stage == 3)
     leaving = (kind == BRIDGE) & (stage == 1) | (kind == STATION) & (stage == 0)
@@ -67,7 +67,7 @@ def _link(
     ttl = frames["ttl"][rows].astype(np.int64)
     ttl[: len(sources)] -= 1
     keys = mixed(frames[name][rows], netns, ttl)
-    ring_of = layout.ring[frames["vantage"]]
+    ring_of = layout.ring.take(frames["vantage"])
     from_, unsure = pair_groups(rows, len(sources), keys, frames["ts_ns"], ring_of)
     found = from_ >= 0
     children = targets[found]

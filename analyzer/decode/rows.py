@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.keys import KeyNumbers
 from analyzer.loads import Bytes
 from analyzer.model.frames import FrameChunk
 
@@ -26,8 +27,11 @@ def transport_rows(columns: Columns, protocol: int, *ports: int) -> Rows:
     """Rows whose first L4 header is of this protocol; with ports: from or to one of them."""
     there = (columns["protocol"] == protocol) & (columns["l4_offset"] != 0)
     if ports:
-        found = [columns[side] == port for port in ports for side in ("src_port", "dst_port")]
-        there &= np.logical_or.reduce(found)
+        found = np.zeros(len(there), np.bool_)
+        for port in ports:
+            found |= columns["src_port"] == port
+            found |= columns["dst_port"] == port
+        there &= found
     return np.flatnonzero(there)
 
 
@@ -57,7 +61,7 @@ def texts_of(
 
     Each different one is made once, however many rows have it.
     """
-    _, first, place = np.unique(digest, return_index=True, return_inverse=True)
+    place, first = KeyNumbers().take(digest)
     bounds = zip(start[first].tolist(), end[first].tolist(), strict=True)
     view = written.data
     texts = [str(view[a:b], "ascii") for a, b in bounds]

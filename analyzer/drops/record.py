@@ -101,7 +101,10 @@ class DropLog:
 
     def take(self, blocks: Iterable[bytes]) -> Rows:
         """The rows of blocks; what is none of ours, or damaged, is passed over."""
-        found = [one.rows for data in blocks if (one := _decode(data)) and self._take(one)]
+        told = [one for data in blocks if (one := _decode(data)) is not None]
+        for one in told:
+            self._take(one)
+        found = [one.rows for one in told]
         rows = np.concatenate(found) if found else np.empty(0, ROW)
         for reason, count in zip(*np.unique(rows["reason"], return_counts=True), strict=True):
             self.counts[int(reason)] += int(count)
@@ -111,7 +114,7 @@ class DropLog:
         """The place of an interface among the rows' devices."""
         return self._place("device", name)
 
-    def _take(self, one: Drops) -> bool:
+    def _take(self, one: Drops) -> None:
         for name in _FIELDS:
             moved = [self._place(name, text) for text in getattr(one, f"{name}s")]
             if len(one.rows):
@@ -121,7 +124,6 @@ class DropLog:
         self.told.lost += one.lost
         self.told.deaf_ns += one.deaf_ns
         self.told.clock = one.clock or self.told.clock
-        return True
 
     def _place(self, field_name: str, text: str) -> int:
         names: list[str] = getattr(self.told, f"{field_name}s")

@@ -116,10 +116,10 @@ class Arp:
 def _arp_packets(batch: Batch) -> pl.DataFrame:
     """One row an ARP packet: its addresses, op, when and where it was first and last seen."""
     frames = batch.frames
-    first = batch.packets["first_frame"].to_numpy()
+    first = batch.packets["first_frame"].to_numpy().astype(np.intp)
     arp = (frames["ethertype"][first] == _ARP) & ~batch.packets["stray"].to_numpy()
     chosen = batch.packets[np.flatnonzero(arp)]
-    first = chosen["first_frame"].to_numpy()
+    first = chosen["first_frame"].to_numpy().astype(np.intp)
     return pl.DataFrame(
         {
             "ts_ns": chosen["ts_ns"],

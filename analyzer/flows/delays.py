@@ -137,7 +137,7 @@ def _fresh_state(groups: int) -> npt.NDArray[np.int64]:
 
 
 @piece
-def _bucket(value: Any) -> Any:
+def bucket_of(value: Any) -> Any:
     """Number of the value's bucket: its highest bits, after their place."""
     shift = np.int64(0)
     rest = value
@@ -173,7 +173,7 @@ def _add(
         state[_LARGEST, group] = max(state[_LARGEST, group], value)
         slot = state[_SLOT, group]
         if slot >= 0:
-            histogram[slot, _bucket(value)] += 1
+            histogram[slot, bucket_of(value)] += 1
         else:
             rest_groups[rest], rest_values[rest] = group, value
             rest += 1
@@ -183,4 +183,4 @@ def _add(
 @compiled
 def _count(slots: Any, values: Any, histogram: Any) -> None:
     for row in range(len(slots)):
-        histogram[slots[row], _bucket(values[row])] += 1
+        histogram[slots[row], bucket_of(values[row])] += 1

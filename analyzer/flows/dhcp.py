@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analyzer.flows.endpoints import address_text, mac_text
@@ -57,7 +58,7 @@ def _latest(name: str) -> pl.Expr:
 
 def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     """One row a message, in the form of a client's counts."""
-    vantage = batch.frames["vantage"][found["first_frame"].to_numpy()]
+    vantage = batch.frames["vantage"][found["first_frame"].to_numpy().astype(np.intp)]
     kind = pl.col("dhcp_type")
     asks, gives = kind.is_in(_ASKS), kind.is_in([OFFER, ACK, NAK])
     return found.sort("ts_ns", "number").select(

@@ -18,7 +18,7 @@ from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import address_text
 from analyzer.flows.noted import Noted
 from analyzer.keys import KeyNumbers, mixed
-from analyzer.model.batch import Batch, InOrder
+from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.report import DnsRow
 
 GRACE_NS = 100_000_000
@@ -71,7 +71,7 @@ class Dns:
             return
         rows = self._order.release(rows.clear() if found is None else rows, batch.settled_ns)
         if len(rows):
-            self._take(rows.sort("ts_ns", "number"))
+            self._take(in_order_of_time(rows, "number"))
 
     def _take(self, rows: pl.DataFrame) -> None:
         where: Any = [rows[f"{end}_{part}"].to_numpy() for end in ("client", "server")
@@ -118,7 +118,7 @@ class Dns:
 def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     """One row a message: client and server whichever way it goes."""
     frames = batch.frames
-    first, last = (found[f"{end}_frame"].to_numpy() for end in ("first", "last"))
+    first, last = (found[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     answer = pl.col("response")
     columns = {
         f"{end}_{part}": pl.Series(frames[f"{end}_{part}"][rows])

@@ -169,7 +169,7 @@ class Endpoints:
             rows = zip(*(column.tolist() for column in columns_of(fresh)), strict=True)
             found = [self._text_number(self.name(*row)) for row in rows]
             self._name_of_key = np.concatenate([self._name_of_key, np.array(found, np.int32)])
-        return self._name_of_key[numbers]
+        return self._name_of_key.take(numbers)
 
     def numbers_of(
         self,

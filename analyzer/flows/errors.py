@@ -63,7 +63,7 @@ class IcmpErrors:
         self._forget(batch.settled_ns)
 
     def _remember(self, batch: Batch) -> None:
-        first = batch.packets["first_frame"].to_numpy()
+        first = batch.packets["first_frame"].to_numpy().astype(np.intp)
         if len(first):
             keys = np.empty(len(first), np.uint64)
             columns: Any = [batch.frames[name] for name in _IDENTITY]
@@ -117,7 +117,7 @@ class IcmpErrors:
 def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     """One row an error, as its receiver got it."""
     frames = batch.frames
-    first, last = (found[f"{end}_frame"].to_numpy() for end in ("first", "last"))
+    first, last = (found[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     site = batch.journeys.site[frames["vantage"][last]]
     keys = np.empty(len(found), np.uint64)
     columns: Any = [found[f"quoted_{name}"].to_numpy() for name in _IDENTITY]

@@ -54,7 +54,7 @@ class Fates:
             more = np.array([[0], [_NEVER], [_NEVER]]).repeat(len(fresh), axis=1)
             self._counts = np.concatenate([self._counts, more], axis=1)
         packets = batch.packets
-        last = batch.frames["number"][packets["last_frame"].to_numpy()]
+        last = batch.frames["number"][packets["last_frame"].to_numpy().astype(np.intp)]
         better = np.full(self._counts.shape[1], -1, np.int64)
         _tally(ids, packets["number"].to_numpy(), last, self._counts, better)
         self._keep_examples(batch, np.flatnonzero(better >= 0), better)
@@ -64,7 +64,7 @@ class Fates:
     ) -> None:
         """The ways of the packets that are the first of their fate."""
         packets = batch.packets[rows[fates]]
-        last = packets["last_frame"].to_numpy()
+        last = packets["last_frame"].to_numpy().astype(np.intp)
         paths = path_matrix(last, batch.journeys.parent)
         lost = packets["status"].to_numpy() == Status.LOST
         vantage, hop = batch.frames["vantage"], batch.journeys.hop
@@ -113,7 +113,7 @@ class Fates:
 def _facts(batch: Batch) -> dict[str, npt.NDArray[Any]]:
     """[p] columns of the packets that make their fate, by name."""
     packets, frames = batch.packets, batch.frames
-    first, last = (packets[f"{end}_frame"].to_numpy() for end in ("first", "last"))
+    first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     mac = frames["eth_dst"][last]
     whole = (frames["marks"][first] & MARK_FRAGMENT) == 0  # the first fragment stands for all
     judged = (frames["ip_version"][first] > 0) & whole & ((mac & _GROUP_BIT) == 0)

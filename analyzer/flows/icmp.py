@@ -9,7 +9,7 @@ nanosecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from analyzer.flows.silent_echoes import LAST, SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEchoes, slowest_hops
 from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch, InOrder
+from analyzer.model.journeys import Status
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
 
@@ -42,8 +43,11 @@ CONVERSATION = ["protocol", "source", "destination", *KEY[:-1]]
 _NAMES = CONVERSATION[:3]
 
 
+_TEXTS = pl.col(_NAMES).cast(pl.String)
+_OF_PACKET = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "pair", "status",
+              "first_frame", "last_frame", *_NAMES)  # fmt: skip
 _FIRST = pl.col(*CONVERSATION, "payload_len"), pl.col("first_vantage").alias("vantage")
-_TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage")
+_TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "status")
 _SENT, _HOME, _MORE = range(3)
 """rows of the counts: requests, answered at the asker's interface, further replies"""
 _ECHO, _GROUP, _ANSWERED, _REPLIED, _WAITS, _EVENT, _NUMBER = range(7)
@@ -56,23 +60,21 @@ and vantages, pair and slowest hop, number among the silent"""
 _BROUGHT = ("pair", *(f"request_{name}" for name in SLOWEST))
 """what a reply is told of its request"""
 HOPS = ("hop_from", "hop_to", "hop_kind", "hop_ns")
+_ELSEWHERE = 2
+"""of _ANSWERED: a reply was seen, and nobody knows whether it came home"""
+_LOST = int(Status.LOST)
 _NOBODY = np.empty(0, np.int64)
 
 
 class Echoes:
     """Echo conversations, batch by batch."""
 
-    def __init__(
-        self,
-        keep: bool = False,
-        before: npt.NDArray[np.int64] = _NOBODY,
-        went_on: npt.NDArray[np.int64] = _NOBODY,
-    ) -> None:
-        """keep: every echo as a row, too. Of a time window, `echo_numbers`: before: echoes that
-        began before it, which are not its own; went_on: echoes seen after it, too, which are not
-        called lost.
-        """
-        self._before, self._went_on = before, went_on
+    def __init__(self, keep: bool = False) -> None:
+        """keep: every echo as a row, too."""
+        self.before: Callable[[], npt.NDArray[np.int64]] = lambda: _NOBODY
+        """of a time window: echoes (`echo_numbers`) that began before it, which are not its own"""
+        self.went_on: Callable[[], npt.NDArray[np.int64]] = lambda: _NOBODY
+        """… and those seen after it, too, which are not called lost"""
         self._order = InOrder(_AT_ONCE)
         self._keys, self._groups = KeyNumbers(), KeyNumbers()
         self._open = np.zeros((_STATES, 0), np.int64)
@@ -93,10 +95,11 @@ class Echoes:
             self._take(events)
 
     def _without_early(self, events: pl.DataFrame) -> pl.DataFrame:
-        if not len(self._before):
+        before = self.before()
+        if not len(before):
             return events
         number = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
-        return events.filter(~pl.Series(np.isin(number, self._before)))
+        return events.filter(~pl.Series(np.isin(number, before)))
 
     def _take(self, events: pl.DataFrame) -> None:
         """Events in order of time: tie replies to requests, count, measure."""
@@ -105,7 +108,7 @@ class Echoes:
         asked = events["asked"].to_numpy()
         groups, fresh = self._groups_of(group, asked)
         if len(fresh):
-            self._rows.append(events[fresh].select(*_FIRST))
+            self._rows.append(events[fresh].select(*_FIRST).with_columns(_TEXTS))
         self._counts = _wider(self._counts, self._groups.count, 0)
         self._open = _wider(self._open, self._keys.count, -1)
         self._open[_NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
@@ -154,7 +157,7 @@ class Echoes:
 
     def _late(self, end_ns: int) -> npt.NDArray[np.bool_]:
         """[keys] whether the latest request may be answered after the end."""
-        went_on = np.isin(self._open[_NUMBER], self._went_on)
+        went_on = np.isin(self._open[_NUMBER], self.went_on())
         late: npt.NDArray[np.bool_] = (self._open[_TS] > end_ns - GRACE_NS) | went_on
         return late
 
@@ -174,12 +177,13 @@ class Echoes:
         end_ns: when the capture ended; a request shortly before it is unmatched, not lost.
         """
         rows = pl.concat(self._rows) if self._rows else _EMPTY
-        waiting = (self._open[_ANSWERED] == 0) & self._late(end_ns)
+        answered = self._open[_ANSWERED]
+        waiting = ((answered == 0) & self._late(end_ns)) | (answered == _ELSEWHERE)
         unmatched = np.bincount(self._open[_GROUP, waiting], minlength=len(rows))
         rtt = self._rtt.table((0.5, 0.99))
         turnaround = self._turnaround.table((0.5,))
         turned_at = np.full(len(rows), -1, np.int64)
-        home = self._open[_ANSWERED] == 1
+        home = answered == 1
         turned_at[self._open[_GROUP, home]] = self._open[_TO, home]
         return rows.with_columns(
             pl.Series("sent", self._counts[_SENT]),
@@ -202,12 +206,13 @@ class Echoes:
         request_last, reply_last (vantages), request_status, reply_status, ttl; HOPS of both as
         request_… and reply_….
         """
-        events = pl.concat(self._kept) if self._kept else None
+        events = pl.concat(self._kept).with_columns(_TEXTS) if self._kept else None
         if events is None:
             return pl.DataFrame(schema=dict.fromkeys(KEY, pl.Int64))
         requests = events.filter("asked", pl.col("tie") >= 0)
         replies = events.filter(~pl.col("asked"), pl.col("tie") >= 0)
         times = ("rtt_ns", "turnaround_ns")
+        replies = replies.sort(pl.col("rtt_ns") < 0, maintain_order=True)
         replies = replies.unique("tie", keep="first", maintain_order=True).select(
             "tie", "ttl",
             *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in times),
@@ -219,10 +224,10 @@ class Echoes:
         )
         answered = pl.col("rtt_ns").is_not_null()
         number = echo_numbers(found["id"].to_numpy(), found["seq"].to_numpy())
-        late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(np.isin(number, self._went_on))
+        late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(np.isin(number, self.went_on()))
         return found.with_columns(
             answered.alias("answered"),
-            (~answered & late).alias("open"),
+            (~answered & (late | (pl.col("reply_status") != _LOST).fill_null(False))).alias("open"),
             pl.col("first_vantage").alias("vantage"),
             pl.col("last_vantage").alias("request_last"),
             *(pl.col(name).alias(f"request_{name}") for name in HOPS),
@@ -269,24 +274,23 @@ def _with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
 def _events(batch: Batch) -> pl.DataFrame:
     """One row an echo message, request or reply."""
     packets, frames = batch.packets, batch.frames
-    first = packets["first_frame"].to_numpy()
+    first = packets["first_frame"].to_numpy().astype(np.intp)
     protocol = frames["protocol"][first]
     rows = np.flatnonzero((protocol == _ICMP) | (protocol == _ICMPV6))
     kind, version4 = frames["icmp_type"][first[rows]], protocol[rows] == _ICMP
-    ours = np.where(version4, np.isin(kind, (8, 0)), np.isin(kind, (128, 129)))
+    ours = np.where(version4, (kind == 8) | (kind == 0), (kind == 128) | (kind == 129))
     ours &= (frames["l4_offset"][first[rows]] > 0) & ~packets["stray"].to_numpy()[rows]
-    chosen = packets[rows[ours]]
-    first, last = (chosen[f"{end}_frame"].to_numpy() for end in ("first", "last"))
-    asked = np.isin(frames["icmp_type"][first], REQUESTS)
+    chosen: pl.DataFrame = packets.select(*_OF_PACKET)[rows[ours]]
+    first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    kind = frames["icmp_type"][first]
+    asked: npt.NDArray[np.bool_] = (kind == REQUESTS[0]) | (kind == REQUESTS[1])
     end = np.where(asked, first, last)
 
     def side(request: str, reply: str) -> npt.NDArray[Any]:
-        return np.where(asked, frames[request][end], frames[reply][end])
+        found: npt.NDArray[Any] = np.where(asked, frames[request][end], frames[reply][end])
+        return found
 
-    return chosen.select(
-        "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "pair", "status",
-        "first_frame", "last_frame", pl.col(_NAMES).cast(pl.String),
-    ).with_columns(
+    return chosen.with_columns(
         pl.Series("asked", asked),
         pl.Series("site", batch.journeys.site[frames["vantage"][end]]),
         *(pl.Series(f"asker_{h}", side(f"src_{h}", f"dst_{h}")) for h in ("hi", "lo")),
@@ -324,9 +328,11 @@ def _pair(
     (brought). Only the first of requests with
     one KEY that follow each other without an answer between is one: no pinger uses a sequence
     number again so soon, so the others were duplicated on the way, or are copies in a file
-    that does not tell its vantages apart (``tcpdump -i any``, merged files).
+    that does not tell its vantages apart (``tcpdump -i any``, merged files). A reply that was
+    seen, and neither lost nor at the vantage where its request was first seen, decides nothing: a
+    bridge's copy whose port was not captured is one.
     """
-    ts, last_ts, first_at, last_at = columns
+    ts, last_ts, first_at, last_at, status = columns
     for e in range(len(keys)):
         k = keys[e]
         if asked[e]:
@@ -351,13 +357,19 @@ def _pair(
             if state[_ECHO, k] < 0:
                 continue
             ties[e] = state[_ECHO, k]
-            if state[_REPLIED, k] == 1:
-                counts[_MORE, state[_GROUP, k]] += 1
-                continue
-            state[_REPLIED, k] = 1
-            if state[_SILENT, k] >= 0:
+            if state[_REPLIED, k] == 0 and state[_SILENT, k] >= 0:
                 silent[state[_SILENT, k]] -= 1
-            if last_at[e] == state[_FROM, k]:
+            state[_REPLIED, k] = 1
+            home = last_at[e] == state[_FROM, k]
+            if state[_ANSWERED, k] == 1:
+                counts[_MORE, state[_GROUP, k]] += 1 if home else 0
+            elif not home and first_at[e] == state[_FROM, k] and status[e] != _LOST:
+                state[_ANSWERED, k] = 1
+                counts[_HOME, state[_GROUP, k]] += 1
+                rtt[e] = ts[e] - state[_TS, k]
+            elif not home and status[e] != _LOST:
+                state[_ANSWERED, k] = _ELSEWHERE
+            elif home:
                 state[_ANSWERED, k] = 1
                 counts[_HOME, state[_GROUP, k]] += 1
                 rtt[e] = last_ts[e] - state[_TS, k]

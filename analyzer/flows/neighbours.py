@@ -85,7 +85,7 @@ class Neighbours:
 def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     """One row a solicitation or advertisement, after who asks for whom."""
     frames = batch.frames
-    first = found["first_frame"].to_numpy()
+    first = found["first_frame"].to_numpy().astype(np.intp)
     told = pl.col("nd_type") == ADVERTISEMENT
     columns = {name: pl.Series(frames[name][first]) for name in
                ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src")}  # fmt: skip

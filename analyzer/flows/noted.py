@@ -7,10 +7,12 @@ later. The tables are joined by the frame's number in the capture.
 from __future__ import annotations
 
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from analyzer.compiled import compiled
 from analyzer.model.batch import Batch
 
 
@@ -40,9 +42,25 @@ class Noted:
         if rows is None or rows.is_empty() or batch.packets.is_empty():
             return None
         noted = rows["number"].to_numpy()  # sorted: frames are numbered as they are read
-        wanted = batch.frames["number"][batch.packets[frame].to_numpy()]
-        place = np.minimum(np.searchsorted(noted, wanted), len(noted) - 1)
-        packets = np.flatnonzero((noted[place] == wanted) & ~batch.packets["stray"].to_numpy())
+        wanted = batch.frames["number"].take(batch.packets[frame].to_numpy())
+        place = np.empty(len(wanted), np.int64)
+        _find(noted, wanted, place)
+        packets = np.flatnonzero((place >= 0) & ~batch.packets["stray"].to_numpy())
         if not len(packets):
             return None
         return batch.packets[packets].hstack(rows[place[packets]].drop("number", "ts_ns"))
+
+
+@compiled
+def _find(noted: Any, wanted: Any, place: Any) -> None:
+    """Fill ``place`` with where each wanted number stands among the noted ones, which rise; -1.
+
+    Wanted ones mostly rise, too: so it goes on from where the one before was.
+    """
+    at = 0
+    for k in range(len(wanted)):
+        if at == len(noted) or (at > 0 and noted[at - 1] >= wanted[k]):
+            at = np.searchsorted(noted, wanted[k])
+        while at < len(noted) and noted[at] < wanted[k]:
+            at += 1
+        place[k] = at if at < len(noted) and noted[at] == wanted[k] else -1

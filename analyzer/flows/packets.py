@@ -47,11 +47,11 @@ class PacketTables:
         packet was first seen, ``destination`` where it was last seen, so that both are right
         on either side of a NAT.
         """
-        first, last = journeys.first, journeys.last
+        first, last = journeys.first.astype(np.intp), journeys.last.astype(np.intp)
         vantage = frames["vantage"]
         protocol = protocol_codes(frames, first)
-        source = self._numbers(frames, journeys, first, "src")
-        destination = self._numbers(frames, journeys, last, "dst")
+        source = self._numbers(frames, journeys, journeys.first, "src")
+        destination = self._numbers(frames, journeys, journeys.last, "dst")
         pair = protocol.astype(np.uint64) << np.uint64(56)
         pair |= source.astype(np.uint64) << np.uint64(28) | destination.astype(np.uint64)
         texts = pl.Series(self.endpoints.texts, dtype=pl.Categorical)
@@ -61,8 +61,8 @@ class PacketTables:
                 "number": frames["number"][first],
                 "ts_ns": frames["ts_ns"][first],
                 "last_ts_ns": frames["ts_ns"][last],
-                "first_frame": first,
-                "last_frame": last,
+                "first_frame": journeys.first,
+                "last_frame": journeys.last,
                 "first_vantage": vantage[first],
                 "last_vantage": vantage[last],
                 "protocol": pl.Series(PROTOCOL_NAMES, dtype=pl.Categorical).gather(protocol),
@@ -88,9 +88,9 @@ class PacketTables:
         return self.endpoints.numbers_of(frames, journeys.segment, rows, side)
 
 
-def protocol_codes(frames: Columns, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
+def protocol_codes(frames: Columns, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint32]:
     """[len(rows)] places in PROTOCOL_NAMES."""
-    codes = _CODES[frames["protocol"][rows]]
+    codes = _CODES.take(frames["protocol"][rows])
     codes[frames["ethertype"][rows] == ARP] = 1
     return codes
 
@@ -103,9 +103,7 @@ def _any_likely(journeys: Journeys) -> npt.NDArray[np.bool_]:
     return found
 
 
-def path_matrix(
-    rows: npt.NDArray[np.int32], parent: npt.NDArray[np.int32]
-) -> npt.NDArray[np.int32]:
+def path_matrix(rows: npt.NDArray[Any], parent: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """[len(rows), depth] the frames from each journey's start to row, padded with -1 at the end."""
     columns = [rows.astype(np.int32)]
     while True:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.compiled import compiled, piece
-from analyzer.model.batch import InOrder
+from analyzer.model.batch import InOrder, in_order_of_time
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 _CLOSERS = FIN | SYN | RST
@@ -78,7 +78,7 @@ class Segments:
         first frame was seen at the sender's own interface). conversations: how many there are.
         """
         self._make_room(conversations)
-        sent = self._sent.release(rows, settled_ns).sort("ts_ns", "number")
+        sent = in_order_of_time(self._sent.release(rows, settled_ns), "number")
         names = ("flow", "ts_ns", "seq", "ack", "length", "flags", "window", "sent_here",
                  "first_vantage", "last_ts_ns", "last_vantage")  # fmt: skip
         columns: Any = [sent[name].to_numpy() for name in names]
@@ -88,7 +88,7 @@ class Segments:
             "flow", "last_vantage", "number",
             pl.col("ts_ns").alias("sent_ns"), pl.col("last_ts_ns").alias("ts_ns"),
         )  # fmt: skip
-        came = self._arrived.release(moved, settled_ns).sort("ts_ns", "number")
+        came = in_order_of_time(self._arrived.release(moved, settled_ns), "number")
         if len(came):
             _find_overtaken(
                 came["flow"].to_numpy(), came["sent_ns"].to_numpy(),

@@ -10,7 +10,7 @@ What is particular to TCP is `analyzer.flows.tcp`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ import polars as pl
 
 from analyzer.compiled import compiled
 from analyzer.flows.endpoints import address_text
+from analyzer.flows.noted import Noted
+from analyzer.flows.talk_details import OPTIONS, Agreements, FlowTimes, LostBetween
 from analyzer.flows.tcp import COUNTS, Segments
 from analyzer.keys import KeyNumbers, mix
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
 from analyzer.model.journeys import Evidence, Status
 from analyzer.model.report import TcpRow, UdpRow
+from analyzer.model.vantage import Vantage
 
 _SYN, _ACK = 0x02, 0x10
 _REASSEMBLY_NS = 30_000_000_000
@@ -50,10 +53,13 @@ _TCP, _UDP = 6, 17
 class Conversations:
     """All TCP and UDP conversations, batch by batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, offers: Noted | None = None) -> None:
+        """offers: noted of `analyzer.decode.tcp_options.tcp_options` of SYNs."""
         self._numbers = KeyNumbers()
         self._counts = _nothing(0)
         self._tcp = Segments()
+        self._times, self._agreed, self._lost = FlowTimes(), Agreements(), LostBetween()
+        self._offers = offers
         self._rows: list[dict[str, Any]] = []
         self._heads: pl.DataFrame | None = None
         self._pieces: pl.DataFrame | None = None
@@ -61,26 +67,37 @@ class Conversations:
     def add(self, batch: Batch) -> None:
         """Count the TCP and UDP packets of one batch."""
         rows = _segments(batch)
-        headed = rows.filter("headed", (pl.col("src_port") > 0) | (pl.col("dst_port") > 0))
         pieces = rows.filter(~pl.col("headed"))
+        headed = rows
+        ported = pl.col("headed") & ((pl.col("src_port") > 0) | (pl.col("dst_port") > 0))
+        if not rows.select(ported.all()).item():
+            headed = rows.filter(ported)
         heads = headed.filter("more")
         if not pieces.is_empty() or self._pieces is not None or not heads.is_empty():
             headed = self._with_fragments(headed, heads, pieces)
+        keys, forward = _keyed(headed)
+        numbers, _ = self._numbers.take(keys)
         if not headed.is_empty():
-            self._count(headed)
-        self._follow(batch, headed)
+            self._count(headed, numbers, forward)
+        self._follow(batch, headed, numbers.astype(np.int64) * 2 + forward)
 
-    def _follow(self, batch: Batch, rows: pl.DataFrame) -> None:
-        """Hand the TCP segments on, in pieces of their own: a batch without any, too."""
-        segments = rows.filter("headed", kind=_TCP)
-        flow = self._flows(segments)
-        self._tcp.add(segments.select(pl.Series("flow", flow), *SEGMENT), self._numbers.count,
-                      batch.settled_ns)  # fmt: skip
+    def _follow(self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
+        """Hand the TCP segments on; a batch without any, too.
 
-    def _flows(self, rows: pl.DataFrame) -> npt.NDArray[np.int64]:
-        """[n] 2 · conversation, + 1 from the lower end to the higher."""
-        keys, forward = _keyed(rows)
-        return self._numbers.take(keys)[0].astype(np.int64) * 2 + forward
+        flow: [n] 2 · conversation, + 1 from the lower end to the higher.
+        """
+        ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == _TCP)
+        keyed = rows.with_columns(pl.Series("flow", flow)).filter(pl.Series(ours))
+        segments, flow = keyed.select("flow", *SEGMENT), flow[ours]
+        self._tcp.add(segments, self._numbers.count, batch.settled_ns)
+        self._agreed.make_room(2 * self._numbers.count)
+        self._agreed.see(keyed, flow)
+        offers = self._offers.take(batch) if self._offers else None
+        if offers is not None:
+            both = keyed.select("number", "flow").join(
+                offers.select("number", "ts_ns", *OPTIONS), on="number"
+            )
+            self._agreed.hear(both, both["flow"].to_numpy())
 
     def _with_fragments(
         self, headed: pl.DataFrame, heads: pl.DataFrame, pieces: pl.DataFrame
@@ -100,22 +117,28 @@ class Conversations:
         self._heads = self._heads.tail(_MOST_WAITING)
         return pl.concat([headed, found.drop_nulls(ports).select(headed.columns)])
 
-    def _count(self, rows: pl.DataFrame) -> None:
-        keys, forward = _keyed(rows)
-        numbers, _ = self._numbers.take(keys)
+    def _count(
+        self, rows: pl.DataFrame, numbers: npt.NDArray[np.int32], forward: npt.NDArray[np.int64]
+    ) -> None:
         new = self._numbers.count - self._counts.shape[1]
         self._counts = np.concatenate([self._counts, _nothing(new)], axis=1)
         opening = np.full(self._numbers.count, -1, np.int64)
+        lost, one_way = (rows["status"] == Status.LOST).to_numpy(), _one_way(rows)
+        self._times.add(numbers.astype(np.int64) * 2 + forward, one_way)
+        if lost.any():
+            ends = {"conversation": numbers[lost], "direction": forward[lost]}
+            where = rows.filter(lost).select("last_vantage", "expected")
+            self._lost.add(where.with_columns(**{n: pl.Series(c) for n, c in ends.items()}))
         _tally(
-            numbers, forward, rows["payload_len"].to_numpy(),
-            (rows["status"] == Status.LOST).to_numpy(), _one_way(rows), rows["rank"].to_numpy(),
+            numbers, forward, rows["payload_len"].to_numpy(), lost, one_way,
+            rows["rank"].to_numpy(),
             rows["number"].to_numpy(), self._counts, opening,
         )  # fmt: skip
-        rows = rows.with_columns(pl.Series("forward", forward))
         found = np.flatnonzero(opening >= 0)
         self._rows += [{}] * new
         texts = pl.col("protocol", "source", "destination").cast(pl.String)
-        first = rows[opening[found]].with_columns(texts)
+        sides = pl.Series("forward", forward[opening[found]])
+        first = rows[opening[found]].with_columns(texts, sides)
         for conversation, row in zip(found.tolist(), first.iter_rows(named=True), strict=True):
             self._rows[conversation] = row
 
@@ -125,8 +148,9 @@ class Conversations:
         protocol, client, server (names), client_hi, client_lo, client_port, server_hi, server_lo,
         server_port; of both directions together: packets, bytes (of payload), lost (packets of
         status lost); of each, after who sends: client_packets, client_bytes, client_lost,
-        client_min_ns, client_mean_ns, client_max_ns (one way, first vantage to last), server_…;
-        of TCP also what `Segments.table` tells, its counts as client_… and server_….
+        client_min_ns, client_mean_ns, client_max_ns, client_p50_ns, client_p99_ns (one way, first
+        vantage to last), server_…; conversation (its number, for `lost_between`); of TCP also
+        `Agreements.table` and what `Segments.table` tells, by sides, too.
         """
         if not self._rows:
             return pl.DataFrame(schema={"protocol": pl.String})
@@ -134,6 +158,8 @@ class Conversations:
             pl.DataFrame(self._rows, infer_schema_length=None)
             .hstack(self._totals())
             .hstack(self._tcp.table())
+            .hstack(self._agreed.table())
+            .with_row_index("conversation")
             .sort("start")
         )
         from_low = pl.col("forward") == (pl.col("rank") == 1)
@@ -148,7 +174,23 @@ class Conversations:
         both = (
             pl.sum_horizontal(f"{n}_0", f"{n}_1").alias(n) for n in ("packets", "bytes", "lost")
         )
-        return found.select("protocol", *_side("client"), *_side("server"), *both, *sides, *totals)
+        return found.select(
+            "conversation", "protocol", *_side("client"), *_side("server"), *both, *sides, *totals
+        )
+
+    def lost_between(self, vantages: Sequence[Vantage]) -> dict[int, list[str]]:
+        """By conversation, the most first: ``client: veth0 → veth1: 3``."""
+        found = {}
+        for conversation, places in self._lost.counts.items():
+            opened = self._rows[conversation]
+            client = int(opened["forward"] != (opened["rank"] == 1))
+            found[conversation] = [
+                f"{'client' if side == client else 'server'}: "
+                f"{vantages[last].name} → {vantages[expected].name}: {count}"
+                for (side, last, expected), count in
+                sorted(places.items(), key=lambda one: (-one[1], one[0]))
+            ]  # fmt: skip
+        return found
 
     def _totals(self) -> pl.DataFrame:
         """[conversations] start, and by direction packets, bytes, lost and the one-way times."""
@@ -160,7 +202,15 @@ class Conversations:
             columns |= {f"packets_{side}": packets, f"bytes_{side}": size, f"lost_{side}": lost}
             times = {"min_ns": low, "mean_ns": total // np.maximum(timed, 1), "max_ns": high}
             columns |= {f"{n}_{side}": pl.Series(v).set(none, None) for n, v in times.items()}
-        return pl.DataFrame(columns)
+        for share in (50, 99):
+            found = self._times.quantiles(2 * counts.shape[1], share / 100)
+            columns |= {f"p{share}_ns_{side}": found.gather_every(2, side) for side in (0, 1)}
+        middles = (
+            pl.col(name).clip(f"min_ns_{name[-1]}", f"max_ns_{name[-1]}")
+            for name in columns
+            if name.startswith(("p50", "p99"))
+        )
+        return pl.DataFrame(columns).with_columns(middles)
 
 
 def _nothing(conversations: int) -> npt.NDArray[np.int64]:
@@ -193,14 +243,15 @@ def _joined(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 def _segments(batch: Batch) -> pl.DataFrame:
     """One row a TCP or UDP packet, with both ends and what tells who opened."""
     frames = batch.frames
-    kind = frames["protocol"][batch.packets["first_frame"].to_numpy()]
+    kind = frames["protocol"][batch.packets["first_frame"].to_numpy().astype(np.intp)]
     ours = ((kind == _TCP) | (kind == _UDP)) & ~batch.packets["stray"].to_numpy()
-    chosen = batch.packets.filter(pl.Series(ours))
-    first, last = (chosen[f"{end}_frame"].to_numpy() for end in ("first", "last"))
+    names = ["number", "ts_ns", "last_ts_ns", "protocol", "source", "destination", "status",
+             "expected", "frames", "first_vantage", "last_vantage"]  # fmt: skip
+    chosen = batch.packets.select(*names, "first_frame", "last_frame", "evidence")
+    chosen = chosen.filter(pl.Series(ours))
+    first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     flags, marks = frames["tcp_flags"][first], frames["marks"][first]
     rank = np.where(flags & _SYN == 0, 2, np.where(flags & _ACK == 0, 0, 1))
-    names = ["number", "ts_ns", "last_ts_ns", "protocol", "source", "destination", "status",
-             "frames", "first_vantage", "last_vantage"]  # fmt: skip
     sent_here = (chosen["evidence"] & Evidence.STATION_OUT) != 0
     return chosen.select(names).with_columns(
         pl.Series("kind", kind[ours]),
@@ -274,16 +325,22 @@ def _side(role: str) -> list[pl.Expr]:
     ]
 
 
-def name_udp(table: pl.DataFrame) -> list[UdpRow]:
+Places = Mapping[int, list[str]]
+"""`Conversations.lost_between`"""
+
+
+def name_udp(table: pl.DataFrame, lost: Places) -> list[UdpRow]:
     """The report's rows, addresses as text."""
-    return [UdpRow(**_ends(row)) for row in _of(table, "udp")]
+    return [UdpRow(**_ends(row, lost)) for row in _of(table, "udp")]
 
 
-def name_tcp(table: pl.DataFrame) -> list[TcpRow]:
+def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
     """The report's rows, addresses as text. Counts are of both directions together."""
     return [
         TcpRow(
-            **_ends(row),
+            **_ends(row, lost),
+            **{f"{end}_{name}": row[f"{end}_{name}"] for end in ("client", "server")
+               for name in (*OPTIONS, "window_max_bytes")},
             **{name: row[f"client_{name}"] + row[f"server_{name}"] for name in COUNTS
                if name not in ("syns", "fins")},
             connections=row["connections"],
@@ -299,11 +356,12 @@ def _of(table: pl.DataFrame, protocol: str) -> Iterator[dict[str, Any]]:
     return table.filter(pl.col("protocol") == protocol).iter_rows(named=True)
 
 
-def _ends(row: Mapping[str, Any]) -> dict[str, Any]:
+def _ends(row: Mapping[str, Any], lost: Places) -> dict[str, Any]:
     """What TCP and UDP rows have in common."""
     same = ("client", "server", "client_port", "server_port", "packets", "bytes", "lost")
-    sides = ("packets", "bytes", "lost", "min_ns", "mean_ns", "max_ns")
+    sides = ("packets", "bytes", "lost", "min_ns", "mean_ns", "max_ns", "p50_ns", "p99_ns")
     return {
+        "lost_between": lost.get(row["conversation"], []),
         "client_ip": address_text(row["client_hi"], row["client_lo"]),
         "server_ip": address_text(row["server_hi"], row["server_lo"]),
         **{name: row[name] for name in same},

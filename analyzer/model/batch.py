@@ -105,7 +105,7 @@ class InOrder:
 
     def release(self, rows: pl.DataFrame, settled_ns: int) -> pl.DataFrame:
         """Those of the held and the new rows that are settled, by ``ts_ns``; keeps the others."""
-        both = rows if self.held is None else pl.concat([self.held, rows])
+        both = rows if self.held is None or self.held.is_empty() else pl.concat([self.held, rows])
         if len(both) < self.least and settled_ns != FOREVER_NS:
             self.held = both
             return both.clear()
@@ -114,4 +114,12 @@ class InOrder:
             self.held = both.clear()
         else:
             self.held, both = both.filter(~ready), both.filter(ready)
-        return both.sort("ts_ns", maintain_order=True)
+        return in_order_of_time(both)
+
+
+def in_order_of_time(rows: pl.DataFrame, *then: str) -> pl.DataFrame:
+    """The rows by ``ts_ns``, those of one time by the columns ``then``; else as they were."""
+    stamps = rows["ts_ns"].to_numpy()
+    if np.all(stamps[1:] > stamps[:-1]):
+        return rows
+    return rows.sort("ts_ns", *then, maintain_order=True)

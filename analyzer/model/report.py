@@ -182,6 +182,13 @@ class TransportRow:
     server_min_ns: int | None
     server_mean_ns: int | None
     server_max_ns: int | None
+    client_p50_ns: int | None
+    """within 1 %; the bucket's middle where more than one packet is in it"""
+    client_p99_ns: int | None
+    server_p50_ns: int | None
+    server_p99_ns: int | None
+    lost_between: list[str]
+    """where, the most first: ``client: veth0 → veth1: 3`` (whose packets, vantages, how many)"""
 
 
 @dataclass(slots=True)
@@ -213,6 +220,18 @@ class TcpRow(TransportRow):
     resets: int
     gaps: int
     """segments behind bytes that were not seen: lost before the first vantage, or not captured"""
+    client_mss: int | None
+    """as the client's latest SYN offers; null: not offered, or no SYN was seen"""
+    client_window_scale: int | None
+    """the shift (RFC 7323)"""
+    client_sack_permitted: bool | None
+    """null: no SYN was seen"""
+    client_window_max_bytes: int | None
+    """the largest window that it announced, scaled; null where a SYN of either side is missing"""
+    server_mss: int | None
+    server_window_scale: int | None
+    server_sack_permitted: bool | None
+    server_window_max_bytes: int | None
 
 
 @dataclass(slots=True)

@@ -21,14 +21,7 @@ from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.batch import Batch, Outlook
 from analyzer.model.report import CaptureInfo, Finding, Report, Verdict
 from analyzer.pipeline.choice import Choice
-from analyzer.pipeline.cut import (
-    cut_window,
-    echoes_before,
-    echoes_that_went_on,
-    mark_torn,
-    settle_arp,
-    settle_losses,
-)
+from analyzer.pipeline.cut import cut_window
 from analyzer.pipeline.load import Loaded, dropped, load
 from analyzer.pipeline.losing import Found, Losing, with_fates
 from analyzer.pipeline.partials import Partials
@@ -56,12 +49,13 @@ def report_files(
 
     packets: with every packet and every echo. choice: with these packets; those that the kernel
     dropped are known when the file was gone through once, so that a file with recorded drops is
-    read twice. window: only the frames in it, which takes memory for all of them at once; else it
-    does not grow with the files, but for every echo. jobs: threads. Raises as `load`,
-    `cut_window` and `Choice.check`.
+    read twice. window: only the frames in it. Memory does not grow with the files, but for every
+    echo, and where such a file cannot be read twice. jobs: threads. Raises as `analyse_files` and
+    `Choice.check`.
     """
     picked = Picked(choice.choose if choice else lambda packets: packets)
-    if window or ((packets or choice) and not all(map(is_rereadable, paths))):
+    how = (jobs, progress, window)
+    if (packets or choice) and not all(map(is_rereadable, paths)):
         loaded = load(paths)
         if window:
             loaded = cut_window(loaded, window)
@@ -69,9 +63,11 @@ def report_files(
         if packets or choice:
             picked.add(tables.whole)
     elif packets or choice:
-        tables, errors = _pick(paths, picked, bridge, packets, (jobs, progress))
+        tables, errors = _pick(paths, picked, bridge, packets, how)
     else:
-        tables, errors = analyse_paths(paths, bridge=bridge, jobs=jobs, progress=progress)
+        tables, errors = analyse_paths(
+            paths, bridge=bridge, jobs=jobs, progress=progress, window=window
+        )
     if choice:
         choice.check(tables.vantages, tables.ends)
     tables = replace(tables, packets=picked.rows)
@@ -80,10 +76,10 @@ def report_files(
 
 def _pick(
     paths: Sequence[str], picked: Picked, bridge: str, echoes: bool,
-    how: tuple[int, Progress | None],
+    how: tuple[int, Progress | None, Window | None],
 ) -> tuple[Tables, list[SavefileError]]:  # fmt: skip
     """The tables, and the packets that are to be shown in ``picked``."""
-    jobs, progress = how
+    jobs, progress, window = how
 
     def partials(reading: Reading) -> Partials:
         found = Picking(
@@ -93,11 +89,16 @@ def _pick(
         picked.fates = found.losing.fates if reading.explained else None
         return found
 
-    found = analyse_paths(paths, bridge=bridge, jobs=jobs, progress=progress, partials=partials)
+    found = analyse_paths(
+        paths, bridge=bridge, jobs=jobs, progress=progress, partials=partials, window=window
+    )
     if picked.fates is not None:
         known = picked.fates()
         picked.fates = lambda: known
-        analyse_files(paths, jobs=jobs, partials=lambda _: Picking(picked=picked, alone=True))
+        analyse_files(
+            paths, jobs=jobs, window=window,
+            partials=lambda _: Picking(picked=picked, alone=True),
+        )  # fmt: skip
     return found
 
 
@@ -108,9 +109,10 @@ def analyse_paths(
     jobs: int = 2,
     progress: Progress | None = None,
     partials: Callable[[Reading], Partials] | None = None,
+    window: Window | None = None,
 ) -> tuple[Tables, list[SavefileError]]:
     """The tables of files of any length, and where they were damaged. Raises as `analyse_files`."""
-    analyser = analyse_files(paths, jobs=jobs, progress=progress, partials=partials)
+    analyser = analyse_files(paths, jobs=jobs, progress=progress, partials=partials, window=window)
     return _tables(analyser, bridge), analyser.reading.errors
 
 
@@ -128,24 +130,19 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         loaded.paths, loaded.vantages, loaded.notes, loaded.names, loaded.engine, loaded.sysctls,
         loaded.errors, loaded.own, census=loaded.census,
     )  # fmt: skip
-    echoes = Echoes(keep=True, before=echoes_before(loaded), went_on=echoes_that_went_on(loaded))
-    partials = Partials(echoes=echoes, losing=Losing(keep=True), depth=loaded.depth)
-    analyser = Analyser(reading, partials)
+    partials = Partials(echoes=Echoes(keep=True), losing=Losing(keep=True), depth=loaded.depth)
+    analyser = Analyser(reading, partials, edges=loaded.cut)
     number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
     frames = {"number": number, **loaded.frames}
     analyser.totals.add(frames, loaded.vantages)
     journeys, _ = analyser.correlate(frames)
-    settle_losses(journeys, loaded)
-    batch = analyser.batch_of(frames, journeys)
-    batch = replace(batch, packets=mark_torn(batch.packets, loaded), own=loaded.own)
+    batch = replace(analyser.batch_of(frames, journeys), own=loaded.own)
     analyser.take(batch)
-    return _tables(analyser, bridge, loaded, batch)
+    return _tables(analyser, bridge, batch)
 
 
-def _tables(
-    analyser: Analyser, bridge: str, loaded: Loaded | None = None, batch: Batch | None = None
-) -> Tables:
-    """What the partials have come to. loaded, batch: where all frames are in memory."""
+def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tables:
+    """What the partials have come to. batch: where all frames are in memory."""
     reading, partials = analyser.reading, analyser.partials
     outlook = _outlook(analyser, bridge)
     fates = partials.fates.table()
@@ -153,9 +150,10 @@ def _tables(
     arp = name_arp(partials.arp.table(claims.settled), analyser.endpoints)
     nd = partials.neighbours.rows(analyser.endpoints)
     dns = partials.dns.rows(outlook.end_ns)
-    if loaded:
-        settle_arp(arp, loaded)
+    if analyser.edges:
+        analyser.edges.settle_arp(arp)
     talks = partials.conversations.table()
+    lost_between = partials.conversations.lost_between(reading.vantages)
     echoes = partials.echoes.echoes(outlook.end_ns)
     table = summarise_losses(fates)
     losses = name_losses(table, reading.vantages, reading.sysctls)
@@ -171,7 +169,7 @@ def _tables(
         losses = suggest_drops(losses)
     icmp = _with_addresses(partials.echoes.table(outlook.end_ns))
     return Tables(
-        info=replace(_info(analyser, loaded), drops=drops),
+        info=replace(_info(analyser), drops=drops),
         vantages=reading.vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=analyser.totals.seen,
@@ -183,8 +181,8 @@ def _tables(
         icmp_errors=partials.errors.rows(),
         dns=dns,
         dhcp=partials.dhcp.rows(),
-        tcp=name_tcp(talks),
-        udp=name_udp(talks),
+        tcp=name_tcp(talks, lost_between),
+        udp=name_udp(talks, lost_between),
         losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages, icmp),
@@ -225,9 +223,12 @@ def _outlook(analyser: Analyser, bridge: str) -> Outlook:
     reading = analyser.reading
     found = {v.name: n.fdb for v, n in zip(reading.vantages, reading.notes, strict=True) if n.fdb}
     told = [n.end_ns for n in reading.notes if n.end_ns]
+    end_ns = max([*told, analyser.totals.end_ns or 0])
+    if analyser.edges:
+        end_ns = min(end_ns, analyser.edges.until_ns)
     return Outlook(
         vantages=reading.vantages,
-        end_ns=max([*told, analyser.totals.end_ns or 0]),
+        end_ns=end_ns,
         sysctls=reading.sysctls,
         fdb={v.name: (*v.fdb, *found.get(v.name, ())) for v in reading.vantages},
         complete=not dropped(reading.vantages, reading.notes),
@@ -240,9 +241,9 @@ def _scene(outlook: Outlook) -> Scene:
     return Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
 
 
-def _info(analyser: Analyser, loaded: Loaded | None) -> CaptureInfo:
+def _info(analyser: Analyser) -> CaptureInfo:
     reading, totals = analyser.reading, analyser.totals
-    cut = loaded.cut if loaded else None
+    since_ns, until_ns = analyser.edges.told if analyser.edges else (None, None)
     return CaptureInfo(
         files=list(reading.paths),
         frames=totals.frames,
@@ -250,8 +251,8 @@ def _info(analyser: Analyser, loaded: Loaded | None) -> CaptureInfo:
         start_ns=totals.start_ns,
         end_ns=totals.end_ns,
         truncated=bool(reading.errors),
-        since_ns=cut.since_ns if cut else None,
-        until_ns=cut.until_ns if cut else None,
+        since_ns=since_ns,
+        until_ns=until_ns,
         dropped=dropped(reading.vantages, reading.notes),
         engine=reading.engine,
         sysctls=dict(reading.sysctls),

@@ -35,6 +35,7 @@ _TYPES = {
     "bool": pl.Boolean(),
     "int": pl.Int64(),
     "int | None": pl.Int64(),
+    "bool | None": pl.Boolean(),
     "float | None": pl.Float64(),
     "list[str]": pl.List(pl.String()),
 }

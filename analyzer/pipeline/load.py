@@ -1,14 +1,14 @@
 """Files → all their decoded frames in memory, for what needs them at once.
 
-`analyzer.pipeline.stream` analyses files of any length; this is for `analyzer.read`, for a time
-window, and for reports that show every packet.
+`analyzer.pipeline.stream` analyses files of any length; this is for `analyzer.read` and for the
+short captures of `ping`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,20 +21,13 @@ from analyzer.pipeline.frame_room import META, FrameRoom, empty_frames
 from analyzer.pipeline.notes import VantageNotes, foreign_vantage, told_vantage
 from analyzer.pipeline.reading import Reading
 
+if TYPE_CHECKING:
+    from analyzer.pipeline.cut import Edges
+
 __all__ = [
-    "META", "Cut", "Loaded", "VantageNotes", "empty_frames", "foreign_vantage", "load",
+    "META", "Loaded", "VantageNotes", "empty_frames", "foreign_vantage", "load",
     "told_vantage",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """The edges of a time window, None where it is open; what was left out, as `Loaded.frames`."""
-
-    since_ns: int | None
-    until_ns: int | None
-    before: dict[str, npt.NDArray[Any]]
-    after: dict[str, npt.NDArray[Any]]
 
 
 @dataclass(slots=True)
@@ -56,7 +49,7 @@ class Loaded:
     """what was read from the bytes of frames"""
     census: Census = field(default_factory=Census)
     """all containers, as the engine told them when the capture began"""
-    cut: Cut | None = None
+    cut: Edges | None = None
     """where only a time window of the files is analysed"""
 
 

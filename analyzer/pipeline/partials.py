@@ -33,7 +33,7 @@ class Partials:
     hops: Hops = field(default_factory=Hops)
     echoes: Echoes = field(default_factory=Echoes)
     arp: Arp = field(default_factory=Arp)
-    conversations: Conversations = field(default_factory=Conversations)
+    conversations: Conversations = field(init=False)
     resets: Resets = field(default_factory=Resets)
     handshakes: SlowHandshakes = field(default_factory=SlowHandshakes)
     translations: Translations = field(default_factory=Translations)
@@ -48,6 +48,7 @@ class Partials:
     checksums: Checksums = field(init=False)
 
     def __post_init__(self) -> None:
+        self.conversations = Conversations(self.depth.offers)
         self.dns, self.errors = Dns(self.depth.dns), IcmpErrors(self.depth.errors)
         self.neighbours = Neighbours(self.depth.neighbours)
         self.dhcp = Dhcp(self.depth.dhcp)

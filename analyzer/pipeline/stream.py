@@ -20,11 +20,13 @@ from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.packets import PacketTables
 from analyzer.model.batch import FOREVER_NS, Batch, Columns
 from analyzer.model.journeys import Journeys
+from analyzer.pipeline.cut import Edges
 from analyzer.pipeline.frame_room import FrameRoom, empty_frames, rows_of
 from analyzer.pipeline.notes import VantageNotes
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.reading import DecodedChunk, Reading
 from analyzer.pipeline.totals import Totals
+from analyzer.pipeline.window import Window
 
 CARRIED_ROOM = 1 << 17
 """carried frames that are put before a chunk without moving it"""
@@ -45,12 +47,19 @@ class Analyser:
     reading: Reading
     partials: Partials = field(default_factory=Partials)
     totals: Totals = field(default_factory=Totals)
+    edges: Edges | None = None
+    """of a time window: only the frames in it are analysed"""
     likely: int = 0
     """edges that are likely only"""
     chunks: int = 0
     _correlator: Correlator = field(default_factory=Correlator)
     _tables: PacketTables | None = None
     _carried: Columns | None = None
+
+    def __post_init__(self) -> None:
+        if edges := self.edges:
+            self.partials.echoes.before = lambda: edges.asked
+            self.partials.echoes.went_on = lambda: edges.went_on
 
     @property
     def endpoints(self) -> Endpoints:
@@ -66,11 +75,21 @@ class Analyser:
     def feed(self, chunk: DecodedChunk) -> None:
         """Correlate a chunk with what is open, and give the packets that are closed to all."""
         self.chunks += 1
-        self.totals.add(chunk.frames, self.reading.vantages)
-        frames = chunk.room.with_carried(self._carried)
+        frames = self._inside(chunk)
         journeys, settled_ns = self.correlate(frames, chunk.now_ns, final=chunk.final)
         batch = self.batch_of(frames, journeys, settled_ns)
         self.take(replace(batch, own=chunk.own))
+
+    def _inside(self, chunk: DecodedChunk) -> Columns:
+        """The chunk's frames, behind those that are open from before."""
+        if self.edges is None:
+            self.totals.add(chunk.frames, self.reading.vantages)
+            return chunk.room.with_carried(self._carried)
+        some = rows_of(chunk.frames, self.edges.inside(chunk.frames))
+        self.totals.add(some, self.reading.vantages)
+        if self._carried is None:
+            return some
+        return {name: np.concatenate([self._carried[name], some[name]]) for name in some}
 
     def correlate(
         self, frames: Columns, now_ns: int = 0, *, final: bool = True
@@ -79,13 +98,16 @@ class Analyser:
         notes = self.reading.notes if final else (self.reading.foreseen or self.reading.notes)
         vantages = self.reading.vantages
         fdb = {v.name: n.fdb for v, n in zip(vantages, notes, strict=False) if n.fdb}
-        watch = watch_of(notes, self.totals, len(vantages), final=final)
+        watch = self._watch(notes, final=final)
         journeys, links = self._correlator.correlate(frames, vantages, watch, fdb)
         self._carried = None
+        if self.edges:
+            self.edges.settle_losses(frames, journeys)
         if final:
             return journeys, FOREVER_NS
         hold = self.reading.foreseen is None
-        open_ = self._correlator.close(frames, journeys, links, now_ns, hold)
+        also = self.edges.hold(frames, journeys, now_ns) if self.edges else None
+        open_ = self._correlator.close(frames, journeys, links, now_ns, hold, also)
         self._carried = rows_of(frames, open_)
         waiting = self._carried["ts_ns"]
         oldest = int(waiting.min()) if len(waiting) else FOREVER_NS
@@ -94,7 +116,19 @@ class Analyser:
     def batch_of(self, frames: Columns, journeys: Journeys, settled_ns: int = FOREVER_NS) -> Batch:
         """The closed packets with their names."""
         packets = self._packets().build(frames, journeys)
+        if self.edges:
+            packets = self.edges.mark_torn(packets, frames)
         return Batch(frames, journeys, packets, settled_ns, self.reading.vantages)
+
+    def _watch(self, notes: list[VantageNotes], *, final: bool) -> Watch:
+        count, totals, edges = len(self.reading.vantages), self.totals, self.edges
+        if edges is None:
+            return watch_of(notes, totals.start_ns, totals.end_ns, count, final=final)
+        watch = watch_of(notes, edges.first_ns, edges.last_ns, count, final=final)
+        return replace(
+            watch, start_ns=np.maximum(watch.start_ns, edges.since_ns),
+            end_ns=np.minimum(watch.end_ns, edges.until_ns),
+        )  # fmt: skip
 
     def take(self, batch: Batch) -> None:
         """Give a batch to all aggregators."""
@@ -112,9 +146,14 @@ class Analyser:
         return self._tables
 
 
-def watch_of(notes: list[VantageNotes], totals: Totals, count: int, *, final: bool) -> Watch:
-    """When each vantage was looked at; what has no end yet goes on for ever."""
-    first, last = totals.start_ns or 0, (totals.end_ns or 0) if final else FOREVER_NS
+def watch_of(
+    notes: list[VantageNotes], start_ns: int | None, end_ns: int | None, count: int, *, final: bool
+) -> Watch:
+    """When each vantage was looked at; what has no end yet goes on for ever.
+
+    start_ns, end_ns: of all frames.
+    """
+    first, last = start_ns or 0, (end_ns or 0) if final else FOREVER_NS
     spare = [VantageNotes()] * (count - len(notes))
     all_notes = [*notes, *spare]
     return Watch(
@@ -133,16 +172,21 @@ def analyse_files(
     jobs: int = 2,
     progress: Progress | None = None,
     partials: Callable[[Reading], Partials] | None = None,
+    window: Window | None = None,
 ) -> Analyser:
     """Read all files to their ends. jobs: threads; 1 reads and correlates in turn.
 
+    window: analyse only the frames in it.
+
     partials: makes other aggregators than a report's; they get every packet exactly once.
-    Raises as `Reading.open`.
+    Raises as `Reading.open` and `Edges.inside`.
     """
     for thorough in (True,) if partials else (False, True):
         reading = Reading.open(paths)
         reading.foresee(thorough=thorough)
-        analyser = Analyser(reading, partials(reading) if partials else Partials())
+        edges = Edges(window) if window else None
+        mine = partials(reading) if partials else Partials()
+        analyser = Analyser(reading, mine, edges=edges)
         _analyse(analyser, jobs, progress)
         if thorough or analyser.chunks < 2 or not reading.was_wrong():
             break

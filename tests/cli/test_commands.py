@@ -194,6 +194,9 @@ def _tshark(path: str, *words: str) -> list[str]:
         (["capture", "--engine", "lab", "-a", "hours:1"], 2, "duration:SECONDS"),
         (["capture", "--engine", "lab", "-a", "duration:1", "-f", "icmp and and"], 2, "syntax"),
         (["capture", "--engine", "lab", "-w", "/nonexistent/x.pcapng"], 2, "nonexistent"),
+        (["capture", "-a", "packets:0", "--engine", "lab"], 2, "must be more than 0"),
+        (["demo", "-w", "/nonexistent/x.pcapng"], 2, "/nonexistent is no directory"),
+        (["ping", "tomcat01", "tomcat02", "--engine", "lab", "--html", "/proc/x/y"], 2, "cannot"),
         (["lab", "down", "--name", "nolab"], 2, "not up.*nothing to take down"),
         (["topology", "--engine", "docker"], 2, "Docker"),
     ],
@@ -334,6 +337,24 @@ def test_count_and_lines_on_the_terminal(named_lab: Lab) -> None:
     assert re.match(r"\d\d:\d\d:\d\d\.\d{9} tomcat01:eth0 → ICMP echo request id \d+ seq 1 "
                     r" tomcat01 → ", lines[0])  # fmt: skip
     assert "4 frames captured" in told
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("words", [["-a", "packets:4"], ["-a", "packets:4", "-c", "9"]])
+def test_autostop_by_packets(named_lab: Lab, words: list[str]) -> None:
+    process = start("capture", "tomcat01", *words, "--engine", f"lab:{NAME}", "icmp")
+    wait_ready(process)
+    named_lab.run("tomcat01", ["ping", "-c", "2", "-i", "0.01", "172.17.0.3"])
+    out, told = process.communicate(timeout=60)
+    assert (process.returncode, len(out.splitlines())) == (0, 4)
+    assert "4 frames captured" in told
+
+
+@pytest.mark.parametrize("words", [["-i", "nan"], ["-i", "inf"], ["-W", "nan"], ["-W", "-1"]])
+def test_times_that_are_none(words: list[str]) -> None:
+    done = vethscope("ping", "tomcat01", "tomcat02", "--engine", "lab", *words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ def test_a_rule_in_docker_user(
 def test_two_networks_are_kept_apart(
     engine: DockerEngine, container: Make, docker_engine: Any
 ) -> None:
-    network = docker_engine.networks.create("vs-apart")
+    network = docker_engine.networks.create(f"vs-apart-{os.getpid()}")
     try:
         one, two = container("tomcat01"), container("tomcat02", network=network.name)
         row = the_loss(run(engine, one, two).report)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from world import BRIDGE_MAC, BROADCAST, MICRO, World, mac_of
 
-from analyzer.model.vantage import Role
+from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import analyse, verdict_code
 from analyzer.pipeline.load import Loaded, VantageNotes
 from analyzer.report.build import build_report
@@ -138,6 +138,42 @@ def test_a_lost_echo_names_what_was_lost_and_where_it_was_last_seen(request_, re
     (loss,) = report.losses
     assert loss.packets == 1
     assert loss.last_seen == after
+
+
+def test_a_bridges_copy_whose_port_was_not_captured_is_no_second_answer():
+    """``capture tomcat01``: docker0 passes the reply up with the stamp of the other's port."""
+    world = Pinging()
+    for seq in (1, 2, 3):
+        world.echo(seq)
+    captured = {"c0:eth0", "veth0", "docker0"}
+    world.rows = [row for row in world.rows if world.vantages[row["vantage"]].name in captured]
+    (icmp,) = world.report().icmp
+    assert (icmp.sent, icmp.answered, icmp.lost, icmp.duplicates) == (3, 3, 0, 0)
+    assert icmp.rtt_p50_ns == 188 * MICRO
+    assert [echo.rtt_ns for echo in icmp.echoes] == [188 * MICRO] * 3
+
+
+def test_an_answer_that_was_seen_elsewhere_is_never_a_loss():
+    world = Pinging()
+    world.echo(1)
+    names = [world.vantages[row["vantage"]].name for row in world.rows]
+    reply = [i for i, row in enumerate(world.rows) if row["icmp_type"] == 0]
+    kept = [i for i in range(len(names)) if names[i] == ("veth1" if i in reply else "veth0")]
+    world.rows = [world.rows[i] for i in kept]
+    world.vantages = [Vantage(v.name, v.interface, ring=i) for i, v in enumerate(world.vantages)]
+    (icmp,) = world.report().icmp
+    assert (icmp.sent, icmp.answered, icmp.lost, icmp.unmatched) == (1, 0, 0, 1)
+
+
+def test_a_file_that_tells_no_topology_has_its_echoes_answered():
+    """``dumpcap -i docker0 -i veth0 -i veth1``: docker0's frame is first, there and back."""
+    world = Pinging(inside=False)
+    for seq in (1, 2, 3):
+        world.echo(seq)
+    world.vantages = [Vantage(v.name, v.interface) for v in world.vantages]
+    (icmp,) = world.report().icmp
+    assert (icmp.sent, icmp.answered, icmp.lost, icmp.unmatched) == (3, 3, 0, 0)
+    assert icmp.rtt_p50_ns is not None
 
 
 def test_duplicate_answers_are_counted_and_the_first_one_is_the_rtt():
@@ -310,6 +346,18 @@ def test_host_is_named_and_its_verdict_refuted():
     assert (verdict.source, verdict.destination, verdict.result) == ("host", "c0", "refuted")
     assert "the host itself" in verdict.reason
     assert [h.kind for h in report.hops] == ["originate", "veth"]
+
+
+def test_traffic_that_the_host_routes_is_not_called_its_own():
+    world = Pinging()
+    frame = {**columns(0, 0, 8, 1), "src_lo": V4 | 0xC6336402, "eth_src": BRIDGE_MAC,
+             "eth_dst": mac_of(0), "l2key": 5, "truth": 0}  # fmt: skip
+    world.see("docker0", True, 0, **frame)
+    world.see("veth0", True, 3000, **frame)
+    world.see("c0:eth0", False, 5000, **frame)
+    (verdict,) = world.report().verdicts
+    assert (verdict.source, verdict.result) == ("198.51.100.2", "refuted")
+    assert "the host routes it" in verdict.reason
 
 
 def test_broadcast_is_never_a_verdict():

@@ -101,6 +101,7 @@ def test_a_packet_lost_on_the_way_and_sent_again(tmp_path: Path) -> None:
     row = tcp_row(path)
     assert (row["packets"], row["client_packets"], row["bytes"]) == (9, 8, 6000)
     assert (row["lost"], row["client_lost"], row["server_lost"]) == (1, 1, 0)
+    assert row["lost_between"] == ["client: veth0 → veth1: 1"]
     assert (row["retransmissions"], row["out_of_order"], row["gaps"]) == (1, 0, 0)
 
 
@@ -128,6 +129,60 @@ def test_times_of_the_handshake_and_one_way(tmp_path: Path) -> None:
     assert row["initial_rtt_ns"] == 2 * MS
     assert [row[f"client_{n}_ns"] for n in ("min", "mean", "max")] == [82 * US] * 3
     assert (row["client"], row["server"], row["server_mean_ns"]) == ("c0", "c1", 82 * US)
+    assert (row["client_p50_ns"], row["server_p99_ns"]) == (82 * US, 82 * US)
+
+
+def with_options(frame: bytes, options: bytes) -> bytes:
+    """A segment without options, with some."""
+    ip = bytearray(frame[14:34])
+    ip[2:4] = (int.from_bytes(ip[2:4], "big") + len(options)).to_bytes(2, "big")
+    tcp = bytearray(frame[34:54])
+    tcp[12] = (5 + len(options) // 4) << 4
+    return frame[:14] + bytes(ip) + bytes(tcp) + options + frame[54:]
+
+
+MSS, SACK, NOP = bytes.fromhex("020405b4"), bytes.fromhex("0402"), b"\1"
+
+
+@pytest.mark.parametrize(
+    ("offers", "scales", "windows"),
+    [
+        ([MSS + b"\3\3\7" + NOP, MSS + b"\3\3\2" + NOP], (7, 2), (1000 << 7, 500 << 2)),
+        ([MSS + SACK + NOP * 2, b"\3\3\2" + NOP], (None, 2), (1000, 500)),
+    ],
+)
+def test_what_both_ends_offer(
+    tmp_path: Path, offers: list[bytes], scales: tuple[Any, Any], windows: tuple[int, int]
+) -> None:
+    """A window is scaled only where both ends offered to."""
+    talk = connection()
+    talk.send(0, ACK, length=10, window=1000)
+    talk.send(1, ACK, window=500)
+    for at, options in enumerate(offers):
+        ts, frame = talk.frames[at]
+        talk.frames[at] = ts, with_options(frame, options)
+    for place, (ts, frame) in enumerate(talk.frames[2:3], 2):
+        window = (100).to_bytes(2, "big")
+        talk.frames[place] = ts, frame[:48] + window + frame[50:]
+    path = tmp_path / "offers.pcapng"
+    write_vantages(path, talk.frames)
+    row = tcp_row(path)
+    assert (row["client_window_scale"], row["server_window_scale"]) == scales
+    assert (row["client_window_max_bytes"], row["server_window_max_bytes"]) == windows
+    assert row["client_mss"] == 1460
+    assert row["client_sack_permitted"] is (SACK in offers[0])
+    assert row["server_sack_permitted"] is False
+
+
+def test_without_a_syn_nothing_is_known_of_windows(tmp_path: Path) -> None:
+    talk = connection()
+    talk.send(0, ACK, length=10)
+    talk.send(1, ACK, length=10)
+    path = tmp_path / "late.pcapng"
+    write_vantages(path, talk.frames[3:])
+    row = tcp_row(path)
+    names = ("mss", "window_scale", "sack_permitted", "window_max_bytes")
+    assert {row[f"{side}_{name}"] for side in ("client", "server") for name in names} == {None}
 
 
 @pytest.mark.parametrize(

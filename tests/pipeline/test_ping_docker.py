@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -117,17 +118,20 @@ def test_iptables_drop(engine: DockerEngine, container: Make, dropping: Any) -> 
     row = conversation(result.report, one.name, two.name)
     assert result.exit_code == 1
     assert (row.sent, row.answered, row.lost) == (5, 0, 5)
-    (loss,) = [x for x in result.report.losses if x.protocol == "icmp"]
+    ends = (one.name, two.name)
+    mine = [x for x in result.report.losses if (x.source, x.destination) == ends]
+    (loss,) = [x for x in mine if x.protocol == "icmp"]
     assert (loss.packets, loss.last_seen, loss.expected) == (5, a, b)
     assert "docker0" in loss.seen
-    (verdict,) = [v for v in result.report.verdicts if v.source == one.name]
+    verdicts = result.report.verdicts
+    (verdict,) = [v for v in verdicts if (v.source, v.destination) == ends]
     assert verdict.result == "undecided"
 
 
 def test_user_defined_network_is_another_bridge(
     engine: DockerEngine, docker_engine: Any, container: Make
 ) -> None:
-    network = docker_engine.networks.create("vs-net")
+    network = docker_engine.networks.create(f"vs-net-{os.getpid()}")
     try:
         one = container("tomcat01", network=network.name)
         two = container("tomcat02", network=network.name)
@@ -147,7 +151,7 @@ def test_user_defined_network_is_another_bridge(
 def test_two_networks_and_a_shared_namespace(
     engine: DockerEngine, docker_engine: Any, container: Make
 ) -> None:
-    network = docker_engine.networks.create("vs-net2")
+    network = docker_engine.networks.create(f"vs-net2-{os.getpid()}")
     try:
         one, two = container("tomcat01"), container("tomcat02", network=network.name)
         network.connect(one)

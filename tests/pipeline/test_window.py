@@ -15,6 +15,7 @@ from world import MICRO, World
 
 from analyzer.errors import UsageProblem
 from analyzer.model.report import Report
+from analyzer.pipeline import reading
 from analyzer.pipeline.analyse import analyse, report_files
 from analyzer.pipeline.cut import cut_window
 from analyzer.pipeline.load import Loaded, VantageNotes, load
@@ -134,6 +135,20 @@ def test_wherever_it_is_cut_the_halves_are_the_whole_and_nothing_is_lost() -> No
         assert sum(r.unmatched for half in (early, late) for r in half.icmp) == 10 - answered
         assert_nothing_lost(early)
         assert_nothing_lost(late)
+
+
+@pytest.mark.parametrize("name", ["tomcat-ping", "iptables-drop"])
+@pytest.mark.parametrize("frames", [3, 20])
+def test_a_window_of_a_capture_in_chunks(
+    name: str, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = [str(CAPTURES / f"{name}.pcapng")]
+    windows = [("0.05", None), (None, "0.1"), ("0.012", "0.3"), ("0.2", "0.2001"), ("90", None)]
+    whole = [report_files(path, window=parse_window(*window))[0].to_json() for window in windows]
+    monkeypatch.setattr(reading, "CHUNK_FRAMES", frames)
+    for window, expected in zip(windows, whole, strict=True):
+        found, _ = report_files(path, window=parse_window(*window), jobs=1)
+        assert found.to_json() == expected, window
 
 
 def test_a_loss_inside_the_window_is_still_one() -> None:
