@@ -25,8 +25,8 @@ from analyzer.savefile import blocks
 CAPTURES = sorted((Path(__file__).parent.parent / "captures").glob("*.pcapng"))
 PING = next(path for path in CAPTURES if path.stem == "tomcat-ping")
 DROP = next(path for path in CAPTURES if path.stem == "iptables-drop")
-TABLES = ["frames", "packets", "journeys", "hops", "icmp", "icmp_errors", "arp", "nd", "dns",
-          "dhcp", "tcp", "udp", "losses", "vantages"]  # fmt: skip
+TABLES = ["frames", "packets", "journeys", "hops", "icmp", "icmp_errors", "nat", "proxied",
+          "arp", "nd", "dns", "dhcp", "tcp", "udp", "losses", "vantages"]  # fmt: skip
 TRANSPORT = ["client", "server", "client_ip", "client_port", "server_ip", "server_port",
              "packets", "bytes"]  # fmt: skip
 S = 1_000_000_000
@@ -114,7 +114,7 @@ def test_documented_columns() -> None:
     ]  # fmt: skip
     assert found.journeys.columns == [
         "packet", "step", "frame", "vantage", "direction", "ts_ns", "delta_ns", "kind",
-        "delay_ns", "certain",
+        "delay_ns", "certain", "translated",
     ]  # fmt: skip
     assert "echoes" not in found.icmp.columns
 

@@ -83,6 +83,8 @@ class CaptureSession:
         self._recorder: Recorder
         self._wake = -1
         self._is_open = False
+        self.file_end: Callable[[], bytes] = bytes
+        """gives blocks to put before a file's statistics when the next one is begun"""
 
     @property
     def vantages(self) -> tuple[Vantage, ...]:
@@ -400,7 +402,7 @@ class CaptureSession:
         self._file_start_ns = stats.end_ns
         rings = enumerate(self._roster.sources)
         self._before_file = {n: (s.ring.received, s.ring.dropped) for n, s in rings}
-        return b"".join(describe.statistics(stats, {}, {}))
+        return b"".join([self.file_end(), *describe.statistics(stats, {}, {})])
 
     def _release(self) -> None:
         """Close whatever is open."""

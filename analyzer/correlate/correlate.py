@@ -29,11 +29,13 @@ from analyzer.correlate.journeys import (
 from analyzer.correlate.loss import Watch, find_strays, judge
 from analyzer.correlate.match import link_segment, segment_keys
 from analyzer.correlate.ports import Ports
-from analyzer.correlate.route import link_routes
+from analyzer.correlate.route import Ties, link_deliveries, link_routes
 from analyzer.correlate.stacked import judge_beyond, link_stacks, link_tunnels
 from analyzer.correlate.stages import Layout, build_layout
+from analyzer.correlate.translate import Translator
 from analyzer.model.frames import FLAG_DIRECTION
 from analyzer.model.journeys import Evidence, Journeys, Status
+from analyzer.model.nat_entries import NatEntries
 from analyzer.model.vantage import Vantage
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -71,13 +73,15 @@ class Correlator:
         vantages: Sequence[Vantage],
         watch: Watch,
         fdb: Mapping[str, Sequence[tuple[str, int]]] | None = None,
+        translator: Translator | None = None,
     ) -> tuple[Journeys, Links]:
         """All packets of these frames. Arguments as of the function `correlate`."""
         if list(vantages) != self._vantages:
             self._vantages, self.layout = list(vantages), build_layout(vantages)
         layout, vantage = self.layout, frames["vantage"]
         direction = (frames["flags"] & FLAG_DIRECTION).astype(np.uint8)
-        links = _link(frames, layout, stages_of(layout.stage, vantage, direction))
+        stage = stages_of(layout.stage, vantage, direction)
+        links = _link(frames, layout, stage, translator or Translator(NatEntries()))
         self._ports.learn(layout, links.stage, vantage, frames["eth_src"])
         self._ports.resolve(layout, vantages, fdb or {})
         if len(self._doubted):
@@ -115,17 +119,21 @@ def correlate(
     vantages: Sequence[Vantage],
     watch: Watch,
     fdb: Mapping[str, Sequence[tuple[str, int]]] | None = None,
+    translator: Translator | None = None,
 ) -> Journeys:
     """Tie the frames of each packet together: a whole capture at once.
 
     frames: DECODED columns plus ``vantage`` [n] int32, ``ts_ns`` [n] int64 and ``flags``
     [n] uint32 (epb_flags), in file order. fdb: vantage name of a bridge → (MAC, port ifindex)
-    at the end of the capture; the vantage's own ``fdb`` is what it was at the start.
+    at the end of the capture; the vantage's own ``fdb`` is what it was at the start. translator:
+    what connection tracking told; without it, what NAT did is guessed.
     """
-    return Correlator().correlate(frames, vantages, watch, fdb)[0]
+    return Correlator().correlate(frames, vantages, watch, fdb, translator)[0]
 
 
-def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Links:
+def _link(
+    frames: Columns, layout: Layout, stage: npt.NDArray[np.int32], translator: Translator
+) -> Links:
     """The links of every frame: within segments first, then across routes."""
     vantage = frames["vantage"]
     n = len(vantage)
@@ -141,7 +149,9 @@ def _link(frames: Columns, layout: Layout, stage: npt.NDArray[np.int32]) -> Link
     link_reassembled(frames, layout, stage, parent, hop, likely)
     link_stacks(frames, layout, stage, parent, hop, likely)
     link_tunnels(frames, layout, stage, parent, hop, likely)
-    link_routes(frames, layout, stage, parent, hop, likely)
+    ties = Ties(parent, hop, likely)
+    link_deliveries(frames, layout, stage, ties, translator)
+    link_routes(frames, layout, stage, ties, translator)
     return Links(stage, parent, hop, likely, group, len(start) - 1, ranges)
 
 

@@ -55,6 +55,8 @@ class Layout:
     """[v] number of the ring: frames of one stand in the file in the order they were seen"""
     netns: npt.NDArray[np.int32]
     """[v] small number of the namespace; each LOOSE vantage has one of its own"""
+    inode: npt.NDArray[np.int64]
+    """[v] the namespace's inode number"""
     queued: npt.NDArray[np.bool_]
     """[v] a qdisc may hold frames back before the egress tap"""
     mac: npt.NDArray[np.uint64]
@@ -123,6 +125,7 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         bridge=np.array([bridges.get(m, -1) if m else -1 for m in masters], np.int32),
         ring=_numbers([v.ring for v in vantages]),
         netns=netns,
+        inode=np.array([v.netns for v in vantages], np.int64),
         queued=np.array([v.qdisc not in ("", "noqueue") for v in vantages], np.bool_),
         mac=np.array([mac_value(v.mac) for v in vantages], np.uint64),
         copied=np.array([_is_copied(v, vantages, index, bridges) for v in vantages], np.bool_),

@@ -15,8 +15,10 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.drops.native_rules import look_at
 from analyzer.drops.reasons import NOT_SPECIFIED, Packet, Place, advise
 from analyzer.drops.record import UNKNOWN
+from analyzer.drops.rules import Rule
 from analyzer.drops.settings import (
     Scene,
     Told,
@@ -104,21 +106,33 @@ def advise_at(
     """The advice for a kernel's reason; for the packet filter with the rule that counted."""
     if reason != NETFILTER:
         return advise(reason, location, place, packet)
-    rules = scene.moved(netns, packet, chains_of(place, packet, scene, netns))
+    hooks = chains_of(place, packet, scene, netns)
+    rules = scene.moved(netns, packet, hooks)
+    if not rules and (candidates := scene.uncounted(netns, packet, hooks)):
+        return _one_of(candidates, place)
     tool = "ip6tables" if ":" in packet.source_ip else "iptables"
     if not rules:
         chain = {"inside": "INPUT"}.get(place.where, "FORWARD")
         docker = f" and {tool} -nvL DOCKER-USER" if place.where != "inside" else ""
         return f"the packet filter dropped it: {place.run(f'{tool} -nvL {chain}')}{docker}"
     first = rules[0]
-    table = f" -t {first.table}" if first.table != "filter" else ""
-    look = place.run(f"{first.tool}{table} -nvL {first.chain} --line-numbers")
+    look = place.run(look_at(first))
     if is_isolation(rules):
         return (
             f"Docker keeps its networks apart ({name_rules(rules)}): connect both containers to "
             f"one network (docker network connect NETWORK CONTAINER); {look}"
         )
     return f"{name_rules(rules)}: {look}"
+
+
+def _one_of(rules: Sequence[Rule], place: Place) -> str:
+    """Nothing counted: what may have dropped, and how to find out."""
+    names = ", ".join(rule.told() for rule in rules[:3])
+    more = f" and {len(rules) - 3} more" if len(rules) > 3 else ""
+    return (
+        f"no counter tells which rule; without one, and fitting: {names}{more}: add a counter, or "
+        f"{place.run('nft monitor trace')} with meta nftrace set 1; {place.run(look_at(rules[0]))}"
+    )
 
 
 def chains_of(place: Place, packet: Packet, scene: Scene, netns: int) -> frozenset[str]:

@@ -12,9 +12,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from analyzer.drops.rules import Rule, find_moved, read_rules
+from analyzer.drops.native_rules import read_all_rules
+from analyzer.drops.rules import Rule, find_moved
 from analyzer.errors import VethscopeError
 from analyzer.model.topology import Key
 from analyzer.model.vantage import Vantage
@@ -58,6 +59,8 @@ class Facts:
     """namespace inode → dropping rules with their counters"""
     moved: dict[int, list[Rule]] = field(default_factory=dict)
     """namespace inode → those that dropped something since the start"""
+    uncounted: dict[int, list[Rule]] = field(default_factory=dict)
+    """namespace inode → those that may have, but have no counter"""
 
 
 def read_facts(vantages: Iterable[Vantage], paths: Mapping[int, str]) -> Facts:
@@ -80,6 +83,8 @@ def compare(start: Facts, end: Facts) -> Facts:
     for inode, rules in end.rules.items():
         if moved := find_moved(start.rules.get(inode, ()), rules):
             end.moved[inode] = moved
+        if uncounted := [rule for rule in rules if not rule.counted]:
+            end.uncounted[inode] = uncounted
     return end
 
 
@@ -88,7 +93,8 @@ def encode_facts(facts: Facts) -> bytes:
     told = {
         "links": [[*key, asdict(link)] for key, link in facts.links.items()],
         "sysctls": {str(inode): values for inode, values in facts.sysctls.items()},
-        "moved": {str(i): [r.to_json() for r in rules] for i, rules in facts.moved.items()},
+        "moved": _rules_to_json(facts.moved),
+        "uncounted": _rules_to_json(facts.uncounted),
     }
     return MAGIC + json.dumps(told, separators=(",", ":")).encode()
 
@@ -96,6 +102,14 @@ def encode_facts(facts: Facts) -> bytes:
 def decode_facts(blocks: Sequence[bytes]) -> list[Facts]:
     """In order of the file: start, end; what is none of ours is passed over."""
     return [facts for block in blocks if (facts := _decode(block)) is not None]
+
+
+def _rules_to_json(rules: Mapping[int, Sequence[Rule]]) -> dict[str, list[dict[str, Any]]]:
+    return {str(inode): [rule.to_json() for rule in some] for inode, some in rules.items()}
+
+
+def _rules_from_json(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int, list[Rule]]:
+    return {int(inode): [_checked(Rule(**rule)) for rule in some] for inode, some in told.items()}
 
 
 def _decode(block: bytes) -> Facts | None:
@@ -109,10 +123,8 @@ def _decode(block: bytes) -> Facts | None:
                 int(inode): {str(name): str(value) for name, value in values.items()}
                 for inode, values in told["sysctls"].items()
             },
-            moved={
-                int(i): [_checked(Rule(**rule)) for rule in rules]
-                for i, rules in told["moved"].items()
-            },
+            moved=_rules_from_json(told["moved"]),
+            uncounted=_rules_from_json(told.get("uncounted", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -149,7 +161,7 @@ def _read(inode: int, path: str) -> tuple[dict[int, LinkFact], dict[str, str], l
                 )
                 for link in read_namespace(fd).links
             }
-            return links, run_inside(fd, read_sysctls, SYSCTLS), run_inside(fd, read_rules)
+            return links, run_inside(fd, read_sysctls, SYSCTLS), run_inside(fd, read_all_rules)
         finally:
             os.close(fd)
     except (OSError, VethscopeError):

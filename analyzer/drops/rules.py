@@ -16,7 +16,7 @@ import struct
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,18 +42,27 @@ class Rule:
     """A rule that drops, or a chain's policy to."""
 
     tool: str
-    """iptables or ip6tables"""
+    """iptables, ip6tables or nft"""
     table: str
     chain: str
     number: int
-    """in its chain from 1 on, as ``iptables -nvL --line-numbers`` counts; 0: the policy"""
+    """in its chain from 1 on, as ``iptables -nvL --line-numbers`` counts, of nft its handle; 0: the
+    policy"""
     text: str
     """as iptables-save prints it, without ``-A CHAIN``; of a policy its name"""
     packets: int
     """by its counter; of a rule that moved: by how much"""
+    hook: str = ""
+    """nftables: where a base chain is called from"""
+    counted: bool = True
+    """False: it has no counter, so nobody knows what it dropped"""
 
     def told(self) -> str:
         """``iptables DOCKER-USER rule 1 (-s 172.17.0.2/32 -j DROP)``."""
+        if self.tool == "nft":
+            handle = f", handle {self.number}" if self.number else ""
+            hook = f" (hook {self.hook})" if self.hook else ""
+            return f"nft {self.table} {self.chain}{hook} ({self.text}{handle})"
         where = self.tool + (f" -t {self.table}" if self.table != "filter" else "")
         if not self.number:
             return f"{where} {self.chain} policy {self.text}"
@@ -65,14 +74,22 @@ class Rule:
 
 def read_rules() -> list[Rule]:
     """The dropping rules of the calling thread's namespace; [] where no tool is there."""
+    return read_saved()[0]
+
+
+def read_saved() -> tuple[list[Rule], set[tuple[str, str]]]:
+    """(the rules that iptables-save shows to drop, tool and name of each table that it shows)."""
     found: list[Rule] = []
-    filtered = _has_tables()
+    shown: set[tuple[str, str]] = set()
+    filtered = has_tables()
     for tool, program in _SAVE.items():
-        if filtered:
-            found += parse_rules(_run(program), tool)
+        texts = [run_tool(program, "-c")] if filtered else []
         if _legacy_in_use(tool):
-            found += parse_rules(_run(_LEGACY[tool]), tool)
-    return found
+            texts.append(run_tool(_LEGACY[tool], "-c"))
+        for text in texts:
+            found += parse_rules(text, tool)
+            shown |= {(tool, line[1:].strip()) for line in text.splitlines() if line[:1] == "*"}
+    return found, shown
 
 
 def parse_rules(text: str, tool: str) -> list[Rule]:
@@ -101,7 +118,7 @@ def find_moved(before: Iterable[Rule], after: Iterable[Rule]) -> list[Rule]:
         if grown < 0:  # replaced, or its counters reset
             grown = rule.packets
         if grown > 0:
-            moved.append(Rule(rule.tool, rule.table, rule.chain, rule.number, rule.text, grown))
+            moved.append(replace(rule, packets=grown))
     return moved
 
 
@@ -150,7 +167,7 @@ def _numbered(rules: Iterable[Rule]) -> list[tuple[tuple[str, str, str, str, int
     return found
 
 
-def _has_tables() -> bool:
+def has_tables() -> bool:
     """Whether this namespace has nf_tables at all: most containers have none, and asking by
     netlink spares them two processes each. True where it cannot be asked."""
     request = struct.pack("=IHHIIBBH", 20, _GET_TABLES, _DUMP, 1, 0, 0, 0, 0)
@@ -172,13 +189,14 @@ def _legacy_in_use(tool: str) -> bool:
         return False
 
 
-def _run(program: str) -> str:
+def run_tool(program: str, *words: str) -> str:
+    """What a program prints; '' where it is not there or fails."""
     path = shutil.which(program) or shutil.which(program, path=_PATH)
     if not path:
         return ""
     try:
         done = subprocess.run(
-            [path, "-c"],
+            [path, *words],
             capture_output=True,
             text=True,
             errors="replace",

@@ -6,12 +6,13 @@ ports refuse is dropped nowhere: it is just not forwarded, and no tracepoint fir
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analyzer.drops.facts import Facts, LinkFact
+from analyzer.drops.native_rules import fits, passes
 from analyzer.drops.reasons import Packet
-from analyzer.drops.rules import BUILT_IN, Rule, may_match
+from analyzer.drops.rules import Rule
 from analyzer.model.vantage import Vantage
 
 _ETHERNET, _VLAN = 14, 4
@@ -52,13 +53,19 @@ class Scene:
         not looked up.
         """
         rules = [rule for one in self.facts for rule in one.moved.get(netns, ())]
-        fitting = [
-            rule
-            for rule in rules
-            if (rule.chain in hooks or rule.chain not in BUILT_IN)
-            and may_match(rule, packet.source_ip, packet.destination_ip, packet.protocol)
-        ]
-        return sorted(fitting, key=lambda rule: -rule.packets)
+        return sorted(_fitting(rules, packet, hooks), key=lambda rule: -rule.packets)
+
+    def uncounted(self, netns: int, packet: Packet, hooks: Collection[str]) -> list[Rule]:
+        """Rules and policies there that may have dropped the packet, and have no counter."""
+        rules = [rule for one in self.facts for rule in one.uncounted.get(netns, ())]
+        return list(_fitting(rules, packet, hooks))
+
+
+def _fitting(rules: Sequence[Rule], packet: Packet, hooks: Collection[str]) -> Iterator[Rule]:
+    ends = packet.source_ip, packet.destination_ip
+    for rule in rules:
+        if passes(rule, frozenset(hooks)) and fits(rule, *ends, packet.protocol, packet.port):
+            yield rule
 
 
 Told = tuple[str, str]

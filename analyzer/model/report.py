@@ -287,6 +287,59 @@ class IcmpErrorRow:
 
 
 @dataclass(slots=True)
+class NatRow:
+    """Connections of which addresses or ports were translated, in the direction seen first."""
+
+    protocol: str
+    source: str
+    destination: str
+    source_ip: str
+    """as before, and ``new_…`` as behind the translation"""
+    source_port: int | None
+    """where it is one connection alone; None with ICMP, as the others"""
+    destination_ip: str
+    destination_port: int | None
+    new_source_ip: str
+    new_source_port: int | None
+    new_destination_ip: str
+    new_destination_port: int | None
+    from_: str
+    """the last vantage before the translation"""
+    to: str
+    """the first one behind it"""
+    connections: int
+    """of ICMP: echo sessions"""
+    packets: int
+    answers: int
+    """packets in the other direction"""
+    told_by: str
+    """conntrack: certain; packets: what NAT leaves of them was the same, likely"""
+
+
+@dataclass(slots=True)
+class ProxyRow:
+    """Two connections that docker-proxy ties: to the host, and on to the container."""
+
+    protocol: str
+    client: str
+    server: str
+    client_ip: str
+    client_port: int
+    host_ip: str
+    """where the first one ends"""
+    host_port: int
+    proxy_ip: str
+    """where the second one comes from"""
+    proxy_port: int
+    server_ip: str
+    server_port: int
+    ts_ns: int
+    delay_ns: int
+    """first packet to first packet"""
+    certain: bool
+
+
+@dataclass(slots=True)
 class DhcpRow:
     """What one client asked of DHCP servers, and what it got."""
 
@@ -400,6 +453,8 @@ class PacketRow:
     """delivered, lost, unmatched; dropped: by the stack behind the last vantage"""
     reason: str = ""
     """the kernel's, with its place, where it is known"""
+    translated: list[str] = field(default_factory=list)
+    """what NAT made of its addresses and ports, in order of the path"""
 
 
 @dataclass(slots=True)
@@ -413,6 +468,8 @@ class Report:
     nd: list[ArpRow] = field(default_factory=list)
     """Neighbour Discovery: requests are solicitations, replies advertisements"""
     icmp_errors: list[IcmpErrorRow] = field(default_factory=list)
+    nat: list[NatRow] = field(default_factory=list)
+    proxied: list[ProxyRow] = field(default_factory=list)
     dns: list[DnsRow] = field(default_factory=list)
     dhcp: list[DhcpRow] = field(default_factory=list)
     tcp: list[TcpRow] = field(default_factory=list)

@@ -15,20 +15,23 @@ from analyzer.flows.claims import judge_claims
 from analyzer.flows.endpoints import address_text, inferred_address
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
+from analyzer.flows.nat import find_doubled, find_missing, find_translations
 from analyzer.flows.oddities import find_duplicate_macs
+from analyzer.flows.proxied import find_proxied
 from analyzer.flows.transport import name_tcp, name_udp
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
 from analyzer.model.batch import Batch, Outlook
-from analyzer.model.report import CaptureInfo, Finding, Report, Verdict
+from analyzer.model.report import CaptureInfo, Finding, NatRow, Report, Verdict
 from analyzer.pipeline.choice import Choice
 from analyzer.pipeline.cut import cut_window
 from analyzer.pipeline.load import Loaded, dropped, load
 from analyzer.pipeline.losing import Found, Losing, with_fates
 from analyzer.pipeline.partials import Partials
 from analyzer.pipeline.picked import Picked, Picking
-from analyzer.pipeline.reading import Reading
+from analyzer.pipeline.reading import Reading, sort_own
 from analyzer.pipeline.standing_out import Known, stand_out
 from analyzer.pipeline.stream import Analyser, Progress, analyse_files
+from analyzer.pipeline.tables import translated_packets
 from analyzer.pipeline.window import Window
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
@@ -135,8 +138,10 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
     number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
     frames = {"number": number, **loaded.frames}
     analyser.totals.add(frames, loaded.vantages)
+    explaining, tracked = sort_own(loaded.own)
+    analyser.learn(tracked)
     journeys, _ = analyser.correlate(frames)
-    batch = replace(analyser.batch_of(frames, journeys), own=loaded.own)
+    batch = replace(analyser.batch_of(frames, journeys), own=explaining)
     analyser.take(batch)
     return _tables(analyser, bridge, batch)
 
@@ -147,6 +152,7 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
     outlook = _outlook(analyser, bridge)
     fates = partials.fates.table()
     claims = judge_claims(partials.arp.claims.by_place(), analyser.segments.tolist(), outlook)
+    nat = partials.translations.rows(reading.vantages, analyser.nat)
     arp = name_arp(partials.arp.table(claims.settled), analyser.endpoints)
     nd = partials.neighbours.rows(analyser.endpoints)
     dns = partials.dns.rows(outlook.end_ns)
@@ -154,6 +160,8 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
         analyser.edges.settle_arp(arp)
     talks = partials.conversations.table()
     lost_between = partials.conversations.lost_between(reading.vantages)
+    tcp, udp = name_tcp(talks, lost_between), name_udp(talks, lost_between)
+    proxied = partials.proxied.rows(analyser.proxies, [*tcp, *udp])
     echoes = partials.echoes.echoes(outlook.end_ns)
     table = summarise_losses(fates)
     losses = name_losses(table, reading.vantages, reading.sysctls)
@@ -179,10 +187,12 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
         arp=arp,
         nd=nd,
         icmp_errors=partials.errors.rows(),
+        nat=nat,
+        proxied=proxied,
         dns=dns,
         dhcp=partials.dhcp.rows(),
-        tcp=name_tcp(talks, lost_between),
-        udp=name_udp(talks, lost_between),
+        tcp=tcp,
+        udp=udp,
         losses=losses,
         verdicts=judge_pairs(fates, _scene(outlook)),
         paths=build_paths(fates, reading.vantages, icmp),
@@ -197,18 +207,22 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
         ),
         batch=batch,
         clock_set_ns=reading.clock_set_ns(),
+        translated=translated_packets(batch).to_list() if batch else (),
         notes=[
-            *_notes(analyser),
+            *_notes(analyser, nat),
+            *find_proxied(proxied),
             *stand_out(analyser, Known(fates, talks, arp, nd, dns, outlook), claims),
         ],
     )
 
 
-def _notes(analyser: Analyser) -> list[Finding]:
+def _notes(analyser: Analyser, nat: Sequence[NatRow]) -> list[Finding]:
     """What stands out in the traffic."""
     vantages, partials = analyser.reading.vantages, analyser.partials
     return [
-        *partials.translations.findings(vantages),
+        *find_translations(nat),
+        *find_doubled(nat, vantages, analyser.reading.sysctls),
+        *find_missing(analyser.nat),
         *partials.flooding.findings(vantages),
         *find_duplicate_macs(analyser.segments, vantages),
         *partials.echoes.findings(vantages),

@@ -19,6 +19,8 @@ from analyzer.model.report import (
     IcmpErrorRow,
     IcmpRow,
     LossRow,
+    NatRow,
+    ProxyRow,
     Report,
     TcpRow,
     UdpRow,
@@ -57,6 +59,8 @@ class Analysis:
     arp: pl.DataFrame
     nd: pl.DataFrame
     icmp_errors: pl.DataFrame
+    nat: pl.DataFrame
+    proxied: pl.DataFrame
     dns: pl.DataFrame
     dhcp: pl.DataFrame
     tcp: pl.DataFrame
@@ -107,6 +111,8 @@ def report_tables(report: Report) -> dict[str, pl.DataFrame]:
         "arp": _table(report.arp, ArpRow),
         "nd": _table(report.nd, ArpRow),
         "icmp_errors": _table(report.icmp_errors, IcmpErrorRow),
+        "nat": _table(report.nat, NatRow),
+        "proxied": _table(report.proxied, ProxyRow),
         "dns": _table(report.dns, DnsRow),
         "dhcp": _table(report.dhcp, DhcpRow),
         "tcp": _table(report.tcp, TcpRow),

@@ -44,7 +44,7 @@ class Loaded:
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
     own: list[bytes] = field(default_factory=list)
-    """contents of our own blocks: drops and settings (`analyzer.drops`)"""
+    """contents of our own blocks: drops and settings (`analyzer.drops`), translations"""
     depth: Depth = field(default_factory=Depth)
     """what was read from the bytes of frames"""
     census: Census = field(default_factory=Census)
@@ -82,5 +82,6 @@ def load(paths: Sequence[str]) -> Loaded:
         frames = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     return Loaded(
         reading.paths, frames, reading.vantages, reading.notes, reading.names, reading.engine,
-        reading.sysctls, reading.errors, own + reading.own, depth, reading.census,
+        reading.sysctls, reading.errors, [*own, *reading.own, *reading.tracked], depth,
+        reading.census,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from analyzer.flows.icmp import Echoes
 from analyzer.flows.nat import Translations
 from analyzer.flows.neighbours import Neighbours
 from analyzer.flows.oddities import Flooding
+from analyzer.flows.proxied import Proxied
 from analyzer.flows.resets import Resets
 from analyzer.flows.slow_handshakes import SlowHandshakes
 from analyzer.flows.transport import Conversations
@@ -37,6 +38,7 @@ class Partials:
     resets: Resets = field(default_factory=Resets)
     handshakes: SlowHandshakes = field(default_factory=SlowHandshakes)
     translations: Translations = field(default_factory=Translations)
+    proxied: Proxied = field(default_factory=Proxied)
     flooding: Flooding = field(default_factory=Flooding)
     losing: Losing = field(default_factory=Losing)
     depth: Depth = field(default_factory=Depth)

@@ -14,6 +14,7 @@ from analyzer.model.frames import FrameChunk
 from analyzer.model.report import PacketRow
 from analyzer.pipeline.losing import with_fates
 from analyzer.pipeline.partials import Partials
+from analyzer.pipeline.tables import translated_packets
 from analyzer.report.build import packet_rows
 from analyzer.report.spool import PacketSpool
 
@@ -37,7 +38,7 @@ class Picked:
         if self.fates is not None:
             packets = with_fates(packets, self.fates())
         chosen = self.choose(packets)
-        made = packet_rows(batch, chosen)
+        made = packet_rows(batch, chosen, translated_packets(batch).to_list())
         order = chosen.select("ts_ns", "number").rows()
         self._held += [(*key, row) for key, row in zip(order, made, strict=True)]
         self._held.sort(key=itemgetter(0, 1))

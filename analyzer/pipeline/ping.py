@@ -28,6 +28,8 @@ from analyzer.topology.vantages import select_vantages
 
 FILTER = "arp or icmp or icmp6 or (vlan and (arp or icmp or icmp6))"
 """all that a ping session is made of; a busy host's other traffic stays out of the file"""
+PROTOCOLS = (1, 58)
+"""of its translations: ICMP, ICMPv6"""
 
 LOG = logging.getLogger("vethscope")
 ANSWERED, NO_ANSWER = 0, 1
@@ -78,7 +80,7 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
     LOG.info("pinging %s from %s, %d requests", echo.destination, source.name, plan.count)
     with _output(plan.output) as path:
         tap = Tap(topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous,
-                  drops=plan.drops, settings=True)  # fmt: skip
+                  drops=plan.drops, settings=True, protocols=PROTOCOLS)  # fmt: skip
         outcome = _echo_under(tap, echo, source, on_echo)
         tables = analyse(load([path]))
         report = build_report(tables, packets=False, echoes=True)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.conntrack.proxies import MAGIC as PROXIES
+from analyzer.conntrack.record import MAGIC as CONNTRACK
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
 from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
 from analyzer.errors import SavefileError
@@ -50,6 +52,8 @@ class DecodedChunk:
     """how far the capture has been read: later frames are not much older"""
     own: Sequence[bytes] = ()
     """contents of our own blocks up to here: drops and settings (`analyzer.drops`)"""
+    tracked: int = 0
+    """so much of `Reading.tracked` was known"""
     final: bool = False
     """nothing follows, and all that the files tell of themselves is known"""
 
@@ -83,6 +87,8 @@ class Reading:
     """whether there are blocks of our own that tell of losses; True where it is not known yet"""
     clock_starts_ns: dict[int, int] = field(default_factory=dict)
     """file → how far the time of day was ahead of a clock that nobody sets, at its start"""
+    tracked: list[bytes] = field(default_factory=list)
+    """what was told of translations, as far as it is known: of whole files before their frames"""
     _expected: int = 0
     _places: Places = field(init=False)
 
@@ -130,8 +136,10 @@ class Reading:
             ahead = None if thorough else look_at_end(path)
             if ahead is None:
                 whole = step_through(path)
-                ahead = Ahead(whole.interfaces, whole.names, bool(whole.own))
-            explained = explained or ahead.own
+                ahead = Ahead(whole.interfaces, whole.names, whole.own)
+            others, tracked = sort_own(ahead.own)
+            self.tracked += tracked
+            explained = explained or bool(others)
             for interface in ahead.interfaces:
                 notes = found.setdefault(self._place(interface, number, path), VantageNotes())
                 notes.read(interface.statistics or {}, number)
@@ -186,7 +194,10 @@ class Reading:
                 ahead[number] = following
             chunk.now_ns = min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())])
             chunk.final = not ahead
-            chunk.own, self.own = self.own, []
+            chunk.own, tracked = sort_own(self.own)
+            self.own = []
+            self.tracked += tracked
+            chunk.tracked = len(self.tracked)
             yield chunk
 
     def _file(
@@ -245,6 +256,12 @@ class Reading:
             self.census = read_census(told)
         if isinstance(offset_ns := section.get(CLOCK_OFFSET), int):
             self.clock_starts_ns[number] = offset_ns
+
+
+def sort_own(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """(those that tell of losses, those that tell of translations)."""
+    tracked = [block for block in blocks if block.startswith((CONNTRACK, PROXIES))]
+    return [block for block in blocks if not block.startswith((CONNTRACK, PROXIES))], tracked
 
 
 def _start_ns(chunk: DecodedChunk) -> int:

@@ -16,17 +16,22 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.conntrack.proxies import decode_proxies
+from analyzer.conntrack.record import decode_entries
 from analyzer.correlate.correlate import Correlator
 from analyzer.correlate.loss import Watch
+from analyzer.correlate.translate import Translator
 from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.packets import PacketTables
 from analyzer.model.batch import FOREVER_NS, Batch, Columns
 from analyzer.model.journeys import Journeys
+from analyzer.model.nat_entries import NatEntries
+from analyzer.model.proxy import Proxy
 from analyzer.pipeline.cut import Edges
 from analyzer.pipeline.frame_room import FrameRoom, empty_frames, rows_of
 from analyzer.pipeline.notes import VantageNotes
 from analyzer.pipeline.partials import Partials
-from analyzer.pipeline.reading import DecodedChunk, Reading
+from analyzer.pipeline.reading import DecodedChunk, Reading, sort_own
 from analyzer.pipeline.totals import Totals
 from analyzer.pipeline.window import Window
 
@@ -55,6 +60,11 @@ class Analyser:
     likely: int = 0
     """edges that are likely only"""
     chunks: int = 0
+    nat: NatEntries = field(default_factory=NatEntries)
+    """what connection tracking told"""
+    proxies: list[Proxy] = field(default_factory=list)
+    _learned: int = 0
+    _translator: Translator = field(default_factory=lambda: Translator(NatEntries()))
     _correlator: Correlator = field(default_factory=Correlator)
     _tables: PacketTables | None = None
     _carried: Columns | None = None
@@ -83,6 +93,7 @@ class Analyser:
         """The packets that are closed when a chunk is looked at with what is open."""
         self.chunks += 1
         frames = self._inside(chunk)
+        self.learn(self.reading.tracked[: chunk.tracked])
         journeys, settled_ns = self.correlate(frames, chunk.now_ns, final=chunk.final)
         return replace(self.batch_of(frames, journeys, settled_ns), own=chunk.own)
 
@@ -97,6 +108,13 @@ class Analyser:
             return some
         return {name: np.concatenate([self._carried[name], some[name]]) for name in some}
 
+    def learn(self, blocks: Sequence[bytes]) -> None:
+        """Take what the file's own blocks tell of translations, as far as they are known."""
+        if len(blocks) > self._learned:
+            self._learned, self.nat = len(blocks), decode_entries(blocks)
+            self.proxies = decode_proxies(blocks)
+            self._translator = Translator(self.nat)
+
     def correlate(
         self, frames: Columns, now_ns: int = 0, *, final: bool = True
     ) -> tuple[Journeys, int]:
@@ -105,7 +123,7 @@ class Analyser:
         vantages = self.reading.vantages
         fdb = {v.name: n.fdb for v, n in zip(vantages, notes, strict=False) if n.fdb}
         watch = self._watch(notes, final=final)
-        journeys, links = self._correlator.correlate(frames, vantages, watch, fdb)
+        journeys, links = self._correlator.correlate(frames, vantages, watch, fdb, self._translator)
         self._carried = None
         if self.edges:
             self.edges.settle_losses(frames, journeys)
@@ -193,6 +211,7 @@ def analyse_files(
         edges = Edges(window) if window else None
         mine = partials(reading) if partials else Partials()
         analyser = Analyser(reading, mine, edges=edges)
+        analyser.learn(reading.tracked)
         _analyse(analyser, jobs, progress)
         if thorough or analyser.chunks < 2 or not reading.was_wrong():
             break
@@ -221,7 +240,7 @@ def _analyse(analyser: Analyser, jobs: int, progress: Progress | None) -> None:
             progress(*reading.progress())
     if not reading.frames:
         batch = analyser.batch_of(*_nothing(analyser))
-        analyser.take(replace(batch, own=reading.own))
+        analyser.take(replace(batch, own=sort_own(reading.own)[0]))
 
 
 def _nothing(analyser: Analyser) -> tuple[Columns, Journeys]:

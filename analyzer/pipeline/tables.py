@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.nat import translations, tuple_texts
 from analyzer.flows.packets import path_matrix
 from analyzer.frames_table import table_of
-from analyzer.model.batch import Batch
+from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import HOP_NAMES, Evidence, Hop, Journeys, Status
 
@@ -42,8 +43,8 @@ def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     unmatched), expected (the vantage that a lost packet should have come to), in_port, out_port,
     evidence (list), frames, certain, wirelen; path (vantages of its main path), hop_kinds and
     hop_delays_ns (lists: of the hops between them), and the sum for each kind: veth_ns,
-    bridge_ns, deliver_ns, originate_ns, route_ns, span_ns, stacked_ns, tunnel_ns; then HEADERS,
-    of its first frame.
+    bridge_ns, deliver_ns, originate_ns, route_ns, span_ns, stacked_ns, tunnel_ns; translated (list:
+    what NAT made of its addresses and ports on the way); then HEADERS, of its first frame.
     """
     packets, frames = batch.packets, batch.frames
     places = ("first_vantage", "last_vantage", "expected", "in_port", "out_port")
@@ -61,7 +62,29 @@ def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     )  # fmt: skip
     first = packets["first_frame"].to_numpy()
     headers = table_of({name: column[first] for name, column in frames.items()}, names)
-    return rows.hstack(_hops(batch, names)).hstack(headers.select(HEADERS))
+    return rows.hstack([*_hops(batch, names), translated_packets(batch), *headers.select(HEADERS)])
+
+
+def _translations(frames: Columns, journeys: Journeys) -> pl.DataFrame:
+    """frame (row behind it), packet (row), translated: the text; in order of time."""
+    after = translations(frames, journeys)
+    return pl.DataFrame(
+        {
+            "frame": after,
+            "packet": journeys.packet[after],
+            "translated": tuple_texts(frames, journeys.parent[after], after),
+        }
+    )
+
+
+def translated_packets(batch: Batch) -> pl.Series:
+    """[packets] the list of each packet's translations, in order of time."""
+    found = _translations(batch.frames, batch.journeys)
+    lists = found.group_by("packet", maintain_order=True).agg("translated")
+    joined = batch.packets.select("packet").join(
+        lists, on="packet", how="left", maintain_order="left"
+    )
+    return joined["translated"].fill_null(pl.lit([], dtype=pl.List(pl.String)))
 
 
 def _hops(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
@@ -104,7 +127,7 @@ def journey_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     packet, step (from 0), frame (as Wireshark counts), vantage, direction, ts_ns, delta_ns (since
     the packet's first frame), kind (of the hop that led here: none, veth, bridge, deliver,
     originate, route, span; copy is docker0's), delay_ns (of that hop; null for the first frame
-    and for a copy), certain.
+    and for a copy), certain, translated (what NAT made of addresses and ports on that hop; null).
     """
     journeys, frames = batch.journeys, batch.frames
     ts = frames["ts_ns"]
@@ -115,6 +138,9 @@ def journey_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     packet, hop = journeys.packet[order], journeys.hop[order]
     parent = np.maximum(journeys.parent[order], 0)
     timed = (hop != Hop.NONE) & ~is_copy[order]
+    texts = np.full(len(ts), None, object)
+    told = _translations(frames, journeys)
+    texts[told["frame"].to_numpy()] = told["translated"].to_list()
     rows = pl.DataFrame(
         {
             "packet": packet_numbers(batch)[packet],
@@ -126,6 +152,7 @@ def journey_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
             "kind": named(pl.Series(hop), HOP_NAMES),
             "delay_ns": pl.Series(ts[order] - ts[parent]).set(pl.Series(~timed), None),
             "certain": ~journeys.likely[order],
+            "translated": pl.Series(texts[order].tolist(), dtype=pl.String),
         }
     )
     step = pl.int_range(pl.len()).over("packet").alias("step")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -25,6 +25,7 @@ from analyzer.model.topology import Key, Topology
 from analyzer.model.vantage import CLOCK_OFFSET, Role, Vantage
 from analyzer.netns import run_inside
 from analyzer.pipeline.dropping import Dropping
+from analyzer.pipeline.tracking import Tracking
 from analyzer.topology.netlink import read_bridge_tables
 
 LOG = logging.getLogger("vethscope")
@@ -51,11 +52,13 @@ class Tap:
         newcomers: bool = False,
         drops: bool = False,
         settings: bool = False,
+        protocols: Collection[int] = (),
     ) -> None:
         """newcomers: hear interfaces that the host gets later, too, for a `Follower`.
 
         drops: record why the kernel dropped what it dropped. settings: only what ports, stacks
         and packet filters were set to, which explains many losses and costs no frame anything.
+        protocols: those whose translations are kept; none: all.
         """
         options = CaptureOptions(
             filter=filter_text,
@@ -71,6 +74,7 @@ class Tap:
         self._dropping = None
         if drops or settings:
             self._dropping = Dropping(self.session, topology.netns_paths, drops=drops)
+        self._tracking = Tracking(self.session, topology.netns_paths, protocols)
         self._notes: dict[str, str] = {}
         self.learned: Iterable[tuple[int, str, int]] = ()
         """(bridge ifindex, MAC, port ifindex) that the host's bridges learned during the capture"""
@@ -81,12 +85,14 @@ class Tap:
         self.session.open()
         rings = {v.ring for v in self.session.vantages}
         LOG.info("capturing at %d vantages in %d rings", len(self.session.vantages), len(rings))
-        if self._dropping:
-            try:
+        try:
+            self._tracking.open()
+            if self._dropping:
                 self._dropping.open()
-            except BaseException:
-                self.session.close()
-                raise
+        except BaseException:
+            self._tracking.close()
+            self.session.close()
+            raise
         return self
 
     def __exit__(
@@ -98,9 +104,11 @@ class Tap:
         if error is not None:
             if self._dropping:
                 self._dropping.abandon()
+            self._tracking.close()
             self.session.__exit__(kind, error, trace)
             return
         rest = self._dropping.close() if self._dropping else b""
+        rest += self._tracking.close()
         stats = self.session.close(self._bridge_tables(), self._notes, rest)
         self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
@@ -125,8 +133,8 @@ class Tap:
 
     @property
     def warnings(self) -> list[str]:
-        """What the recording of drops could not do."""
-        return self._dropping.warnings if self._dropping else []
+        """What the recording of drops, and of translations, could not do."""
+        return [*(self._dropping.warnings if self._dropping else ()), *self._tracking.warnings]
 
     def note_process_rtt(self, netns: int, ident: int, rtt_ns: Mapping[int, int]) -> None:
         """Keep what the pinging process saw, with the first vantage of its namespace."""

@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from analyzer.capture.merge import warm as warm_capture
+from analyzer.conntrack.record import Heard, encode_entries
+from analyzer.conntrack.watch import warm as warm_conntrack
 from analyzer.drops.pages import warm as warm_drops
 from analyzer.drops.record import ROW, UNKNOWN, Drops, encode_drops
 from analyzer.frames_table import read_frames
 from analyzer.keys import KeyNumbers
+from analyzer.model.nat_entries import ROW as NAT_ROW
 from analyzer.model.vantage import Role, Vantage
 from analyzer.pipeline.analyse import report_files
 from analyzer.pipeline.export import export_annotated, export_pcap
@@ -35,6 +38,7 @@ def compile_all() -> None:
     """Fill the machine-code cache; takes the better part of a minute where it is empty."""
     warm_capture()
     warm_drops()
+    warm_conntrack()
     KeyNumbers().take(np.arange(2000, dtype=np.uint64))  # so many that its table grows
     with tempfile.TemporaryDirectory(prefix="vethscope-") as directory:
         file = Path(directory, "tiny.pcapng")
@@ -74,7 +78,8 @@ def _tiny() -> bytes:
     )
     drop = blocks.own(encode_drops(Drops(np.zeros(1, ROW), ["v0"], [""], [UNKNOWN])))
     counted = blocks.interface_statistics(0, 2000, start_ns=0, end_ns=2000, received=9, dropped=0)
-    return b"".join((blocks.section_header(), *described, *frames, drop, counted))
+    nat = blocks.own(encode_entries(Heard(1, np.zeros(1, NAT_ROW)))[0])
+    return b"".join((blocks.section_header(), *described, *frames, drop, nat, counted))
 
 
 def _vantages() -> list[Vantage]:

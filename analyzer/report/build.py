@@ -23,8 +23,10 @@ from analyzer.model.report import (
     IcmpErrorRow,
     IcmpRow,
     LossRow,
+    NatRow,
     PacketRow,
     Path,
+    ProxyRow,
     Report,
     TcpRow,
     UdpRow,
@@ -60,6 +62,8 @@ class Tables:
     dhcp: list[DhcpRow]
     tcp: list[TcpRow]
     udp: list[UdpRow]
+    nat: list[NatRow]
+    proxied: list[ProxyRow]
     losses: list[LossRow]
     verdicts: list[Verdict]
     paths: list[Path]
@@ -79,6 +83,8 @@ class Tables:
     """those that were picked while streaming, in order of time"""
     clock_set_ns: int = 0
     """by how much the time of day was set, by another clock's witness; forward if positive"""
+    translated: Sequence[list[str]] = ()
+    """what NAT made of each packet, where all are in memory"""
     batch: Batch | None = None
     """all frames and packets, where they are in memory at once"""
 
@@ -103,6 +109,8 @@ def build_report(tables: Tables, *, packets: bool, echoes: bool | None = None) -
         arp=tables.arp,
         nd=tables.nd,
         icmp_errors=tables.icmp_errors,
+        nat=tables.nat,
+        proxied=tables.proxied,
         dns=tables.dns,
         dhcp=tables.dhcp,
         tcp=tables.tcp,
@@ -119,7 +127,7 @@ def _packets(tables: Tables) -> Sequence[PacketRow]:
     if tables.packets is not None:
         return tables.packets
     in_time = tables.whole.packets.sort("ts_ns", maintain_order=True)
-    return list(packet_rows(tables.whole, in_time))
+    return list(packet_rows(tables.whole, in_time, tables.translated))
 
 
 def _vantage_rows(tables: Tables) -> list[VantageRow]:
@@ -265,8 +273,13 @@ def _hops_of(row: Mapping[str, Any], way: str, vantages: Sequence[Vantage]) -> l
     ]
 
 
-def packet_rows(batch: Batch, packets: pl.DataFrame) -> Iterator[PacketRow]:
-    """The packets (rows of ``batch.packets``), each with the frames it was seen as."""
+def packet_rows(
+    batch: Batch, packets: pl.DataFrame, translated: Sequence[list[str]]
+) -> Iterator[PacketRow]:
+    """The packets (rows of ``batch.packets``), each with the frames it was seen as.
+
+    translated: what NAT made of every packet of the batch.
+    """
     frames, journeys, vantages = batch.frames, batch.journeys, batch.vantages
     wanted = np.zeros(len(journeys.first), np.bool_)
     wanted[packets["packet"].to_numpy()] = True
@@ -290,6 +303,7 @@ def packet_rows(batch: Batch, packets: pl.DataFrame) -> Iterator[PacketRow]:
             last_seen=vantages[row["last_vantage"]].name,
             fate="dropped" if _dropped_late(row) else Status(row["status"]).name.lower(),
             reason=" at ".join(filter(None, (row.get("reason"), row.get("location")))),
+            translated=translated[row["packet"]],
         )
 
 

@@ -309,7 +309,7 @@ def build_packets(report: Report) -> Iterable[Markup]:
                 _cell(str(row.id)),
                 _cell(row.protocol),
                 _cell(f"{row.source} → {row.destination}"),
-                _cell(row.summary + likely),
+                _cell("; NAT: ".join([row.summary + likely, *row.translated])),
                 _cell(deltas, "dim"),
                 _cell(view.packet_end(row)),
             )

@@ -43,6 +43,8 @@ def journey_lines(packet: Mapping[str, Any], frames: Sequence[Mapping[str, Any]]
         name = sanitize(str(row["vantage"]))
         line = f"frame {row['frame']:>6}  {name:<{width}} {arrow}  +{since:>12} µs  {hop}{likely}"
         yield line.rstrip()
+        if row["translated"]:
+            yield sanitize(f"{'':>13}NAT: {row['translated']}")
     if packet["status"] == "lost":
         yield sanitize(f"lost: had to be seen next at {packet['expected']} and was not")
 

@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from analyzer.model.report import ArpRow, DhcpRow, DnsRow, IcmpErrorRow, Report, TcpRow, UdpRow
+from analyzer.model.report import (
+    ArpRow,
+    DhcpRow,
+    DnsRow,
+    IcmpErrorRow,
+    NatRow,
+    Report,
+    TcpRow,
+    UdpRow,
+)
 from analyzer.report.numbers import format_bytes, format_count, format_ns, format_plural
 from analyzer.report.view import Level, Piece, arp_answer
 
@@ -48,6 +57,9 @@ def flow_sheets(report: Report) -> list[Sheet]:
         _sheet("DNS", "answer's time at the client", ("client", "name", "answers"),
                ("asked", "ans", "p50", "max"),
                _largest(report.dns, lambda row: row.queries), _dns, "question"),
+        _sheet("NAT", "what became of addresses and ports",
+               ("who → whom", "translation", "told by"), ("conns", "pkts", "back"),
+               _largest(report.nat, lambda row: row.packets), _nat, "translation"),
         _sheet("ICMP errors", "", ("who says what", "to", "about"), ("errors", "tied"),
                _largest(report.icmp_errors, lambda row: row.errors), _error, "kind"),
         _sheet("Neighbour Discovery", "", ("who asks", "for whom", "answer"),
@@ -125,6 +137,27 @@ def _error(row: IcmpErrorRow) -> Iterable[Piece]:
     yield Piece(f"{row.protocol} to {row.destination_ip}{port}")
     yield _count(row.errors)
     yield _count(row.tied)
+
+
+def _nat(row: NatRow) -> Iterable[Piece]:
+    yield Piece(f"{row.protocol} {row.source} → {row.destination}")
+    before = f"{_end(row.source_ip, row.source_port)} → " + _end(
+        row.destination_ip, row.destination_port
+    )
+    after = f"{_end(row.new_source_ip, row.new_source_port)} → " + _end(
+        row.new_destination_ip, row.new_destination_port
+    )
+    yield Piece(f"{before} becomes {after}")
+    yield Piece("conntrack") if row.told_by == "conntrack" else Piece("packets: likely", "warn")
+    yield _count(row.connections)
+    yield _count(row.packets)
+    yield _count(row.answers)
+
+
+def _end(address: str, port: int | None) -> str:
+    if port is None:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _neighbour(row: ArpRow) -> Iterable[Piece]:

@@ -283,6 +283,8 @@ def _packets(report: Report) -> Iterable[RenderableType]:
         ]
         yield line
         yield Padding(Text(", ".join(way), "dim"), (0, 0, 0, 8))
+        for told in row.translated:
+            yield Padding(Text(f"NAT: {told}", "dim"), (0, 0, 0, 8))
         if row.fate in ("lost", "dropped"):
             yield Padding(Text(view.packet_end(row), LEVELS["bad"]), (0, 0, 0, 8))
 

@@ -31,8 +31,8 @@ class Ahead(NamedTuple):
 
     interfaces: list[SavefileInterface]
     names: dict[str, str]
-    own: bool
-    """it has blocks of vethscope's own kind"""
+    own: list[bytes]
+    """contents of the blocks of vethscope's own kind, of those at the ends"""
 
 
 def look_at_end(path: str | Path) -> Ahead | None:
@@ -61,7 +61,7 @@ def _read_both(reader: PcapngReader, data: Bytes, start: int) -> Ahead | None:
     stop = reader.walk(data[start:], 0, new_columns(0), 0)
     if stop.status != MORE or stop.position != len(data) - start or reader.stray_statistics:
         return None
-    return Ahead(reader.interfaces, reader.names, bool(reader.own))
+    return Ahead(reader.interfaces, reader.names, reader.own)
 
 
 def _start_of_end(data: Bytes, swapped: bool) -> int:

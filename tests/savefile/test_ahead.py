@@ -31,7 +31,7 @@ def test_statistics_and_names_at_the_end(tmp_path: Path) -> None:
     interfaces, names, own = found
     assert [(i.name, i.statistics["osdrop"]) for i in interfaces if i.statistics] == [("eth0", 7)]
     assert names == {"10.0.0.1": "web"}
-    assert own
+    assert own == [b"drops\0\0\0"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""The docker-proxy processes of a namespace, and how the capture file keeps them.
+
+Who reaches a published port from the host itself, or from the container's own network, is not
+translated: docker-proxy accepts the connection and makes another one to the container. Its
+command line says which port belongs to which container.
+
+A block's data: ``MAGIC`` and JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from ipaddress import ip_address
+from itertools import pairwise
+from pathlib import Path
+
+from analyzer.model.proxy import Proxy
+
+MAGIC = b"vethscope/proxies/1\n"
+PROGRAM = "docker-proxy"
+_FLAGS = ("proto", "host-ip", "host-port", "container-ip", "container-port")
+
+
+def read_proxies(netns: int, proc: Path = Path("/proc")) -> list[Proxy]:
+    """Those of a namespace, as far as we may look at processes."""
+    found = set()
+    for folder in proc.glob("[0-9]*"):
+        try:
+            proxy = parse_command(folder.joinpath("cmdline").read_bytes())
+            if proxy and folder.joinpath("ns/net").stat().st_ino == netns:
+                found.add(proxy)
+        except OSError:
+            continue  # it has ended, or is not ours to look at
+    return sorted(found)
+
+
+def parse_command(line: bytes) -> Proxy | None:
+    """``docker-proxy -proto tcp -host-ip 0.0.0.0 -host-port 8080 …`` → what it hands on."""
+    words = line.decode("utf-8", "replace").rstrip("\0").split("\0")
+    if words[0].rpartition("/")[2] != PROGRAM:
+        return None
+    values = {a.lstrip("-"): b for a, b in pairwise(words)}
+    try:
+        protocol, host_ip, host_port, container_ip, container_port = (values[f] for f in _FLAGS)
+        addresses = (str(ip_address(host_ip)), str(ip_address(container_ip)))
+        return Proxy(protocol, addresses[0], int(host_port), addresses[1], int(container_port))
+    except (KeyError, ValueError):
+        return None
+
+
+def encode_proxies(proxies: Sequence[Proxy]) -> bytes:
+    """The data of one block."""
+    told = [asdict(proxy) for proxy in proxies]
+    return MAGIC + json.dumps(told, separators=(",", ":")).encode()
+
+
+def decode_proxies(blocks: Iterable[bytes]) -> list[Proxy]:
+    """All that a file's blocks tell; what is none of ours is passed over."""
+    found: set[Proxy] = set()
+    for block in blocks:
+        if not block.startswith(MAGIC):
+            continue
+        try:
+            for told in json.loads(block[len(MAGIC) :].rstrip(b"\0")):
+                found.add(
+                    Proxy(
+                        str(told["protocol"]),
+                        str(ip_address(told["host_ip"])),
+                        int(told["host_port"]),
+                        str(ip_address(told["container_ip"])),
+                        int(told["container_port"]),
+                    )
+                )
+        except (ValueError, KeyError, TypeError):
+            continue
+    return sorted(found)

@@ -1,0 +1,152 @@
+"""Tuples as connection tracking translated them: what a packet has to look like behind a NAT.
+
+A frame's tuple is looked up among all translations of its namespace. Mostly there is one for all
+of the capture, and what it says is certain. Where a tuple was used again and became another one,
+time decides; around the moment of the change both are possible, and neither is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.compiled import compiled
+from analyzer.keys import mixed
+from analyzer.model.nat_entries import ENDED, THERE, NatEntries
+
+SLACK_NS = 500_000_000
+"""what is heard of a connection is written down so much later at most"""
+_ICMP = (1, 58)
+_ECHO_REPLY = {8: 0, 13: 14, 15: 16, 17: 18, 128: 129}
+"""ICMP queries and what answers them, in both protocols"""
+_ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo")
+_LONG_AGO = np.iinfo(np.int64).min // 2
+
+Columns = Mapping[str, npt.NDArray[Any]]
+Keys = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What frames will look like behind the NAT: [n] each."""
+
+    first: Keys
+    """tuple key; 0 where nothing is known"""
+    second: Keys
+    """another possibility; 0: none"""
+    half: Keys
+    """tuple key with only the destination translated: in the middle of a bridge"""
+    sure: npt.NDArray[np.bool_]
+
+
+def frame_tuples(frames: Columns, rows: npt.NDArray[Any], netns: npt.NDArray[np.int64]) -> Keys:
+    """[rows] one key of a frame's namespace, protocol, addresses and ports, or ICMP query's id.
+
+    netns: inode of each vantage's namespace.
+    """
+    protocol = frames["protocol"][rows]
+    icmp = np.isin(protocol, _ICMP)
+    source = np.where(icmp, frames["icmp_id"][rows], frames["src_port"][rows])
+    target = np.where(icmp, frames["icmp_type"][rows], frames["dst_port"][rows])
+    ends = (frames[name][rows] for name in _ENDS)
+    return mixed(netns[frames["vantage"][rows]], protocol, *ends, source, target)
+
+
+class Translator:
+    """The translations of a capture, both directions of each, by the tuple before it."""
+
+    def __init__(self, entries: NatEntries) -> None:
+        self.recorded = entries.recorded
+        before, after, half = _both_directions(entries)
+        what, ts_ns = np.tile(entries.rows["what"], 2), np.tile(entries.rows["ts_ns"], 2)
+        start = np.where(what == THERE, _LONG_AGO, ts_ns)
+        self._known_after = np.unique(after)
+        after = np.where(what == ENDED, 0, after)
+        rest = (half != before) & (half != after)  # what began on a bridge ends behind a route
+        before = np.concatenate([before, half[rest]])
+        after, half, start = (np.concatenate([c, c[rest]]) for c in (after, half, start))
+        order = np.lexsort((start, before))
+        before, after, half, start = before[order], after[order], half[order], start[order]
+        changes = np.ones(len(before), np.bool_)
+        changes[1:] = (before[1:] != before[:-1]) | (after[1:] != after[:-1])
+        self._before, self._after, self._half = before[changes], after[changes], half[changes]
+        self._start = start[changes]
+
+    def __len__(self) -> int:
+        return len(self._before)
+
+    def expected(self, tuples: Keys, ts_ns: npt.NDArray[np.int64]) -> Expected:
+        """What becomes of frames with these tuples at these times."""
+        first, second = np.zeros(len(tuples), np.uint64), np.zeros(len(tuples), np.uint64)
+        sure = np.zeros(len(tuples), np.bool_)
+        low = np.searchsorted(self._before, tuples, "left")
+        high = np.searchsorted(self._before, tuples, "right")
+        _choose(low, high, ts_ns, self._start, self._after, first, second, sure)
+        half = np.zeros(len(tuples), np.uint64)
+        known = high > low
+        half[known] = self._half[high[known] - 1]
+        return Expected(first, second, half, sure)
+
+    def is_result(self, tuples: Keys) -> npt.NDArray[np.bool_]:
+        """[n] whether a tuple is what some translation makes."""
+        found: npt.NDArray[np.bool_] = np.isin(tuples, self._known_after)
+        return found
+
+
+def _both_directions(entries: NatEntries) -> tuple[Keys, Keys, Keys]:
+    """(tuple before, after, with the destination alone translated) of the entries' first packets,
+    then of their answers."""
+    rows, netns = entries.rows, entries.netns
+    protocol = rows["protocol"]
+    there = [rows[name] for name in (*_ENDS, "src_port", "dst_port")]
+    back = [rows[f"back_{name}"] for name in (*_ENDS, "src_port", "dst_port")]
+    icmp = np.isin(protocol, _ICMP)
+    ends = (there, back), (_turned(back, icmp), _turned(there, icmp))
+    halves = [[*a[:2], *b[2:4], a[4], b[5]] for a, b in zip(*ends, strict=True)]
+    before, after, half = (
+        np.concatenate([mixed(netns, protocol, *columns) for columns in both])
+        for both in (*ends, halves)
+    )
+    return before, after, half
+
+
+def _turned(ends: list[npt.NDArray[Any]], icmp: npt.NDArray[np.bool_]) -> list[npt.NDArray[Any]]:
+    """The tuple of packets in the other direction."""
+    src_hi, src_lo, dst_hi, dst_lo, source, target = ends
+    return [
+        dst_hi, dst_lo, src_hi, src_lo,
+        np.where(icmp, source, target), np.where(icmp, _answering(target), source),
+    ]  # fmt: skip
+
+
+def _answering(kind: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The ICMP type in the other direction."""
+    found = kind.copy()
+    for query, reply in _ECHO_REPLY.items():
+        found[kind == query], found[kind == reply] = reply, query
+    return found
+
+
+@compiled
+def _choose(
+    low: Any, high: Any, ts: Any, start: Any, after: Any, first: Any, second: Any, sure: Any
+) -> None:
+    """For each frame the translation that had begun by its time, and the one before a change."""
+    for k in range(len(low)):
+        if low[k] == high[k]:
+            continue
+        j = high[k] - 1
+        while j > low[k] and start[j] - SLACK_NS > ts[k]:
+            j -= 1
+        begun = start[j] - SLACK_NS <= ts[k]
+        changed = j > low[k] and start[j] + SLACK_NS > ts[k]
+        first[k] = after[j]
+        sure[k] = begun and not changed
+        if changed:
+            second[k] = after[j - 1]
+            if first[k] == 0:
+                first[k], second[k] = second[k], np.uint64(0)
