@@ -127,6 +127,8 @@ def test_statistics_close_the_file(lab: Any, tmp_path: Path, reading: Any) -> No
     lab.send(lab.numbered(3))
     session.close({"br0": [("02:42:ac:1e:00:02", 4)]}, {"a:eth0": "a note"})
     found = reading(tmp_path / "a")
+    offset = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert abs(found.statistics["veB"].pop("clock_offset_ns") - offset) < 1_000_000_000
     assert found.statistics["veB"] == {
         "ifrecv": 3, "ifdrop": 0, "osdrop": 0, "usrdeliv": 3, "vethscope": 1,
         "ring": 0, "ring_received": 9, "ring_dropped": 0,
