@@ -135,7 +135,7 @@ class Reading:
                 return
             ahead = None if thorough else look_at_end(path)
             if ahead is None:
-                whole = step_through(path)
+                whole = step_through(path, _for_the_start)
                 ahead = Ahead(whole.interfaces, whole.names, whole.own)
             others, tracked = sort_own(ahead.own)
             self.tracked += tracked
@@ -262,6 +262,12 @@ def sort_own(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     """(those that tell of losses, those that tell of translations)."""
     tracked = [block for block in blocks if block.startswith((CONNTRACK, PROXIES))]
     return [block for block in blocks if not block.startswith((CONNTRACK, PROXIES))], tracked
+
+
+def _for_the_start(blocks: Sequence[bytes]) -> list[bytes]:
+    """Those that tell of translations, and one of the others as a sign that there are some."""
+    others, tracked = sort_own(blocks)
+    return others[:1] + tracked
 
 
 def _start_ns(chunk: DecodedChunk) -> int:

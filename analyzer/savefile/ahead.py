@@ -8,6 +8,7 @@ where that does not lead to them, or the file is compressed, the whole file is s
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,12 +82,14 @@ def _start_of_end(data: Bytes, swapped: bool) -> int:
     return position
 
 
-def step_through(path: str | Path) -> Savefile:
+def step_through(
+    path: str | Path, thin: Callable[[Sequence[bytes]], list[bytes]] = list
+) -> Savefile:
     """The file as it is known when all of it was gone through; no frame is kept.
 
-    Of our own blocks only one is.
+    thin: which ones to keep of the blocks of our own kind that were met so far.
     """
     savefile = open_savefile(path)
     for _ in savefile.chunks():
-        del savefile.own[1:]
+        savefile.own[:] = thin(savefile.own)
     return savefile
