@@ -124,15 +124,19 @@ class Recorder:
     def attend(self, sources: Sequence[Source]) -> None:
         """These are the rings from now on: again whenever one is new, and before one is closed."""
         fits = Straight.fits(sources) and not self._staged_only
-        self._straight = Straight(sources, self._staging.hold_ns) if fits else None
+        marks = self._straight.marks if self._straight else None
+        self._straight = Straight(sources, self._staging.hold_ns, marks) if fits else None
 
     def stage(self) -> None:
         """From now on all rings are walked by `walk`, for good."""
         self._staged_only, self._straight = True, None
 
-    def walk(self, source: Source, now_ns: int) -> None:
-        """Encode the blocks that a ring has handed over, at most once around."""
-        if self.straight:
+    def walk(self, source: Source, now_ns: int, *, urgent: bool = False) -> None:
+        """Encode the blocks that a ring has handed over, at most once around.
+
+        urgent: also where `flush` would look after them, when they are due.
+        """
+        if self.straight and not urgent:
             return
         ring = source.ring
         for _ in range(ring.settings.block_count):
@@ -142,18 +146,28 @@ class Recorder:
                 if ring.cursor[STRANGER]:
                     self._meet(source, now_ns)
                 else:
-                    self.flush(now_ns)
+                    self._flush_staged(now_ns)
             ring.release()
             if self._staging.pressed:
-                self.flush(now_ns)
+                self._flush_staged(now_ns)
 
     def flush(self, now_ns: int, everything: bool = False) -> None:
         """Write the frames that are due."""
+        if not self._flush_staged(now_ns, everything):
+            return
+        if self.straight:
+            self._go_straight(now_ns)
+        seconds = self._options.rotation and self._options.rotation.max_seconds
+        if seconds and not self.finished and now_ns - self._begun_ns >= seconds * 1e9:
+            self._rotate()
+
+    def _flush_staged(self, now_ns: int, everything: bool = False) -> bool:
+        """Write the staged frames that are due; False where all wait for a stranger."""
         self._now_ns = now_ns
         if self._strangers:
             hurry = everything or self._staging.pressed
             if not hurry and self._strangers.patient(now_ns, self.counters):
-                return
+                return False
             self._strangers.set_aside(self._staging, self.counters)
             if everything:
                 self._resolve(lambda stranger: -1, 0)
@@ -161,11 +175,7 @@ class Recorder:
                 self._expire(now_ns)
         # Where the rings are no longer walked, what waits of them comes before what they hold.
         self._record(self._staging.take(now_ns, everything or self.straight))
-        if self.straight:
-            self._go_straight(now_ns)
-        seconds = self._options.rotation and self._options.rotation.max_seconds
-        if seconds and not self.finished and now_ns - self._begun_ns >= seconds * 1e9:
-            self._rotate()
+        return True
 
     def _go_straight(self, now_ns: int) -> None:
         """From the rings into the file."""

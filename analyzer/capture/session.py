@@ -324,7 +324,7 @@ class CaptureSession:
         done = []
         for source in self._open_sources():
             if source.hushed:
-                self._walk(source)
+                self._recorder.walk(source, now_ns, urgent=source.overdue(now_ns))
                 if source.drained(now_ns):
                     done.append(source)
         for source in done:

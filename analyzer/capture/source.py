@@ -14,6 +14,7 @@ from analyzer.model.vantage import Role, Vantage
 
 _SETTLE_NS = 2_000_000
 """a frame that passed the old filter on another CPU is in the ring by then"""
+_OVERDUE_NS = 250_000_000
 _ETHERNET_TYPES = (1, 772)
 """ARPHRD_ETHER, ARPHRD_LOOPBACK: frames that start with a MAC header"""
 
@@ -118,6 +119,10 @@ class Source:
     @property
     def hushed(self) -> bool:
         return self._hushed_ns is not None and self.is_open
+
+    def overdue(self, now_ns: int) -> bool:
+        """Whether it was hushed so long ago that its frames should not wait in the ring longer."""
+        return self._hushed_ns is not None and now_ns - self._hushed_ns > _OVERDUE_NS
 
     def drained(self, now_ns: int) -> bool:
         """Whether everything that came before `hush` was walked, or half a second has passed."""

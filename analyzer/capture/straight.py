@@ -53,6 +53,8 @@ from analyzer.compiled import compiled, piece
 Heads: TypeAlias = npt.NDArray[np.int64]
 """shape (rings, HEAD): each ring's cursor and what follows it here"""
 
+Marks: TypeAlias = deque[tuple[int, int]]
+
 KEY, BASE, SIZE, BLOCKS, TABLE, SLOTS, MINDS = range(CURSOR, CURSOR + 7)
 """Sort key of the next frame; offset of the ring in the memory; bytes of a block; number of
 blocks; first row and rows of its table; 1 where Python has to open and release its blocks."""
@@ -267,9 +269,12 @@ def look_ahead(memory: Views, heads: Heads, exact: bool, found: Ints) -> None:
 class Straight:
     """The rings of a capture as one stream; while it is used, nobody else walks them."""
 
-    def __init__(self, sources: Sequence[Source], hold_ns: int) -> None:
-        """``hold_ns``: how long frames wait for those of other rings."""
+    def __init__(self, sources: Sequence[Source], hold_ns: int, marks: Marks | None = None) -> None:
+        """``hold_ns``: how long frames wait for those of other rings. ``marks``: of the one before,
+        so that nothing waits longer however often rings come and go."""
         self.hold_ns = hold_ns
+        self.marks: Marks = deque() if marks is None else marks
+        """when it was looked, the greatest key then"""
         self._sources = list(sources)
         self._rings = [source.ring for source in sources]
         self._heads: Heads = np.zeros((len(sources), HEAD), np.int64)
@@ -287,7 +292,6 @@ class Straight:
         self._live: Ints = np.zeros(len(sources), np.int64)
         self._out = views(np.zeros(_PORTION_BYTES, np.uint8))
         self._found: Ints = np.zeros(4, np.int64)
-        self._marks: deque[tuple[int, int]] = deque()
         self._told = -1
         self._tables: list[Table] = []
         self._table = np.zeros((0, 2), np.int32)
@@ -318,10 +322,10 @@ class Straight:
         self._told = told
         _, oldest, newest, full = self._found.tolist()
         limit = -1
-        if newest >= 0 and (not self._marks or newest > self._marks[-1][1]):
-            self._marks.append((now_ns, newest))
-        while self._marks and now_ns - self._marks[0][0] >= self.hold_ns:
-            limit = self._marks.popleft()[1]
+        if newest >= 0 and (not self.marks or newest > self.marks[-1][1]):
+            self.marks.append((now_ns, newest))
+        while self.marks and now_ns - self.marks[0][0] >= self.hold_ns:
+            limit = self.marks.popleft()[1]
         return max(limit, int(oldest) if self.pressed else -1, int(full))
 
     def take(

@@ -138,6 +138,17 @@ def fill(ring: HandRing, first_ns: int, blocks: int) -> None:
         ring.hand_over([Raw(bytes(1400), ts_ns=start + n) for n in range(5)])
 
 
+def test_nothing_waits_longer_where_rings_come_and_go() -> None:
+    """Each time there are other rings there is a new stream; when it was looked goes on."""
+    sources: Any = [HandSource({3: 0}), HandSource({4: 1})]
+    straight = Straight(sources, HOLD_NS)
+    sources[0].ring.hand_over(raws(10))
+    for tick in range(7):
+        assert straight.look(tick * HOLD_NS // 7) == -1
+        straight = Straight(sources, HOLD_NS, straight.marks)
+    assert take(straight, straight.look(HOLD_NS)) == [(0, 10)]
+
+
 def test_under_pressure_goes_at_once_what_all_busy_rings_have_passed() -> None:
     sources: Any = [HandSource({3: n}) for n in range(6)]
     straight = Straight(sources, HOLD_NS)
