@@ -70,6 +70,8 @@ class ConntrackWatch:
         self._wake = -1
         self._events: socket.socket | None = None
         self._ends = threading.Event()
+        self._bare = threading.Event()
+        """its thread has given up its rights"""
         self._thread = threading.Thread(target=self._run, name="conntrack", daemon=True)
 
     def open(self, path: str) -> ConntrackWatch:
@@ -90,6 +92,7 @@ class ConntrackWatch:
             self._understand(np.frombuffer(bytearray(data), np.uint8), len(data))
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self._thread.start()
+        self._bare.wait()
         self._notify()
         return self
 
@@ -139,6 +142,7 @@ class ConntrackWatch:
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             keep_only(())
+        self._bare.set()
         assert self._events
         poll = select.poll()
         for fd in (self._events.fileno(), self._wake):
