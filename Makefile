@@ -48,5 +48,5 @@ $(VENV)/.installed: setup.cfg pyproject.toml | packages
 $(VENV)/.compiled: $(VENV)/.installed $(SOURCES)
 	@echo "vethscope: compiling" >&2
 	@$(BIN)/python -m compileall -q analyzer
-	@$(BIN)/python -c 'import analyzer.pipeline as p; p.warm()'
+	@$(BIN)/python -c 'from analyzer.app.warm import compile_all; compile_all()'
 	@touch $@

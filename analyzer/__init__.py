@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analyzer.analysis.frames_table import read_frames
+    from analyzer.analysis.library import Analysis, read
     from analyzer.errors import (
         CaptureError,
         EnvironmentProblem,
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
         UsageProblem,
         VethscopeError,
     )
-    from analyzer.frames_table import read_frames
-    from analyzer.pipeline.library import Analysis, read
     from analyzer.version import __version__
 
 __all__ = [
@@ -35,15 +35,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Analysis": "analyzer.pipeline.library",
+    "Analysis": "analyzer.analysis.library",
     "CaptureError": "analyzer.errors",
     "EnvironmentProblem": "analyzer.errors",
     "SavefileError": "analyzer.errors",
     "UsageProblem": "analyzer.errors",
     "VethscopeError": "analyzer.errors",
     "__version__": "analyzer.version",
-    "read": "analyzer.pipeline.library",
-    "read_frames": "analyzer.frames_table",
+    "read": "analyzer.analysis.library",
+    "read_frames": "analyzer.analysis.frames_table",
 }
 
 

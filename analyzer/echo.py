@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from analyzer.errors import EnvironmentProblem
-from analyzer.netns import run_inside
+from analyzer.net.netns import run_inside
 
 _HEADER = struct.Struct("!BBHHH")
 _STAMP = struct.Struct("!QQ")

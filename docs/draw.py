@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+from analyzer.analysis.analyse import report_files
 from analyzer.model.report import Report
-from analyzer.pipeline.analyse import report_files
-from analyzer.report.text import render_text
+from analyzer.report.text.report import render_text
 
 HERE = Path(__file__).parent
 CAPTURE = HERE.parent / "captures" / "tomcat-ping.pcapng"

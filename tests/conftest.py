@@ -17,6 +17,9 @@ import engine
 import image
 import leaks
 import pytest
+from lab_fixtures import bench, lab, never_busy
+
+__all__ = ["bench", "lab", "never_busy"]  # fixtures of all tests
 
 REQUIRED = {word.strip() for word in os.environ.get("VETHSCOPE_REQUIRE", "").split(",")} - {""}
 NO_ROOT = "needs root: sudo make test"

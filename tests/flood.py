@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from analyzer.netns import run_inside
+from analyzer.net.netns import run_inside
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
 """with DF set and an unconnected socket the kernel leaves the IP id at 0"""

@@ -20,7 +20,7 @@ from typing import Any
 import engine
 import image
 
-from analyzer.netns import new_netns
+from analyzer.net.netns import new_netns
 
 
 class PrivateEngine:

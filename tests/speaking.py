@@ -11,7 +11,7 @@ from pathlib import Path
 
 from frames_of import vantages_and_frames
 
-from analyzer.netns import run_inside
+from analyzer.net.netns import run_inside
 
 OURS = "ether proto 0x88b5"
 """The filter that passes these frames alone; the type is for experiments (IEEE 802)."""

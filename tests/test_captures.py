@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from tshark import assert_agrees
 
-from analyzer.pipeline.analyse import report_files
-from analyzer.report.text import render_text
+from analyzer.analysis.analyse import report_files
+from analyzer.report.text.report import render_text
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import intrinsic, piece
+from analyzer.native.compiled import intrinsic, piece
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.capture.copying import copy_within, prefetch
-from analyzer.compiled import compiled, piece
 from analyzer.model.frames import FLAG_CSUM_NOT_READY
+from analyzer.native.compiled import compiled, piece
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]

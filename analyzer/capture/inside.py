@@ -6,8 +6,8 @@ import errno
 from collections.abc import Callable
 from typing import TypeVar
 
-from analyzer import netns
 from analyzer.errors import EnvironmentProblem, UsageProblem
+from analyzer.net import netns
 
 T = TypeVar("T")
 

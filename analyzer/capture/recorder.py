@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from analyzer.capture import describe, straight
+from analyzer.capture import describe
+from analyzer.capture import direct_merge as straight
+from analyzer.capture.direct_merge import Straight
 from analyzer.capture.encode import STRANGER, Bytes, Counters
 from analyzer.capture.merge import (
     Staging,
@@ -17,10 +19,9 @@ from analyzer.capture.merge import (
     uncount_blocks,
 )
 from analyzer.capture.options import CaptureOptions
+from analyzer.capture.pending_interfaces import EXPIRES_NS, Stranger, Strangers
 from analyzer.capture.series import Series
 from analyzer.capture.source import Source
-from analyzer.capture.straight import Straight
-from analyzer.capture.strangers import EXPIRES_NS, Stranger, Strangers
 from analyzer.errors import CaptureError, UsageProblem
 from analyzer.model.vantage import Vantage
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.capture.copying import copy_bytes, move_bytes
-from analyzer.compiled import compiled, piece
+from analyzer.native.compiled import compiled, piece
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.uint32]

@@ -17,8 +17,8 @@ import socket
 import struct
 import time
 
-from analyzer import netns
 from analyzer.errors import EnvironmentProblem
+from analyzer.net import netns
 
 SO_TIMESTAMPNS = 35
 """Python's socket module does not name it"""

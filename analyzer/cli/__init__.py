@@ -1,4 +1,4 @@
-"""The command line: parse → one call into the pipeline → render. Nothing else is decided here.
+"""The command line: parse → one call into `analyzer.app` → render. Nothing else is decided here.
 
 Commands are imported when they are asked for, and what they need when they run: ``--help``
 and completion stay instant.

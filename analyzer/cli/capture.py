@@ -46,17 +46,17 @@ def command(
     are of the targets. Ctrl-C ends it: the file is complete and the closing lines tell frames,
     received and dropped for each vantage. Without -w every packet is a line on the terminal.
     """
-    from analyzer.pipeline.rights import ready_for
+    from analyzer.app.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
-    from analyzer.cli.output import alarm, live_line, note, print_json
-    from analyzer.pipeline.capture import (
+    from analyzer.app.capture import (
         CapturePlan,
         parse_autostop,
         parse_rotation,
         run_capture,
         summary_lines,
     )
+    from analyzer.cli.output import alarm, live_line, note, print_json
 
     limits = parse_autostop(autostop)
     if count is not None:  # -c says it shorter; the lesser of two limits ends it

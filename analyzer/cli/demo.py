@@ -24,11 +24,11 @@ def command(
     In a lab of its own that builds Docker's picture in namespaces and is gone afterwards;
     with --engine docker in two throw-away containers. Needs no image that can ping.
     """
-    from analyzer.pipeline.rights import ready_for
+    from analyzer.app.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
+    from analyzer.app.demo import run_demo
     from analyzer.cli.output import check_place, note, print_report
-    from analyzer.pipeline.demo import run_demo
 
     check_place(output, "-w")
     check_place(html, "--html")

@@ -14,8 +14,8 @@ def command(as_json: bool) -> None:
 
     One line each, with the fix. Exit 0 where captures are possible, 1 where they are not.
     """
+    from analyzer.app.doctor import examine
     from analyzer.cli.output import print_json
-    from analyzer.pipeline.doctor import examine
 
     checks = examine()
     if as_json:

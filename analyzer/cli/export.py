@@ -71,8 +71,8 @@ def _export(
     """(files with their frames, rows of each table, the damage, told once)."""
     from functools import partial
 
+    from analyzer.app.export import export_annotated, export_pcap, export_tables
     from analyzer.export.tables import CsvDir, NdjsonFile, ParquetDir
-    from analyzer.pipeline.export import export_annotated, export_pcap, export_tables
 
     done = [export_pcap(file, pcap)] if pcap else []
     done += [export_annotated(file, pcapng)] if pcapng else []

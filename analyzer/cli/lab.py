@@ -31,8 +31,8 @@ name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, me
 @quiet_option
 def up(containers: int, name: str, quiet: bool) -> None:
     """Build the lab."""
+    from analyzer.app.lab import lab_up
     from analyzer.cli.output import note
-    from analyzer.pipeline.labs import lab_up
 
     for line in lab_up(name, containers):
         note(line, quiet=quiet)
@@ -43,8 +43,8 @@ def up(containers: int, name: str, quiet: bool) -> None:
 @quiet_option
 def down(name: str, quiet: bool) -> None:
     """Take the lab down; nothing of it stays."""
+    from analyzer.app.lab import lab_down
     from analyzer.cli.output import note
-    from analyzer.pipeline.labs import lab_down
 
     for line in lab_down(name):
         note(line, quiet=quiet)
@@ -54,8 +54,8 @@ def down(name: str, quiet: bool) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Which labs are up, and what is in them. Exit 1 where there is none."""
+    from analyzer.app.lab import lab_status
     from analyzer.cli.output import print_json
-    from analyzer.pipeline.labs import lab_status
 
     labs = lab_status()
     if as_json:

@@ -62,7 +62,7 @@ def _processors() -> int:
 
 
 def _speak(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """Have the pipeline's log lines on stderr."""
+    """Have the tool's log lines on stderr."""
     if value:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("vethscope: %(message)s"))

@@ -72,7 +72,7 @@ def print_report(report: Report, *, as_json: bool, html: str | None = None) -> N
         return
     from rich.console import Console
 
-    from analyzer.report.text import render_text
+    from analyzer.report.text.report import render_text
 
     render_text(report, Console(highlight=False, soft_wrap=False))
 
@@ -81,7 +81,7 @@ def print_verdicts(report: Report) -> None:
     """The verdicts with their evidence."""
     from rich.console import Console
 
-    from analyzer.report.text import render_verdicts
+    from analyzer.report.text.report import render_verdicts
 
     render_verdicts(report, Console(highlight=False))
 
@@ -145,7 +145,7 @@ def live_line(
 
 
 def _live() -> tuple[Callable[[str], None], Progress]:
-    from analyzer.report.live import Counts, LiveLine
+    from analyzer.report.text.progress import Counts, LiveLine
 
     colour = "NO_COLOR" not in os.environ
     line = LiveLine(lambda: shutil.get_terminal_size().columns, colour=colour)
@@ -172,7 +172,7 @@ def check_place(path: str | None, option: str) -> None:
 
 def write_html(report: Report, path: str) -> None:
     """Write the page. Raises UsageProblem where the file cannot be written."""
-    from analyzer.report.html import render_html
+    from analyzer.report.html.page import render_html
 
     write_text(path, render_html(report), "--html")
 

@@ -35,11 +35,11 @@ def command(
     SRC is a container or "host"; DST a container, "host" or an address. The echo is
     vethscope's own, sent inside SRC's namespace. Exit 0 answered, 1 no answer, 2 error.
     """
-    from analyzer.pipeline.rights import ready_for
+    from analyzer.app.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
+    from analyzer.app.ping import PingPlan, run_ping
     from analyzer.cli.output import check_place, note, print_report, progress
-    from analyzer.pipeline.ping import PingPlan, run_ping
 
     check_place(html, "--html")
     plan = PingPlan(

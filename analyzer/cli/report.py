@@ -39,13 +39,13 @@ def command(
     Several files are taken for one capture. Exit 1 where a file is damaged: its readable
     prefix is analysed all the same.
     """
+    from analyzer.analysis.window import parse_window
     from analyzer.cli.output import check_place, print_report, reading_bar, warn
-    from analyzer.pipeline.window import parse_window
 
     check_place(html, "--html")
     window = parse_window(since, until)  # before anything heavy: a typo is told at once
-    from analyzer.pipeline.analyse import report_files
-    from analyzer.pipeline.choice import parse_choice
+    from analyzer.analysis.analyse import report_files
+    from analyzer.analysis.packet_choice import parse_choice
 
     choice = parse_choice(min_latency, lost, containers, protocols)
     with reading_bar(quiet) as bar:

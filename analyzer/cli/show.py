@@ -32,9 +32,9 @@ def command(
 
     A packet's ID is the number of its first frame in the file, as Wireshark counts.
     """
+    from analyzer.app.show import dissections, show_packets
     from analyzer.cli.output import JsonRows, warn
-    from analyzer.pipeline.show import dissections, show_packets
-    from analyzer.report.packets_text import dissection_lines, journey_lines, packet_line
+    from analyzer.report.text.packets import dissection_lines, journey_lines, packet_line
 
     out = JsonRows("packets")
     later: list[tuple[dict[str, Any], int]] = []

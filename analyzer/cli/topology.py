@@ -28,11 +28,11 @@ def command(
     """
     if (svg is not None) + dot + (watch or as_json) > 1:
         raise UsageProblem("choose one of --json, --dot, --svg and --watch (which --json may join)")
-    from analyzer.pipeline.rights import ready_for
+    from analyzer.app.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
+    from analyzer.app.topology import read_topology, watch_topology
     from analyzer.cli.output import note
-    from analyzer.pipeline.topology import read_topology, watch_topology
 
     if watch:
         for event in watch_topology(engine, lambda text: note(text, quiet=quiet)):
@@ -46,8 +46,8 @@ def command(
 
 def _show(topology: Topology, *, as_json: bool, dot: bool, svg: str | None) -> None:
     """In the form that is asked for."""
+    from analyzer.app.topology import render_dot, render_svg, render_topology, to_json
     from analyzer.cli.output import print_json, write_text
-    from analyzer.pipeline.topology import render_dot, render_svg, render_topology, to_json
 
     if as_json:
         print_json(to_json(topology))

@@ -17,8 +17,8 @@ def command(files: tuple[str, ...], bridge: str, jobs: int, as_json: bool, quiet
 
     Exit 0 proved for every pair, 1 refuted for one, 3 undecided (and why), 2 error.
     """
+    from analyzer.analysis.analyse import report_files, verdict_code
     from analyzer.cli.output import print_json, print_verdicts, reading_bar, warn
-    from analyzer.pipeline.analyse import report_files, verdict_code
 
     with reading_bar(quiet) as bar:
         report, errors = report_files(files, bridge=bridge, jobs=jobs, progress=bar)

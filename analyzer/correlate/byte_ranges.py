@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating
 from analyzer.correlate.group import group_rows
 from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS, precedes
-from analyzer.correlate.singles import edge_kind, fits
 from analyzer.correlate.stages import BRIDGE, FREE, Layout
-from analyzer.keys import mixed
+from analyzer.correlate.unique_match import edge_kind, fits
 from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Hop
+from analyzer.native.compiled import allocating
+from analyzer.native.keys import mixed
 
 _TCP = 6
 _COPY = int(Hop.COPY)

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.correlate.byte_ranges import Ranges, link_ranges
-from analyzer.correlate.closing import Clock, find_held, find_open
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
 from analyzer.correlate.journeys import (
@@ -28,6 +27,7 @@ from analyzer.correlate.journeys import (
 )
 from analyzer.correlate.loss import Watch, find_strays, judge
 from analyzer.correlate.match import link_segment, segment_keys
+from analyzer.correlate.packet_completion import Clock, find_held, find_open
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.route import Ties, link_deliveries, link_routes
 from analyzer.correlate.stacked import judge_beyond, link_stacks, link_tunnels

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, PORT, Layout
-from analyzer.keys import mixed
 from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
 from analyzer.model.journeys import Hop
+from analyzer.native.keys import mixed
 
 
 def link_reassembled(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating
-from analyzer.keys import mix
+from analyzer.native.compiled import allocating
+from analyzer.native.keys import mix
 
 
 def group_rows(

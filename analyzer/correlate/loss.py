@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import compiled
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout
 from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Status
+from analyzer.native.compiled import compiled
 
 _DELIVERED, _LOST, _UNMATCHED = int(Status.DELIVERED), int(Status.LOST), int(Status.UNMATCHED)
 _MULTICAST = np.uint64(1 << 40)

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating, compiled
 from analyzer.correlate.pairing import LONGEST_NS, pair, pair_copies
-from analyzer.correlate.singles import edge_kind, fits, is_up, link_singles
 from analyzer.correlate.stages import BRIDGE, FREE
-from analyzer.keys import mix
+from analyzer.correlate.unique_match import edge_kind, fits, is_up, link_singles
 from analyzer.model.journeys import Hop
+from analyzer.native.compiled import allocating, compiled
+from analyzer.native.keys import mix
 
 _SPAN = int(Hop.SPAN)
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating, piece
 from analyzer.correlate.group import group_rows
+from analyzer.native.compiled import allocating, piece
 
 LONGEST_NS = 1_000_000_000
 """Of identical frames a parent older than this is another one, unless a queue is between."""

@@ -25,8 +25,8 @@ import numpy.typing as npt
 from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout
 from analyzer.correlate.translate import Expected, Translator, frame_tuples
-from analyzer.keys import mixed
 from analyzer.model.journeys import Hop
+from analyzer.native.keys import mixed
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.intp]

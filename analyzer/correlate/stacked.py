@@ -21,9 +21,9 @@ import numpy.typing as npt
 from analyzer.correlate.loss import GRACE_NS, Watch
 from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, STATION, Layout
-from analyzer.keys import mixed
 from analyzer.model.frames import FLAG_DIRECTION, VXLAN_PORTS
 from analyzer.model.journeys import Evidence, Hop, Status
+from analyzer.native.keys import mixed
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.intp]

@@ -22,8 +22,8 @@ from ipaddress import ip_interface
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.keys import mixed
 from analyzer.model.vantage import Vantage
+from analyzer.native.keys import mixed
 
 FREE = 4
 """no topology: frames of these vantages are tied by identity and time alone"""

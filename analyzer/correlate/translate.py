@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import compiled
-from analyzer.keys import mixed
 from analyzer.model.nat_entries import ENDED, THERE, NatEntries
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import mixed
 
 SLACK_NS = 500_000_000
 """what is heard of a connection is written down so much later at most"""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from analyzer.compiled import piece
 from analyzer.decode.columns import ARP_OP, ARP_SHA, ARP_SPA, ARP_THA, ARP_TPA, Out
 from analyzer.decode.link import ETHERTYPE_IPV4, mac_at
-from analyzer.loads import Bytes, be16, be32
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
+from analyzer.native.compiled import piece
+from analyzer.native.loads import Bytes, be16, be32
 
 ARP_LENGTH = 28
 """what follows on the wire is Ethernet's padding"""

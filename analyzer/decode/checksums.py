@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import compiled, piece
 from analyzer.decode.rows import Columns, view_of
 from analyzer.decode.tcp import TCP
 from analyzer.decode.udp import UDP
-from analyzer.loads import Bytes, be16, be32
 from analyzer.model.frames import (
     FLAG_CSUM_NOT_READY,
     MARK_FRAGMENT,
@@ -29,6 +27,8 @@ from analyzer.model.frames import (
     MARK_TRUNCATED,
     FrameChunk,
 )
+from analyzer.native.compiled import compiled, piece
+from analyzer.native.loads import Bytes, be16, be32
 
 UNKNOWN, RIGHT, UNFINISHED, WRONG = range(4)
 SHORT = 256

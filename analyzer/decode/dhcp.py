@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
 from analyzer.decode.link import mac_at
 from analyzer.decode.rows import Columns, frames_of, transport_rows, view_of
 from analyzer.decode.udp import UDP, UDP_HEADER
-from analyzer.loads import Bytes, be32
 from analyzer.model.frames import FrameChunk
+from analyzer.native.compiled import compiled
+from analyzer.native.loads import Bytes, be32
 
 PORTS = (67, 68)
 TYPES = {

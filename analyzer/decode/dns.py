@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled, piece
 from analyzer.decode.identity import add_bytes, finished
 from analyzer.decode.rows import Columns, frames_of, texts_of, transport_rows, view_of
 from analyzer.decode.tcp import TCP, TCP_HEADER
 from analyzer.decode.udp import UDP, UDP_HEADER
-from analyzer.loads import Bytes, be16
 from analyzer.model.frames import FrameChunk
+from analyzer.native.compiled import compiled, piece
+from analyzer.native.loads import Bytes, be16
 
 PORTS = (53, 5353)
 _HEADER = 12

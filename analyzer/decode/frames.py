@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import compiled, piece
 from analyzer.decode.arp import ARP_LENGTH, parse_arp
 from analyzer.decode.columns import (
     ETHERTYPE,
@@ -27,7 +26,6 @@ from analyzer.decode.ipv6 import parse_ipv6
 from analyzer.decode.link import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, parse_link
 from analyzer.decode.tcp import TCP, parse_tcp
 from analyzer.decode.udp import UDP, parse_udp
-from analyzer.loads import Bytes
 from analyzer.model.frames import (
     FLAG_CSUM_NOT_READY,
     MARK_CSUM_NOT_READY,
@@ -37,6 +35,8 @@ from analyzer.model.frames import (
     NO_PROTOCOL,
     FrameChunk,
 )
+from analyzer.native.compiled import compiled, piece
+from analyzer.native.loads import Bytes
 
 _NO_HEADER = -1
 _UNKNOWN_LINK = -1

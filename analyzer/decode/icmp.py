@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from analyzer.compiled import piece
 from analyzer.decode.columns import (
     ICMP_CODE,
     ICMP_ID,
@@ -13,8 +12,9 @@ from analyzer.decode.columns import (
     PAYLOAD_LEN,
     Out,
 )
-from analyzer.loads import Bytes, be16
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
+from analyzer.native.compiled import piece
+from analyzer.native.loads import Bytes, be16
 
 ICMP, ICMPV6 = 1, 58
 ICMP_HEADER = 8

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from analyzer.compiled import piece
 from analyzer.decode.columns import (
     DST_HI,
     DST_LO,
@@ -44,7 +43,8 @@ from analyzer.decode.ipv4 import FRAGMENT, IDENTIFICATION, IPV4_HEADER, PROTOCOL
 from analyzer.decode.ipv6 import IPV6_HEADER, NEXT_HEADER, PAYLOAD_LENGTH
 from analyzer.decode.tcp import TCP
 from analyzer.decode.udp import UDP
-from analyzer.loads import Bytes, be16, be32, le64
+from analyzer.native.compiled import piece
+from analyzer.native.loads import Bytes, be16, be32, le64
 
 KEY_BYTES = 128
 """from the L3 header on: headers and enough of the payload to tell one packet from the next"""

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from analyzer.compiled import piece
 from analyzer.decode.columns import (
     DST_LO,
     FRAGMENT_OFFSET,
@@ -18,13 +17,14 @@ from analyzer.decode.columns import (
     TTL,
     Out,
 )
-from analyzer.loads import Bytes, be16, be32
 from analyzer.model.frames import (
     MARK_FRAGMENT,
     MARK_MALFORMED,
     MARK_MORE_FRAGMENTS,
     MARK_TRUNCATED,
 )
+from analyzer.native.compiled import piece
+from analyzer.native.loads import Bytes, be16, be32
 
 IPV4_HEADER = 20
 TOTAL_LENGTH, IDENTIFICATION, FRAGMENT, TIME_TO_LIVE, PROTOCOL_AT = 2, 4, 6, 8, 9

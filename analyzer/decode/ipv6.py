@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from analyzer.compiled import piece
 from analyzer.decode.columns import (
     DST_HI,
     DST_LO,
@@ -18,7 +17,6 @@ from analyzer.decode.columns import (
     TTL,
     Out,
 )
-from analyzer.loads import Bytes, be16, be32, be64
 from analyzer.model.frames import (
     MARK_FRAGMENT,
     MARK_MALFORMED,
@@ -26,6 +24,8 @@ from analyzer.model.frames import (
     MARK_TRUNCATED,
     NO_PROTOCOL,
 )
+from analyzer.native.compiled import piece
+from analyzer.native.loads import Bytes, be16, be32, be64
 
 IPV6_HEADER = 40
 PAYLOAD_LENGTH, NEXT_HEADER, HOP_LIMIT, SOURCE, DESTINATION = 4, 6, 7, 8, 24

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from analyzer.compiled import piece
 from analyzer.decode.columns import ETH_DST, ETH_SRC, VLAN, Out
-from analyzer.loads import Bytes, be16, be32
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
+from analyzer.native.compiled import piece
+from analyzer.native.loads import Bytes, be16, be32
 
 NULL, ETHERNET, LOOP, LINUX_SLL, LINUX_SLL2 = 0, 1, 108, 113, 276
 RAW, RAW_IPV4, RAW_IPV6 = 101, 228, 229

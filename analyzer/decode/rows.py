@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.keys import KeyNumbers
-from analyzer.loads import Bytes
 from analyzer.model.frames import FrameChunk
+from analyzer.native.keys import KeyNumbers
+from analyzer.native.loads import Bytes
 
 Columns = Mapping[str, npt.NDArray[Any]]
 """those of `analyzer.model.frames.DECODED`, a row a frame of the chunk"""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from analyzer.compiled import piece
 from analyzer.decode.columns import (
     DST_PORT,
     PAYLOAD_LEN,
@@ -15,8 +14,9 @@ from analyzer.decode.columns import (
     TCP_WINDOW,
     Out,
 )
-from analyzer.loads import Bytes, be16, be32
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
+from analyzer.native.compiled import piece
+from analyzer.native.loads import Bytes, be16, be32
 
 TCP = 6
 TCP_HEADER = 20

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
 from analyzer.decode.rows import Columns, frames_of, transport_rows, view_of
 from analyzer.decode.tcp import TCP, TCP_HEADER
-from analyzer.loads import Bytes, be16, be32
 from analyzer.model.frames import MARK_MALFORMED, FrameChunk
+from analyzer.native.compiled import compiled
+from analyzer.native.loads import Bytes, be16, be32
 
 _DATA_OFFSET = 12
 _END, _NOP, _MSS, _SCALE, _SACK_PERMITTED, _SACK, _TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8

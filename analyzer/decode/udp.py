@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from analyzer.compiled import piece
 from analyzer.decode.columns import DST_PORT, PAYLOAD_LEN, SRC_PORT, Out
-from analyzer.loads import Bytes, be16
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
+from analyzer.native.compiled import piece
+from analyzer.native.loads import Bytes, be16
 
 UDP = 17
 UDP_HEADER = 8

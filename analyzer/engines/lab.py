@@ -9,7 +9,7 @@
 An anonymous lab is held by descriptors only: it ends with its process, be it by SIGKILL. A named
 one is bound to names in /run/netns, so ``ip netns exec NAME.tomcat01 …`` works, and stays until it
 is taken down. Runs as root, and without root after
-`analyzer.netns.become_root_in_user_namespace`, which has to be called before any thread starts.
+`analyzer.net.netns.become_root_in_user_namespace`, which has to be called before any thread starts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from analyzer.engines.lab_plan import (
 )
 from analyzer.errors import EnvironmentProblem, UsageProblem
 from analyzer.model.topology import Container
-from analyzer.netns import allow_descriptors, netns_inode, new_netns, open_netns, run_inside
+from analyzer.net.netns import allow_descriptors, netns_inode, new_netns, open_netns, run_inside
 
 __all__ = ["DEFAULT_NAME", "Lab", "lab_names", "take_down_lab"]
 

@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 
 from analyzer.engines.lab_plan import LabPlan, PlannedContainer, plan_containers, plan_networks
 from analyzer.errors import EnvironmentProblem
-from analyzer.netns import run_inside
+from analyzer.net.netns import run_inside
 from analyzer.topology.netlink import read_namespace
 
 HOST, OUTSIDE = "host", "outside"

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating
 from analyzer.errors import UsageProblem
 from analyzer.model.frames import FrameChunk
+from analyzer.native.compiled import allocating
 
 MAGIC_NS = 0xA1B23C4D
 _HEADER = struct.Struct("<IHHiIII")

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import allocating
-from analyzer.loads import Bytes, file16, file32
 from analyzer.model.frames import FrameChunk
+from analyzer.native.compiled import allocating
+from analyzer.native.loads import Bytes, file16, file32
 
 _SECTION, _OBSOLETE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 2, 3, 6
 _COMMENT, _PACKETID, _END = 1, 5, 0

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analyzer.flows.claims import Claim, Claims, Place
+from analyzer.flows.arp_claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, address_text, mac_text
-from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
+from analyzer.native.keys import KeyNumbers, mixed
 
 REQUEST, REPLY = 1, 2
 _ARP = 0x0806

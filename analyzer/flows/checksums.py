@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.noted import Noted
+from analyzer.flows.frame_notes import Noted
 from analyzer.model.batch import Batch, Outlook
 from analyzer.model.report import Finding
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled, piece
+from analyzer.native.compiled import compiled, piece
 
 EXACT = 10_000
 """values of a group that are kept as they are"""

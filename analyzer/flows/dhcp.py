@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.flows.endpoints import address_text, mac_text
-from analyzer.flows.noted import Noted
+from analyzer.flows.frame_notes import Noted
 from analyzer.model.batch import Batch
 from analyzer.model.report import DhcpRow
 

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.noted import Noted
-from analyzer.keys import KeyNumbers, mixed
+from analyzer.flows.frame_notes import Noted
 from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.report import DnsRow
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mixed
 
 GRACE_NS = 100_000_000
 """a question so shortly before the capture's end may still have been answered after it"""

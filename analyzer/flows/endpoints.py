@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
-from analyzer.keys import KeyNumbers, mix
 from analyzer.model.vantage import Role, Vantage
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mix
 
 HOST = "host"
 BROADCAST = "broadcast"

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.noted import Noted
-from analyzer.keys import KeyNumbers, mix, mixed
+from analyzer.flows.frame_notes import Noted
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.icmp import error_name
 from analyzer.model.report import IcmpErrorRow
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mix, mixed
 
 _BEFORE_NS = 5_000_000_000
 """how long before an error its cause may lie: three times asking for an address takes 3 s"""

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
-from analyzer.flows.fates import lost_packets
-from analyzer.keys import KeyNumbers, mix
+from analyzer.flows.outcomes import lost_packets
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Hop
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mix
 
 GROUP = ["protocol", "source", "destination", "from", "to"]
 _QUANTILES = (0.5, 0.9, 0.99)

@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
 from analyzer.flows.packets import path_matrix
 from analyzer.flows.silent_echoes import LAST, SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEchoes, slowest_hops
-from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.journeys import Status
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mixed
 
 REQUESTS = (8, 128)
 REPLIES = (0, 129)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from analyzer.flows.fates import lost_packets
+from analyzer.flows.outcomes import lost_packets
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import address_text
-from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Hop, Journeys, Status
 from analyzer.model.nat_entries import ENDED, NatEntries
 from analyzer.model.report import Finding, NatRow
 from analyzer.model.vantage import Vantage
+from analyzer.native.keys import KeyNumbers, mixed
 
 Columns = Mapping[str, npt.NDArray[Any]]
 CONNTRACK, PACKETS = "conntrack", "packets"

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, address_text, mac_text
-from analyzer.flows.noted import Noted
-from analyzer.keys import KeyNumbers, mixed
+from analyzer.flows.frame_notes import Noted
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mixed
 
 SOLICITATION, ADVERTISEMENT = 135, 136
 _PATIENCE_NS = 10_000_000_000

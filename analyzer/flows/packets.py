@@ -14,8 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import Endpoints
-from analyzer.keys import KeyNumbers
 from analyzer.model.journeys import Evidence, Journeys
+from analyzer.native.keys import KeyNumbers
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 ARP = 0x0806

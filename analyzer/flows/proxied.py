@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 
 from analyzer.flows.endpoints import address_text
-from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Evidence
 from analyzer.model.proxy import Proxy
 from analyzer.model.report import Finding, ProxyRow, TransportRow
+from analyzer.native.keys import KeyNumbers, mixed
 
 PROXY_NS = 1_000_000_000
 """a proxy has opened the second connection by then"""

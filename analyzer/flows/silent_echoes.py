@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.frames import EXAMPLE
 from analyzer.model.journeys import Status
+from analyzer.native.keys import KeyNumbers, mixed
 
 LAST = tuple(f"last_{side}_{half}" for side in ("src", "dst") for half in ("hi", "lo"))
 """addresses in a message's last frame"""

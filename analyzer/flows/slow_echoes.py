@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
 from analyzer.flows.delays import Delays
-from analyzer.keys import KeyNumbers
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Journeys
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers
 
 SLOWEST = ("slow_ns", "slow_from", "slow_to", "seen_last")
 """of a message's journey: the delay of its slowest hop (-1: it has none), the vantages; the

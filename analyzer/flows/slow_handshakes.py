@@ -17,10 +17,10 @@ import polars as pl
 
 from analyzer.flows.delays import Delays
 from analyzer.flows.slow_echoes import SLOWEST, slowest_hops
-from analyzer.keys import KeyNumbers, mixed
 from analyzer.model.batch import Batch
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
+from analyzer.native.keys import KeyNumbers, mixed
 
 _SYN, _SYN_ACK = 0x02, 0x12
 _PATIENCE_NS = 5_000_000_000

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled, piece
 from analyzer.model.batch import InOrder, in_order_of_time
+from analyzer.native.compiled import compiled, piece
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 _CLOSERS = FIN | SYN | RST

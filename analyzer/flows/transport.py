@@ -17,17 +17,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.compiled import compiled
+from analyzer.flows.conversation_statistics import OPTIONS, Agreements, FlowTimes, LostBetween
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.noted import Noted
-from analyzer.flows.talk_details import OPTIONS, Agreements, FlowTimes, LostBetween
+from analyzer.flows.frame_notes import Noted
 from analyzer.flows.tcp import COUNTS, Segments
-from analyzer.keys import KeyNumbers, mix
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
 from analyzer.model.journeys import Evidence, Status
 from analyzer.model.report import TcpRow, UdpRow
 from analyzer.model.vantage import Vantage
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mix
 
 _SYN, _ACK = 0x02, 0x10
 _REASSEMBLY_NS = 30_000_000_000

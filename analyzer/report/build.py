@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analyzer.findings.of_flows import find_in_flows
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
@@ -34,7 +35,6 @@ from analyzer.model.report import (
     Verdict,
 )
 from analyzer.model.vantage import Role, Vantage
-from analyzer.report.flow_findings import find_in_flows
 from analyzer.report.numbers import format_ns, format_plural
 from analyzer.report.summary import summarise_frame
 

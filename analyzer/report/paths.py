@@ -18,7 +18,7 @@ MOST = 8
 def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage], icmp: pl.DataFrame) -> list[Path]:
     """One path a pair of endpoints and protocol, each pair once, in the direction that spoke first.
 
-    fates: see `analyzer.flows.fates.Fates.table`; the path is that of a delivered packet, the one
+    fates: see `flows.outcomes.Fates.table`; the path is that of a delivered packet, the one
     that was seen most often, the first of several. icmp: the echo conversations; that of the
     longest one is kept in any case.
     """

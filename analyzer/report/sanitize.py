@@ -2,7 +2,7 @@
 
 Interface and container names come from other people: the kernel allows ESC sequences and
 ``<b>`` in them. Whatever could steer a terminal or turn the direction of a line is replaced
-by a visible escape; escaping for HTML comes on top (`analyzer.report.markup`).
+by a visible escape; escaping for HTML comes on top (`analyzer.report.html.markup`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from analyzer.loads import Bytes
+from analyzer.native.loads import Bytes
 from analyzer.savefile import blocks
 from analyzer.savefile.columns import MORE, new_columns
 from analyzer.savefile.control import is_swapped

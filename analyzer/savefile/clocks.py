@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.compiled import compiled, piece
+from analyzer.native.compiled import compiled, piece
 from analyzer.savefile.interfaces import NANOSECONDS, SavefileInterface
 
 _NS = np.uint64(1_000_000_000)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.loads import Bytes
 from analyzer.model.frames import FrameChunk
+from analyzer.native.loads import Bytes
 
 MORE = 0
 """the record at the returned position goes on behind the window's end"""

@@ -11,9 +11,9 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from analyzer.compiled import compiled
 from analyzer.errors import SavefileError
-from analyzer.loads import Bytes, file32
+from analyzer.native.compiled import compiled
+from analyzer.native.loads import Bytes, file32
 from analyzer.savefile.columns import BAD_CAPLEN, DAMAGE, FULL, MAX_RECORD, MORE, Columns, Stop
 from analyzer.savefile.interfaces import MICROSECONDS, NANOSECONDS, SavefileInterface
 from analyzer.savefile.order import order_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from analyzer.errors import SavefileError
-from analyzer.loads import Bytes
+from analyzer.native.loads import Bytes
 from analyzer.savefile import blocks
 from analyzer.savefile.clocks import grown, new_clocks, set_clock, stamp_ns
 from analyzer.savefile.columns import (

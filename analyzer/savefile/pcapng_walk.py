@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from analyzer.compiled import compiled, piece
-from analyzer.loads import Bytes, file16, file32
+from analyzer.native.compiled import compiled, piece
+from analyzer.native.loads import Bytes, file16, file32
 from analyzer.savefile.blocks import (
     ENHANCED_PACKET,
     EPB_FLAGS,

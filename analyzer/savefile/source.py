@@ -23,7 +23,7 @@ from typing import cast
 import numpy as np
 
 from analyzer.errors import UsageProblem
-from analyzer.loads import Bytes
+from analyzer.native.loads import Bytes
 from analyzer.savefile.compressed import MAGIC_LENGTH, Fill, decompressor
 
 WINDOW_BYTES = 32 << 20

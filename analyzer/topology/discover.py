@@ -12,7 +12,7 @@ from typing import Protocol
 
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.topology import Container, FdbEntry, Topology
-from analyzer.netns import allow_descriptors, netns_inode, open_netns, run_inside
+from analyzer.net.netns import allow_descriptors, netns_inode, open_netns, run_inside
 from analyzer.topology.netlink import NamespaceFacts, read_bridge_tables, read_namespace
 from analyzer.topology.procfs import PER_MACHINE, PER_NAMESPACE, read_sysctls
 from analyzer.topology.resolve import resolve_interfaces

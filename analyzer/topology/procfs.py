@@ -23,7 +23,7 @@ def read_sysctls(names: tuple[str, ...], root: str | Path = "/proc/sys") -> dict
     """Dotted name → value, as the calling thread's namespace sees them; missing ones left out.
 
     /proc/sys/net shows the namespace of whoever opens the file (net/sysctl_net.c), so the
-    host's own are read by calling this inside it (`analyzer.netns.run_inside`).
+    host's own are read by calling this inside it (`analyzer.net.netns.run_inside`).
     """
     found = {}
     for name in names:

@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 
 from analyzer.model.topology import Container, Interface, Topology
-from analyzer.netns import run_inside
-from analyzer.topology import rtnetlink
+from analyzer.net import rtnetlink
+from analyzer.net.netns import run_inside
+from analyzer.net.rtnetlink import RECEIVE_BYTES, RtnetlinkSocket
 from analyzer.topology.discover import Source, discover
 from analyzer.topology.relations import bridge_of, container_of, is_host, other_end
 from analyzer.topology.resolve import PAIRED
-from analyzer.topology.rtnetlink import RECEIVE_BYTES, RtnetlinkSocket
 
 GROUPS = rtnetlink.RTMGRP_LINK | rtnetlink.RTMGRP_IPV4_IFADDR | rtnetlink.RTMGRP_IPV6_IFADDR
 QUIET_S = 0.15

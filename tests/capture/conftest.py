@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from analyzer import netns
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net import netns
 
 ETHERTYPE = b"\x88\xb5"
 """IEEE local experimental: nobody else sends it"""

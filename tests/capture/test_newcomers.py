@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from sessions import wait_for
 
-from analyzer import netns
-from analyzer.capture import strangers
+from analyzer.capture import pending_interfaces as strangers
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.session import CaptureSession
+from analyzer.net import netns
 
 pytestmark = pytest.mark.root
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from sessions import ALL, EGRESS, INGRESS, OURS, capture, numbers, running
 
-from analyzer import netns
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.session import CaptureSession
+from analyzer.net import netns
 
 pytestmark = pytest.mark.root
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from speaking import OURS, numbers, speaking
 
+from analyzer.analysis.frames_table import read_frames
 from analyzer.engines.lab import Lab, take_down_lab
 from analyzer.errors import VethscopeError
-from analyzer.frames_table import read_frames
 from analyzer.topology.discover import discover
 
 pytestmark = pytest.mark.root

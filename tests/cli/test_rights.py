@@ -17,7 +17,7 @@ from typing import Any
 import engine
 import pytest
 
-from analyzer.capabilities import Capability, held
+from analyzer.net.capabilities import Capability, held
 
 pytestmark = pytest.mark.root
 

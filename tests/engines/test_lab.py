@@ -16,7 +16,7 @@ import pytest
 from analyzer.engines import open_engine
 from analyzer.engines.lab import Lab, lab_names, take_down_lab
 from analyzer.errors import UsageProblem
-from analyzer.netns import netns_inode
+from analyzer.net.netns import netns_inode
 from analyzer.topology.discover import discover
 from analyzer.topology.relations import bridge_of, container_of
 
@@ -203,7 +203,7 @@ def test_close_ends_what_was_started() -> None:
 UNPRIVILEGED = """
 import ctypes, os
 import encodings.idna, analyzer.engines.lab, analyzer.topology.discover
-from analyzer.netns import become_root_in_user_namespace
+from analyzer.net.netns import become_root_in_user_namespace
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, or /proc/self stays root's
 become_root_in_user_namespace()

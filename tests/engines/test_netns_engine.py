@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analyzer.engines.netns import NetnsEngine, container_id
-from analyzer.netns import new_netns, run_inside
+from analyzer.net.netns import new_netns, run_inside
 
 A, B = "a" * 64, "b" * 64
 

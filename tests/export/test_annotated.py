@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from tshark import count
 
 import analyzer
-from analyzer.pipeline.analyse import report_files
-from analyzer.pipeline.export import export_annotated
+from analyzer.analysis.analyse import report_files
+from analyzer.app.export import export_annotated
 from analyzer.savefile.read import open_savefile
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "savefile"))

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 import analyzer
+from analyzer.analysis import reading
+from analyzer.app.export import TABLES, export_tables
 from analyzer.export.tables import CsvDir, NdjsonFile, ParquetDir
-from analyzer.pipeline import reading
-from analyzer.pipeline.export import TABLES, export_tables
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 PING, DROP = CAPTURES / "tomcat-ping.pcapng", CAPTURES / "iptables-drop.pcapng"

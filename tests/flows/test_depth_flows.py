@@ -29,8 +29,8 @@ from tcp_streams import write_pcap
 from vantages import write_vantages
 
 import analyzer
-from analyzer.pipeline import reading
-from analyzer.pipeline.analyse import report_files
+from analyzer.analysis import reading
+from analyzer.analysis.analyse import report_files
 
 S, MS, US = 1_000_000_000, 1_000_000, 1_000
 A_MAC, B_MAC = "02:42:ac:11:00:01", "02:42:ac:11:00:02"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from world import BRIDGE_MAC, BROADCAST, MICRO, World, mac_of
 
+from analyzer.analysis.analyse import analyse, verdict_code
+from analyzer.analysis.load import Loaded, VantageNotes
 from analyzer.model.vantage import Role, Vantage
-from analyzer.pipeline.analyse import analyse, verdict_code
-from analyzer.pipeline.load import Loaded, VantageNotes
 from analyzer.report.build import build_report
 
 V4 = 0xFFFF_0000_0000

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from vantages import write_vantages
 
 import analyzer
-from analyzer.pipeline import reading
-from analyzer.pipeline.analyse import report_files
+from analyzer.analysis import reading
+from analyzer.analysis.analyse import report_files
 
 S, MS, US = 1_000_000_000, 1_000_000, 1_000
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from analyzer.findings.of_flows import MOST, find_in_flows
 from analyzer.model.report import (
     ArpRow,
     CaptureInfo,
@@ -19,10 +20,9 @@ from analyzer.model.report import (
     TcpRow,
     UdpRow,
 )
-from analyzer.report.flow_findings import MOST, find_in_flows
-from analyzer.report.html import render_html
+from analyzer.report.html.page import render_html
 from analyzer.report.sheets import ROWS, flow_sheets
-from analyzer.report.text import render_text
+from analyzer.report.text.report import render_text
 
 ENDS = {
     "client": "tomcat01", "server": "tomcat02", "client_ip": "172.17.0.2", "client_port": 40000,

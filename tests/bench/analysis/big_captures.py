@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from analyzer.drops.pages import NESTED
-from analyzer.drops.record import ROW, Drops, encode_drops
 from analyzer.model.vantage import Role, Vantage
+from analyzer.recorders.drops.pages import NESTED
+from analyzer.recorders.drops.record import ROW, Drops, encode_drops
 from analyzer.savefile import blocks
 
 START_NS = 1_700_000_000_000_000_000

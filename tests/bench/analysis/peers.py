@@ -30,8 +30,8 @@ def tell(frames, seconds, cpu):
 _OURS = """
 import sys, time
 from itertools import cycle
-from analyzer.pipeline.frame_room import FrameRoom
-from analyzer.pipeline.reading import CHUNK_FRAMES, Reading
+from analyzer.analysis.frame_room import FrameRoom
+from analyzer.analysis.reading import CHUNK_FRAMES, Reading
 rooms = cycle([FrameRoom(CHUNK_FRAMES, 0), FrameRoom(CHUNK_FRAMES, 0)])
 def read():
     chunks = Reading.open([sys.argv[1]]).chunks(lambda _: next(rooms))
@@ -162,7 +162,7 @@ def report(jobs: int) -> Program:
 
 _REPORT = """
 import sys, time
-from analyzer.pipeline.analyse import report_files
+from analyzer.analysis.analyse import report_files
 path, jobs = sys.argv[1], int(sys.argv[3])
 report_files([sys.argv[2]], jobs=jobs)
 began = time.perf_counter()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from analyzer.engines.lab import Lab, take_down_lab
 from analyzer.model.vantage import Role, Vantage
-from analyzer.netns import run_inside
+from analyzer.net.netns import run_inside
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
 

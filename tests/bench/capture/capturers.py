@@ -22,7 +22,7 @@ from typing import Any
 
 from cpu_time import cpu_ns, user_system_ns
 
-from analyzer.netns import run_inside
+from analyzer.net.netns import run_inside
 
 RING_MIB = 128
 """of each capture in all; what vethscope takes at most for the host's namespace"""

@@ -1,0 +1,1 @@
+"""From capture files to tables: reading, the streaming engine, windows, selection."""

@@ -1,0 +1,130 @@
+"""``analyzer.read``: the tables of the whole analysis, with names instead of codes and indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analyzer.analysis.analyse import analyse
+from analyzer.analysis.frame_room import empty_frames
+from analyzer.analysis.frames_table import table_of
+from analyzer.analysis.load import Loaded, load
+from analyzer.analysis.tables import journey_table, packet_numbers, packet_table
+from analyzer.errors import SavefileError
+from analyzer.model.report import (
+    ArpRow,
+    DhcpRow,
+    DnsRow,
+    HopRow,
+    IcmpErrorRow,
+    IcmpRow,
+    LossRow,
+    NatRow,
+    ProxyRow,
+    Report,
+    TcpRow,
+    UdpRow,
+    VantageRow,
+)
+from analyzer.report.build import build_report
+
+_TYPES = {
+    "str": pl.String(),
+    "bool": pl.Boolean(),
+    "int": pl.Int64(),
+    "int | None": pl.Int64(),
+    "bool | None": pl.Boolean(),
+    "float | None": pl.Float64(),
+    "list[str]": pl.List(pl.String()),
+}
+"""Polars types of the report's fields, by their annotations"""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The tables of one capture. Times are integers of nanoseconds, addresses are text."""
+
+    frames: pl.DataFrame
+    """a row a frame, in file order: the columns of `analyzer.read_frames`, and its packet"""
+    packets: pl.DataFrame
+    """a row a packet: see `analyzer.analysis.tables.packet_table`"""
+    journeys: pl.DataFrame
+    """a row a frame of each packet: see `analyzer.analysis.tables.journey_table`"""
+    hops: pl.DataFrame
+    icmp: pl.DataFrame
+    arp: pl.DataFrame
+    nd: pl.DataFrame
+    icmp_errors: pl.DataFrame
+    nat: pl.DataFrame
+    proxied: pl.DataFrame
+    dns: pl.DataFrame
+    dhcp: pl.DataFrame
+    tcp: pl.DataFrame
+    udp: pl.DataFrame
+    losses: pl.DataFrame
+    vantages: pl.DataFrame
+    """hops … vantages: the rows and keys of the report's JSON"""
+
+
+def read(path: str | Path) -> Analysis:
+    """The whole analysis of a pcap or pcapng file (compressed or not; ``-`` is standard input).
+
+    Raises SavefileError where the file is damaged, cut or no capture file: ``frames`` then
+    holds the table of the frames before the damage. Raises UsageProblem where it does not
+    exist or may not be read.
+    """
+    try:
+        loaded = load([str(path)])
+    except SavefileError as error:
+        error.frames = table_of(empty_frames(), []).with_row_index("frame", 1)
+        raise
+    frames = _frames(loaded)
+    if loaded.errors:
+        loaded.errors[0].frames = frames
+        raise loaded.errors[0]
+    tables = analyse(loaded)
+    report = build_report(tables, packets=False)
+    batch, names = tables.whole, [vantage.name for vantage in tables.vantages]
+    number = packet_numbers(batch)[batch.journeys.packet]
+    return Analysis(
+        frames=frames.with_columns(pl.Series("packet", number)),
+        packets=packet_table(batch, names),
+        journeys=journey_table(batch, names),
+        **report_tables(report),
+    )
+
+
+def _frames(loaded: Loaded) -> pl.DataFrame:
+    names = [vantage.name for vantage in loaded.vantages]
+    return table_of(loaded.frames, names).with_row_index("frame", 1)
+
+
+def report_tables(report: Report) -> dict[str, pl.DataFrame]:
+    """The report's rows as tables, by their names in its JSON."""
+    return {
+        "hops": _table(report.hops, HopRow),
+        "icmp": _table(report.icmp, IcmpRow, "echoes"),
+        "arp": _table(report.arp, ArpRow),
+        "nd": _table(report.nd, ArpRow),
+        "icmp_errors": _table(report.icmp_errors, IcmpErrorRow),
+        "nat": _table(report.nat, NatRow),
+        "proxied": _table(report.proxied, ProxyRow),
+        "dns": _table(report.dns, DnsRow),
+        "dhcp": _table(report.dhcp, DhcpRow),
+        "tcp": _table(report.tcp, TcpRow),
+        "udp": _table(report.udp, UdpRow),
+        "losses": _table(report.losses, LossRow),
+        "vantages": _table(report.vantages, VantageRow),
+    }
+
+
+def _table(rows: Sequence[Any], kind: type, *left_out: str) -> pl.DataFrame:
+    """The report's rows of one kind, the columns named as in its JSON; typed without rows, too."""
+    names = [field for field in fields(kind) if field.name not in left_out]
+    schema = {field.name: _TYPES[str(field.type)] for field in names}
+    found = pl.DataFrame([asdict(row) for row in rows], schema=schema)
+    return found.rename({name: name.rstrip("_") for name in schema})

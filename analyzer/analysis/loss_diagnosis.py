@@ -1,0 +1,120 @@
+"""Losses with all that is known of them: topology, kernel, settings, in one list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.analysis.notes import VantageNotes
+from analyzer.diagnosis.dropped_packets import Ended
+from analyzer.diagnosis.example import Examples
+from analyzer.diagnosis.explain import explain_lost, stack_losses
+from analyzer.diagnosis.settings import Scene
+from analyzer.diagnosis.silent import Asked, unanswered_echoes, unheard_askers
+from analyzer.diagnosis.stale_neighbours import Addressed
+from analyzer.flows.icmp import Echoes
+from analyzer.flows.outcomes import Fates
+from analyzer.model.batch import Batch
+from analyzer.model.report import ArpRow, LossRow
+from analyzer.recorders.settings.facts import MAGIC as FACTS
+from analyzer.recorders.settings.facts import decode_facts
+
+_NO_FATES = pl.DataFrame(schema={"number": pl.Int64, "reason": pl.String, "location": pl.String})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the analysis has found besides."""
+
+    notes: Sequence[VantageNotes]
+    segments: npt.NDArray[Any]
+    """[v] layer-2 segments"""
+    fates: Fates
+    echoes: Echoes
+    end_ns: int
+    arp: Sequence[ArpRow]
+
+
+@dataclass(slots=True)
+class Losing:
+    """An aggregator of all that explains losses.
+
+    Without a block of our own there is nothing that it could explain.
+    """
+
+    keep: bool = False
+    """which packets the kernel dropped, too: see `fates`"""
+    _facts: list[bytes] = field(default_factory=list)
+    _examples: Examples = field(default_factory=Examples)
+    _addressed: Addressed = field(default_factory=Addressed)
+    _asked: Asked = field(default_factory=Asked)
+    _ended: Ended = field(init=False)
+    expected: bool = False
+    """there will be such a block, or may be"""
+    told: bool = False
+    """there was such a block"""
+
+    def __post_init__(self) -> None:
+        self._ended = Ended(self._examples, self.keep)
+
+    def add(self, batch: Batch) -> None:
+        """Take in one batch."""
+        self.told = self.told or bool(batch.own)
+        if self.told or self.expected:
+            self._facts += [data for data in batch.own if data.startswith(FACTS)]
+            for aggregator in (self._addressed, self._asked, self._ended):
+                aggregator.add(batch)
+
+    def explain(
+        self, rows: Sequence[LossRow], table: pl.DataFrame, found: Found, scene: Scene
+    ) -> list[LossRow]:
+        """The report's losses. rows, table: those that the topology proved, in the same order."""
+        scene = replace(scene, facts=decode_facts(self._facts))
+        ends = found.fates.ends()
+        last = [self._examples.keep(ends[number]) for number in table["number"].to_list()]
+        table = table.with_columns(pl.Series("last_frame", last, pl.Int64))
+        silent = [
+            row | {"last_frame": self._examples.keep(row["example"])}
+            for row in found.echoes.silent(found.end_ns)
+        ]
+        frames, ended = self._examples.columns(), self._ended
+        told = explain_lost(rows, table, ended.reasons, frames, scene)
+        told += stack_losses(ended.stacks.values(), frames, scene)
+        told += unanswered_echoes(silent, frames, told, scene)
+        told += unheard_askers(found.arp, scene)
+        told = self._addressed.misaddressed(found.segments, told, scene)
+        gone, since = ([getattr(n, name) for n in found.notes] for name in ("gone_ns", "start_ns"))
+        return told + self._asked.went_away(gone, since, scene)
+
+    def fates(self) -> pl.DataFrame:
+        """number (of a packet), reason, location of those that were dropped themselves, in a
+        bridge or a stack."""
+        return pl.concat([_NO_FATES, *self._ended.fates])
+
+    def summary(self) -> dict[str, Any] | None:
+        """What was recorded of drops: how much of it is explained here, and the rest by the
+        kernel's reason; None: nothing was."""
+        log = self._ended.tying.log
+        if not log.recorded:
+            return None
+        untied = log.counts - self._ended.tied_by_reason
+        others = Counter({log.told.reasons[place]: count for place, count in untied.items()})
+        for (reason, _, _), count in log.told.alone.items():
+            others[reason] += count
+        return {
+            "tied": self._ended.tied,
+            "others": dict(others.most_common()),
+            "lost": log.told.lost,
+            "partly_untied_s": sum(until - since for since, until, _ in log.told.deaf_ns) / 1e9,
+        }
+
+
+def with_fates(packets: pl.DataFrame, fates: pl.DataFrame) -> pl.DataFrame:
+    """The packets with ``dropped``, and the kernel's ``reason`` and ``location`` where known."""
+    joined = packets.join(fates, on="number", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("reason").is_not_null().alias("dropped"))

@@ -1,0 +1,278 @@
+"""Files → chunks of decoded frames, and what the files tell about themselves meanwhile.
+
+Several files are one capture: vantages with the same (netns, ifindex) are one vantage,
+whichever file they come from, and the files are gone through side by side, in time. A file
+without our topology has one vantage per interface, named as the file names it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.analysis.frame_room import FrameRoom
+from analyzer.analysis.notes import VantageNotes, object_in
+from analyzer.analysis.vantage_identity import Places
+from analyzer.decode.identity import KEY_BYTES, key_bytes_for
+from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
+from analyzer.errors import SavefileError
+from analyzer.model.batch import Columns
+from analyzer.model.census import Census, read_census
+from analyzer.model.frames import FrameChunk
+from analyzer.model.vantage import CLOCK_OFFSET, Vantage
+from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
+from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
+from analyzer.savefile.ahead import Ahead, look_at_end, step_through
+from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.read import Savefile, open_savefile
+from analyzer.savefile.source import is_rereadable
+
+LOG = logging.getLogger("vethscope")
+CHUNK_FRAMES = 1 << 17
+"""so many are decoded and correlated at once: their columns take some 25 MB"""
+_FEWEST = 1 << 12
+_NOW = 101
+"""frames at a chunk's end of which the middle stamp is its time: one that is wrong is none"""
+FOREVER_NS = (1 << 63) - 1
+
+Peek = Callable[[FrameChunk, Columns], None]
+
+
+@dataclass(slots=True)
+class DecodedChunk:
+    """Frames as read, in a room that is to be given back."""
+
+    frames: Columns
+    room: FrameRoom
+    now_ns: int
+    """how far the capture has been read: later frames are not much older"""
+    own: Sequence[bytes] = ()
+    """contents of our own blocks up to here: drops and settings (`analyzer.recorders`)"""
+    tracked: int = 0
+    """so much of `Reading.tracked` was known"""
+    final: bool = False
+    """nothing follows, and all that the files tell of themselves is known"""
+
+
+@dataclass(slots=True)
+class Reading:
+    """The files of one capture while they are read. All of it grows."""
+
+    paths: list[str]
+    vantages: list[Vantage] = field(default_factory=list)
+    notes: list[VantageNotes] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    """address → name"""
+    engine: str = ""
+    sysctls: dict[str, str] = field(default_factory=dict)
+    errors: list[SavefileError] = field(default_factory=list)
+    own: list[bytes] = field(default_factory=list)
+    """contents of our own blocks that no chunk was handed with"""
+    census: Census = field(default_factory=Census)
+    """all containers, as the engine told them when the capture began"""
+    key_bytes: int = KEY_BYTES
+    """bytes of a frame that its identity is made of: no more than every vantage kept"""
+    frames: int = 0
+    """decoded so far"""
+    chunk_frames: int = field(default_factory=lambda: CHUNK_FRAMES)
+    """of all files together"""
+    savefiles: list[Savefile] = field(default_factory=list)
+    foreseen: list[VantageNotes] | None = None
+    """the notes as they will be at the end; None where they cannot be known before"""
+    explained: bool = True
+    """whether there are blocks of our own that tell of losses; True where it is not known yet"""
+    clock_starts_ns: dict[int, int] = field(default_factory=dict)
+    """file → how far the time of day was ahead of a clock that nobody sets, at its start"""
+    tracked: list[bytes] = field(default_factory=list)
+    """what was told of translations, as far as it is known: of whole files before their frames"""
+    _expected: int = 0
+    _places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = Places(self.vantages)
+
+    @classmethod
+    def open(cls, paths: Sequence[str]) -> Reading:
+        """Open all files, without reading a frame.
+
+        Raises UsageProblem where one does not exist and SavefileError where one is no capture
+        file at all.
+        """
+        reading = cls(list(paths))
+        reading.savefiles = [open_savefile(path) for path in paths]
+        told = [i for s in reading.savefiles for i in s.interfaces]
+        reading.key_bytes = key_bytes_for([interface.snaplen for interface in told])
+        for number, savefile in enumerate(reading.savefiles):
+            reading._take_notes(savefile, number)
+        if reading.tunnels:
+            inside = [max(i.snaplen - TUNNEL_BYTES, 1) if i.snaplen else 0 for i in told]
+            reading.key_bytes = key_bytes_for(inside)
+        return reading
+
+    @property
+    def tunnels(self) -> bool:
+        """Whether there is a VXLAN device among the vantages."""
+        return any(vantage.is_tunnel for vantage in self.vantages)
+
+    def foresee(self, *, thorough: bool = False) -> None:
+        """Look up what the files say at their ends; not of pipes.
+
+        thorough: go through all of them instead. Files that tell nothing of their vantages have
+        nothing that could be called lost, and are not looked at.
+        """
+        self._expected = len(self.vantages)
+        if not any(vantage.ifindex for vantage in self.vantages):
+            self.foreseen, self.explained = [VantageNotes() for _ in self.vantages], False
+            return
+        found: dict[int, VantageNotes] = {}
+        explained = False
+        for number, path in enumerate(self.paths):
+            if not is_rereadable(path):
+                return
+            ahead = None if thorough else look_at_end(path)
+            if ahead is None:
+                whole = step_through(path, _for_the_start)
+                ahead = Ahead(whole.interfaces, whole.names, whole.own)
+            others, tracked = sort_own(ahead.own)
+            self.tracked += tracked
+            explained = explained or bool(others)
+            for interface in ahead.interfaces:
+                notes = found.setdefault(self._place(interface, number, path), VantageNotes())
+                notes.read(interface.statistics or {}, number)
+            self.names.update(ahead.names)
+        self._expected, self.explained = len(self.vantages), explained
+        self.foreseen = [found.get(at, VantageNotes()) for at in range(len(self.vantages))]
+
+    def was_wrong(self) -> bool:
+        """Whether the files turned out to hold more than was foreseen of them."""
+        if self.foreseen is None:
+            return False
+        more = len(self.vantages) > self._expected and any(v.ifindex for v in self.vantages)
+        return more or any(savefile.sections > 1 for savefile in self.savefiles)
+
+    def clock_set_ns(self) -> int:
+        """By how much the time of day was set while capturing, forward if positive: in the file
+        where it is the most; 0 where nothing tells so."""
+        found = [
+            end - self.clock_starts_ns[number]
+            for notes in self.notes
+            for number, end in notes.clock_ends_ns.items()
+            if number in self.clock_starts_ns
+        ]
+        return max(found, key=abs, default=0)
+
+    def progress(self) -> tuple[int, int]:
+        """(bytes read, size) of all files; size 0 where one has none."""
+        found = [savefile.progress() for savefile in self.savefiles]
+        sizes = [size for _, size in found]
+        return sum(done for done, _ in found), sum(sizes) if all(sizes) else 0
+
+    def chunks(
+        self, rooms: Callable[[int], FrameRoom], peek: Peek | None = None
+    ) -> Iterator[DecodedChunk]:
+        """All frames, chunk by chunk; of several files the one that lies behind is next.
+
+        rooms: gives a room for so many rows. Damage is kept in ``errors``; the readable prefix of
+        each file is handed out.
+        """
+        least = min(self.chunk_frames, _FEWEST)
+        most = max(self.chunk_frames // max(len(self.savefiles), 1), least)
+        files = [
+            self._file(number, savefile, rooms, most, peek)
+            for number, savefile in enumerate(self.savefiles)
+        ]
+        ahead = {number: chunk for number, file in enumerate(files) if (chunk := next(file, None))}
+        while ahead:
+            number = min(ahead, key=lambda n: _start_ns(ahead[n]))
+            chunk = ahead.pop(number)
+            following = next(files[number], None)
+            if following:
+                ahead[number] = following
+            chunk.now_ns = min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())])
+            chunk.final = not ahead
+            chunk.own, tracked = sort_own(self.own)
+            self.own = []
+            self.tracked += tracked
+            chunk.tracked = len(self.tracked)
+            yield chunk
+
+    def _file(
+        self,
+        number: int,
+        savefile: Savefile,
+        rooms: Callable[[int], FrameRoom],
+        most: int,
+        peek: Peek | None,
+    ) -> Iterator[DecodedChunk]:
+        """One file's frames."""
+        for chunk in savefile.chunks(most):
+            room = rooms(most)
+            places = [self._place(i, number, savefile.path) for i in savefile.interfaces]
+            linktypes = np.array([i.linktype for i in savefile.interfaces], np.int32)
+            frames = room.decode(
+                chunk, np.array(places, np.int32), linktypes, self.key_bytes, self.frames
+            )
+            self.frames += len(chunk)
+            if self.tunnels:
+                follow_tunnels(chunk, frames, self.key_bytes)
+            if peek:
+                peek(chunk, frames)
+            self.names.update(savefile.names)
+            self._take_own(savefile)
+            yield DecodedChunk(frames, room, _now_ns(frames["ts_ns"]))
+        self._take_notes(savefile, number)
+        self._take_own(savefile)
+        if savefile.error is not None:
+            self.errors.append(savefile.error)
+        LOG.info("%s: %s, %d frames", savefile.path, savefile.format, savefile.frames)
+
+    def _take_own(self, savefile: Savefile) -> None:
+        self.own += savefile.own
+        savefile.own.clear()
+
+    def _place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
+        """The vantage of a file's interface."""
+        at = self._places.place(interface, file_number, path)
+        if at == len(self.notes):
+            self.notes.append(VantageNotes())
+        return at
+
+    def _take_notes(self, savefile: Savefile, number: int) -> None:
+        """What stands beside the frames: statistics, names, the section's comment."""
+        for interface in savefile.interfaces:
+            at = self._place(interface, number, savefile.path)
+            self.notes[at].read(interface.statistics or {}, number)
+        self.names.update(savefile.names)
+        section = object_in(savefile.comment)
+        self.engine = self.engine or str(section.get("engine", ""))
+        sysctls = section.get("sysctls")
+        if isinstance(sysctls, dict):
+            self.sysctls.update({str(name): str(value) for name, value in sysctls.items()})
+        if isinstance(told := section.get("containers"), list):
+            self.census = read_census(told)
+        if isinstance(offset_ns := section.get(CLOCK_OFFSET), int):
+            self.clock_starts_ns[number] = offset_ns
+
+
+def sort_own(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """(those that tell of losses, those that tell of translations)."""
+    tracked = [block for block in blocks if block.startswith((CONNTRACK, PROXIES))]
+    return [block for block in blocks if not block.startswith((CONNTRACK, PROXIES))], tracked
+
+
+def _for_the_start(blocks: Sequence[bytes]) -> list[bytes]:
+    """Those that tell of translations, and one of the others as a sign that there are some."""
+    others, tracked = sort_own(blocks)
+    return others[:1] + tracked
+
+
+def _start_ns(chunk: DecodedChunk) -> int:
+    return int(chunk.frames["ts_ns"][0])
+
+
+def _now_ns(ts: npt.NDArray[np.int64]) -> int:
+    return int(np.sort(ts[-_NOW:])[len(ts[-_NOW:]) // 2])

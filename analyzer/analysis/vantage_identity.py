@@ -1,0 +1,78 @@
+"""Which vantage an interface of a file is.
+
+Several files are one capture, so what has the same (netns, ifindex) is one vantage, whichever
+file it comes from. But the kernel uses a namespace's inode number again: in a long capture two
+containers may have the same one, and the same ifindex inside. They are told apart by the
+container and by the other end of the pair, whose ifindex on the host is not used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from analyzer.analysis.notes import foreign_vantage, told_vantage
+from analyzer.model.vantage import Role, Vantage
+from analyzer.savefile.interfaces import SavefileInterface
+
+
+class Places:
+    """The vantages of a capture, in order of appearance."""
+
+    def __init__(self, vantages: list[Vantage]) -> None:
+        """vantages: grows, and its elements are replaced where more becomes known of them."""
+        self.vantages = vantages
+        self._index: dict[tuple[object, ...], list[int]] = {}
+        self._spaces: dict[int, list[tuple[str, set[int]]]] = {}
+        """netns → its generations: container id, ifindexes"""
+
+    def place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
+        """The number of the vantage of a file's interface; the next one where it is new."""
+        vantage = told_vantage(interface, file_number) or foreign_vantage(interface, path)
+        key: tuple[object, ...] = (vantage.netns, vantage.ifindex)
+        if not vantage.ifindex:
+            key = ("of a file", file_number, interface.index)
+        same = self._index.setdefault(key, [])
+        for at in same:
+            if not vantage.ifindex or _may_be(self.vantages[at], vantage):
+                return at
+        same.append(len(self.vantages))
+        self.vantages.append(self._with_generations(vantage))
+        return same[-1]
+
+    def _with_generations(self, vantage: Vantage) -> Vantage:
+        if not vantage.ifindex:
+            return vantage
+        if vantage.role is Role.CONTAINER:
+            vantage = replace(vantage, generation=self._generation(vantage))
+        for at in self._ends(vantage):
+            end = self.vantages[at]
+            self.vantages[at] = replace(end, peer_generation=vantage.generation)
+            vantage = replace(vantage, peer_generation=end.generation)
+        return vantage
+
+    def _generation(self, vantage: Vantage) -> int:
+        """Which of the namespaces with this inode number the vantage is in."""
+        spaces = self._spaces.setdefault(vantage.netns, [])
+        for number, (owner, indexes) in reversed(list(enumerate(spaces))):
+            if owner == vantage.container_id and vantage.ifindex not in indexes:
+                indexes.add(vantage.ifindex)
+                return number
+        spaces.append((vantage.container_id, {vantage.ifindex}))
+        return len(spaces) - 1
+
+    def _ends(self, vantage: Vantage) -> Iterator[int]:
+        """The other end of the vantage's pair: each names the other."""
+        for at in self._index.get((vantage.peer_netns, vantage.peer_ifindex), ()):
+            end = self.vantages[at]
+            if (end.peer_netns, end.peer_ifindex) == (vantage.netns, vantage.ifindex):
+                yield at
+
+
+def _may_be(one: Vantage, other: Vantage) -> bool:
+    """Whether two descriptions with the same numbers can be of one interface."""
+    peers = [(v.peer_netns, v.peer_ifindex) for v in (one, other) if v.peer_ifindex]
+    owners = [v.container_id for v in (one, other) if v.container_id]
+    if one.role is not Role.CONTAINER:
+        return one.interface == other.interface
+    return len(set(peers)) < 2 and len(set(owners)) < 2

@@ -1,0 +1,197 @@
+"""``doctor``: what this machine allows, one line each, with the fix."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from analyzer.errors import VethscopeError
+from analyzer.net.capabilities import Capability, held
+
+_CAPTURE = (Capability.NET_ADMIN, Capability.NET_RAW)
+"""what a capture on the host's interfaces needs"""
+_INSIDE = (Capability.SYS_PTRACE, Capability.SYS_ADMIN)
+"""what opening another's namespace (proc(5)) and entering it (setns(2)) needs on top"""
+_OLDEST_KERNEL = (3, 2)
+"""TPACKET_V3 came with Linux 3.2 (packet(7))"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the doctor."""
+
+    name: str
+    ok: bool
+    finding: str
+    fix: str = ""
+    needed: bool = False
+    """a capture is not possible without it"""
+
+    def line(self) -> str:
+        """``ok   rights: …``"""
+        mark = "ok  " if self.ok else ("FAIL" if self.needed else "note")
+        return f"{mark} {self.name}: {self.finding}" + (f" — {self.fix}" if self.fix else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine() -> list[Check]:
+    """All checks, in the order in which they matter."""
+    checks: tuple[Callable[[], Check], ...] = (
+        _kernel, _rights, _user_namespaces, _docker, _libpcap, _tshark, _iptables, _jit_cache,
+        _tracefs, _prequeue, _bridge_netfilter,
+    )  # fmt: skip
+    return [check() for check in checks]
+
+
+def _kernel() -> Check:
+    release = platform.release()
+    version = tuple(int(n) for n in release.split("-")[0].split(".")[:2] if n.isdigit())
+    ok = version >= _OLDEST_KERNEL
+    return Check(
+        "kernel",
+        ok,
+        f"Linux {release}",
+        "" if ok else "AF_PACKET TPACKET_V3 needs Linux 3.2",
+        needed=True,
+    )
+
+
+def _rights() -> Check:
+    mine = held()
+    missing = [one for one in (*_CAPTURE, *_INSIDE) if one not in mine]
+    names = ", ".join(map(str, missing))
+    if not missing:
+        return Check("rights", True, "may capture, also inside containers", needed=True)
+    if not set(missing) & set(_CAPTURE):
+        fix = (
+            f"run as root, or with {' and '.join(map(str, missing))} too; "
+            "the host's side works without: capture --no-inside"
+        )
+        return Check("rights", False, f"{names} missing: no look inside containers", fix)
+    fix = "run as root (sudo vethscope …); demo works without"
+    return Check("rights", False, f"{names} missing", fix, needed=True)
+
+
+def _user_namespaces() -> Check:
+    """Whether the lab works for someone who is not root."""
+    if Capability.SYS_ADMIN in held():
+        return Check("lab", True, "as root in namespaces of its own")
+    allowed = (
+        subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
+    fix = (
+        "sysctl kernel.unprivileged_userns_clone=1 "
+        "(Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"
+    )
+    return Check(
+        "lab",
+        allowed,
+        f"user namespaces {'allowed' if allowed else 'not allowed'}",
+        "" if allowed else fix,
+    )
+
+
+def _docker() -> Check:
+    from analyzer.engines import open_engine
+
+    try:
+        with open_engine("docker") as engine:
+            running = [c for c in engine.containers() if c.running]
+    except VethscopeError as error:
+        return Check("docker", False, str(error))
+    return Check("docker", True, f"answers, {len(running)} containers running")
+
+
+def _libpcap() -> Check:
+    from ctypes.util import find_library
+
+    found = find_library("pcap")
+    return Check(
+        "libpcap",
+        bool(found),
+        found or "not found",
+        "" if found else "apt-get install libpcap0.8: capture filters need it",
+    )
+
+
+def _tool(name: str, package: str, purpose: str) -> Check:
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    return Check(
+        name,
+        bool(path),
+        path or "not found",
+        "" if path else f"apt-get install {package}: {purpose}",
+    )
+
+
+def _tshark() -> Check:
+    return _tool("tshark", "tshark", "full dissection, second opinion")
+
+
+def _iptables() -> Check:
+    return _tool("iptables", "iptables", "NAT in the lab")
+
+
+def _jit_cache() -> Check:
+    """Loops are compiled once and kept beside the code, or in the user's cache."""
+    package = Path(__file__).resolve().parent.parent
+    ok = os.access(package, os.W_OK) or os.access(Path.home(), os.W_OK)
+    return Check(
+        "compiled code",
+        ok,
+        "can be kept" if ok else "cannot be kept: every start compiles anew",
+        "" if ok else "set XDG_CACHE_HOME to a folder that can be written",
+    )
+
+
+def _tracefs() -> Check:
+    from analyzer.recorders.drops.tracefs import Tracefs
+
+    try:
+        with Tracefs() as tracefs:
+            ok = Path(tracefs.root, "events/skb/kfree_skb/format").exists()
+    except (VethscopeError, OSError):
+        return Check("tracefs", False, "cannot be used", "--drops needs root and a tracing kernel")
+    fix = "" if ok else "--drops needs a kernel with tracepoints (CONFIG_TRACEPOINTS)"
+    return Check("tracefs", ok, "can be used" if ok else "has no event skb:kfree_skb", fix)
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return Path("/proc/sys", *name.split(".")).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _prequeue() -> Check:
+    value = _sysctl("net.core.netdev_tstamp_prequeue")
+    meaning = {
+        "1": "receive stamps are taken at enqueue: the bridge hop includes the softirq's wait",
+        "0": "receive stamps are taken in the softirq: the veth hop includes its wait",
+    }
+    return Check(
+        "net.core.netdev_tstamp_prequeue", True, f"{value or 'unknown'}: {meaning.get(value, '')}"
+    )
+
+
+def _bridge_netfilter() -> Check:
+    value = _sysctl("net.bridge.bridge-nf-call-iptables")
+    meaning = {
+        "1": "iptables also sees (and may drop) bridged frames",
+        "0": "iptables does not see bridged frames",
+        "": "br_netfilter is not loaded: iptables does not see bridged frames",
+    }
+    return Check(
+        "net.bridge.bridge-nf-call-iptables",
+        True,
+        f"{value or 'absent'}: {meaning.get(value, value)}",
+    )

@@ -1,0 +1,156 @@
+"""``export``: read a capture file and hand it on, as pcap, as annotated pcapng or as tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from analyzer.analysis.analyse import analyse_paths
+from analyzer.analysis.frames_table import frame_tables
+from analyzer.analysis.library import report_tables
+from analyzer.analysis.notes import foreign_vantage, told_vantage
+from analyzer.analysis.partials import Partials
+from analyzer.analysis.reading import Reading
+from analyzer.analysis.tables import journey_table, packet_table
+from analyzer.app.annotate import FrameNotes, count_frames, write_annotated
+from analyzer.errors import SavefileError, UsageProblem
+from analyzer.export.pcap import PcapFiles
+from analyzer.export.tables import STDOUT, Sink, all_or_nothing
+from analyzer.model.batch import Aggregator, Batch
+from analyzer.report.build import build_report
+from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.read import open_savefile
+from analyzer.savefile.source import is_rereadable
+
+TABLES = (
+    "packets", "frames", "journeys", "hops", "flows", "icmp", "icmp_errors", "nat", "proxied",
+    "arp", "nd", "dns", "dhcp", "losses", "vantages",
+)  # fmt: skip
+
+
+Put = Callable[[str, pl.DataFrame], None]
+"""takes a piece of the table of this name"""
+
+
+@dataclass(slots=True)
+class Exported:
+    """What was written."""
+
+    paths: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    error: SavefileError | None = None
+    """where the file is damaged: its readable prefix was exported"""
+
+
+def export_pcap(path: str, directory: str) -> Exported:
+    """One nanosecond pcap per vantage into ``directory``. Raises UsageProblem, SavefileError."""
+    savefile = open_savefile(path)
+    with PcapFiles(directory) as files:
+        for chunk in savefile.chunks():
+            _expect(files, savefile.interfaces)
+            files.write(chunk)
+        _expect(files, savefile.interfaces)
+    return Exported(files.paths, files.counts, savefile.error)
+
+
+def _expect(files: PcapFiles, interfaces: Any) -> None:
+    names = [i.name or f"interface{i.index}" for i in interfaces]
+    files.expect(names, [i.linktype for i in interfaces], [i.snaplen for i in interfaces])
+
+
+def export_tables(
+    path: str, open_sinks: Sequence[Callable[[], Sink]], chosen: Collection[str] = TABLES
+) -> tuple[dict[str, int], SavefileError | None]:
+    """The chosen of TABLES into every sink: (table → its rows, where the file is damaged).
+
+    The sinks are opened when the file has turned out to be a capture file. Raises as
+    `open_savefile`, and UsageProblem where a sink cannot be written.
+    """
+    if "frames" in chosen and len(set(chosen)) > 1:
+        _twice(path)
+    savefile = open_savefile(path)
+    counts = dict.fromkeys((name for name in TABLES if name in chosen), 0)
+    with all_or_nothing([make() for make in open_sinks]) as sinks:
+
+        def put(name: str, rows: pl.DataFrame) -> None:
+            if name not in counts:
+                return
+            counts[name] += len(rows)
+            for sink in sinks:
+                sink.write(name, rows)
+
+        if "frames" in counts:
+            for piece in frame_tables(savefile, _namer(path), depth=True):
+                put("frames", piece)
+        if set(counts) - {"frames"}:
+            savefile.error = _put_analysis(path, put)
+    return counts, savefile.error
+
+
+def _put_analysis(path: str, put: Put) -> SavefileError | None:
+    """Packets and journeys as they are closed, then the tables of the report; the damage."""
+    tables, errors = analyse_paths([path], partials=lambda r: _Tapped(tap=_Packets(r, put)))
+    told = report_tables(build_report(tables, packets=False))
+    for name, rows in {**told, "flows": flow_table(told)}.items():
+        put(name, rows)
+    return next(iter(errors), None)
+
+
+@dataclass(slots=True)
+class _Packets:
+    """An aggregator that keeps nothing: each batch's packets are handed on."""
+
+    reading: Reading
+    put: Put
+
+    def add(self, batch: Batch) -> None:
+        names = [vantage.name for vantage in self.reading.vantages]
+        self.put("packets", packet_table(batch, names))
+        self.put("journeys", journey_table(batch, names))
+
+
+@dataclass(slots=True)
+class _Tapped(Partials):
+    """A report's aggregators and one more."""
+
+    tap: Aggregator | None = None
+
+
+def export_annotated(path: str, target: str) -> Exported:
+    """One pcapng with ``epb_packetid`` and a hop comment on each frame.
+
+    Raises as `open_savefile`, and UsageProblem where ``target`` cannot be written.
+    """
+    _twice(path)
+    frames, error = count_frames(path)
+    if error and not error.offset:
+        raise error  # not even its first block can be read
+    notes = FrameNotes(frames)
+    tables, _ = analyse_paths([path], partials=lambda _: _Tapped(tap=notes))
+    count = write_annotated(path, target, notes, tables.vantages)
+    return Exported([target], [count], error)
+
+
+def _twice(path: str) -> None:
+    """Raises UsageProblem where the file cannot be read twice."""
+    if path == STDOUT or (os.path.exists(path) and not is_rereadable(path)):
+        raise UsageProblem(f"{path}: a pipe can be read only once; save it to a file")
+
+
+def _namer(path: str) -> Callable[[SavefileInterface], str]:
+    """What the vantage of an interface is called in all tables."""
+
+    def name(interface: SavefileInterface) -> str:
+        return (told_vantage(interface, 0) or foreign_vantage(interface, path)).name
+
+    return name
+
+
+def flow_table(told: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """The conversations of TCP and UDP in one table, ``protocol`` first."""
+    parts = [told[name].select(pl.lit(name).alias("protocol"), pl.all()) for name in ("tcp", "udp")]
+    return pl.concat(parts, how="diagonal")

@@ -1,0 +1,203 @@
+"""Which packets are complete, and which have to wait for more of their frames.
+
+Complete is what reached the last vantage that the topology has for it, having passed all
+before it that are captured. What is not complete is given up when nothing of it was seen for a
+horizon: no match is made over a longer time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
+from analyzer.correlate.ports import Ports
+from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, PORT, Layout, own_keys
+from analyzer.model.batch import Columns
+from analyzer.model.frames import VXLAN_PORTS
+from analyzer.model.journeys import Evidence, Journeys, Status
+from analyzer.native.compiled import allocating, compiled
+
+if TYPE_CHECKING:
+    from analyzer.correlate.correlate import Links
+
+MOST_CARRIED = 1 << 17
+"""frames; of more, the oldest packets are given up"""
+MOST_LOOSE = 1 << 16
+"""the same without topology, where nothing tells that a packet is complete: all of them wait"""
+TURN_NS = 20_000_000
+"""a packet for the host itself that goes on after all (DNAT) does so within this time"""
+MOST_HELD = 1 << 17
+"""frames held back because the end of the watch is not known"""
+FLUSH_NS = 300_000_000
+"""how long a ring's frames may lie in memory before they are written to the file"""
+_MULTICAST = np.uint64(1 << 40)
+_COPY = int(Evidence.BRIDGE_COPY)
+_DELIVERED = int(Status.DELIVERED)
+
+
+@dataclass(slots=True)
+class Clock:
+    """How far a capture has been read."""
+
+    now_ns: int = 0
+    rings_ns: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """[rings] the latest stamp of each: the rings' frames are written to the file in turn"""
+
+    def advance(self, frames: Columns, ring: npt.NDArray[np.int32], now_ns: int) -> None:
+        """Take note of the frames that were read. ring: of each vantage."""
+        self.now_ns = now_ns
+        count = int(ring.max(initial=-1)) + 1
+        more = np.full(count - len(self.rings_ns), np.iinfo(np.int64).min)
+        self.rings_ns = np.concatenate([self.rings_ns, more])
+        if count > 1:
+            _advance(ring.take(frames["vantage"]), frames["ts_ns"], self.rings_ns)
+        else:
+            self.rings_ns[:] = np.iinfo(np.int64).max
+
+
+def find_open(
+    frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports, clock: Clock
+) -> npt.NDArray[np.bool_]:
+    """[p] whether more of a packet, or of one that looks the same, is to be waited for."""
+    waits = _waiting(frames, journeys, links, layout, ports, clock.now_ns)
+    if not waits.any() and len(clock.rings_ns) < 2:
+        return waits
+    open_ = np.zeros(len(waits), np.bool_)
+    horizon_ns = clock.now_ns - (QUEUE_NS if layout.queued.any() else LONGEST_NS)
+    _find_open(
+        journeys.packet, links.group, links.groups, frames["ts_ns"],
+        layout.ring.take(frames["vantage"]), clock.rings_ns, clock.now_ns - FLUSH_NS, waits,
+        horizon_ns, open_,
+    )  # fmt: skip
+    loose = bool((layout.kind == LOOSE).all())
+    return _latest(open_, journeys.frames, MOST_LOOSE if loose else MOST_CARRIED)
+
+
+def find_held(journeys: Journeys, open_: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """[p] of the packets that are not open: lost ones, as long as the end is not known."""
+    return _latest(~open_ & (journeys.status == Status.LOST), journeys.frames, MOST_HELD)
+
+
+def _waiting(
+    frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports, now_ns: int
+) -> npt.NDArray[np.bool_]:
+    """[p] whether something of a packet is missing."""
+    vantage, first = frames["vantage"], journeys.first
+    segment = layout.segment.take(vantage.take(first))
+    origin = ports.leading_to(segment, frames["eth_src"].take(first))
+    waits, may_go_on = np.empty(len(first), np.bool_), np.empty(len(first), np.bool_)
+    _find_incomplete(
+        first, journeys.last, journeys.status, journeys.evidence, journeys.in_port,
+        journeys.frames, links.stage, vantage, frames["eth_dst"], origin,
+        (layout.kind, layout.peer, layout.copied, layout.size, layout.forwards, layout.mac,
+         layout.onward),
+        waits, may_go_on,
+    )  # fmt: skip
+    may_go_on &= frames["ts_ns"][journeys.last] < now_ns - TURN_NS
+    _spare_local(frames, journeys, layout, waits, may_go_on)
+    waits[journeys.packet[links.ranges.short]] = True
+    waits[journeys.packet[links.ranges.absorbed]] = False
+    return waits
+
+
+def _spare_local(
+    frames: Columns, journeys: Journeys, layout: Layout, waits: npt.NDArray[np.bool_],
+    may_go_on: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Wait no longer for a route to be taken by what is for the namespace's own addresses.
+
+    A published port is at such an address, too: what is for it goes on at once.
+    """
+    rows = np.flatnonzero(may_go_on)
+    if not len(rows):
+        return
+    last = journeys.last[rows]
+    netns = layout.netns[frames["vantage"][last]]
+    keys = own_keys(netns, frames["dst_hi"][last], frames["dst_lo"][last])
+    here = np.isin(keys, layout.own)
+    if layout.tunnel.any():
+        here &= ~np.isin(frames["dst_port"][last], VXLAN_PORTS)
+    waits[rows[here]] = False
+
+
+def _latest(
+    packets: npt.NDArray[np.bool_], frames: npt.NDArray[np.int32], most: int
+) -> npt.NDArray[np.bool_]:
+    """The last of the packets, so that they have ``most`` frames or fewer."""
+    count = np.cumsum(np.where(packets, frames, 0)[::-1])[::-1]
+    return packets & (count <= most)
+
+
+@compiled
+def _advance(ring: Any, ts: Any, rings_ns: Any) -> None:
+    for i in range(len(ring)):
+        rings_ns[ring[i]] = max(rings_ns[ring[i]], ts[i])
+
+
+@compiled
+def _find_incomplete(
+    first: Any, last: Any, status: Any, evidence: Any, in_port: Any, frames: Any, stage: Any,
+    vantage: Any, eth_dst: Any, origin: Any, layout: Any, waits: Any, may_go_on: Any,
+) -> None:  # fmt: skip
+    """Fill ``waits`` [p]: there is a vantage at which the packet may still be seen.
+
+    may_go_on: [p] all that it waits for is a route that it may take.
+    """
+    kind, peer, copied, size, forwards, mac, onward = layout
+    for q in range(len(first)):
+        begin, end = first[q], last[q]
+        v, s, w = vantage[end], stage[end], vantage[begin]
+        may_go_on[q] = False
+        if s == FREE or eth_dst[begin] & _MULTICAST:
+            waits[q] = frames[q] != size[w] or onward[w]
+            continue
+        head = stage[begin]
+        headless = (head == 1 and kind[w] == PORT and peer[w] >= 0) or (
+            head >= 2 and origin[q] >= 0
+        )
+        uncopied = (
+            copied[in_port[q] if in_port[q] >= 0 else w]
+            and not evidence[q] & _COPY
+            and not (kind[v] == BRIDGE and s == 2)
+        )
+        mere_copy = kind[v] == BRIDGE and s == 2 and eth_dst[begin] != mac[v]
+        incomplete = s < 2 or status[q] != _DELIVERED or headless or uncopied or mere_copy
+        may_go_on[q] = not incomplete and forwards[v]
+        alone = size[w] == 1 and size[v] == 1 and not onward[v]
+        waits[q] = (incomplete and not alone) or may_go_on[q]
+
+
+@allocating
+def _find_open(
+    packet: Any, group: Any, groups: Any, ts: Any, ring: Any, rings_ns: Any, flushed_ns: Any,
+    waits: Any, horizon_ns: Any, open_: Any,
+) -> None:  # fmt: skip
+    """Fill ``open_`` [p].
+
+    A group of packets that look the same is closed together: when none waits, and all rings
+    that show it have been read as far as its last frame. Single packets of it are closed when
+    they are older than the horizon.
+    """
+    n = len(packet)
+    newest = np.full(len(waits), np.iinfo(np.int64).min)
+    latest = np.full(groups, np.iinfo(np.int64).min)
+    read = np.full(groups, np.iinfo(np.int64).max)
+    for i in range(n):
+        g = group[i]
+        newest[packet[i]] = max(newest[packet[i]], ts[i])
+        latest[g] = max(latest[g], ts[i])
+        read[g] = min(read[g], rings_ns[ring[i]])
+    waiting = np.zeros(groups, np.bool_)
+    for i in range(n):
+        q, g = packet[i], group[i]
+        if waits[q] and newest[q] > horizon_ns:
+            waiting[g] = True
+    for i in range(n):
+        q, g = packet[i], group[i]
+        behind = read[g] < latest[g] and latest[g] > flushed_ns
+        if (waiting[g] or behind) and newest[q] > horizon_ns:
+            open_[q] = True

@@ -1,0 +1,1 @@
+"""Losses: settings, rules and kernel reasons → place, reason, advice. Pure."""

@@ -1,0 +1,184 @@
+"""What became of the packets that drops were tied to, counted without everyday's drops. Pure.
+
+Packets that are lost get the kernel's reason; those that were seen up to an interface and dropped
+by the stack behind it are losses of their own. What every healthy stack drops (duplicates, the
+rest of closed connections, multicast that nobody joined, late answers) is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.diagnosis.example import Examples
+from analyzer.diagnosis.explain import GROUP, Columns, Tied
+from analyzer.diagnosis.reasons import is_harmless
+from analyzer.diagnosis.tie import Ties, Tying
+from analyzer.model.batch import Batch
+from analyzer.model.frames import EXAMPLE
+from analyzer.model.journeys import Status
+from analyzer.native.keys import KeyNumbers
+from analyzer.recorders.drops.record import DropLog
+
+_MULTICAST = np.uint64(1 << 40)
+_SYN, _SYN_ACK = 0x02, 0x12
+_TCP, _UDP = 6, 17
+_OF_PACKET = ("number", "pair", "last_vantage", "expected", "status", "stray")
+_STACK = ["protocol", "source", "destination", "last_vantage", "reason", "location", "answer"]
+_REMEMBERED = 1 << 16
+"""packets of which a drop was tied, so that a later one's is not told again"""
+_NEVER = (1 << 63) - 1
+
+
+@dataclass(slots=True)
+class Ended:
+    """An aggregator of tied drops."""
+
+    examples: Examples
+    keep: bool = False
+    """which packets were dropped, too"""
+    tying: Tying = field(default_factory=Tying)
+    reasons: dict[tuple[Any, ...], Counter[Tied]] = field(default_factory=dict)
+    """of lost packets: values of GROUP → the kernel's reasons"""
+    stacks: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    """values of _STACK → these by name, packets, last_frame (an example)"""
+    tied: int = 0
+    tied_by_reason: Counter[int] = field(default_factory=Counter)
+    fates: list[pl.DataFrame] = field(default_factory=list)
+    """number (of the packet), reason, location: of those dropped themselves, where kept"""
+    _begun: _Beginnings = field(default_factory=lambda: _Beginnings())
+    _names: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+    _told: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def add(self, batch: Batch) -> None:
+        """Tie what can be tied by now, and count."""
+        self.tying.take(batch.own)
+        packets = batch.packets
+        last = packets["last_frame"].to_numpy()
+        kept = {f"packet_{name}": packets[name].to_numpy() for name in _OF_PACKET}
+        ties = self.tying.add(batch, kept | {n: batch.frames[n][last] for n in EXAMPLE})
+        self._begun.add(batch.frames, batch.journeys.packet >= 0)
+        self._learn_names(packets)
+        if len(ties.drop):
+            self._count(ties)
+
+    def _learn_names(self, packets: pl.DataFrame) -> None:
+        pair = packets["pair"].to_numpy()
+        fresh = np.unique(pair, return_index=True)[1]
+        fresh = fresh[[n not in self._names for n in pair[fresh].tolist()]]
+        names = packets[fresh].select(pl.col("protocol", "source", "destination").cast(pl.String))
+        self._names |= zip(pair[fresh].tolist(), names.rows(), strict=True)
+
+    def _count(self, ties: Ties) -> None:
+        self.tied += len(ties.drop)
+        self.tied_by_reason.update(ties.drop["reason"].tolist())
+        table = _table(ties, self.tying.log).filter(
+            ~pl.Series(np.isin(ties.frame["packet_number"], self._told))
+        )
+        # each packet's first drop, its own before its answer's
+        table = table.sort("answer", maintain_order=True).unique(
+            "packet_number", keep="first", maintain_order=True
+        )
+        self._told = np.concatenate([self._told, table["packet_number"]])[-_REMEMBERED:]
+        lost = table.filter(pl.col("packet_status") == Status.LOST, ~pl.col("answer"))
+        ended = table.filter(pl.col("packet_status") != Status.LOST, ~pl.col("packet_stray"))
+        ended = _without_harmless(ended, self._begun.late(ended), self._names)
+        self._count_lost(lost)
+        self._count_ended(ended)
+        if self.keep:
+            for some in (lost, ended.filter(~pl.col("answer"))):
+                self.fates.append(
+                    some.select(pl.col("packet_number").alias("number"), "reason", "location")
+                )
+
+    def _count_lost(self, lost: pl.DataFrame) -> None:
+        group = ["packet_pair", "packet_last_vantage", "packet_expected", "reason", "location"]
+        for row in lost.group_by(group).len().iter_rows():
+            pair, last, expected, reason, location, count = row
+            key = (*self._names[pair], last, expected)
+            assert len(key) == len(GROUP)
+            self.reasons.setdefault(key, Counter())[(reason, location)] += count
+
+    def _count_ended(self, ended: pl.DataFrame) -> None:
+        group = ["packet_pair", "packet_last_vantage", "reason", "location", "answer"]
+        groups = ended.sort("packet_number").group_by(group, maintain_order=True).agg(
+            pl.len().alias("packets"), pl.col(*EXAMPLE).first()
+        )  # fmt: skip
+        for row in groups.iter_rows(named=True):
+            key = (*self._names[row["packet_pair"]], *(row[name] for name in group[1:]))
+            if key not in self.stacks:
+                named = dict(zip(_STACK, key, strict=True))
+                self.stacks[key] = {**named, "packets": 0, "last_frame": self.examples.keep(row)}
+            self.stacks[key]["packets"] += row["packets"]
+
+
+def _table(ties: Ties, log: DropLog) -> pl.DataFrame:
+    """A row a tie: reason, location, answer, and what was kept of the packet."""
+    told = log.told
+    names = {"reason": told.reasons, "location": told.locations}
+    texts = {n: pl.Series(t, dtype=pl.String).gather(ties.drop[n]) for n, t in names.items()}
+    columns = {n: c for n, c in ties.frame.items() if n.startswith("packet_") or n in EXAMPLE}
+    return pl.DataFrame({**columns, **texts, "answer": ties.answer})
+
+
+def _without_harmless(
+    ended: pl.DataFrame, late: npt.NDArray[np.bool_], names: Mapping[int, tuple[str, str, str]]
+) -> pl.DataFrame:
+    protocol = [names[pair][0] for pair in ended["packet_pair"]]
+    flags = ended["tcp_flags"].to_numpy()
+    opens = (ended["protocol"].to_numpy() != _TCP) | (flags & _SYN_ACK == _SYN)
+    unicast = (ended["eth_dst"].to_numpy() & _MULTICAST) == 0
+    told = ended.with_columns(
+        pl.Series("opens", opens), pl.Series("kind", protocol, pl.String)
+    ).filter(pl.Series(unicast & ~late))
+    key = ["reason", "location", "kind", "opens"]
+    kinds = told.select(key).unique()
+    harmless = pl.Series([is_harmless(*row) for row in kinds.iter_rows()], dtype=pl.Boolean)
+    return told.join(kinds.filter(harmless), on=key, how="anti", maintain_order="left")
+
+
+class _Beginnings:
+    """Who began each UDP conversation: what goes to that one is an answer."""
+
+    def __init__(self) -> None:
+        self._numbers = KeyNumbers()
+        self._first = np.empty(0, np.int64)
+        self._by = np.empty(0, np.uint64)
+
+    def add(self, frames: Columns, mine: npt.NDArray[np.bool_]) -> None:
+        udp = np.flatnonzero((frames["protocol"] == _UDP) & mine)
+        source, target = (_ends({n: frames[n][udp] for n in EXAMPLE if n in frames}, side)
+                          for side in ("src", "dst"))  # fmt: skip
+        ids, fresh = self._numbers.take(source + target)
+        self._first = np.concatenate([self._first, np.full(len(fresh), _NEVER)])
+        self._by = np.concatenate([self._by, np.zeros(len(fresh), np.uint64)])
+        number = frames["number"][udp]
+        order = np.argsort(number, kind="stable")[::-1]
+        earlier = order[number[order] < self._first[ids[order]]]
+        # the earliest is written last, and stays
+        self._first[ids[earlier]], self._by[ids[earlier]] = number[earlier], source[earlier]
+
+    def late(self, rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
+        """[r] whether it is UDP for the one that began: an answer to someone who is gone."""
+        columns = {name: rows[name].to_numpy() for name in EXAMPLE}
+        target = _ends(columns, "dst")
+        keys = _ends(columns, "src") + target
+        udp = np.flatnonzero(columns["protocol"] == _UDP)
+        found = np.zeros(len(rows), np.bool_)
+        ids, fresh = self._numbers.take(keys[udp])
+        assert not len(fresh)  # each is a packet that was added
+        found[udp] = self._by[ids] == target[udp]
+        return found
+
+
+def _ends(columns: Columns, side: str) -> npt.NDArray[np.uint64]:
+    odd = np.uint64(0x9E3779B97F4A7C15)
+    address = (columns[f"{side}_hi"] * odd) ^ columns[f"{side}_lo"]
+    mixed: npt.NDArray[np.uint64] = address * odd + columns[f"{side}_port"]
+    return mixed ^ (mixed >> np.uint64(31))

@@ -1,0 +1,226 @@
+"""Losses with their reason: from tied drops, settings and moved rules to the report's rows. Pure.
+
+A loss that the topology proved gets its reason here, and packets that reached an interface and
+were dropped in the stack behind it become losses of their own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.diagnosis.reasons import NOT_SPECIFIED, Packet, Place, advise
+from analyzer.diagnosis.settings import (
+    Scene,
+    Told,
+    explain_bridge,
+    explain_veth,
+    is_isolation,
+    name_rules,
+)
+from analyzer.model.report import LossRow
+from analyzer.model.vantage import Role, Vantage
+from analyzer.recorders.drops.record import UNKNOWN
+from analyzer.recorders.settings.iptables_rules import Rule
+from analyzer.recorders.settings.nftables_rules import look_at
+
+NETFILTER = "NETFILTER_DROP"
+BY_COUNTERS = "packet filter, by its counters"
+"""no event of the kernel's told so, but a rule that fits counted while capturing"""
+GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
+
+Columns = Mapping[str, npt.NDArray[Any]]
+Tied = tuple[str, str]
+"""reason and place in the kernel"""
+
+
+def explain_lost(
+    rows: Sequence[LossRow],
+    table: pl.DataFrame,
+    counted: Mapping[tuple[Any, ...], Counter[Tied]],
+    frames: Columns,
+    scene: Scene,
+) -> list[LossRow]:
+    """Fill reason, location and advice of the losses that the topology proved.
+
+    table: their groups, in the order of ``rows``: GROUP and last_frame, of one of them. counted:
+    values of GROUP → the kernel's reasons for packets of the group.
+    """
+    found = []
+    for row, group in zip(rows, table.iter_rows(named=True), strict=True):
+        reasons = counted.get(tuple(group[name] for name in GROUP), Counter())
+        packet = describe_packet(frames, group["last_frame"], row.protocol)
+        last, expected = (scene.vantages[group[n]] for n in ("last_vantage", "expected"))
+        mac = _mac_text(int(frames["eth_dst"][group["last_frame"]]))
+        found.append(_explained(row, reasons, last, expected, mac, packet, scene))
+    return found
+
+
+def _explained(
+    row: LossRow, reasons: Counter[Tied], last: Vantage, expected: Vantage, mac: str,
+    packet: Packet, scene: Scene,
+) -> LossRow:  # fmt: skip
+    at_bridge = bool(last.master_ifindex and expected.master_ifindex) or last.role is Role.BRIDGE
+    place = Place("bridge" if at_bridge else "veth", expected.interface, engine=scene.engine)
+    if reasons and reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":
+        place = replace(place, device=last.interface)
+    told = _told(reasons, row.packets, place, packet, scene, last.netns)
+    if told is None or reasons.most_common(1)[0][0][0] == NOT_SPECIFIED:
+        of_settings = (
+            explain_bridge(last, expected, mac, packet, scene)
+            if at_bridge
+            else explain_veth(expected, packet, scene)
+        )
+        told = of_settings or told or _by_rules(last, at_bridge, packet, scene)
+    if told is None:
+        return row
+    return replace(row, reason=told[0], advice=told[1], location=_with_code(row.location, reasons))
+
+
+def _told(
+    reasons: Counter[Tied], packets: int, place: Place, packet: Packet, scene: Scene, netns: int
+) -> Told | None:
+    """From the kernel's own reasons, the most frequent first."""
+    if not reasons:
+        return None
+    (reason, location), _ = reasons.most_common(1)[0]
+    by_reason: Counter[str] = Counter()
+    for (name, _), count in reasons.items():
+        by_reason[name] += count
+    if len(by_reason) == 1 and by_reason.total() == packets:
+        text = reason
+    else:
+        text = ", ".join(f"{name} ({n} of {packets})" for name, n in by_reason.most_common())
+    return text, advise_at(reason, location, place, packet, scene, netns)
+
+
+def advise_at(
+    reason: str, location: str, place: Place, packet: Packet, scene: Scene, netns: int
+) -> str:
+    """The advice for a kernel's reason; for the packet filter with the rule that counted."""
+    if reason != NETFILTER:
+        return advise(reason, location, place, packet)
+    hooks = chains_of(place, packet, scene, netns)
+    rules = scene.moved(netns, packet, hooks)
+    if not rules and (candidates := scene.uncounted(netns, packet, hooks)):
+        return _one_of(candidates, place)
+    tool = "ip6tables" if ":" in packet.source_ip else "iptables"
+    if not rules:
+        chain = {"inside": "INPUT"}.get(place.where, "FORWARD")
+        docker = f" and {tool} -nvL DOCKER-USER" if place.where != "inside" else ""
+        return f"the packet filter dropped it: {place.run(f'{tool} -nvL {chain}')}{docker}"
+    first = rules[0]
+    look = place.run(look_at(first))
+    if is_isolation(rules):
+        return (
+            f"Docker keeps its networks apart ({name_rules(rules)}): connect both containers to "
+            f"one network (docker network connect NETWORK CONTAINER); {look}"
+        )
+    return f"{name_rules(rules)}: {look}"
+
+
+def _one_of(rules: Sequence[Rule], place: Place) -> str:
+    """Nothing counted: what may have dropped, and how to find out."""
+    names = ", ".join(rule.told() for rule in rules[:3])
+    more = f" and {len(rules) - 3} more" if len(rules) > 3 else ""
+    return (
+        f"no counter tells which rule; without one, and fitting: {names}{more}: add a counter, or "
+        f"{place.run('nft monitor trace')} with meta nftrace set 1; {place.run(look_at(rules[0]))}"
+    )
+
+
+def chains_of(place: Place, packet: Packet, scene: Scene, netns: int) -> frozenset[str]:
+    """The hooks that the packet passes at the place, as the packet filter's own chains."""
+    if packet.is_answer:
+        return frozenset({"OUTPUT", "POSTROUTING"})
+    local = packet.destination_ip in scene.addresses(netns)
+    if place.where in ("host", "inside") and local:
+        return frozenset({"PREROUTING", "INPUT"})
+    return frozenset({"PREROUTING", "FORWARD", "POSTROUTING"})
+
+
+def _by_rules(last: Vantage, at_bridge: bool, packet: Packet, scene: Scene) -> Told | None:
+    """Without an event: a rule that counted, where bridged frames pass the packet filter."""
+    if not at_bridge or scene.sysctls.get("net.bridge.bridge-nf-call-iptables") != "1":
+        return None
+    place = Place("bridge", engine=scene.engine)
+    if not scene.moved(last.netns, packet, chains_of(place, packet, scene, last.netns)):
+        return None
+    return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
+
+
+def _with_code(location: str, reasons: Counter[Tied]) -> str:
+    """The place with the kernel's function that dropped there."""
+    code = [place for (_, place), _ in reasons.most_common() if place]
+    return f"{location} (kernel: {code[0]})" if code else location
+
+
+def stack_losses(groups: Iterable[dict[str, Any]], frames: Columns, scene: Scene) -> list[LossRow]:
+    """Rows of packets that ended in stacks: see `analyzer.diagnosis.dropped_packets`."""
+    return [_stack_row(row, frames, scene) for row in groups]
+
+
+def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
+    last = scene.vantages[row["last_vantage"]]
+    packet = describe_packet(frames, row["last_frame"], row["protocol"])
+    if row["answer"]:
+        packet = replace(
+            packet,
+            source_ip=packet.destination_ip,
+            destination_ip=packet.source_ip,
+            is_answer=True,
+        )
+    place = place_of(last, scene)
+    whose = f"{last.container}" if place.where == "inside" else "the host"
+    what = f"in {whose}'s stack, behind {last.name}"
+    if row["answer"]:
+        what = f"in {whose}'s stack, its answer dropped before it left {last.name}"
+    code = f" (kernel: {row['location']})" if row["location"] else ""
+    return LossRow(
+        protocol=row["protocol"],
+        source=row["source"],
+        destination=row["destination"],
+        last_seen=last.name,
+        expected="",
+        packets=row["packets"],
+        reason=row["reason"] or UNKNOWN,
+        location=what + code,
+        advice=advise_at(row["reason"], row["location"], place, packet, scene, last.netns),
+    )
+
+
+def place_of(vantage: Vantage, scene: Scene) -> Place:
+    """The stack behind an interface."""
+    if vantage.role is Role.CONTAINER:
+        return Place("inside", vantage.interface, vantage.container, scene.engine)
+    return Place("host", vantage.interface, engine=scene.engine)
+
+
+def describe_packet(frames: Columns, row: int, protocol: str) -> Packet:
+    """The frame's packet, for an explanation."""
+    ip = frames["ip_version"][row] > 0
+    return Packet(
+        protocol=protocol,
+        source_ip=_address(frames, "src", row) if ip else "",
+        destination_ip=_address(frames, "dst", row) if ip else "",
+        port=int(frames["dst_port"][row]) if protocol in ("tcp", "udp") else 0,
+        ttl=int(frames["ttl"][row]),
+        len_bytes=int(frames["wirelen"][row]),
+    )
+
+
+def _address(frames: Columns, side: str, row: int) -> str:
+    hi, lo = int(frames[f"{side}_hi"][row]), int(frames[f"{side}_lo"][row])
+    if hi == 0 and lo >> 32 == 0xFFFF:
+        return str(ipaddress.IPv4Address(lo & 0xFFFFFFFF))
+    return str(ipaddress.IPv6Address(hi << 64 | lo))
+
+
+def _mac_text(mac: int) -> str:
+    return mac.to_bytes(6, "big").hex(":")

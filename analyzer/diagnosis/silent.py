@@ -1,0 +1,182 @@
+"""Losses that no counter and no event tells, from the frames and the settings alone. Pure.
+
+A stack that is told to ignore echoes, a frame for a MAC that nobody has, a container that went
+away: the frames show that nothing came back, and the rest of the picture shows why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.diagnosis.explain import (
+    BY_COUNTERS,
+    NETFILTER,
+    Columns,
+    advise_at,
+    chains_of,
+    describe_packet,
+    place_of,
+)
+from analyzer.diagnosis.reasons import Packet
+from analyzer.diagnosis.settings import Scene, Told, explain_bridge
+from analyzer.model.batch import Batch
+from analyzer.model.journeys import Status
+from analyzer.model.report import ArpRow, LossRow
+from analyzer.model.vantage import Role, Vantage
+
+IGNORE_ALL = "net.ipv4.icmp_echo_ignore_all"
+_FOR_EVER = (1 << 63) - 1
+MOST_ASKED = 1 << 19
+"""packets that did not reach the container that they are for"""
+
+
+def unanswered_echoes(
+    silent: Iterable[dict[str, Any]], frames: Columns, explained: Sequence[LossRow], scene: Scene
+) -> list[LossRow]:
+    """Requests that reached a stack which is told to answer none, or whose filter counted them.
+
+    silent: protocol, source, destination, at (the vantage that they reached), packets, last_frame
+    (an example in ``frames``) of echoes that are not answered.
+    """
+    known = {(row.source, row.destination, row.last_seen) for row in explained}
+    rows = []
+    for row in silent:
+        last = scene.vantages[row["at"]]
+        if (row["source"], row["destination"], last.name) in known:
+            continue
+        if told := _silence(row, last, frames, scene):
+            place = place_of(last, scene)
+            whose = last.container if place.where == "inside" else "the host"
+            rows.append(
+                LossRow(
+                    row["protocol"], row["source"], row["destination"], last.name, "",
+                    row["packets"], reason=told[0],
+                    location=f"in {whose}'s stack, behind {last.name}", advice=told[1],
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _silence(row: dict[str, Any], last: Vantage, frames: Columns, scene: Scene) -> Told | None:
+    """Why a stack does not answer echoes that reached it."""
+    place = place_of(last, scene)
+    if row["protocol"] == "icmp" and scene.sysctl(last.netns, IGNORE_ALL) == "1":
+        command = place.run(f"sysctl {IGNORE_ALL}")
+        return "echo ignored", f"it is told to answer no echo: {command}"
+    packet = describe_packet(frames, row["last_frame"], row["protocol"])
+    rules = scene.moved(last.netns, packet, chains_of(place, packet, scene, last.netns))
+    if not rules or rules[0].packets < row["packets"]:
+        return None
+    return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
+
+
+def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
+    """Requests that nobody answered, whose target's port lets nothing through."""
+    rows = []
+    for row in arp:
+        port = _port_of(row.target_ip, scene)
+        if row.state != "unanswered" or port is None:
+            continue
+        asker = next((v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)), port)
+        told = explain_bridge(asker, port, port.peer_mac, Packet("arp"), scene)
+        if told and asker is not port:
+            rows.append(
+                LossRow(
+                    "arp", row.asker, port.container, asker.name, port.name, row.requests,
+                    reason=told[0], location=f"in bridge {port.bridge}", advice=told[1],
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _port_of(address: str, scene: Scene) -> Vantage | None:
+    """The bridge port behind which an address lives."""
+    found = [
+        v for v in scene.vantages
+        if v.master_ifindex and address in [a.partition("/")[0] for a in v.peer_addresses]
+    ]  # fmt: skip
+    return found[0] if len(found) == 1 else None
+
+
+class Asked:
+    """An aggregator: what asked something of a container and was not seen to come there."""
+
+    def __init__(self) -> None:
+        self._rows: list[pl.DataFrame] = []
+        self._count = 0
+
+    def add(self, batch: Batch) -> None:
+        """Take in one batch; of too many packets (`MOST_ASKED`) those of later batches go."""
+        owners = pl.Series([v.container for v in batch.vantages], dtype=pl.String)
+        packets = batch.packets
+        asks = _asks(packets["first_frame"].to_numpy(), batch.frames)
+        asks &= ~packets["stray"].to_numpy() & (packets["status"].to_numpy() != Status.LOST)
+        if self._count > MOST_ASKED or not asks.any():
+            return
+        asked = packets[np.flatnonzero(asks)].select(
+            "ts_ns", "number", "last_vantage",
+            pl.col("protocol", "source", "destination").cast(pl.String),
+        )  # fmt: skip
+        ports = {v.container for v in batch.vantages if v.role is Role.HOST_VETH} - {""}
+        away = asked.filter(
+            pl.col("destination").is_in(list(ports)),
+            pl.col("destination") != owners.gather(asked["last_vantage"]),
+        )
+        self._count += len(away)
+        self._rows.append(away)
+
+    def went_away(
+        self, gone_ns: Sequence[int | None], since_ns: Sequence[int | None], scene: Scene
+    ) -> list[LossRow]:
+        """What was asked of a container whose interface vanished while the capture went on.
+
+        gone_ns, since_ns: [v] when each vantage's interface vanished, if it did; since when it was
+        captured. Until the container is back (a vantage of it begins), nobody can answer.
+        """
+        ports = [v.container if v.role is Role.HOST_VETH else "" for v in scene.vantages]
+        rows: list[LossRow] = []
+        for place, (container, ended) in enumerate(zip(ports, gone_ns, strict=True)):
+            if not container or not ended or not self._rows:
+                continue
+            back = [
+                since
+                for name, since in zip(ports, since_ns, strict=True)
+                if name == container and since and since > ended
+            ]
+            late = pl.concat(self._rows).sort("number").filter(
+                (pl.col("destination") == container)
+                & (pl.col("ts_ns") >= ended)
+                & (pl.col("ts_ns") < min(back, default=_FOR_EVER))
+            )  # fmt: skip
+            rows += _gone_rows(late, container, place, scene)
+        return rows
+
+
+def _gone_rows(late: pl.DataFrame, container: str, place: int, scene: Scene) -> Iterator[LossRow]:
+    for (protocol, source), group in late.group_by("protocol", "source", maintain_order=True):
+        last = scene.vantages[group["last_vantage"][0]]
+        bridge = scene.vantages[place].bridge or last.name
+        yield LossRow(
+            str(protocol), str(source), container, last.name, "", len(group),
+            reason="container stopped",
+            location=f"at {bridge}: {container} and its veth pair were gone",
+            advice="it ended while the capture went on: docker ps -a; "
+            f"docker logs {container}",
+        )  # fmt: skip
+
+
+def _asks(first: npt.NDArray[Any], frames: Columns) -> npt.NDArray[np.bool_]:
+    """[p] whether a packet wants an answer: an echo request, a SYN, a datagram.
+
+    The rest of a connection that a stopping container leaves behind is no loss.
+    """
+    protocol, kind = frames["protocol"][first], frames["icmp_type"][first]
+    syn = (protocol == 6) & (frames["tcp_flags"][first] & 0x12 == 0x02)
+    asks: npt.NDArray[np.bool_] = syn | (protocol == 17) | ((protocol == 1) & (kind == 8))
+    asks |= (protocol == 58) & (kind == 128)
+    return asks

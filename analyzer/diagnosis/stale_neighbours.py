@@ -1,0 +1,150 @@
+"""Frames for an address of the segment that went to another MAC than the one that has it. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.diagnosis.explain import place_of
+from analyzer.diagnosis.settings import Scene
+from analyzer.model.batch import Batch
+from analyzer.model.report import LossRow
+from analyzer.model.vantage import Role, Vantage
+from analyzer.native.keys import KeyNumbers, mixed
+
+HOST = "host"
+NOBODY = "nobody"
+_MULTICAST = np.uint64(1 << 40)
+_V4_MAPPED = 0xFFFF
+_ARP = 0x0806
+_NAMES = ("protocol", "source", "destination")
+
+
+class Addressed:
+    """An aggregator: to which MACs each direction of a conversation was sent, and who claimed by
+    ARP to have which address."""
+
+    def __init__(self) -> None:
+        self._numbers, self._ends = KeyNumbers(), KeyNumbers()
+        self._rows: list[dict[str, Any]] = []
+        self._counts = np.zeros((2, 0), np.int64)
+        self._reached: list[set[str]] = []
+        self._claims: set[tuple[int, int, int]] = set()
+
+    def add(self, batch: Batch) -> None:
+        """Take in the unicast IP packets and the ARP messages of a batch."""
+        self._add_claims(batch)
+        packets, frames = batch.packets, batch.frames
+        first = packets["first_frame"].to_numpy()
+        unicast = (frames["eth_dst"][first] & _MULTICAST) == 0
+        mine = unicast & (frames["ip_version"][first] > 0) & ~packets["stray"].to_numpy()
+        rows, first = np.flatnonzero(mine), first[mine]
+        columns = {name: frames[name][first] for name in ("eth_dst", "dst_hi", "dst_lo")}
+        columns["segment"] = batch.journeys.segment[frames["vantage"][first]]
+        pair = packets["pair"].to_numpy()[rows]
+        groups, fresh = self._numbers.take(mixed(pair, *columns.values()))
+        named = packets[rows[fresh]].select(pl.col(*_NAMES).cast(pl.String), "last_vantage")
+        for row, at in zip(named.iter_rows(named=True), fresh.tolist(), strict=True):
+            self._rows.append(row | {name: int(column[at]) for name, column in columns.items()})
+            self._reached.append(set())
+        more = np.array([[0], [(1 << 63) - 1]]).repeat(len(fresh), axis=1)
+        self._counts = np.concatenate([self._counts, more], axis=1)
+        self._counts[0] += np.bincount(groups, minlength=self._counts.shape[1])
+        np.minimum.at(self._counts[1], groups, packets["number"].to_numpy()[rows])
+        self._add_ends(groups, packets["last_vantage"].to_numpy()[rows], batch.vantages)
+
+    def _add_ends(
+        self, groups: npt.NDArray[Any], last: npt.NDArray[Any], vantages: Sequence[Vantage]
+    ) -> None:
+        _, fresh = self._ends.take(mixed(groups, last))
+        for group, vantage in zip(groups[fresh].tolist(), last[fresh].tolist(), strict=True):
+            self._reached[group].add(vantages[vantage].container)
+
+    def _add_claims(self, batch: Batch) -> None:
+        """(segment, MAC, IPv4 address) that somebody said by ARP to have: then it moved there."""
+        frames, journeys = batch.frames, batch.journeys
+        said = (frames["ethertype"] == _ARP) & (frames["arp_op"] > 0) & (journeys.packet >= 0)
+        rows = np.flatnonzero(said)
+        segment = journeys.segment[frames["vantage"][rows]]
+        told = (segment, frames["arp_sha"][rows], frames["arp_spa"][rows])
+        self._claims.update(zip(*(column.tolist() for column in told), strict=True))
+
+    def misaddressed(
+        self, segments: npt.NDArray[Any], explained: Sequence[LossRow], scene: Scene
+    ) -> list[LossRow]:
+        """All losses, with unicast for an address of this segment that went to a wrong MAC.
+
+        Where that explains it, what the stack at the wrong place said does not matter.
+        """
+        mac_of, others = _neighbours(segments, scene)
+        found, replaced = [], set()
+        for group in np.argsort(self._counts[1], kind="stable").tolist():
+            row = self._rows[group] | {"len": int(self._counts[0, group])}
+            wanted = mac_of.get((row["segment"], row["dst_hi"], row["dst_lo"]))
+            mac = row["eth_dst"]
+            claim = (row["segment"], mac, row["dst_lo"] & 0xFFFFFFFF)
+            if wanted is None or mac == wanted or claim in self._claims:
+                continue
+            owner = others[(row["segment"], wanted)]
+            whose = others.get((row["segment"], mac), NOBODY)
+            # a bridge routes; another container may, too: then it came in the end
+            if whose == HOST or (whose != NOBODY and owner in self._reached[group]):
+                continue
+            replaced.add(tuple(row[name] for name in _NAMES))
+            found.append(_misaddressed_row(row, owner, wanted, whose, scene))
+        kept = [r for r in explained if (r.protocol, r.source, r.destination) not in replaced]
+        return [*kept, *found]
+
+
+def _misaddressed_row(
+    row: dict[str, Any], owner: str, wanted: int, whose: str, scene: Scene
+) -> LossRow:
+    last: Vantage = scene.vantages[row["last_vantage"]]
+    sender = next((v for v in scene.vantages if v.container == row["source"]), last)
+    place = place_of(sender, scene)
+    wrong, right = (mac.to_bytes(6, "big").hex(":") for mac in (row["eth_dst"], wanted))
+    return LossRow(
+        row["protocol"], row["source"], owner, last.name, "", row["len"],
+        reason="wrong neighbour entry",
+        location=f"on the way to {wrong}, the MAC of {whose}",
+        advice=f"{owner} is at {right}; {row['source']} believes otherwise: "
+        f"{place.run('ip neigh show')}",
+    )  # fmt: skip
+
+
+def _neighbours(
+    segments: npt.NDArray[Any], scene: Scene
+) -> tuple[dict[tuple[int, int, int], int], dict[tuple[int, int], str]]:
+    """((segment, address) → MAC, where one has it; (segment, MAC) → whose it is)."""
+    owners: dict[tuple[int, int, int], set[int]] = {}
+    whose: dict[tuple[int, int], str] = {}
+    for segment, vantage in zip(segments.tolist(), scene.vantages, strict=True):
+        if not vantage.ifindex:
+            continue
+        for mac, _ in (*vantage.fdb, *scene.fdb.get(vantage.name, ())):
+            whose.setdefault((segment, _value(mac)), f"somebody else behind {vantage.name}")
+        own = vantage.container if vantage.role is Role.CONTAINER else HOST
+        ends = ((vantage.mac, vantage.addresses, own),
+                (vantage.peer_mac, vantage.peer_addresses, vantage.container))  # fmt: skip
+        for mac, addresses, name in ends:
+            if mac:
+                whose[(segment, _value(mac))] = name or HOST
+                for address in addresses:
+                    owners.setdefault((segment, *_address(address)), set()).add(_value(mac))
+    return {key: found.pop() for key, found in owners.items() if len(found) == 1}, whose
+
+
+def _value(mac: str) -> int:
+    return int(mac.replace(":", ""), 16)
+
+
+def _address(text: str) -> tuple[int, int]:
+    found = ipaddress.ip_address(text.partition("/")[0].partition("%")[0])
+    if found.version == 4:
+        return 0, _V4_MAPPED << 32 | int(found)
+    return int(found) >> 64, int(found) & (1 << 64) - 1

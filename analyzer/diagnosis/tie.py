@@ -1,0 +1,214 @@
+"""Which packet a drop was: from the frame that entered the stack to the frame in the capture.
+
+The kernel's event names interface, length and time of the frame; the capture has the frame with
+its stamp, a little earlier (received frames are stamped when they are enqueued) or a little later
+(TCP has no receive stamp: every tap takes its own time). A drop is tied to a packet only where
+that packet can have ended there: it is lost, or nothing is seen of it any further. Where frames
+of two conversations come into question and none is clearly nearer, the drop stays untied.
+
+Frames and drops come to the file on ways of their own. Both wait here for what the other may
+still bring: a drop until all packets of its time are complete, a frame until no drop of its time
+can follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.model.batch import FOREVER_NS, Batch
+from analyzer.model.frames import FLAG_DIRECTION, INGRESS
+from analyzer.model.journeys import Journeys, Status
+from analyzer.model.vantage import Role, Vantage
+from analyzer.native.compiled import compiled, piece
+from analyzer.recorders.drops.pages import SAME
+from analyzer.recorders.drops.record import ROW, DropLog, Rows
+
+BEFORE_NS = 5_000_000
+"""a stamp may be so much older than the event: the softirq's wait"""
+AFTER_NS = 50_000
+"""… or newer, where the tap takes the time itself"""
+CLEARLY = 4
+"""a frame of another conversation has to be so many times farther away"""
+SLACK_NS = 2_000
+LATE_NS = 2_000_000_000
+"""so long after its time a drop is in the file: it is read from its ring every 50 ms, and
+written with the frames that are read then"""
+MOST_WAITING = 1 << 19
+"""frames that a drop may still come for; of more, the oldest are waited for no longer"""
+_LOST = int(Status.LOST)
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """k tied drops."""
+
+    drop: Rows
+    """[k]"""
+    frame: dict[str, npt.NDArray[Any]]
+    """[k] of the frame that entered the stack: ts_ns, packet (its number) and what was kept"""
+    answer: npt.NDArray[np.bool_]
+    """[k] not the packet itself was dropped, but what the stack sent in answer to it"""
+
+
+@dataclass(slots=True)
+class Tying:
+    """Ties the drops of a log, batch by batch."""
+
+    log: DropLog = field(default_factory=DropLog)
+    _pending: Rows = field(default_factory=lambda: np.empty(0, ROW))
+    _waiting: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def take(self, blocks: Sequence[bytes]) -> None:
+        """Drops, as they come."""
+        self._pending = np.concatenate([self._pending, self.log.take(blocks)])
+
+    def add(self, batch: Batch, kept: Mapping[str, npt.NDArray[Any]]) -> Ties:
+        """What can be told by now. kept: [p] columns of packets that ties shall have, too."""
+        self._await(batch, kept)
+        until_ns = self._horizon(batch.settled_ns)
+        ready = self._pending["ts_ns"] + SLACK_NS < until_ns
+        drops, self._pending = self._pending[ready], self._pending[~ready]
+        drops = drops[np.argsort(drops["seen_ns"], kind="stable")]
+        row, answer = tie_drops(drops, self._waiting) if len(drops) else _NOTHING
+        tied = row >= 0
+        found = {name: column[row[tied]] for name, column in self._waiting.items()}
+        self._forget(until_ns - BEFORE_NS)
+        return Ties(drops[tied], found, answer[tied])
+
+    def _horizon(self, settled_ns: int) -> int:
+        """Up to where drops are tied now: what is older goes afterwards."""
+        if settled_ns == FOREVER_NS:
+            return settled_ns
+        until_ns = settled_ns - LATE_NS
+        waiting = self._waiting["ts_ns"]
+        if len(waiting) > MOST_WAITING:
+            until_ns = max(until_ns, int(np.partition(waiting, -MOST_WAITING)[-MOST_WAITING]))
+        return min(until_ns, settled_ns)
+
+    def _await(self, batch: Batch, kept: Mapping[str, npt.NDArray[Any]]) -> None:
+        places = np.array([self.log.device(v.interface) for v in batch.vantages], np.int64)
+        fresh = candidates(batch.frames, batch.journeys, batch.vantages, places)
+        packet = fresh.pop("of")
+        fresh |= {name: column[packet] for name, column in kept.items()}
+        if self._waiting:
+            fresh = {n: np.concatenate([self._waiting[n], fresh[n]]) for n in fresh}
+        self._waiting = fresh
+
+    def _forget(self, before_ns: int) -> None:
+        if not self._waiting:
+            return
+        kept = np.flatnonzero(self._waiting["ts_ns"] >= before_ns)
+        if len(kept) < len(self._waiting["ts_ns"]):
+            self._waiting = {name: column[kept] for name, column in self._waiting.items()}
+
+
+def candidates(
+    frames: Columns, journeys: Journeys, vantages: Sequence[Vantage], places: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[Any]]:
+    """The received frames whose packets may have ended there: what `tie_drops` needs, and their
+    packet (``of``). places: [v] the number of each vantage's interface in the drops' log."""
+    received = (frames["flags"] & FLAG_DIRECTION) == INGRESS
+    rows = np.flatnonzero(received & (journeys.packet >= 0))
+    packet = journeys.packet[rows]
+    bridge = np.array([v.role is Role.BRIDGE for v in vantages], np.bool_)
+    last, lost = journeys.last[packet], journeys.status[packet] == _LOST
+    # a station that is no end of its bridge's way: the host's own interface
+    ended = lost | (last == rows) | bridge[frames["vantage"][last]]
+    rows, packet, lost = rows[ended], packet[ended], lost[ended]
+    return {
+        "ts_ns": frames["ts_ns"][rows],
+        "number": frames["number"][rows],
+        "wirelen": frames["wirelen"][rows],
+        "ethertype": frames["ethertype"][rows],
+        "device": places[frames["vantage"][rows]],
+        "conversation": _conversations(frames, rows),
+        "lost": lost,
+        "taken": np.zeros(len(rows), np.bool_),
+        "of": packet,
+    }
+
+
+def tie_drops(drops: Rows, waiting: Columns) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """([drops] the row in ``waiting``, -1: cannot be told; whether it is its answer's drop).
+
+    drops: by ``seen_ns``. ``taken`` of the frames that are tied is set.
+    """
+    row, answer = np.full(len(drops), -1, np.int64), np.zeros(len(drops), np.bool_)
+    if not waiting or not len(drops):
+        return row, answer
+    order = np.lexsort((waiting["number"], waiting["ts_ns"], waiting["device"]))
+    highest = int(max(drops["device"].max(), 0))
+    start = np.searchsorted(waiting["device"][order], np.arange(highest + 2)).astype(np.int64)
+    column = {name: np.ascontiguousarray(drops[name]) for name in ("seen_ns", "ts_ns", "tie")}
+    wide = {name: drops[name].astype(np.int64) for name in ("len_bytes", "device", "protocol")}
+    _tie_all(
+        column["seen_ns"], column["ts_ns"], wide["len_bytes"], wide["device"], wide["protocol"],
+        column["tie"], order, start, waiting["ts_ns"], waiting["wirelen"], waiting["ethertype"],
+        waiting["conversation"], waiting["lost"], waiting["taken"], row, answer,
+    )  # fmt: skip
+    return row, answer
+
+
+def _conversations(frames: Columns, rows: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """[n] equal for frames of one conversation's direction."""
+    odd = np.uint64(0x9E3779B97F4A7C15)
+    key = np.zeros(len(rows), np.uint64)
+    for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "protocol", "src_port", "dst_port"):
+        key = (key ^ frames[name][rows].astype(np.uint64)) * odd
+        key ^= key >> np.uint64(29)
+    return key
+
+
+@piece
+def _first_since(since: int, low: int, high: int, order: Any, ts: Any) -> Any:
+    """The first place from ``low`` on, before ``high``, whose frame is not older."""
+    while low < high:
+        middle = (low + high) // 2
+        if ts[order[middle]] < since:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def _tie_all(
+    seen: Any, dropped: Any, length: Any, device: Any, protocol: Any, tie: Any, order: Any,
+    start: Any, ts: Any, wirelen: Any, ethertype: Any, conversation: Any, lost: Any, taken: Any,
+    row: Any, answer: Any,
+) -> None:  # fmt: skip
+    """Fill row and answer for each drop; -1 stays where it cannot be told."""
+    for at in range(len(seen)):
+        first, last = start[device[at]], start[device[at] + 1]
+        latest = min(seen[at] + AFTER_NS, dropped[at] + SLACK_NS)
+        low = _first_since(seen[at] - BEFORE_NS, first, last, order, ts)
+        best, best_far, best_answer, rival_far = -1, np.int64(0), False, np.int64(-1)
+        for place in range(low, last):
+            i = order[place]
+            if ts[i] > latest:
+                break
+            extra = np.int64(wirelen[i]) - length[at]
+            fits = (extra == 14 or extra == 18) and ethertype[i] == protocol[at]
+            if not fits or taken[i]:
+                continue
+            far = abs(seen[at] - ts[i])
+            if best < 0 or far < best_far:
+                if best >= 0 and conversation[best] != conversation[i]:
+                    rival_far = best_far
+                best, best_far, best_answer = i, far, tie[at] != SAME and not lost[i]
+            elif conversation[best] != conversation[i] and (rival_far < 0 or far < rival_far):
+                rival_far = far
+        if best < 0 or (rival_far >= 0 and rival_far < CLEARLY * best_far + SLACK_NS):
+            continue
+        taken[best] = not best_answer
+        row[at], answer[at] = best, best_answer
+
+
+_NOTHING = np.empty(0, np.int64), np.empty(0, np.bool_)

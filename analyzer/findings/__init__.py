@@ -1,0 +1,1 @@
+"""What stands out: each rule a pure function of tables."""

@@ -1,0 +1,66 @@
+"""What was read from the bytes of some frames, kept until their packets are complete.
+
+Bytes are there only while a chunk is read, which happens in a thread of its own; packets come
+later. The tables are joined by the frame's number in the capture.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analyzer.model.batch import Batch
+from analyzer.native.compiled import compiled
+
+
+class Noted:
+    """Rows of one kind, each of a frame: ``number`` and ``ts_ns`` are the frame's."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._rows: list[pl.DataFrame] = []
+
+    def note(self, rows: pl.DataFrame) -> None:
+        """Keep the rows of a chunk. From the thread that reads."""
+        if len(rows):
+            with self._lock:
+                self._rows.append(rows)
+
+    def take(self, batch: Batch, frame: str = "first_frame") -> pl.DataFrame | None:
+        """The packets of a batch of which the first frame was noted, with what was noted of it.
+
+        frame: ``last_frame`` for what was noted of that one, which a NAT may have changed.
+        Columns: the packet's and the noted ones. None where there are none. Strays are left out.
+        Rows of frames that no later packet can have are forgotten.
+        """
+        with self._lock:
+            rows = pl.concat(self._rows) if self._rows else None
+            self._rows = [] if rows is None else [rows.filter(pl.col("ts_ns") >= batch.settled_ns)]
+        if rows is None or rows.is_empty() or batch.packets.is_empty():
+            return None
+        noted = rows["number"].to_numpy()  # sorted: frames are numbered as they are read
+        wanted = batch.frames["number"].take(batch.packets[frame].to_numpy())
+        place = np.empty(len(wanted), np.int64)
+        _find(noted, wanted, place)
+        packets = np.flatnonzero((place >= 0) & ~batch.packets["stray"].to_numpy())
+        if not len(packets):
+            return None
+        return batch.packets[packets].hstack(rows[place[packets]].drop("number", "ts_ns"))
+
+
+@compiled
+def _find(noted: Any, wanted: Any, place: Any) -> None:
+    """Fill ``place`` with where each wanted number stands among the noted ones, which rise; -1.
+
+    Wanted ones mostly rise, too: so it goes on from where the one before was.
+    """
+    at = 0
+    for k in range(len(wanted)):
+        if at == len(noted) or (at > 0 and noted[at - 1] >= wanted[k]):
+            at = np.searchsorted(noted, wanted[k])
+        while at < len(noted) and noted[at] < wanted[k]:
+            at += 1
+        place[k] = at if at < len(noted) and noted[at] == wanted[k] else -1

@@ -1,0 +1,228 @@
+"""What became of packets, counted: one row for all packets of a pair with the same fate.
+
+Losses, verdicts and drawn paths ask the same of every packet: between whom, by which vantages,
+seen where, lost or not. Packets that agree in all of it are one row with a count and the first
+of them as the example, so the table does not grow with the capture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.flows.packets import path_matrix
+from analyzer.model.batch import Batch
+from analyzer.model.frames import EXAMPLE, MARK_FRAGMENT
+from analyzer.model.journeys import Hop, Journeys, Status
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mix
+
+_GROUP_BIT = np.uint64(1 << 40)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_FATE = (
+    "protocol", "source", "destination", "pair", "first_vantage", "last_vantage", "in_port",
+    "out_port", "expected", "status", "evidence", "frames", "stray", "torn",
+)  # fmt: skip
+_NAMES = ("protocol", "source", "destination")
+_ADDRESSES = ("src_hi", "src_lo", "dst_hi", "dst_lo")
+_NEVER = (1 << 63) - 1
+
+
+class Fates:
+    """The table, batch by batch."""
+
+    def __init__(self) -> None:
+        self._numbers = KeyNumbers()
+        self._rows: list[pl.DataFrame] = []
+        self._counts = np.zeros((3, 0), np.int64)
+        self._examples: dict[int, tuple[int, list[int], list[int], list[int]]] = {}
+        self._ends: dict[int, tuple[int, dict[str, int]]] = {}
+
+    def ends(self) -> dict[int, dict[str, int]]:
+        """By the number of a lost fate's first packet: EXAMPLE of the last frame of it."""
+        return dict(self._ends.values())
+
+    def add(self, batch: Batch) -> None:
+        """Count the packets of one batch."""
+        facts = _facts(batch)
+        ids, fresh = self._numbers.take(_keys(batch, facts))
+        if len(fresh):
+            self._rows.append(_rows(batch, facts, fresh))
+            more = np.array([[0], [_NEVER], [_NEVER]]).repeat(len(fresh), axis=1)
+            self._counts = np.concatenate([self._counts, more], axis=1)
+        packets = batch.packets
+        last = batch.frames["number"][packets["last_frame"].to_numpy().astype(np.intp)]
+        better = np.full(self._counts.shape[1], -1, np.int64)
+        _tally(ids, packets["number"].to_numpy(), last, self._counts, better)
+        self._keep_examples(batch, np.flatnonzero(better >= 0), better)
+
+    def _keep_examples(
+        self, batch: Batch, fates: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+    ) -> None:
+        """The ways of the packets that are the first of their fate."""
+        packets = batch.packets[rows[fates]]
+        last = packets["last_frame"].to_numpy().astype(np.intp)
+        paths = path_matrix(last, batch.journeys.parent)
+        lost = packets["status"].to_numpy() == Status.LOST
+        vantage, hop = batch.frames["vantage"], batch.journeys.hop
+        stamps, numbers = packets["ts_ns"].to_list(), packets["number"].to_list()
+        for k, fate in enumerate(fates.tolist()):
+            path = paths[k][paths[k] >= 0]
+            seen = []
+            if lost[k]:
+                seen = _seen(path, batch.journeys, vantage)
+                end = {name: int(batch.frames[name][last[k]]) for name in EXAMPLE}
+                self._ends[fate] = numbers[k], end
+            self._examples[fate] = (
+                stamps[k], vantage[path].tolist(), hop[path[1:]].tolist(), seen,
+            )  # fmt: skip
+
+    def table(self) -> pl.DataFrame:
+        """One row a fate, in order of appearance.
+
+        Those of the packets that all share, and count, number (of the first packet), last_number
+        (the least of their last frames), judged (unicast IP that a verdict is about), dst_mac,
+        src_hi … dst_lo (the source as first seen, the destination as last seen); and of the first
+        packet: ts_ns, path and hops (vantages of its main path, Hop codes between them), seen
+        (vantages that saw it, copies included, where it was lost).
+        """
+        if not self._rows:
+            return _EMPTY
+        stamps, paths, hops, seen = zip(
+            *(self._examples[n] for n in range(self._counts.shape[1])), strict=True
+        )
+        places = pl.List(pl.Int64)
+        return (
+            pl.concat(self._rows)
+            .with_columns(
+                pl.Series("count", self._counts[0]),
+                pl.Series("number", self._counts[1]),
+                pl.Series("last_number", self._counts[2]),
+                pl.Series("ts_ns", stamps, pl.Int64),
+                pl.Series("path", paths, places),
+                pl.Series("hops", hops, places),
+                pl.Series("seen", seen, places),
+            )
+            .sort("number")
+        )
+
+
+def _facts(batch: Batch) -> dict[str, npt.NDArray[Any]]:
+    """[p] columns of the packets that make their fate, by name."""
+    packets, frames = batch.packets, batch.frames
+    first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    mac = frames["eth_dst"][last]
+    whole = (frames["marks"][first] & MARK_FRAGMENT) == 0  # the first fragment stands for all
+    judged = (frames["ip_version"][first] > 0) & whole & ((mac & _GROUP_BIT) == 0)
+    columns = {name: packets[name].to_numpy() for name in _FATE if name not in _NAMES}
+    return {**columns, "judged": judged, "dst_mac": np.where(judged, mac, np.uint64(0))}
+
+
+def _rows(
+    batch: Batch, facts: dict[str, npt.NDArray[Any]], fresh: npt.NDArray[np.int64]
+) -> pl.DataFrame:
+    """The facts of the packets that are the first of a new fate."""
+    return (
+        batch.packets[fresh]
+        .select(_FATE)
+        .with_columns(
+            pl.col(*_NAMES).cast(pl.String),
+            pl.Series("judged", facts["judged"][fresh]),
+            pl.Series("dst_mac", facts["dst_mac"][fresh]),
+            *(
+                pl.Series(f"{side}_{half}", batch.frames[f"{side}_{half}"][rows])
+                for side, rows in _ends(batch, fresh)
+                for half in ("hi", "lo")
+            ),
+        )
+    )
+
+
+def _ends(batch: Batch, packets: Any = slice(None)) -> list[tuple[str, npt.NDArray[Any]]]:
+    """(side, the frame that tells its address): the source as first seen, the target as last."""
+    first, last = (batch.packets[f"{end}_frame"].to_numpy()[packets] for end in ("first", "last"))
+    return [("src", first), ("dst", last)]
+
+
+def _addresses(batch: Batch) -> tuple[npt.NDArray[Any], ...]:
+    (_, first), (_, last) = _ends(batch)
+    return first, last, *(batch.frames[name] for name in _ADDRESSES)
+
+
+def _keys(batch: Batch, facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
+    keys = np.empty(len(facts["pair"]), np.uint64)
+    _fill_keys(
+        facts["pair"], facts["first_vantage"], facts["last_vantage"], facts["in_port"],
+        facts["out_port"], facts["expected"], facts["status"], facts["evidence"],
+        facts["frames"], facts["stray"], facts["torn"], facts["judged"], facts["dst_mac"],
+        _addresses(batch), keys,
+    )  # fmt: skip
+    return keys
+
+
+@compiled
+def _fill_keys(
+    pair: Any, first: Any, last: Any, in_port: Any, out_port: Any, expected: Any, status: Any,
+    evidence: Any, frames: Any, stray: Any, torn: Any, judged: Any, mac: Any, addresses: Any,
+    keys: Any,
+) -> None:  # fmt: skip
+    """One key of all columns; equal keys are equal rows but once in 2⁶⁴."""
+    begin, end, src_hi, src_lo, dst_hi, dst_lo = addresses
+    for q in range(len(keys)):
+        ends = np.uint64(first[q] + 1) << np.uint64(32) | np.uint64(last[q] + 1)
+        ports = np.uint64(in_port[q] + 1) << np.uint64(32) | np.uint64(out_port[q] + 1)
+        marks = np.uint64(stray[q]) << np.uint64(2) | np.uint64(torn[q]) << np.uint64(1)
+        marks |= np.uint64(judged[q]) | np.uint64(status[q]) << np.uint64(3)
+        rest = np.uint64(expected[q] + 1) << np.uint64(32) | np.uint64(evidence[q]) << np.uint64(8)
+        size = np.uint64(frames[q]) << np.uint64(32) | np.uint64(pair[q])
+        key = mix(mix(size, ends), mix(ports, rest | marks))
+        key = mix(key, mac[q])
+        i, j = begin[q], end[q]
+        keys[q] = mix(mix(key, src_lo[i] ^ src_hi[i] * _ODD), dst_lo[j] ^ dst_hi[j] * _ODD)
+
+
+@compiled
+def _tally(ids: Any, number: Any, last: Any, counts: Any, better: Any) -> None:
+    """counts: [3, fates] of packets, their least number, the least number of a last frame.
+
+    better: [fates] row of the packet that is the first of its fate so far; else as it was.
+    """
+    for q in range(len(ids)):
+        fate = ids[q]
+        counts[0, fate] += 1
+        if number[q] < counts[1, fate]:
+            counts[1, fate] = number[q]
+            better[fate] = q
+        counts[2, fate] = min(counts[2, fate], last[q])
+
+
+def _seen(
+    path: npt.NDArray[np.int32], journeys: Journeys, vantage: npt.NDArray[np.int32]
+) -> list[int]:
+    """Vantages along the lost packet's path, the bridge's copy after its ingress port."""
+    members = np.flatnonzero(journeys.packet == journeys.packet[path[0]])
+    copies = {int(journeys.parent[m]): int(m) for m in members if journeys.hop[m] == Hop.COPY}
+    both = (here for frame in path.tolist() for here in (frame, copies.get(frame, -1)))
+    return [int(vantage[here]) for here in both if here >= 0]
+
+
+_EMPTY = pl.DataFrame(
+    schema={
+        **dict.fromkeys(_NAMES, pl.String),
+        **dict.fromkeys(("pair", "first_vantage", "last_vantage", "in_port"), pl.Int32),
+        **dict.fromkeys(("out_port", "expected"), pl.Int32),
+        "status": pl.UInt8, "evidence": pl.UInt16, "frames": pl.Int32,
+        **dict.fromkeys(("stray", "torn", "judged"), pl.Boolean),
+        **dict.fromkeys(("dst_mac", *_ADDRESSES), pl.UInt64),
+        **dict.fromkeys(("count", "number", "last_number", "ts_ns"), pl.Int64),
+        **dict.fromkeys(("path", "hops", "seen"), pl.List(pl.Int64)),
+    }
+)  # fmt: skip
+
+
+def lost_packets(fates: pl.DataFrame) -> pl.DataFrame:
+    """The fates that are losses."""
+    return fates.filter(pl.col("status") == Status.LOST)

@@ -1,0 +1,1 @@
+"""Facts of the wire and of Linux, stated once; netlink, namespaces, capabilities."""

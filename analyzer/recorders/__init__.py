@@ -1,0 +1,1 @@
+"""What is recorded live beside frames: kernel drops, connection tracking, settings and counters."""

@@ -1,0 +1,78 @@
+"""Translated connections as the capture file keeps them: a few facts as JSON, rows of 88 bytes.
+
+They stand in blocks of vethscope's own kind between the frames, as they were heard of; at the end
+of a file all of them stand once more, so that a reader finds them before the first frame.
+
+A block's data: ``MAGIC``, length of the JSON (32 bits, little endian), the JSON, the rows.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyzer.model.nat_entries import ROW, NatEntries, Rows
+from analyzer.native.keys import mixed
+
+MAGIC = b"vethscope/conntrack/1\n"
+ROWS_PER_BLOCK = 16_384
+"""a megabyte and a half; readers refuse blocks of more than sixteen"""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one block tells."""
+
+    netns: int
+    rows: Rows
+    overruns: int = 0
+    """in all until then, as `left_out`"""
+    left_out: int = 0
+
+
+def encode_entries(heard: Heard) -> list[bytes]:
+    """The data of one or more blocks."""
+    told = {"netns": heard.netns, "overruns": heard.overruns, "left_out": heard.left_out}
+    text = json.dumps(told, separators=(",", ":")).encode()
+    text += b" " * (-(len(MAGIC) + 4 + len(text)) % 4)
+    head = MAGIC + struct.pack("<I", len(text)) + text
+    starts = range(0, max(len(heard.rows), 1), ROWS_PER_BLOCK)
+    return [head + heard.rows[at : at + ROWS_PER_BLOCK].tobytes() for at in starts]
+
+
+def decode_entries(blocks: Iterable[bytes]) -> NatEntries:
+    """All that a file's blocks tell, each row once; what is none of ours is passed over."""
+    found = [one for block in blocks if (one := _decode(block)) is not None]
+    if not found:
+        return NatEntries()
+    rows = np.concatenate([one.rows for one in found])
+    netns = np.concatenate([np.full(len(one.rows), one.netns, np.int64) for one in found])
+    keys = mixed(netns, *(rows[name] for name in ROW.names or ()))
+    _, first = np.unique(keys, return_index=True)
+    order = first[np.argsort(rows["ts_ns"][first], kind="stable")]
+    spaces = {one.netns for one in found}
+    return NatEntries(
+        rows[order],
+        netns[order],
+        frozenset(spaces),
+        overruns=sum(max(o.overruns for o in found if o.netns == space) for space in spaces),
+        left_out=sum(max(o.left_out for o in found if o.netns == space) for space in spaces),
+    )
+
+
+def _decode(data: bytes) -> Heard | None:
+    if not data.startswith(MAGIC) or len(data) < len(MAGIC) + 4:
+        return None
+    start = len(MAGIC) + 4
+    end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
+    try:
+        told = json.loads(data[start:end])
+        counts = (int(told["netns"]), int(told["overruns"]), int(told["left_out"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    rows = np.frombuffer(data, ROW, max(len(data) - end, 0) // ROW.itemsize, min(end, len(data)))
+    return Heard(counts[0], rows.copy(), *counts[1:])

@@ -1,0 +1,207 @@
+"""The pages of the trace ring, walked by one compiled loop: drops with the frame they belong to.
+
+A page is a time stamp, a commit word (its length; two flags for events that were lost before it)
+and events: 27 bits of time since the one before and 5 bits of length or kind, then the record.
+See the kernel's ring_buffer.h and Documentation/trace/ring-buffer-design.rst.
+
+The ring of a CPU is in that CPU's own order, and a packet is carried through the stack by one
+softirq on one CPU. So what a drop belongs to is the last ``netif_receive_skb`` before it on its
+CPU: with the same skb address it is that very frame (``SAME``); with another it is a copy that
+a bridge forwards while the original goes up, or an answer to it (``NESTED``). An address alone,
+from longer ago, proves nothing: freed, it is the next packet's. Drops that belong to no frame are
+only counted, by place and reason: a row each would fill the file where somebody else is flooded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analyzer.native.compiled import compiled, piece
+from analyzer.native.loads import Bytes, file16, file32, native64
+
+SAME, NESTED = 1, 2
+"""how a drop is tied: see above"""
+
+# Where the fields lie: indices of the int64 array ``layout``
+COMMIT, DATA = 0, 1
+KFREE_ID, KFREE_SKB, KFREE_LOCATION, KFREE_PROTOCOL, KFREE_REASON, KFREE_FLAGS = 2, 3, 4, 5, 6, 7
+RECEIVE_ID, RECEIVE_SKB, RECEIVE_LEN, RECEIVE_NAME = 8, 9, 10, 11
+LAYOUT = 12
+
+# The frame in hand on a CPU and what was counted there: indices of the uint64 array ``state``
+SEEN_NS, SKB, LEN, NAME_LOW, NAME_HIGH, RECEIVED, LOST = 0, 1, 2, 3, 4, 5, 6
+STATE = 7
+
+# A row of the uint64 table ``out``
+(OUT_TS, OUT_TIE, OUT_SEEN, OUT_LEN, OUT_NAME_LOW, OUT_NAME_HIGH, OUT_LOCATION, OUT_REASON,
+ OUT_PROTOCOL) = range(9)  # fmt: skip
+OUT = 9
+
+# A row of the uint64 table ``tally``
+TALLY_LOCATION, TALLY_REASON, TALLY_PROTOCOL, TALLY_COUNT = range(4)
+TALLY = 4
+
+NO_REASON = 0xFFFF
+"""this kernel tells none"""
+SMALLEST_EVENT = 8
+
+_PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
+_MISSED = np.int64(1) << 31
+_MISSED_STORED = np.int64(1) << 30
+_COMMIT_BITS = (np.int64(1) << 27) - 1
+_ABSOLUTE_BITS = np.uint64((1 << 59) - 1)
+_SOFTIRQ = 0x10
+"""of common_flags (trace_events.h)"""
+_AGE_NS = np.uint64(1_000_000)
+"""a softirq does not hold one packet for longer"""
+
+
+@compiled
+def walk_page(
+    data: Bytes, used: int, layout: Any, state: Any, out: Any, row: int, tally: Any
+) -> Any:
+    """Append the tied drops of one page to ``out`` from ``row`` on; returns the row behind them.
+
+    used: bytes of ``data`` that were read. out: [n, OUT] uint64, with room for
+    ``len(data) // SMALLEST_EVENT`` rows. state: [STATE] uint64 of the page's CPU. tally:
+    [m, TALLY] uint64, where the others are counted; what finds no row goes into the last.
+    """
+    if used < layout[DATA]:
+        return row
+    now = native64(data, 0)
+    commit = file32(data, layout[COMMIT], False)
+    position = layout[DATA]
+    end = min(used, position + (commit & _COMMIT_BITS))
+    if commit & _MISSED:
+        _note_missed(data, commit, end, used, state)
+    while position + 4 <= end:
+        head = file32(data, position, False)
+        kind, delta = head & 31, np.uint64(head >> 5)
+        if kind == _PADDING:
+            if delta == 0 or position + 8 > end:
+                return row
+            now += delta
+            position += 4 + file32(data, position + 4, False)
+        elif kind in (_TIME_EXTEND, _TIME_STAMP):
+            if position + 8 > end:
+                return row
+            wide = (np.uint64(file32(data, position + 4, False)) << np.uint64(27)) + delta
+            now = now + wide if kind == _TIME_EXTEND else _absolute(wide, now)
+            position += 8
+        else:
+            now += delta
+            start, length = position + 4, kind * 4
+            if kind == 0:
+                if position + 8 > end:
+                    return row
+                start, length = position + 8, file32(data, position + 4, False) - 4
+            if length < 0 or start + length > end:
+                return row
+            row = _take(data, start, length, now, layout, state, out, row, tally)
+            position = start + length
+    return row
+
+
+def warm() -> None:
+    """Compile the loop, or load its machine code."""
+    layout, state = np.zeros(LAYOUT, np.int64), np.zeros(STATE, np.uint64)
+    table, tally = np.zeros((1, OUT), np.uint64), np.zeros((1, TALLY), np.uint64)
+    walk_page(np.zeros(64, np.uint8), -1, layout, state, table, 0, tally)
+
+
+@piece
+def _absolute(wide: Any, now: Any) -> Any:
+    """An absolute stamp has 59 bits: the rest is that of the time before."""
+    full = (now & ~_ABSOLUTE_BITS) | wide
+    return full if full >= now else full + _ABSOLUTE_BITS + np.uint64(1)
+
+
+@piece
+def _note_missed(data: Bytes, commit: int, end: int, used: int, state: Any) -> Any:
+    """Events were overwritten before this page: what frame was in hand is not known."""
+    state[SKB] = 0
+    count = np.uint64(1)
+    if commit & _MISSED_STORED and end + 8 <= used:
+        count = native64(data, end)
+    state[LOST] += count
+
+
+@piece
+def _take(
+    data: Bytes, start: int, length: int, now: Any, layout: Any, state: Any, out: Any, row: int,
+    tally: Any,
+) -> Any:  # fmt: skip
+    """One record."""
+    event = file16(data, start, False)
+    if event == layout[RECEIVE_ID]:
+        _hold(data, start, length, now, layout, state)
+        return row
+    if event != layout[KFREE_ID]:
+        return row
+    location = native64(data, start + layout[KFREE_LOCATION])
+    protocol = np.uint64(file16(data, start + layout[KFREE_PROTOCOL], False))
+    reason = np.uint64(NO_REASON)
+    if layout[KFREE_REASON] >= 0:
+        reason = np.uint64(file32(data, start + layout[KFREE_REASON], False) & 0xFFFF)
+    softirq = data[start + layout[KFREE_FLAGS]] & _SOFTIRQ
+    if state[SKB] == 0 or not softirq or now - state[SEEN_NS] > _AGE_NS:
+        _count(location, reason, protocol, tally)
+        return row
+    same = native64(data, start + layout[KFREE_SKB]) == state[SKB]
+    out[row, OUT_TS] = now
+    out[row, OUT_TIE] = SAME if same else NESTED
+    out[row, OUT_SEEN] = state[SEEN_NS]
+    out[row, OUT_LEN] = state[LEN]
+    out[row, OUT_NAME_LOW] = state[NAME_LOW]
+    out[row, OUT_NAME_HIGH] = state[NAME_HIGH]
+    out[row, OUT_LOCATION] = location
+    out[row, OUT_REASON] = reason
+    out[row, OUT_PROTOCOL] = protocol
+    if same:
+        state[SKB] = 0
+    return row + 1
+
+
+@piece
+def _count(location: Any, reason: Any, protocol: Any, tally: Any) -> Any:
+    """Count a drop that belongs to no frame."""
+    last = len(tally) - 1
+    for i in range(last):
+        free = tally[i, TALLY_COUNT] == 0
+        if free:
+            tally[i, TALLY_LOCATION] = location
+            tally[i, TALLY_REASON] = reason
+            tally[i, TALLY_PROTOCOL] = protocol
+        if free or (
+            tally[i, TALLY_LOCATION] == location
+            and tally[i, TALLY_REASON] == reason
+            and tally[i, TALLY_PROTOCOL] == protocol
+        ):
+            tally[i, TALLY_COUNT] += 1
+            return
+    tally[last, TALLY_REASON] = NO_REASON
+    tally[last, TALLY_COUNT] += 1
+
+
+@piece
+def _hold(data: Bytes, start: int, length: int, now: Any, layout: Any, state: Any) -> Any:
+    """A frame comes in: it is in hand from now on."""
+    state[RECEIVED] += 1
+    state[SEEN_NS] = now
+    state[SKB] = native64(data, start + layout[RECEIVE_SKB])
+    state[LEN] = file32(data, start + layout[RECEIVE_LEN], False)
+    told = file32(data, start + layout[RECEIVE_NAME], False)
+    at, size = told & 0xFFFF, min(told >> 16, 16)
+    low, high = np.uint64(0), np.uint64(0)
+    if at + size <= length:
+        for i in range(size):
+            byte = np.uint64(data[start + at + i])
+            if byte == 0:
+                break
+            if i < 8:
+                low |= byte << np.uint64(8 * i)
+            else:
+                high |= byte << np.uint64(8 * (i - 8))
+    state[NAME_LOW], state[NAME_HIGH] = low, high

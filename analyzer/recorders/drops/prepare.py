@@ -1,0 +1,72 @@
+"""How an instance is set up: clock, sizes, filters, and where the fields of its records lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.recorders.drops.formats import EventFormat, parse_page_header
+from analyzer.recorders.drops.pages import LAYOUT
+from analyzer.recorders.drops.tracefs import Instance
+
+DROP, RECEIVE = "events/skb/kfree_skb", "events/net/netif_receive_skb"
+_PACKETS = "(protocol == 0x0800 || protocol == 0x86dd || protocol == 0x0806 || protocol == 0x8100)"
+"""IPv4, IPv6, ARP, VLAN: the rest is no packet (netlink, unix), or no protocol of the stack"""
+_RINGS_KIB, _LEAST_KIB, _MOST_KIB = 64 << 10, 256, 8 << 10
+"""of all CPUs together; of each"""
+_FILTER_BYTES = 3_000
+"""the kernel takes a filter of less than a page"""
+_PLAIN = re.compile(r"[^A-Za-z0-9_.:@-]")
+
+
+def receive_filter(devices: Sequence[str], exact: bool = False) -> str:
+    """In the kernel's event filter language: only frames of these interfaces.
+
+    Without ``exact``, Docker's veths are one pattern, so that those of containers that start
+    later are in, and whatever is dropped belongs to the frame before it.
+    """
+    veths = "veth*"
+    names = {
+        veths if not exact and re.fullmatch(r"veth[0-9a-f]+", name) else name for name in devices
+    }
+    patterns = sorted(_PLAIN.sub("?", name) if name != veths else name for name in names)
+    told = " || ".join(
+        f'name ~ "{one}"' if set(one) & {"*", "?"} else f'name == "{one}"' for one in patterns
+    )
+    if told and len(told) < _FILTER_BYTES:
+        return told
+    return 'name ~ "veth*"' if exact else 'name != "lo"'
+
+
+def drop_filter(drop: EventFormat) -> str:
+    """Packets of the protocols that stacks speak; OTHERHOST is told by the frame itself."""
+    number = next((value for value, name in drop.symbols.items() if name == "OTHERHOST"), None)
+    if number is None or "reason" not in drop.fields:
+        return _PACKETS
+    return f"{_PACKETS} && reason != {number}"
+
+
+def choose_clock(instance: Instance) -> str:
+    known = instance.read("trace_clock").replace("[", "").replace("]", "").split()
+    clock = "tai" if "tai" in known else "mono"
+    instance.write("trace_clock", clock)
+    return clock
+
+
+def ring_kib(cpus: int) -> int:
+    return max(_LEAST_KIB, min(_MOST_KIB, _RINGS_KIB // cpus))
+
+
+def build_layout(page: str, drop: EventFormat, receive: EventFormat) -> npt.NDArray[np.int64]:
+    """In the order of `recorders.drops.pages`. Raises ValueError where a field is missing."""
+    needed = [drop.offset(name) for name in ("skbaddr", "location", "protocol")]
+    heard = [receive.offset(name) for name in ("skbaddr", "len", "name")]
+    if min(needed + heard) < 0:
+        raise ValueError("its events lack a field (skbaddr, location, protocol, len or name)")
+    reason, flags = drop.offset("reason"), drop.offset("common_flags")
+    values = [*parse_page_header(page), drop.id, *needed, reason, flags, receive.id, *heard]
+    assert len(values) == LAYOUT
+    return np.array(values, np.int64)

@@ -1,0 +1,168 @@
+"""Drops as the capture file keeps them: a few names as JSON, and a row of 32 bytes each.
+
+They stand in blocks of vethscope's own kind between the frames, so whatever part of a file can
+be read tells the drops up to there. Every block carries the names that its rows use and stands
+for itself: files of a ring, cut or joined, need no other. What is kept is a reason, a place in
+the kernel's code and which frame it was; no kernel address.
+
+A block's data: ``MAGIC``, length of the JSON (32 bits, little endian), the JSON, the rows.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MAGIC = b"vethscope/drops/1\n"
+ROW = np.dtype(
+    [
+        ("ts_ns", "<i8"),  # of the drop, since the epoch
+        ("seen_ns", "<i8"),  # when the frame it belongs to entered the stack
+        ("len_bytes", "<u4"),  # of that frame behind its MAC header
+        ("device", "<u2"),  # that the frame came in by: place in the names
+        ("location", "<u2"),
+        ("reason", "<u2"),
+        ("protocol", "<u2"),  # EtherType
+        ("cpu", "<u2"),
+        ("tie", "u1"),  # SAME, NESTED of analyzer.recorders.drops.pages
+        ("spare", "u1"),
+    ]
+)
+UNKNOWN = "unknown"
+_FIELDS = ("device", "location", "reason")
+
+Rows = npt.NDArray[Any]
+
+
+@dataclass(slots=True)
+class Drops:
+    """n drops in order of their blocks, with the names that their fields point into."""
+
+    rows: Rows = field(default_factory=lambda: np.empty(0, ROW))
+    devices: list[str] = field(default_factory=list)
+    locations: list[str] = field(default_factory=list)
+    """``nft_do_chain+0x3e8``; '' where the kernel hides its symbols"""
+    reasons: list[str] = field(default_factory=list)
+    alone: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    """(reason, location, EtherType) → drops that belong to no frame of the captured interfaces"""
+    lost: int = 0
+    """events that the kernel had no room for"""
+    deaf_ns: list[tuple[int, int, int]] = field(default_factory=list)
+    """(since, until, level): too many frames to tie drops to all of them; at level 1 only frames
+    of the host's captured interfaces were listened to, at 2 none"""
+    clock: dict[str, Any] = field(default_factory=dict)
+    """the trace's clock and what was added to get the time of day"""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the capture was told to (``--drops``) and could, drops or none."""
+        return bool(self.clock)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def encode_drops(drops: Drops) -> bytes:
+    """The data of one block."""
+    told = {
+        "devices": drops.devices,
+        "locations": drops.locations,
+        "reasons": drops.reasons,
+        "alone": [[*key, count] for key, count in drops.alone.items()],
+        "lost": drops.lost,
+        "deaf_ns": drops.deaf_ns,
+        "clock": drops.clock,
+    }
+    text = json.dumps(told, separators=(",", ":")).encode()
+    return MAGIC + struct.pack("<I", len(text)) + text + drops.rows.tobytes()
+
+
+class DropLog:
+    """What a capture's blocks tell, taken in as they come; the rows are handed on, not kept."""
+
+    def __init__(self) -> None:
+        self.told = Drops()
+        """all but the rows: the names have the same places in all of them"""
+        self.counts: Counter[int] = Counter()
+        """place of a reason → rows with it"""
+        self._places: dict[str, dict[str, int]] = {name: {} for name in _FIELDS}
+
+    @property
+    def recorded(self) -> bool:
+        """See `Drops.recorded`."""
+        return self.told.recorded
+
+    def take(self, blocks: Iterable[bytes]) -> Rows:
+        """The rows of blocks; what is none of ours, or damaged, is passed over."""
+        told = [one for data in blocks if (one := _decode(data)) is not None]
+        for one in told:
+            self._take(one)
+        found = [one.rows for one in told]
+        rows = np.concatenate(found) if found else np.empty(0, ROW)
+        for reason, count in zip(*np.unique(rows["reason"], return_counts=True), strict=True):
+            self.counts[int(reason)] += int(count)
+        return rows
+
+    def device(self, name: str) -> int:
+        """The place of an interface among the rows' devices."""
+        return self._place("device", name)
+
+    def _take(self, one: Drops) -> None:
+        for name in _FIELDS:
+            moved = [self._place(name, text) for text in getattr(one, f"{name}s")]
+            if len(one.rows):
+                one.rows[name] = np.array(moved, np.uint16)[one.rows[name]]
+        for key, count in one.alone.items():
+            self.told.alone[key] = self.told.alone.get(key, 0) + count
+        self.told.lost += one.lost
+        self.told.deaf_ns += one.deaf_ns
+        self.told.clock = one.clock or self.told.clock
+
+    def _place(self, field_name: str, text: str) -> int:
+        names: list[str] = getattr(self.told, f"{field_name}s")
+        place = self._places[field_name].setdefault(text, len(names))
+        if place == len(names):
+            names.append(text)
+        return place
+
+
+def decode_drops(blocks: Iterable[bytes]) -> Drops:
+    """All drops of a file's blocks."""
+    log = DropLog()
+    rows = log.take(blocks)
+    return replace(log.told, rows=rows)
+
+
+def _decode(data: bytes) -> Drops | None:
+    if not data.startswith(MAGIC) or len(data) < len(MAGIC) + 4:
+        return None
+    start = len(MAGIC) + 4
+    end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
+    try:
+        told = json.loads(data[start:end])
+        names = {f"{name}s": [_text(text) for text in told[f"{name}s"]] for name in _FIELDS}
+        deaf = [
+            (int(since), int(until), int(level)) for since, until, level in told.get("deaf_ns", ())
+        ]
+        alone = {(_text(r), _text(p), int(e)): int(n) for r, p, e, n in told.get("alone", ())}
+        lost, clock = int(told.get("lost", 0)), dict(told.get("clock", {}))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+    count = (len(data) - end) // ROW.itemsize
+    rows = np.frombuffer(data, ROW, count, end).copy()
+    for name in _FIELDS:
+        if len(rows) and int(rows[name].max()) >= len(names[f"{name}s"]):
+            return None
+    return Drops(rows, alone=alone, lost=lost, deaf_ns=deaf, clock=clock, **names)
+
+
+def _text(value: Any) -> str:
+    """As a string of characters: JSON can also write halves of one."""
+    return str(value).encode("utf-8", "replace").decode()

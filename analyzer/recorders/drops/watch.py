@@ -1,0 +1,253 @@
+"""Record the kernel's drops while a capture runs: two tracepoints, read from their binary rings.
+
+``skb:kfree_skb`` fires for dropped packets only and tells reason and place; ``OTHERHOST``, which
+a promiscuous bridge makes of every frame that it passes up to the capture, is left out in the
+kernel: that a frame was for another MAC is seen in the frame itself. ``net:netif_receive_skb``
+ties a drop to its frame. It fires for every frame, so what it listens to depends on how many
+there are: all veths and the captured interfaces; of more than `BUSY_FRAMES_S`, only the host's
+ends of what is captured (every container's interface is called eth0, captured or not); of still
+more, none for a while. The file tells these spans.
+
+The trace's clock is TAI where the kernel has it, which differs from the time of day, in which
+frames are stamped, by whole seconds; else the monotonic clock, compared at every reading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from analyzer.errors import EnvironmentProblem
+from analyzer.net.capabilities import Capability, keep_only
+from analyzer.recorders.drops.formats import parse_format
+from analyzer.recorders.drops.pages import (
+    LOST,
+    OUT,
+    RECEIVED,
+    SMALLEST_EVENT,
+    STATE,
+    TALLY,
+    walk_page,
+    warm,
+)
+from analyzer.recorders.drops.prepare import (
+    DROP,
+    RECEIVE,
+    build_layout,
+    choose_clock,
+    drop_filter,
+    receive_filter,
+    ring_kib,
+)
+from analyzer.recorders.drops.record import Drops, encode_drops
+from analyzer.recorders.drops.rows import Naming, build_rows, name_tally
+from analyzer.recorders.drops.symbols import read_symbols
+from analyzer.recorders.drops.tracefs import Instance, Tracefs
+
+POLL_S = 0.05
+BLOCK_S = 0.5
+"""at most so long until what was counted is in a block"""
+BUSY_FRAMES_S = 50_000
+"""from so many frames a second on, recording them all would slow the sender down"""
+RETRY_S = 2.0
+"""then all are listened to again, for a moment"""
+ALL, CAPTURED, NONE = 0, 1, 2
+"""whose frames are listened to"""
+ROWS_PER_BLOCK = 16_384
+"""half a megabyte; readers refuse blocks of more than sixteen"""
+_PAGE_KIB = 64
+_TALLIES = 128
+"""kinds of drops without a frame that are told apart"""
+
+
+class DropWatch:
+    """A context manager: records from its entry on, until `stop`; `take` gives what there is."""
+
+    def __init__(
+        self,
+        host: Sequence[str],
+        inside: Sequence[str],
+        notify: Callable[[], None] | None = None,
+    ) -> None:
+        """host, inside: names of the interfaces whose frames drops are tied to, by side.
+
+        notify: called, in a thread of ours, when there is something to `take`.
+        """
+        self._notify = notify or (lambda: None)
+        everybody = receive_filter([*host, *inside, "veth0"])
+        self._filters = (everybody, receive_filter(host, exact=True))
+        self._tracefs: Tracefs
+        self._instance: Instance | None = None
+        self._rings: dict[int, int] = {}
+        self._naming: Naming
+        self._blocks: list[bytes] = []
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drops", daemon=True)
+        self._failure = ""
+        self._level = ALL
+        self._since_ns = 0
+        self._told_lost = 0
+        self._received = 0
+
+    def open(self) -> DropWatch:
+        """Begin to record. Raises EnvironmentProblem; then nothing is left behind."""
+        warm()  # not while the kernel fills the rings
+        self._tracefs = Tracefs()
+        try:
+            self._tracefs.clean()
+            self._instance = self._tracefs.instance()
+            self._prepare(self._instance)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise EnvironmentProblem(
+                f"this kernel's drop events are unreadable: {error}"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+        self._store(Drops(clock=self._naming.clock_now()))  # that drops are recorded at all
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Record no more and read what is left; `take` has the rest then."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def close(self) -> None:
+        """Stop, and leave nothing behind."""
+        self.stop()
+        for fd in self._rings.values():
+            os.close(fd)
+        self._rings = {}
+        if self._instance:
+            self._instance.close()
+            self._instance = None
+        self._tracefs.close()
+
+    def take(self) -> list[bytes]:
+        """The data of blocks for the file, recorded since the last call. Safe in threads."""
+        with self._lock:
+            blocks, self._blocks = self._blocks, []
+        return blocks
+
+    @property
+    def failure(self) -> str:
+        """Why recording ended before its time; '' where it did not."""
+        return self._failure
+
+    def __enter__(self) -> DropWatch:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _prepare(self, instance: Instance) -> None:
+        """Clock, sizes, filters, layout; then switch the events on."""
+        clock = choose_clock(instance)
+        with contextlib.suppress(OSError):  # Linux 6.8; without, pages of 4 KiB
+            instance.write("buffer_subbuf_size_kb", str(_PAGE_KIB))
+        instance.write("buffer_size_kb", str(ring_kib(os.cpu_count() or 1)))
+        drop = parse_format(instance.read(f"{DROP}/format"))
+        receive = parse_format(instance.read(f"{RECEIVE}/format"))
+        self._layout = build_layout(instance.read("events/header_page"), drop, receive)
+        self._naming = Naming(read_symbols(), drop.symbols, clock)
+        self._rings = instance.open_rings()
+        self._state = {cpu: np.zeros(STATE, np.uint64) for cpu in self._rings}
+        self._page = np.zeros(_PAGE_KIB << 10, np.uint8)
+        per_page = len(self._page) // SMALLEST_EVENT
+        self._tally = np.zeros((_TALLIES, TALLY), np.uint64)
+        self._out = np.zeros((ROWS_PER_BLOCK + per_page, OUT), np.uint64)
+        instance.write(f"{DROP}/filter", drop_filter(drop))
+        self._listen(ALL)
+        instance.write(f"{DROP}/enable", "1")
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            keep_only({Capability.DAC_OVERRIDE})
+        try:
+            last = told = time.monotonic()
+            while not self._end.wait(POLL_S):
+                self._poll()
+                last = self._breathe(last)
+                if last - told > BLOCK_S:
+                    self._keep_counts()
+                    told = last
+            self._quieten()
+            self._poll()
+            self._keep_counts()
+        except OSError as error:
+            self._failure = f"drops are not recorded any more: {error.strerror}"
+
+    def _quieten(self) -> None:
+        assert self._instance
+        self._instance.write("tracing_on", "0")
+        self._tell_level()
+
+    def _poll(self) -> None:
+        """Read all rings once, in whole pages and parts of them."""
+        for cpu, fd in self._rings.items():
+            row = 0
+            while True:
+                try:
+                    used = os.readv(fd, [self._page.data])
+                except BlockingIOError:
+                    break
+                if not used:
+                    break
+                state = self._state[cpu]
+                row = walk_page(self._page, used, self._layout, state, self._out, row, self._tally)
+                if row >= ROWS_PER_BLOCK:
+                    self._keep(cpu, row)
+                    row = 0
+            self._keep(cpu, row)
+
+    def _keep(self, cpu: int, rows: int) -> None:
+        if rows:
+            self._store(build_rows(self._out[:rows], cpu, self._naming))
+
+    def _keep_counts(self, deaf: Sequence[tuple[int, int, int]] = ()) -> None:
+        """A block without rows: what was counted since the last one."""
+        lost = sum(int(state[LOST]) for state in self._state.values())
+        alone = name_tally(self._tally, self._naming)
+        if alone or deaf or lost > self._told_lost:
+            self._store(Drops(alone=alone, lost=lost - self._told_lost, deaf_ns=list(deaf)))
+        self._told_lost = lost
+        self._tally[:] = 0
+
+    def _store(self, drops: Drops) -> None:
+        with self._lock:
+            self._blocks.append(encode_drops(drops))
+        self._notify()
+
+    def _breathe(self, last: float) -> float:
+        """Listen to fewer frames while there are too many; returns the time now."""
+        now = time.monotonic()
+        received = sum(int(state[RECEIVED]) for state in self._state.values())
+        rate, self._received = (received - self._received) / (now - last), received
+        if rate > BUSY_FRAMES_S and self._level != NONE:
+            self._tell_level()
+            self._listen(self._level + 1)
+        elif self._level != ALL and time.time_ns() - self._since_ns > RETRY_S * 1e9:
+            self._tell_level()
+            self._listen(ALL)
+        return now
+
+    def _tell_level(self) -> None:
+        """Keep since when not all frames were listened to."""
+        if self._level != ALL:
+            self._keep_counts([(self._since_ns, time.time_ns(), self._level)])
+
+    def _listen(self, level: int) -> None:
+        assert self._instance
+        if level != NONE:
+            self._instance.write(f"{RECEIVE}/filter", self._filters[level])
+        self._instance.write(f"{RECEIVE}/enable", "0" if level == NONE else "1")
+        self._level, self._since_ns = level, time.time_ns()

@@ -1,0 +1,1 @@
+"""What interfaces, namespaces and packet filters were set to and had counted."""

@@ -1,0 +1,168 @@
+"""What the interfaces and namespaces on the way were set to, at the capture's start and end.
+
+Much of what makes a bridge or a stack swallow a packet leaves no event: a port that is disabled
+or isolated, a hairpin that is off, an echo that is ignored. It is read from netlink and /proc
+and kept in the file, together with the packet filter's rules that moved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from analyzer.errors import VethscopeError
+from analyzer.model.topology import Key
+from analyzer.model.vantage import Vantage
+from analyzer.net.netns import open_netns, run_inside
+from analyzer.recorders.settings.iptables_rules import Rule, find_moved
+from analyzer.recorders.settings.nftables_rules import read_all_rules
+from analyzer.topology.netlink import read_namespace
+from analyzer.topology.procfs import read_sysctls
+
+MAGIC = b"vethscope/facts/1\n"
+SYSCTLS = (
+    "net.ipv4.icmp_echo_ignore_all",
+    "net.ipv4.ip_forward",
+    "net.ipv4.conf.all.rp_filter",
+    "net.bridge.bridge-nf-call-iptables",
+)
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFact:
+    """One interface."""
+
+    name: str = ""
+    up: bool = True
+    running: bool = True
+    mtu: int = 0
+    state: str = ""
+    """of a bridge port: forwarding, disabled …"""
+    hairpin: bool = False
+    isolated: bool = False
+
+
+@dataclass(slots=True)
+class Facts:
+    """Of one moment; ``moved`` only at the end."""
+
+    # of the captured interfaces, and of all ports of bridges beside them
+    links: dict[Key, LinkFact] = field(default_factory=dict)
+    sysctls: dict[int, dict[str, str]] = field(default_factory=dict)
+    """namespace inode → dotted name → value"""
+    rules: dict[int, list[Rule]] = field(default_factory=dict)
+    """namespace inode → dropping rules with their counters"""
+    moved: dict[int, list[Rule]] = field(default_factory=dict)
+    """namespace inode → those that dropped something since the start"""
+    uncounted: dict[int, list[Rule]] = field(default_factory=dict)
+    """namespace inode → those that may have, but have no counter"""
+
+
+def read_facts(vantages: Iterable[Vantage], paths: Mapping[int, str]) -> Facts:
+    """Of the captured interfaces' namespaces; one that is gone or closed to us is left out."""
+    facts = Facts()
+    wanted = {v.key for v in vantages}
+    inodes = sorted({inode for inode, _ in wanted if inode in paths})
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = pool.map(lambda inode: _read(inode, paths[inode]), inodes)
+        for inode, (links, sysctls, rules) in zip(inodes, found, strict=True):
+            facts.links |= {
+                (inode, i): link for i, link in links.items() if link.state or (inode, i) in wanted
+            }
+            facts.sysctls[inode], facts.rules[inode] = sysctls, rules
+    return facts
+
+
+def compare(start: Facts, end: Facts) -> Facts:
+    """The facts of the end, with what moved since the start."""
+    for inode, rules in end.rules.items():
+        if moved := find_moved(start.rules.get(inode, ()), rules):
+            end.moved[inode] = moved
+        if uncounted := [rule for rule in rules if not rule.counted]:
+            end.uncounted[inode] = uncounted
+    return end
+
+
+def encode_facts(facts: Facts) -> bytes:
+    """The data of one block; the rules that did not move are no matter for the file."""
+    told = {
+        "links": [[*key, asdict(link)] for key, link in facts.links.items()],
+        "sysctls": {str(inode): values for inode, values in facts.sysctls.items()},
+        "moved": _rules_to_json(facts.moved),
+        "uncounted": _rules_to_json(facts.uncounted),
+    }
+    return MAGIC + json.dumps(told, separators=(",", ":")).encode()
+
+
+def decode_facts(blocks: Sequence[bytes]) -> list[Facts]:
+    """In order of the file: start, end; what is none of ours is passed over."""
+    return [facts for block in blocks if (facts := _decode(block)) is not None]
+
+
+def _rules_to_json(rules: Mapping[int, Sequence[Rule]]) -> dict[str, list[dict[str, Any]]]:
+    return {str(inode): [rule.to_json() for rule in some] for inode, some in rules.items()}
+
+
+def _rules_from_json(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int, list[Rule]]:
+    return {int(inode): [_checked(Rule(**rule)) for rule in some] for inode, some in told.items()}
+
+
+def _decode(block: bytes) -> Facts | None:
+    if not block.startswith(MAGIC):
+        return None
+    try:
+        told = json.loads(block[len(MAGIC) :].rstrip(b"\0"))
+        return Facts(
+            links={(int(n), int(i)): _checked(LinkFact(**link)) for n, i, link in told["links"]},
+            sysctls={
+                int(inode): {str(name): str(value) for name, value in values.items()}
+                for inode, values in told["sysctls"].items()
+            },
+            moved=_rules_from_json(told["moved"]),
+            uncounted=_rules_from_json(told.get("uncounted", {})),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+_Row = TypeVar("_Row", LinkFact, Rule)
+
+
+def _checked(row: _Row) -> _Row:
+    """Raises ValueError where a field is not of its kind: a file may say anything."""
+    for one in fields(row):
+        value = getattr(row, one.name)
+        if type(value).__name__ != one.type or (one.type == "int" and not 0 <= value < _LARGEST):
+            raise ValueError(f"{one.name} cannot be {value!r}")
+    return row
+
+
+_LARGEST = 1 << 63
+
+
+def _read(inode: int, path: str) -> tuple[dict[int, LinkFact], dict[str, str], list[Rule]]:
+    try:
+        fd = open_netns(path)
+        try:
+            links = {
+                link.ifindex: LinkFact(
+                    link.name,
+                    link.up,
+                    link.running,
+                    link.mtu,
+                    link.port_state,
+                    link.hairpin,
+                    link.isolated,
+                )
+                for link in read_namespace(fd).links
+            }
+            return links, run_inside(fd, read_sysctls, SYSCTLS), run_inside(fd, read_all_rules)
+        finally:
+            os.close(fd)
+    except (OSError, VethscopeError):
+        return {}, {}, []

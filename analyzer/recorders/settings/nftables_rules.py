@@ -1,0 +1,134 @@
+"""Rules of native nftables, which iptables-save does not show: what may drop, and what counted.
+
+``nft -a list ruleset`` prints them with their handles. A rule counts only where it has a
+``counter``, and a chain's policy never: those are candidates, and called no more than that.
+Without the tool they are unknown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from analyzer.recorders.settings.iptables_rules import (
+    BUILT_IN,
+    Rule,
+    has_tables,
+    may_match,
+    read_saved,
+    run_tool,
+)
+
+NFT = "nft"
+POLICY = "policy drop"
+_TABLE = re.compile(r"table (\w+) (\S+) \{")
+_CHAIN = re.compile(r"chain (\S+) \{")
+_HOOK = re.compile(r"type \w+ hook (\w+) .*?;(?: policy (\w+);)?")
+_HANDLE = re.compile(r"\s*# handle (\d+)$")
+_COUNTER = re.compile(r"counter packets (\d+) bytes \d+")
+_QUOTED = re.compile(r'"[^"]*"')
+_ENDS = re.compile(r"(?:^|\s)(?:drop|reject\b.*)$|:\s*drop\b")
+_ADDRESS = re.compile(r"\b(?:ip6?) (saddr|daddr) (!= )?([0-9a-f.:/]+)(?=\s|$)")
+_PROTOCOL = re.compile(r"\b(?:(tcp|udp) \w*port|(icmp|icmpv6) (?:type|code)|"
+                       r"(?:ip protocol|meta l4proto) (tcp|udp|icmp|ipv6-icmp))\b")  # fmt: skip
+_PORT = re.compile(r"\b(?:tcp|udp) dport (\d+)(?=\s|$)")
+_IPTABLES = {"ip": "iptables", "ip6": "ip6tables"}
+
+
+def read_all_rules() -> list[Rule]:
+    """Whatever may drop in the calling thread's namespace, by iptables and by nftables."""
+    saved, shown = read_saved()
+    text = run_tool(NFT, "-a", "list", "ruleset") if has_tables() else ""
+    return [*saved, *(rule for rule in parse_ruleset(text) if not _is_shown(rule, shown))]
+
+
+def _is_shown(rule: Rule, shown: set[tuple[str, str]]) -> bool:
+    """Whether iptables-save tells of this table."""
+    family, _, table = rule.table.partition(" ")
+    return (_IPTABLES.get(family, ""), table) in shown
+
+
+def parse_ruleset(text: str) -> list[Rule]:
+    """What ``nft -a list ruleset`` printed."""
+    found, table, chain, hook = [], "", "", ""
+    for line in _whole_lines(text):
+        if start := _TABLE.match(line):
+            table, chain = f"{start[1]} {start[2]}", ""
+        elif start := _CHAIN.match(line):
+            chain, hook = start[1], ""
+        elif line == "}":
+            chain = ""
+        elif chain and (base := _HOOK.match(line)):
+            hook = base[1]
+            if base[2] == "drop":
+                found.append(Rule(NFT, table, chain, 0, POLICY, 0, hook, counted=False))
+        elif chain and (rule := _rule(line)):
+            found.append(replace(rule, table=table, chain=chain, hook=hook))
+    return found
+
+
+def _whole_lines(text: str) -> Iterator[str]:
+    """Lines without their indent; the elements of a rule's set stand on several."""
+    waiting = ""
+    for line in text.splitlines():
+        waiting = f"{waiting} {line.strip()}".strip()
+        plain = _QUOTED.sub("", waiting)
+        opens = _TABLE.match(waiting) or re.match(r"(chain|set|map|flowtable)\b", waiting)
+        if opens or plain == "}" or plain.count("{") <= plain.count("}"):
+            yield waiting
+            waiting = ""
+
+
+def _rule(line: str) -> Rule | None:
+    """A rule that drops; None for another one."""
+    handle = _HANDLE.search(line)
+    text = _HANDLE.sub("", line)
+    bare = _QUOTED.sub("", text).replace("comment", "").strip()
+    if not _ENDS.search(bare):
+        return None
+    counter = _COUNTER.search(text)
+    return Rule(
+        NFT, "", "", int(handle[1]) if handle else 0, _COUNTER.sub("counter", text),
+        int(counter[1]) if counter else 0, counted=counter is not None,
+    )  # fmt: skip
+
+
+def fits(rule: Rule, source: str, destination: str, protocol: str, port: int) -> bool:
+    """Whether a packet can have been the rule's: False only where its text says it was not."""
+    if rule.tool != NFT:
+        return may_match(rule, source, destination, protocol)
+    family = rule.table.partition(" ")[0]
+    if source and family in ("ip", "ip6") and (":" in source) != (family == "ip6"):
+        return False
+    for side, other_than, told in _ADDRESS.findall(rule.text):
+        address = source if side == "saddr" else destination
+        if address and _within(address, told) == bool(other_than):
+            return False
+    protocols = {a or b or c.replace("ipv6-icmp", "icmpv6")
+                 for a, b, c in _PROTOCOL.findall(rule.text)}  # fmt: skip
+    ports = {int(told) for told in _PORT.findall(rule.text)}
+    return protocol in (protocols or {protocol}) and (not port or port in (ports or {port}))
+
+
+def passes(rule: Rule, hooks: frozenset[str]) -> bool:
+    """Whether packets at these hooks come to the rule; a chain that others call is not traced."""
+    if rule.tool == NFT:
+        return not rule.hook or rule.hook.upper() in hooks or rule.hook in ("ingress", "egress")
+    return rule.chain in hooks or rule.chain not in BUILT_IN
+
+
+def look_at(rule: Rule) -> str:
+    """The command that shows the rule with its counter."""
+    if rule.tool == NFT:
+        return f"nft -a list chain {rule.table} {rule.chain}"
+    table = f" -t {rule.table}" if rule.table != "filter" else ""
+    return f"{rule.tool}{table} -nvL {rule.chain} --line-numbers"
+
+
+def _within(address: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""A running capture: session, topology, recorders beside it, and containers that come and go."""

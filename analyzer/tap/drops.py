@@ -1,0 +1,74 @@
+"""Beside a capture: the settings that explain losses, and with ``--drops`` the kernel's drops.
+
+Where the kernel does not let us, the capture goes on without, and a warning says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from analyzer.capture.session import CaptureSession
+from analyzer.errors import EnvironmentProblem
+from analyzer.model.vantage import Role, Vantage
+from analyzer.recorders.drops.watch import DropWatch
+from analyzer.recorders.settings.facts import compare, encode_facts, read_facts
+from analyzer.savefile.blocks import own
+
+
+class Dropping:
+    """Begins with `open`, once the session is; `close` gives the blocks that remain."""
+
+    def __init__(
+        self, session: CaptureSession, paths: Mapping[int, str], *, drops: bool = True
+    ) -> None:
+        """paths: namespace inode → a path that setns can open. drops: not the settings alone."""
+        self._drops = drops
+        self._session = session
+        self._paths = paths
+        self._watch: DropWatch | None = None
+        self.warnings: list[str] = []
+
+    def open(self) -> None:
+        vantages = self._session.vantages
+        self._start = read_facts(vantages, self._paths)
+        self._session.keep(lambda: own(encode_facts(self._start)))
+        if not self._drops:
+            return
+        host, inside = names_by_side(vantages)
+        watch = DropWatch(host, inside, lambda: self._session.keep(self._take))
+        try:
+            self._watch = watch.open()
+        except EnvironmentProblem as error:
+            self.warnings.append(f"no kernel drop reasons: {error}")
+
+    def close(self) -> bytes:
+        """End the recording; what it still had, and the facts of the end."""
+        rest = b""
+        if self._watch:
+            self._watch.stop()
+            rest = self._take()
+            self._watch.close()
+            if self._watch.failure:
+                self.warnings.append(self._watch.failure)
+            self._watch = None
+        end = compare(self._start, read_facts(self._session.vantages, self._paths))
+        return rest + own(encode_facts(end))
+
+    def abandon(self) -> None:
+        """Leave nothing behind, after a failure of the capture."""
+        if self._watch:
+            self._watch.close()
+            self._watch = None
+
+    def _take(self) -> bytes:
+        return b"".join(own(data) for data in self._watch.take()) if self._watch else b""
+
+
+def names_by_side(vantages: Sequence[Vantage]) -> tuple[list[str], list[str]]:
+    """(host's interfaces, containers' interfaces) whose received frames drops are tied to.
+
+    Bridges are left out: what they pass up came in by one of their ports.
+    """
+    heard = [v for v in vantages if v.role is not Role.BRIDGE]
+    host = {v.interface for v in heard if v.role is not Role.CONTAINER}
+    return sorted(host), sorted({v.interface for v in heard if v.role is Role.CONTAINER})

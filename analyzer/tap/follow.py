@@ -1,0 +1,331 @@
+"""Follow the containers that come while a capture runs.
+
+A thread listens to the links of the host's namespace (netlink) and to new names of namespaces
+(mountinfo). As soon as it is known whose a new veth is, the veth and the container's own
+interfaces become vantages. The capture has heard the veth from its first frame on, and the
+namespace since it got its name: see `capture.pending_interfaces` and `CaptureSession.hear`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from analyzer.capture.ring import Ring
+from analyzer.capture.session import CaptureSession
+from analyzer.engines.base import Engine
+from analyzer.errors import EnvironmentProblem, UsageProblem, VethscopeError
+from analyzer.model.topology import Container, Topology
+from analyzer.net.netns import netns_inode, open_netns, run_inside
+from analyzer.net.rtnetlink import (
+    RECEIVE_BYTES,
+    RTM_DELLINK,
+    RTM_NEWLINK,
+    RTM_NEWNEIGH,
+    RTMGRP_LINK,
+    RTMGRP_NEIGH,
+    RtnetlinkSocket,
+    notifications,
+)
+from analyzer.tap.tap import container_names
+from analyzer.topology.discover import discover
+from analyzer.topology.netlink import LinkFacts, decode_fdb_entry, read_links
+from analyzer.topology.newcomers import Candidate, Newcomers
+from analyzer.topology.procfs import mounted_namespaces, process_namespaces
+from analyzer.topology.vantages import select_vantages
+
+LOG = logging.getLogger("vethscope")
+_RETRY_S = 0.05
+"""how soon to look again at a link that is not yet what it will be"""
+_REST = 5
+"""after the engine was asked for all its containers, it is left alone for so many times as long"""
+_RESERVED_S = 3.0
+"""how long a namespace is heard of which nobody says what it is"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the containers to come are captured too."""
+
+    everything: bool = False
+    containers: frozenset[str] = frozenset()
+    """by name: they may be started again"""
+    networks: tuple[str, ...] = ()
+    """only their interfaces in these, as far as they are not wanted by name"""
+    inside: bool = True
+
+    def __bool__(self) -> bool:
+        return bool(self.everything or self.containers or self.networks)
+
+    def takes(self, container: Container) -> bool:
+        """Whether a container is wanted; its networks are looked at where they restrict."""
+        if self.networks and container.name not in self.containers:
+            return any(a.network in self.networks for a in container.networks)
+        return self.everything or container.name in self.containers
+
+    def narrowed(self, container: Container) -> tuple[str, ...]:
+        """The networks in which its interfaces are wanted; none: in all."""
+        return () if container.name in self.containers else self.networks
+
+
+class Follower:
+    """From entering it as a context manager until leaving it, newcomers are captured."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        topology: Topology,
+        session: CaptureSession,
+        wanted: Wanted,
+        say: Callable[[str], None],
+    ) -> None:
+        """topology: what the capture began with. say: told in one line who joined."""
+        self._engine, self._session, self._wanted, self._say = engine, session, wanted, say
+        self._host = topology.host_netns
+        host = [i.ifindex for i in topology.interfaces if i.netns == self._host]
+        self._newcomers = Newcomers(host)
+        self._known: dict[int, str] = {}
+        """namespaces with a name, as they were last seen; an inode number is used again"""
+        self._reserved: dict[int, tuple[Ring, float]] = {}
+        self.learned: dict[tuple[int, str, int], None] = {}
+        """(bridge ifindex, MAC, port ifindex): what the bridges learned, be it forgotten since"""
+        self._ask_from_s = 0.0
+        self._troubles: set[str] = set()
+        self._ends = threading.Event()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
+
+    def __enter__(self) -> Follower:
+        path = self._engine.host_netns_path
+        self._events = run_inside(path, RtnetlinkSocket, RTMGRP_LINK | RTMGRP_NEIGH)
+        self._netlink = run_inside(path, RtnetlinkSocket)
+        self._mounts = open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape")
+        self._known = self._mounted()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ends.set()
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        for ring, _ in self._reserved.values():
+            ring.close()
+        self._events.close()
+        self._netlink.close()
+        self._mounts.close()
+        os.close(self._wake)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        for fd in (self._events.fileno(), self._wake):
+            poll.register(fd, select.POLLIN)
+        poll.register(self._mounts.fileno(), select.POLLPRI)
+        self._try_to_look()
+        while not self._ends.is_set():
+            waiting = self._newcomers.waiting
+            pause_s = _RETRY_S if waiting else _RESERVED_S if self._reserved else None
+            events = dict(poll.poll(None if pause_s is None else pause_s * 1000))
+            news = self._hear() if self._events.fileno() in events else False
+            if news or waiting:
+                self._try_to_look()
+            elif self._mounts.fileno() in events:
+                self._known = self._mounted()
+            self._let_go()
+
+    def _try_to_look(self) -> None:
+        try:
+            self._look()
+        except (VethscopeError, OSError) as error:
+            self._tell_trouble(str(error))
+
+    def _hear(self) -> bool:
+        """Take what the kernel tells; whether it may be of links. Of ports, keep what was learned.
+
+        What is said of links does not matter: all are read anyway, after ENOBUFS too.
+        """
+        try:
+            told = list(notifications(self._events.socket.recv(RECEIVE_BYTES)))
+        except OSError:
+            return True
+        for kind, body in told:
+            entry = decode_fdb_entry(body, self._host) if kind == RTM_NEWNEIGH else None
+            if entry is not None and not entry.local:
+                self.learned.setdefault((entry.bridge_ifindex, entry.mac, entry.port_ifindex))
+        return any(kind in (RTM_NEWLINK, RTM_DELLINK) for kind, _ in told)
+
+    def _look(self) -> None:
+        """Whatever happened: settle what can be settled."""
+        candidates = self._newcomers.look(read_links(self._netlink), time.monotonic())
+        self._reserve()
+        for candidate in candidates:
+            if not self._introduce(candidate) and candidate.overdue:
+                self._introduce_alone(candidate)
+        if self._newcomers.unwanted:
+            unwanted, self._newcomers.unwanted = self._newcomers.unwanted, set()
+            self._session.ignore(self._host, unwanted)
+
+    def _let_go(self) -> None:
+        """Hear no longer what nobody has told anything of."""
+        now = time.monotonic()
+        for inode, (ring, since) in list(self._reserved.items()):
+            if now - since > _RESERVED_S:
+                del self._reserved[inode]
+                ring.close()
+
+    def _reserve(self) -> None:
+        """Listen in a namespace that has just got a name while a new veth has no other end yet.
+
+        That end will be moved into it and come up there any moment.
+        """
+        before, self._known = self._known, self._mounted()
+        fresh = self._known.items() - before.items()
+        for inode, path in fresh if self._newcomers.waiting else ():
+            self._listen(inode, path)
+
+    def _listen(self, inode: int, path: str) -> None:
+        """Hear a container's namespace from now on, for `CaptureSession.add`."""
+        if self._wanted.inside and inode not in self._reserved:
+            with contextlib.suppress(VethscopeError, OSError):
+                self._reserved[inode] = (self._session.hear(path, inode), time.monotonic())
+
+    def _mounted(self) -> dict[int, str]:
+        self._mounts.seek(0)
+        return mounted_namespaces(self._mounts.read())
+
+    def _introduce(self, candidate: Candidate) -> bool:
+        """Capture a port whose container is known; False: it is not known yet."""
+        found = self._namespace_of(candidate.link)
+        who = self._who(*found, candidate.bridge.name) if found else []
+        if not found or not who:
+            return False
+        wanted = [one for one in who if self._wanted.takes(one)]
+        if not wanted:
+            self._newcomers.settle(candidate.link, wanted=False)
+            return True
+        self._listen(*found)
+        topology = discover(_Few(self._engine, who))
+        try:
+            vantages = select_vantages(
+                topology, targets=[wanted[0].name], networks=self._wanted.narrowed(wanted[0]),
+                inside=self._wanted.inside,
+            )  # fmt: skip
+        except UsageProblem:
+            return False  # it has gone, or its interface is not there yet
+        if candidate.link.ifindex not in {v.ifindex for v in vantages if v.netns == self._host}:
+            return False
+        ring = self._reserved.pop(found[0], None)
+        self._session.add(
+            vantages, topology.netns_paths, container_names(topology),
+            {found[0]: ring[0]} if ring else None,
+        )  # fmt: skip
+        self._newcomers.settle(candidate.link, wanted=True)
+        mine = [v.name for v in vantages if v.container == wanted[0].name]
+        self._say(f"{wanted[0].name} is captured from now on: {', '.join(mine)}")
+        return True
+
+    def _introduce_alone(self, candidate: Candidate) -> None:
+        """A port of which nobody says whose it is: it is captured where everything is."""
+        link = candidate.link
+        if self._wanted.everything and not self._wanted.networks:
+            topology = discover(_Few(self._engine, self._heard_of(candidate.bridge.name)))
+            vantages = select_vantages(topology, interfaces=[link.name, candidate.bridge.name])
+            self._session.add(vantages, topology.netns_paths)
+            owner = vantages[0].container
+            whose = f"it is {owner}'s" if owner else "nobody says whose it is"
+            self._say(f"{link.name} is captured from now on; {whose}")
+        self._newcomers.settle(link, wanted=self._wanted.everything)
+
+    def _heard_of(self, bridge: str) -> list[Container]:
+        """Who may be behind a port that nobody lets us look into: the FDB will tell by the MAC."""
+        with contextlib.suppress(EnvironmentProblem):
+            return [replace(one, running=True) for one in self._engine.starting(bridge)]
+        return []
+
+    def _namespace_of(self, link: LinkFacts) -> tuple[int, str] | None:
+        """(inode, path) of the namespace in which the other end of a pair is."""
+        if link.link_nsid is None or link.link_nsid < 0:
+            return None
+        for places in (self._mounted, process_namespaces):
+            # The newest are the likeliest.
+            for inode, path in reversed(places().items()):
+                with contextlib.suppress(OSError), _opened(path) as fd:
+                    if self._netlink.nsid(fd) == link.link_nsid and netns_inode(fd) == inode:
+                        return inode, path
+        return None
+
+    def _who(self, inode: int, path: str, bridge: str) -> list[Container]:
+        """The containers in a namespace, the owner first; without an answer, none."""
+        try:
+            starting = self._engine.starting(bridge)
+            macs = {link.mac for link in run_inside(path, _links_here)} if starting else set()
+            for one in starting:
+                if one.networks[0].mac in macs:
+                    return [replace(one, netns=inode, netns_path=path, running=True)]
+            begun = time.monotonic()
+            if begun < self._ask_from_s:
+                return []
+            listed = self._engine.containers()
+            now = time.monotonic()
+            self._ask_from_s = now + _REST * (now - begun)
+        except (EnvironmentProblem, OSError) as error:
+            self._tell_trouble(f"newcomers are not named: {error}")
+            return []
+        return [c for c in listed if c.netns == inode]
+
+    def _tell_trouble(self, text: str) -> None:
+        if text not in self._troubles:
+            self._troubles.add(text)
+            self._say(text)
+
+
+@dataclass(frozen=True)
+class _Few:
+    """An engine of which only some containers are looked at."""
+
+    engine: Engine
+    few: Sequence[Container]
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def host_netns_path(self) -> str:
+        return self.engine.host_netns_path
+
+    @property
+    def warnings(self) -> list[str]:
+        return []
+
+    def containers(self) -> list[Container]:
+        return list(self.few)
+
+    def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
+        return self.engine.subscribe(changed)
+
+
+def _links_here() -> list[LinkFacts]:
+    with RtnetlinkSocket() as netlink:
+        return read_links(netlink)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """A descriptor of a namespace. Raises OSError."""
+    fd = open_netns(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

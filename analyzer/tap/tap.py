@@ -1,0 +1,198 @@
+"""A capture session with its topology: opened ready, run, stopped, closed with notes.
+
+Notes are what is known only at the end: the bridges' FDB (what it has learned meanwhile) and,
+for a ping, what the pinging process saw. They go into the statistics that close the file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from analyzer.capture.clock import clock_offset_ns
+from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
+from analyzer.capture.session import CaptureSession
+from analyzer.capture.stats import CaptureStats
+from analyzer.errors import EnvironmentProblem
+from analyzer.model.census import census_json
+from analyzer.model.topology import Key, Topology
+from analyzer.model.vantage import CLOCK_OFFSET, Role, Vantage
+from analyzer.net.netns import run_inside
+from analyzer.recorders.drops.tracefs import clean_leftovers
+from analyzer.tap.conntrack import Tracking
+from analyzer.tap.drops import Dropping
+from analyzer.topology.netlink import read_bridge_tables
+
+LOG = logging.getLogger("vethscope")
+_PROGRESS_S = 0.25
+SECTION_SCHEMA = "vethscope/capture/1"
+MOST_PROCESS_RTTS = 2000
+"""a pcapng option holds 64 KiB; of a longer session the first so many are kept"""
+
+
+class Tap:
+    """One capture of some vantages of a topology, as a context manager."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        vantages: Sequence[Vantage],
+        output: str | BinaryIO,
+        *,
+        filter_text: str = "",
+        promiscuous: bool = True,
+        snaplen: int = MAX_SNAPLEN,
+        limits: Mapping[str, Any] | None = None,
+        on_batch: Callable[[Any], None] | None = None,
+        newcomers: bool = False,
+        drops: bool = False,
+        settings: bool = False,
+        protocols: Collection[int] = (),
+    ) -> None:
+        """newcomers: hear interfaces that the host gets later, too, for a `Follower`.
+
+        drops: record why the kernel dropped what it dropped. settings: only what ports, stacks
+        and packet filters were set to, which explains many losses and costs no frame anything.
+        protocols: those whose translations are kept; none: all.
+        """
+        options = CaptureOptions(
+            filter=filter_text,
+            promiscuous=promiscuous,
+            snaplen=snaplen,
+            comment=section_comment(topology),
+            names=container_names(topology),
+            newcomers=_newest(topology) if newcomers else None,
+            **(limits or {}),
+        )
+        self._paths = topology.netns_paths
+        self.session = CaptureSession(vantages, topology.netns_paths, output, options, on_batch)
+        self._dropping = None
+        if drops or settings:
+            self._dropping = Dropping(self.session, topology.netns_paths, drops=drops)
+        self._tracking = Tracking(self.session, topology.netns_paths, protocols)
+        self._notes: dict[str, str] = {}
+        self.learned: Iterable[tuple[int, str, int]] = ()
+        """(bridge ifindex, MAC, port ifindex) that the host's bridges learned during the capture"""
+        self.stats: CaptureStats | None = None
+
+    def __enter__(self) -> Tap:
+        clean_leftovers()
+        self.session.open()
+        rings = {v.ring for v in self.session.vantages}
+        LOG.info("capturing at %d vantages in %d rings", len(self.session.vantages), len(rings))
+        try:
+            self._tracking.open()
+            if self._dropping:
+                self._dropping.open()
+        except BaseException:
+            self._tracking.close()
+            self.session.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            if self._dropping:
+                self._dropping.abandon()
+            self._tracking.close()
+            self.session.__exit__(kind, error, trace)
+            return
+        rest = self._dropping.close() if self._dropping else b""
+        rest += self._tracking.close()
+        stats = self.session.close(self._bridge_tables(), self._notes, rest)
+        self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
+        LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
+
+    def run(self, progress: Callable[[CaptureStats], None] | None = None) -> CaptureStats:
+        """progress: told the counts four times a second."""
+        if progress is None:
+            return self.session.run()
+        due_s = 0.0
+
+        def look() -> bool:
+            nonlocal due_s
+            if (now := time.monotonic()) >= due_s:
+                due_s = now + _PROGRESS_S
+                progress(self.session.stats())
+            return False
+
+        return self.session.run(look)
+
+    def stop(self) -> None:
+        self.session.stop()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the recording of drops, and of translations, could not do."""
+        return [*(self._dropping.warnings if self._dropping else ()), *self._tracking.warnings]
+
+    def note_process_rtt(self, netns: int, ident: int, rtt_ns: Mapping[int, int]) -> None:
+        """Keep what the pinging process saw, with the first vantage of its namespace."""
+        mine = [v for v in self.session.vantages if v.netns == netns] or list(self.session.vantages)
+        kept = dict(list(rtt_ns.items())[:MOST_PROCESS_RTTS])
+        self._notes[mine[0].name] = json.dumps({"process_rtt": {ident: kept}})
+
+    def _bridge_tables(self) -> dict[str, list[tuple[str, int]]]:
+        """(MAC, port) of every captured bridge: learned during the capture, and as it is now."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for vantage in self.session.vantages:
+            if vantage.role is Role.BRIDGE and vantage.netns in self._paths:
+                learned = [(mac, port) for at, mac, port in self.learned if at == vantage.ifindex]
+                now = self._table_now(vantage)
+                found[vantage.name] = [*(entry for entry in learned if entry not in now), *now]
+        return found
+
+    def _table_now(self, bridge: Vantage) -> list[tuple[str, int]]:
+        try:
+            entries = run_inside(self._paths[bridge.netns], read_bridge_tables)
+        except (OSError, EnvironmentProblem):
+            return []  # it has gone meanwhile
+        mine = [e for e in entries if e.bridge_ifindex == bridge.ifindex and not e.local]
+        return [(e.mac, e.port_ifindex) for e in mine]
+
+
+def _newest(topology: Topology) -> Key:
+    """The host's namespace, and the greatest ifindex that it is known to have."""
+    host = [i.ifindex for i in topology.interfaces if i.netns == topology.host_netns]
+    return (topology.host_netns, max(host, default=0))
+
+
+def section_comment(topology: Topology) -> str:
+    """What the section header tells of the machine: engine, sysctls, all containers."""
+    told = {
+        "schema": SECTION_SCHEMA,
+        "engine": topology.engine,
+        "sysctls": dict(topology.sysctls),
+        "containers": census_json(topology.containers),
+        CLOCK_OFFSET: clock_offset_ns(),
+    }
+    return json.dumps(told)
+
+
+def container_names(topology: Topology) -> dict[str, str]:
+    """Address → name for the Name Resolution Block.
+
+    An address that two containers have (networks with one subnet) names neither.
+    """
+    owners: dict[str, set[str]] = {}
+    for interface in topology.interfaces:
+        owner = topology.owner(interface.netns)
+        if owner is None or interface.netns == topology.host_netns or interface.name == "lo":
+            continue
+        for address in interface.addresses:
+            owners.setdefault(address.partition("/")[0], set()).add(owner.name)
+    return {
+        address: min(names)
+        for address, names in owners.items()
+        if len(names) == 1 and not address.startswith("fe80:")
+    }

@@ -1,0 +1,136 @@
+"""Which packet a drop was, in a world of known truth; where it cannot be told, nothing is told."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from world import World
+
+from analyzer.diagnosis.tie import candidates, tie_drops
+from analyzer.recorders.drops.pages import NESTED, SAME
+from analyzer.recorders.drops.record import ROW
+
+MICRO = 1_000
+
+
+class Ties(NamedTuple):
+    packet: Any
+    frame: Any
+    answer: Any
+
+
+IPV4 = 0x800
+LENGTH = 84
+
+
+def a_world(**options: Any) -> World:
+    return World(containers=3, **options)
+
+
+def drop(device: str, seen_us: float, tie: int, *, length: int = LENGTH, after_us: float = 20):
+    return device, int(seen_us * MICRO), int(after_us * MICRO), length, tie
+
+
+def tied(world: World, *told: tuple[str, int, int, int, int]) -> tuple[Any, Any, Ties]:
+    """(frames, journeys, ties) with every frame an IPv4 packet of one length."""
+    frames, journeys = world.correlate()
+    frames["wirelen"][:], frames["ethertype"][:] = LENGTH + 14, IPV4
+    # addresses from the MACs: a conversation is a pair
+    frames["number"] = np.arange(len(frames["ts_ns"]))
+    frames["src_lo"][:], frames["dst_lo"][:] = frames["eth_src"], frames["eth_dst"]
+    devices = sorted({device for device, *_ in told})
+    rows = np.zeros(len(told), ROW)
+    for row, (device, seen, after, length, tie) in zip(rows, told, strict=True):
+        row["device"], row["seen_ns"], row["ts_ns"] = devices.index(device), seen, seen + after
+        row["len_bytes"], row["protocol"], row["tie"] = length, IPV4, tie
+    places = [devices.index(v.interface) if v.interface in devices else -1 for v in world.vantages]
+    waiting = candidates(frames, journeys, world.vantages, np.array(places, np.int64))
+    rows = rows[np.argsort(rows["seen_ns"], kind="stable")]
+    row, answer = tie_drops(rows, waiting)
+    kept = row >= 0
+    frame = waiting["number"][row[kept]]
+    return frames, journeys, Ties(waiting["of"][row[kept]], frame, answer[kept])
+
+
+def truths(frames: Any, ties: Ties) -> list[int]:
+    """The true packet of each tied drop."""
+    return frames["truth"][ties.frame].tolist()
+
+
+def test_a_copy_that_the_bridge_drops_is_the_lost_packets() -> None:
+    world = a_world()
+    world.send(0, 1, 0, key=1)
+    lost = len(world.rows)
+    world.send(0, 1, 1000, key=2, upto=2)
+    frames, journeys, ties = tied(world, drop("veth0", 1007, NESTED))
+    assert truths(frames, ties) == [lost]
+    assert ties.packet.tolist() == [journeys.packet[ties.frame[0]]]
+    assert not ties.answer.any()
+
+
+def test_a_packet_that_went_on_is_never_called_dropped() -> None:
+    world = a_world()
+    world.send(0, 1, 0, key=1)
+    for tie in (SAME, NESTED):
+        _, _, ties = tied(world, drop("veth0", 7, tie))
+        assert len(ties.packet) == 0
+
+
+def test_what_the_stack_behind_an_interface_drops() -> None:
+    world = a_world()
+    world.send(0, 1, 0, key=1)
+    frames, _, ties = tied(world, drop("eth0", 90, SAME))
+    assert truths(frames, ties) == [0]
+    assert not ties.answer.any()
+    frames, _, ties = tied(world, drop("eth0", 90, NESTED))
+    assert truths(frames, ties) == [0]
+    assert ties.answer.all()
+
+
+def test_two_conversations_at_once_and_neither_is_nearer() -> None:
+    """Both containers got a frame of that length in the same microsecond."""
+    world = a_world()
+    world.send(0, 1, 0, key=1)
+    world.send(0, 2, 0.5, key=2)
+    _, _, ties = tied(world, drop("eth0", 90, SAME))
+    assert len(ties.packet) == 0
+
+
+def test_the_one_that_is_clearly_nearer() -> None:
+    world = a_world()
+    world.send(0, 1, 0, key=1)
+    near = len(world.rows)
+    world.send(0, 2, 400, key=2)
+    frames, _, ties = tied(world, drop("eth0", 489, SAME))
+    assert truths(frames, ties) == [near]
+
+
+def test_each_drop_is_another_packet_of_the_same_conversation() -> None:
+    world = a_world()
+    starts = []
+    for n in range(6):
+        starts.append(len(world.rows))
+        world.send(0, 1, 300 * n, key=n + 1, upto=2)
+    told = [drop("veth0", 300 * n + 7, NESTED) for n in range(6)]
+    frames, _, ties = tied(world, *told)
+    assert truths(frames, ties) == starts
+
+
+def test_another_length_another_protocol_and_another_time_are_other_frames() -> None:
+    world = a_world()
+    world.send(0, 1, 0, key=1, upto=2)
+    for told in (
+        drop("veth0", 7, NESTED, length=LENGTH + 1),
+        drop("veth1", 7, NESTED),
+        drop("veth0", 6000, NESTED),
+        drop("veth0", -100, NESTED),
+    ):
+        assert len(tied(world, told)[2].packet) == 0
+
+
+def test_nothing_to_tie() -> None:
+    world = a_world()
+    world.send(0, 1, 0, key=1)
+    assert len(tied(world)[2].packet) == 0
+    assert len(tied(a_world(), drop("veth0", 7, SAME))[2].packet) == 0

@@ -1,0 +1,165 @@
+"""Who reset a TCP connection: the container, the host in its name, the other side."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faulty import Bench
+
+from analyzer.engines.lab import Lab
+from analyzer.model.report import Report
+from analyzer.net.netns import run_inside
+
+pytestmark = pytest.mark.root
+REJECT = "-j REJECT --reject-with tcp-reset"
+
+
+def texts(report: Report, code: str) -> list[str]:
+    return [finding.text for finding in report.findings if finding.code == code]
+
+
+def refuse(bench: Bench, source: str, address: str, port: int, times: int = 1) -> None:
+    def connect() -> None:
+        for _ in range(times):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((address, port), timeout=10)
+
+    run_inside(bench.lab.netns_path(source), connect)
+
+
+def test_by_the_container_itself(bench: Bench) -> None:
+    report = bench.capture(
+        ["tomcat01", "tomcat02"], lambda: refuse(bench, "tomcat01", "172.17.0.3", 80, 3)
+    )
+    assert texts(report, "tcp-refused") == [
+        "tomcat01 → tomcat02 TCP port 80: refused, 3× by tomcat02 itself: nothing listens there, "
+        "see ss -ltnp inside tomcat02, or a rule with REJECT, iptables -nvL INPUT there"
+    ]
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_by_the_host_in_the_containers_name(bench: Bench, routed: bool) -> None:
+    """A rule in FORWARD: between two ports of docker0, and towards the outside."""
+    bench.bridge_netfilter()
+    bench.host(f"iptables -I FORWARD -p tcp --dport 81 {REJECT}")
+    address = "198.51.100.2" if routed else "172.17.0.3"
+    report = bench.capture(["all"], lambda: refuse(bench, "tomcat01", address, 81), uplink=True)
+    server = address if routed else "tomcat02"
+    (text,) = texts(report, "tcp-refused")
+    assert text.startswith(
+        f"tomcat01 → {server} TCP port 81: refused by the host in {server}'s name (its RST is "
+        f"first seen going out of {bench.veth('tomcat01')}): a rule with REJECT"
+    )
+    assert "iptables -nvL DOCKER-USER" in text
+
+
+def test_by_the_host_without_bridge_netfilter(bench: Bench) -> None:
+    """Then the RST goes out by docker0 itself."""
+    bench.host("sysctl -qw net.bridge.bridge-nf-call-iptables=0")
+    bench.host(f"iptables -I FORWARD -p tcp --dport 81 {REJECT}")
+    report = bench.capture(
+        ["all"], lambda: refuse(bench, "tomcat01", "198.51.100.2", 81), uplink=True
+    )
+    (text,) = texts(report, "tcp-refused")
+    assert "by the host in 198.51.100.2's name (its RST is first seen going out of doc" in text
+
+
+def test_by_the_host_for_itself(bench: Bench) -> None:
+    report = bench.capture(["all"], lambda: refuse(bench, "tomcat01", "172.17.0.1", 84))
+    assert texts(report, "tcp-refused") == [
+        "tomcat01 → host TCP port 84: refused by host itself: nothing listens there, see ss -ltnp "
+        "on the host, or a rule with REJECT, iptables -nvL INPUT there"
+    ]
+
+
+def test_by_the_other_side_of_the_uplink(bench: Bench) -> None:
+    report = bench.capture(
+        ["all"], lambda: refuse(bench, "tomcat01", "198.51.100.2", 83), uplink=True
+    )
+    (text,) = texts(report, "tcp-refused")
+    assert text.startswith(
+        "tomcat01 → 198.51.100.2 TCP port 83: refused (RST first seen at uplink0): nothing listens"
+    )
+
+
+def test_a_published_port_that_nobody_serves(bench: Bench) -> None:
+    bench.host(
+        "iptables -t nat -A PREROUTING -i uplink0 -p tcp --dport 8080 -j DNAT --to 172.17.0.2:80"
+    )
+    report = bench.capture(
+        ["all"], lambda: refuse(bench, "outside", "198.51.100.1", 8080), uplink=True
+    )
+    (text,) = texts(report, "published-unserved")
+    assert text.startswith(
+        "198.51.100.2 → tomcat01 TCP port 80: refused by tomcat01 itself, asked at the published "
+        "port 198.51.100.1:8080: nothing listens there, see ss -ltnp inside tomcat01"
+    )
+    assert texts(report, "tcp-refused") == []
+
+
+def test_an_open_connection_that_was_cut(bench: Bench) -> None:
+    """The server closes with data unread: its kernel resets."""
+
+    def listen() -> socket.socket:
+        return socket.create_server(("172.17.0.3", 80))
+
+    def talk() -> None:
+        with (
+            run_inside(bench.lab.netns_path("tomcat02"), listen) as listener,
+            run_inside(
+                bench.lab.netns_path("tomcat01"),
+                lambda: socket.create_connection(("172.17.0.3", 80), timeout=10),
+            ) as client,
+        ):
+            server, _ = listener.accept()
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            server.close()
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+
+    report = bench.capture(["all"], talk)
+    (text,) = texts(report, "tcp-reset")
+    assert text.startswith(
+        "tomcat02 reset TCP towards tomcat01, port 80, 1× (first seen at tomcat02:eth0): "
+    )
+    assert [f.code for f in report.findings if f.severity != "info"] == []
+    assert [row.state for row in report.tcp] == ["reset"]
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Iterator[Bench]:
+    """tomcat01 on docker0, tomcat02 in a network of its own."""
+    with Lab(3, networks={"back": "172.20.0.0/16"}, members={"tomcat02": ("back",)}) as lab:
+        yield Bench(lab, tmp_path)
+
+
+def test_nobody_answers_arp_for_a_container_in_another_network(apart: Bench) -> None:
+    """A route that says that it is on the link; the file was captured at tomcat01 alone."""
+    apart.inside("tomcat01", "ip route add 172.20.0.2/32 dev eth0")
+    report = apart.capture(
+        ["tomcat01"], lambda: apart.inside("tomcat01", "ping -c1 -W1 172.20.0.2", check=False)
+    )
+    (text,) = texts(report, "arp-unanswered")
+    assert text.endswith(
+        "who has 172.20.0.2 and nobody answered: it is tomcat02's in network back, "
+        "and tomcat01 asks in another one"
+    )
+
+
+def test_nobody_answers_arp_for_a_container_that_went_away(apart: Bench) -> None:
+    port = apart.veth("tomcat03")
+
+    def lose() -> None:
+        apart.host(f"ip link del {port}")
+        apart.inside("tomcat01", "ping -c1 -W1 172.17.0.3", check=False)
+
+    report = apart.capture(["all"], lose)
+    (text,) = texts(report, "arp-unanswered")
+    assert text.endswith(
+        "who has 172.17.0.3 and nobody answered: it was tomcat03's, whose interface vanished "
+        "while the capture ran"
+    )

@@ -1,0 +1,204 @@
+"""The ring's pages, decoded: against crafted pages, and against the kernel's own text."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from faulty import Bench
+
+from analyzer.recorders.drops import pages
+from analyzer.recorders.drops.formats import parse_format
+from analyzer.recorders.drops.pages import LOST, OUT, STATE, TALLY, walk_page
+from analyzer.recorders.drops.prepare import DROP, RECEIVE, build_layout
+from analyzer.recorders.drops.tracefs import Instance, Tracefs
+
+KFREE, RECEIVED = 11, 22
+LAYOUT = np.array([8, 16, KFREE, 8, 16, 24, 28, 2, RECEIVED, 8, 16, 20], np.int64)
+SOFTIRQ = 0x10
+
+
+def kfree(skb: int, location: int = 0xABC, reason: int = 12, flags: int = SOFTIRQ) -> bytes:
+    return struct.pack("=HBBiQQHxxI", KFREE, flags, 0, 1, skb, location, 0x800, reason)
+
+
+def receive(skb: int, name: str = "veth0", length: int = 84) -> bytes:
+    text = name.encode() + b"\0"
+    told = len(text) << 16 | 24
+    body = struct.pack("=HBBiQII", RECEIVED, SOFTIRQ, 0, 1, skb, length, told) + text
+    return body + bytes(-len(body) % 4)
+
+
+def event(record: bytes, delta: int) -> bytes:
+    assert len(record) % 4 == 0
+    return struct.pack("=I", delta << 5 | len(record) // 4) + record
+
+
+def extend(delta: int) -> bytes:
+    return struct.pack("=II", (delta & (1 << 27) - 1) << 5 | 30, delta >> 27)
+
+
+def stamp(absolute: int) -> bytes:
+    return struct.pack("=II", (absolute & (1 << 27) - 1) << 5 | 31, absolute >> 27 & 0xFFFFFFFF)
+
+
+def page(start: int, events: Sequence[bytes], missed: int = 0) -> bytes:
+    body = b"".join(events)
+    commit = len(body) | (1 << 31 | 1 << 30 if missed else 0)
+    return struct.pack("=QQ", start, commit) + body + (struct.pack("=Q", missed) if missed else b"")
+
+
+class Walk:
+    """Walks pages of one CPU one after the other."""
+
+    def __init__(self) -> None:
+        self.state = np.zeros(STATE, np.uint64)
+        self.tally = np.zeros((4, TALLY), np.uint64)
+
+    def take(self, data: bytes) -> list[tuple[int, ...]]:
+        """(time, tie, seen, reason) of each tied drop."""
+        out = np.zeros((64, OUT), np.uint64)
+        there = np.frombuffer(data, np.uint8).copy()
+        rows = walk_page(there, len(data), LAYOUT, self.state, out, 0, self.tally)
+        columns = [pages.OUT_TS, pages.OUT_TIE, pages.OUT_SEEN, pages.OUT_REASON]
+        return [tuple(row) for row in out[:rows, columns].tolist()]
+
+    @property
+    def alone(self) -> int:
+        return int(self.tally[:, pages.TALLY_COUNT].sum())
+
+
+def test_a_drop_belongs_to_the_frame_in_hand() -> None:
+    walk = Walk()
+    events = [event(receive(1), 5), event(kfree(1), 7), event(receive(2), 1), event(kfree(9), 1)]
+    assert walk.take(page(1000, events)) == [
+        (1012, pages.SAME, 1005, 12),
+        (1014, pages.NESTED, 1013, 12),
+    ]
+    assert walk.alone == 0
+
+
+def test_the_frame_in_hand_goes_with_its_drop_and_with_time() -> None:
+    walk = Walk()
+    assert len(walk.take(page(1000, [event(receive(1), 0), event(kfree(1), 1)]))) == 1
+    assert walk.take(page(1010, [event(kfree(2), 0)])) == []
+    late = [event(receive(3), 0), event(kfree(3), 1_000_001)]
+    assert walk.take(page(2000, late)) == []
+    assert walk.alone == 2
+
+
+def test_a_drop_outside_of_the_softirq_belongs_to_no_frame() -> None:
+    walk = Walk()
+    assert walk.take(page(0, [event(receive(1), 5), event(kfree(1, flags=0), 5)])) == []
+    assert walk.alone == 1
+
+
+def test_the_frame_in_hand_lasts_from_page_to_page() -> None:
+    walk = Walk()
+    assert walk.take(page(1000, [event(receive(1), 5)])) == []
+    assert walk.take(page(1100, [event(kfree(1), 0)])) == [(1100, pages.SAME, 1005, 12)]
+
+
+def test_times_longer_than_27_bits() -> None:
+    walk = Walk()
+    base = 1_795_000_000_000_000_000
+    absolute = base + 5_000_000_000
+    events = [extend(1 << 30), event(receive(1), 3), stamp(absolute & (1 << 59) - 1),
+              event(receive(2), 0), event(kfree(2), 2)]  # fmt: skip
+    assert walk.take(page(base, events)) == [(absolute + 2, pages.SAME, absolute, 12)]
+
+
+def test_events_that_were_lost_are_counted_and_end_the_tie() -> None:
+    walk = Walk()
+    walk.take(page(1000, [event(receive(1), 5)]))
+    assert walk.take(page(1010, [event(kfree(1), 0)], missed=42)) == []
+    assert int(walk.state[LOST]) == 42
+
+
+def test_padding_ends_a_page_or_stands_for_a_discarded_event() -> None:
+    walk = Walk()
+    discarded = struct.pack("=II", 1 << 5 | 29, 12) + bytes(8)
+    rest = struct.pack("=I", 29)
+    events = [event(receive(1), 5), discarded, event(kfree(1), 1), rest, event(kfree(7), 1)]
+    assert walk.take(page(1000, events)) == [(1007, pages.SAME, 1005, 12)]
+
+
+def test_a_long_record_tells_its_length_itself() -> None:
+    walk = Walk()
+    record = kfree(1) + bytes(200)
+    long = struct.pack("=II", 4 << 5, len(record) + 4) + record
+    assert walk.take(page(0, [event(receive(1), 5), long])) == [(9, pages.SAME, 5, 12)]
+
+
+def test_what_belongs_to_no_frame_is_counted_by_kind() -> None:
+    walk = Walk()
+    kinds = [(0xA, 3), (0xA, 3), (0xA, 4), (0xB, 3), (0xC, 3), (0xD, 3)]
+    walk.take(page(0, [event(kfree(1, location, reason), 1) for location, reason in kinds]))
+    counted = [(int(r[0]), int(r[1]), int(r[3])) for r in walk.tally]
+    assert counted == [(0xA, 3, 2), (0xA, 4, 1), (0xB, 3, 1), (0, pages.NO_REASON, 2)]
+
+
+@pytest.mark.parametrize("length", range(0, 130, 3))
+def test_no_page_that_is_cut_makes_it_read_beyond(length: int) -> None:
+    whole = page(1000, [event(receive(1), 5), event(kfree(1), 7), event(receive(2), 1)])
+    assert len(Walk().take(whole[:length])) <= 1
+
+
+TEXT = re.compile(r"\[(\d+)\].* (\d+\.\d+): kfree_skb: .*reason: NETFILTER_DROP")
+
+
+@pytest.mark.root
+def test_it_agrees_with_the_kernels_own_text(bench: Bench) -> None:
+    """The same events twice: as `trace` prints them, and as we decode them."""
+    bench.inside("tomcat02", "iptables -A INPUT -p icmp -j DROP")
+    with Tracefs() as tracefs:
+        instance = tracefs.instance()
+        try:
+            layout = prepare(instance, bench.veth("tomcat01"))
+            bench.inside("tomcat01", "ping -c5 -i.01 -W.1 172.17.0.3", check=False)
+            instance.write("tracing_on", "0")
+            text = [found for line in instance.read("trace").splitlines()
+                    if (found := TEXT.search(line))]  # fmt: skip
+            decoded = decode_all(instance, layout)
+        finally:
+            instance.close()
+    told = sorted((int(found[1]), float(found[2])) for found in text)
+    assert len(told) == 5
+    assert [cpu for cpu, _ in decoded] == [cpu for cpu, _ in told]
+    assert [at for _, at in decoded] == pytest.approx([at for _, at in told], abs=1e-6)
+
+
+def prepare(instance: Instance, device: str) -> Any:
+    """Only packet filters' drops, and frames of one interface; the layout of their records."""
+    instance.write("trace_clock", "mono")
+    drop = parse_format(instance.read(f"{DROP}/format"))
+    received = parse_format(instance.read(f"{RECEIVE}/format"))
+    number = next(n for n, name in drop.symbols.items() if name == "NETFILTER_DROP")
+    instance.write(f"{DROP}/filter", f"reason == {number}")
+    instance.write(f"{RECEIVE}/filter", f'name == "{device}"')
+    for name in (RECEIVE, DROP):
+        instance.write(f"{name}/enable", "1")
+    return build_layout(instance.read("events/header_page"), drop, received)
+
+
+def decode_all(instance: Instance, layout: Any) -> list[tuple[int, float]]:
+    """(CPU, seconds) of every drop in the instance's rings."""
+    found = []
+    for cpu, fd in instance.open_rings().items():
+        state, tally = np.zeros(STATE, np.uint64), np.zeros((16, TALLY), np.uint64)
+        buffer = np.zeros(4096, np.uint8)
+        while True:
+            try:
+                used = os.readv(fd, [buffer.data])
+            except BlockingIOError:
+                break
+            out = np.zeros((1024, OUT), np.uint64)
+            rows = walk_page(buffer, used, layout, state, out, 0, tally)
+            found += [(cpu, at / 1e9) for at in out[:rows, pages.OUT_TS].tolist()]
+        os.close(fd)
+    return sorted(found)

@@ -1,0 +1,120 @@
+"""The tracing instance is there while it is used, and never after."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faulty import Bench
+
+from analyzer.errors import EnvironmentProblem
+from analyzer.recorders.drops.tracefs import PREFIX, Tracefs
+from analyzer.recorders.drops.watch import DropWatch
+
+pytestmark = pytest.mark.root
+
+RECORD = """
+import threading
+from analyzer.recorders.drops.watch import DropWatch
+from analyzer.app.signals import stopping
+end = threading.Event()
+with DropWatch(["veth0"], ["eth0"]), stopping(end.set):
+    print("ready", flush=True)
+    end.wait()
+"""
+
+
+def instances() -> set[str]:
+    """Ours that there are."""
+    with Tracefs() as tracefs:
+        found = os.listdir(f"{tracefs.root}/instances")
+    return {name for name in found if name.startswith(PREFIX)}
+
+
+def of(pid: int) -> list[str]:
+    return [name for name in instances() if name.split("-")[1] == str(pid)]
+
+
+def recorder() -> subprocess.Popen[str]:
+    """A process that records until a signal."""
+    process = subprocess.Popen([sys.executable, "-c", RECORD], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_it_is_there_while_recording_and_gone_after() -> None:
+    with DropWatch(["veth0"], ["eth0"]):
+        (name,) = of(os.getpid())
+        with Tracefs() as tracefs:
+            path = Path(tracefs.root, "instances", name)
+            assert (path / "events/skb/kfree_skb/enable").read_text() == "1\n"
+            assert (path / "events/net/netif_receive_skb/enable").read_text() == "1\n"
+            assert "reason != " in (path / "events/skb/kfree_skb/filter").read_text()
+    assert of(os.getpid()) == []
+
+
+def test_two_recordings_of_one_process_are_refused_in_one_line() -> None:
+    with (
+        DropWatch(["veth0"], ["eth0"]),
+        pytest.raises(EnvironmentProblem, match="records drops already"),
+    ):
+        DropWatch(["veth0"], ["eth0"]).open()
+    assert of(os.getpid()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    with recorder() as process:
+        assert len(of(process.pid)) == 1
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+        assert of(process.pid) == []
+
+
+def test_the_next_run_removes_what_a_killed_one_left() -> None:
+    with recorder() as process, recorder() as other:
+        process.kill()
+        process.wait(timeout=60)
+        assert len(of(process.pid)) == 1
+        with DropWatch(["veth0"], ["eth0"]):
+            assert of(process.pid) == []
+            assert len(of(other.pid)) == 1
+        other.terminate()
+        assert other.wait(timeout=60) == 0
+
+
+def test_sigterm_during_a_ping_leaves_nothing(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "analyzer", "ping", "--engine", "lab", "tomcat01", "tomcat02",
+            "--drops", "-c", "1000", "-w", str(tmp_path / "a"), "--json"]  # fmt: skip
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        while not of(it.pid) and it.poll() is None:
+            os.sched_yield()
+        it.send_signal(signal.SIGTERM)
+        _, told = it.communicate(timeout=60)
+    assert it.returncode in (0, 1, -signal.SIGTERM), told
+    assert "Traceback" not in told
+    assert of(it.pid) == [] or it.returncode == -signal.SIGTERM
+    with DropWatch(["veth0"], ["eth0"]):
+        assert of(it.pid) == []
+
+
+def test_without_the_right_the_capture_goes_on_and_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("analyzer.recorders.drops.tracefs._mount", refuse)
+    monkeypatch.setattr("analyzer.recorders.drops.tracefs._MOUNTED", ("/nowhere",))
+    bench.inside("tomcat02", "sysctl -qw net.ipv4.icmp_echo_ignore_all=1")
+    result = bench.ping()
+    assert result.warnings == [
+        "no kernel drop reasons: tracefs cannot be used (Operation not permitted); run as root on "
+        "a kernel with tracing, or mount -t tracefs none /sys/kernel/tracing"
+    ]
+    assert [row.reason for row in result.report.losses] == ["echo ignored"]
