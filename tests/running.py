@@ -69,3 +69,10 @@ def capturing(*words: str, enter: Sequence[str] = (), **environment: str) -> Ite
         yield one
     finally:
         one.close()
+
+
+def run(*words: str) -> str:
+    """What a command prints that ends well."""
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from analyzer.analysis.cut import cut_window
-from analyzer.analysis.findings import Known, stand_out
+from analyzer.analysis.findings import FindingInputs, collect_findings
 from analyzer.analysis.load import Loaded, dropped, load
-from analyzer.analysis.loss_diagnosis import Found, Losing, with_fates
+from analyzer.analysis.loss_diagnosis import LossDiagnosis, LossEvidence, with_outcomes
 from analyzer.analysis.packet_choice import Choice
-from analyzer.analysis.packet_selection import Picked, Picking
+from analyzer.analysis.packet_selection import SelectedPackets, SelectionPartials
 from analyzer.analysis.partials import Partials
 from analyzer.analysis.reading import Reading, sort_own
 from analyzer.analysis.stream import Analyser, Progress, analyse_files
@@ -56,7 +56,7 @@ def report_files(
     echo, and where such a file cannot be read twice. jobs: threads. Raises as `analyse_files` and
     `Choice.check`.
     """
-    picked = Picked(choice.choose if choice else lambda packets: packets)
+    selected = SelectedPackets(choice.choose if choice else lambda packets: packets)
     how = (jobs, progress, window)
     if (packets or choice) and not all(map(is_rereadable, paths)):
         loaded = load(paths)
@@ -64,43 +64,43 @@ def report_files(
             loaded = cut_window(loaded, window)
         tables, errors = analyse(loaded, bridge=bridge), loaded.errors
         if packets or choice:
-            picked.add(tables.whole)
+            selected.add(tables.whole)
     elif packets or choice:
-        tables, errors = _pick(paths, picked, bridge, packets, how)
+        tables, errors = _pick(paths, selected, bridge, packets, how)
     else:
         tables, errors = analyse_paths(
             paths, bridge=bridge, jobs=jobs, progress=progress, window=window
         )
     if choice:
         choice.check(tables.vantages, tables.ends)
-    tables = replace(tables, packets=picked.rows)
+    tables = replace(tables, packets=selected.rows)
     return build_report(tables, packets=packets or bool(choice), echoes=packets), errors
 
 
 def _pick(
-    paths: Sequence[str], picked: Picked, bridge: str, echoes: bool,
+    paths: Sequence[str], selected: SelectedPackets, bridge: str, echoes: bool,
     how: tuple[int, Progress | None, Window | None],
 ) -> tuple[Tables, list[SavefileError]]:  # fmt: skip
-    """The tables, and the packets that are to be shown in ``picked``."""
+    """The tables, and the packets that are to be shown in ``selected``."""
     jobs, progress, window = how
 
     def partials(reading: Reading) -> Partials:
-        found = Picking(
-            echoes=Echoes(keep=echoes), losing=Losing(keep=reading.explained),
-            picked=None if reading.explained else picked,
+        found = SelectionPartials(
+            echoes=Echoes(keep=echoes), loss_diagnosis=LossDiagnosis(keep=reading.explained),
+            selected=None if reading.explained else selected,
         )  # fmt: skip
-        picked.fates = found.losing.fates if reading.explained else None
+        selected.outcomes = found.loss_diagnosis.outcomes if reading.explained else None
         return found
 
     found = analyse_paths(
         paths, bridge=bridge, jobs=jobs, progress=progress, partials=partials, window=window
     )
-    if picked.fates is not None:
-        known = picked.fates()
-        picked.fates = lambda: known
+    if selected.outcomes is not None:
+        known = selected.outcomes()
+        selected.outcomes = lambda: known
         analyse_files(
             paths, jobs=jobs, window=window,
-            partials=lambda _: Picking(picked=picked, alone=True),
+            partials=lambda _: SelectionPartials(selected=selected, alone=True),
         )  # fmt: skip
     return found
 
@@ -133,7 +133,9 @@ def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
         loaded.paths, loaded.vantages, loaded.notes, loaded.names, loaded.engine, loaded.sysctls,
         loaded.errors, loaded.own, census=loaded.census,
     )  # fmt: skip
-    partials = Partials(echoes=Echoes(keep=True), losing=Losing(keep=True), depth=loaded.depth)
+    partials = Partials(
+        echoes=Echoes(keep=True), loss_diagnosis=LossDiagnosis(keep=True), depth=loaded.depth
+    )
     analyser = Analyser(reading, partials, edges=loaded.cut)
     number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
     frames = {"number": number, **loaded.frames}
@@ -150,7 +152,7 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
     """What the partials have come to. batch: where all frames are in memory."""
     reading, partials = analyser.reading, analyser.partials
     outlook = _outlook(analyser, bridge)
-    fates = partials.fates.table()
+    outcomes = partials.outcomes.table()
     claims = judge_claims(partials.arp.claims.by_place(), analyser.segments.tolist(), outlook)
     nat = partials.translations.rows(reading.vantages, analyser.nat)
     arp = name_arp(partials.arp.table(claims.settled), analyser.endpoints)
@@ -163,16 +165,21 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
     tcp, udp = name_tcp(talks, lost_between), name_udp(talks, lost_between)
     proxied = partials.proxied.rows(analyser.proxies, [*tcp, *udp])
     echoes = partials.echoes.echoes(outlook.end_ns)
-    table = summarise_losses(fates)
+    table = summarise_losses(outcomes)
     losses = name_losses(table, reading.vantages, reading.sysctls)
-    losing, drops = partials.losing, partials.losing.summary()
-    if losing.told:
-        found = Found(
-            reading.notes, analyser.segments, partials.fates, partials.echoes, outlook.end_ns, arp
+    loss_diagnosis, drops = partials.loss_diagnosis, partials.loss_diagnosis.summary()
+    if loss_diagnosis.told:
+        found = LossEvidence(
+            reading.notes,
+            analyser.segments,
+            partials.outcomes,
+            partials.echoes,
+            outlook.end_ns,
+            arp,
         )
-        losses = losing.explain(losses, table, found, _scene_of_losses(reading))
+        losses = loss_diagnosis.explain(losses, table, found, _scene_of_losses(reading))
     if batch:
-        batch = replace(batch, packets=with_fates(batch.packets, losing.fates()))
+        batch = replace(batch, packets=with_outcomes(batch.packets, loss_diagnosis.outcomes()))
     if drops is None:
         losses = suggest_drops(losses)
     icmp = _with_addresses(partials.echoes.table(outlook.end_ns))
@@ -181,7 +188,7 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
         vantages=reading.vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=analyser.totals.seen,
-        hops=partials.hops.table(fates),
+        hops=partials.hops.table(outcomes),
         echoes=echoes,
         icmp=icmp,
         arp=arp,
@@ -194,8 +201,8 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
         tcp=tcp,
         udp=udp,
         losses=losses,
-        verdicts=judge_pairs(fates, _scene(outlook)),
-        paths=build_paths(fates, reading.vantages, icmp),
+        verdicts=judge_pairs(outcomes, _scene(outlook)),
+        paths=build_paths(outcomes, reading.vantages, icmp),
         ends=analyser.endpoints.texts,
         inferred=sorted({inferred_address(mac) for mac in analyser.endpoints.inferred}),
         own_echoes=frozenset(int(ident) for notes in reading.notes for ident in notes.process_rtt),
@@ -211,7 +218,9 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
         notes=[
             *_notes(analyser, nat),
             *find_proxied(proxied),
-            *stand_out(analyser, Known(fates, talks, arp, nd, dns, outlook), claims),
+            *collect_findings(
+                analyser, FindingInputs(outcomes, talks, arp, nd, dns, outlook), claims
+            ),
         ],
     )
 

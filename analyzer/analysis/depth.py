@@ -24,7 +24,7 @@ from analyzer.decode.tcp_options import tcp_options
 from analyzer.decode.udp import UDP
 from analyzer.flows.checksums import count_unfinished
 from analyzer.flows.conversation_statistics import OPTIONS
-from analyzer.flows.frame_notes import Noted
+from analyzer.flows.frame_notes import FrameNotes
 from analyzer.model.batch import Columns
 from analyzer.model.frames import FrameChunk
 
@@ -39,19 +39,19 @@ QUOTED = (
 class Depth:
     """The notes of one analysis."""
 
-    dns: Noted = field(default_factory=Noted)
-    neighbours: Noted = field(default_factory=Noted)
-    dhcp: Noted = field(default_factory=Noted)
-    errors: Noted = field(default_factory=Noted)
-    offers: Noted = field(default_factory=Noted)
+    dns: FrameNotes = field(default_factory=FrameNotes)
+    neighbours: FrameNotes = field(default_factory=FrameNotes)
+    dhcp: FrameNotes = field(default_factory=FrameNotes)
+    errors: FrameNotes = field(default_factory=FrameNotes)
+    offers: FrameNotes = field(default_factory=FrameNotes)
     """options of TCP SYNs"""
-    corrupt: Noted = field(default_factory=Noted)
+    corrupt: FrameNotes = field(default_factory=FrameNotes)
     unfinished: dict[int, int] = field(default_factory=dict)
     """vantage → frames whose checksum offload left unfinished"""
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
         """See a chunk just decoded; frames: with ``number``."""
-        kinds: tuple[tuple[Noted, Read, bool], ...] = (
+        kinds: tuple[tuple[FrameNotes, Read, bool], ...] = (
             (self.dns, dns_messages, True),
             (self.neighbours, neighbour_messages, _has(frames, ICMPV6)),
             (self.dhcp, dhcp_messages, _has(frames, UDP, *DHCP_PORTS)),
@@ -80,7 +80,7 @@ def _has_errors(frames: Columns) -> bool:
     return bool(is_icmp_error({name: frames[name][rows] for name in names}).any())
 
 
-def _note(noted: Noted, rows: pl.DataFrame, frames: Columns) -> None:
+def _note(noted: FrameNotes, rows: pl.DataFrame, frames: Columns) -> None:
     if rows.is_empty():
         return
     at = rows["row"].to_numpy()

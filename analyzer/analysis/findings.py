@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import polars as pl
 
 from analyzer.analysis.stream import Analyser
-from analyzer.findings.asymmetric_paths import find_odd_ways, find_other_addresses
+from analyzer.findings.asymmetric_paths import find_asymmetric_paths, find_other_addresses
 from analyzer.findings.dns_failures import find_dns_trouble
 from analyzer.findings.of_flows import MOST
 from analyzer.findings.unanswered import find_unanswered
-from analyzer.flows.arp_claims import Judged
+from analyzer.flows.arp_claims import ArpClaimVerdicts
 from analyzer.model.batch import Outlook
 from analyzer.model.report import ArpRow, DnsRow, Finding
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FindingInputs:
     """What the partials have come to, as tables and rows."""
 
-    fates: pl.DataFrame
+    outcomes: pl.DataFrame
     talks: pl.DataFrame
     arp: Sequence[ArpRow]
     nd: Sequence[ArpRow]
@@ -30,7 +30,9 @@ class Known:
     outlook: Outlook
 
 
-def stand_out(analyser: Analyser, known: Known, claims: Judged) -> list[Finding]:
+def collect_findings(
+    analyser: Analyser, known: FindingInputs, claims: ArpClaimVerdicts
+) -> list[Finding]:
     """The findings, by kind; of many with one code only the first."""
     partials, reading, outlook = analyser.partials, analyser.reading, known.outlook
     found = [
@@ -40,7 +42,7 @@ def stand_out(analyser: Analyser, known: Known, claims: Judged) -> list[Finding]
         *partials.resets.findings(outlook, reading.census.published or {}),
         *partials.handshakes.findings(outlook.vantages),
         *partials.checksums.findings(outlook),
-        *find_odd_ways(known.fates, outlook.vantages),
+        *find_asymmetric_paths(known.outcomes, outlook.vantages),
         *find_other_addresses(known.talks),
     ]
     return list(limited(found))

@@ -11,56 +11,56 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.analysis.notes import VantageNotes
-from analyzer.diagnosis.dropped_packets import Ended
+from analyzer.diagnosis.dropped_packets import DroppedPackets
 from analyzer.diagnosis.example import Examples
 from analyzer.diagnosis.explain import explain_lost, stack_losses
 from analyzer.diagnosis.settings import Scene
 from analyzer.diagnosis.silent import Asked, unanswered_echoes, unheard_askers
 from analyzer.diagnosis.stale_neighbours import Addressed
 from analyzer.flows.icmp import Echoes
-from analyzer.flows.outcomes import Fates
+from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.model.batch import Batch
 from analyzer.model.report import ArpRow, LossRow
 from analyzer.recorders.settings.facts import MAGIC as FACTS
 from analyzer.recorders.settings.facts import decode_facts
 
-_NO_FATES = pl.DataFrame(schema={"number": pl.Int64, "reason": pl.String, "location": pl.String})
+_NO_OUTCOMES = pl.DataFrame(schema={"number": pl.Int64, "reason": pl.String, "location": pl.String})
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LossEvidence:
     """What the analysis has found besides."""
 
     notes: Sequence[VantageNotes]
     segments: npt.NDArray[Any]
     """[v] layer-2 segments"""
-    fates: Fates
+    outcomes: PacketOutcomes
     echoes: Echoes
     end_ns: int
     arp: Sequence[ArpRow]
 
 
 @dataclass(slots=True)
-class Losing:
+class LossDiagnosis:
     """An aggregator of all that explains losses.
 
     Without a block of our own there is nothing that it could explain.
     """
 
     keep: bool = False
-    """which packets the kernel dropped, too: see `fates`"""
+    """which packets the kernel dropped, too: see `outcomes`"""
     _facts: list[bytes] = field(default_factory=list)
     _examples: Examples = field(default_factory=Examples)
     _addressed: Addressed = field(default_factory=Addressed)
     _asked: Asked = field(default_factory=Asked)
-    _ended: Ended = field(init=False)
+    _ended: DroppedPackets = field(init=False)
     expected: bool = False
     """there will be such a block, or may be"""
     told: bool = False
     """there was such a block"""
 
     def __post_init__(self) -> None:
-        self._ended = Ended(self._examples, self.keep)
+        self._ended = DroppedPackets(self._examples, self.keep)
 
     def add(self, batch: Batch) -> None:
         """Take in one batch."""
@@ -71,11 +71,11 @@ class Losing:
                 aggregator.add(batch)
 
     def explain(
-        self, rows: Sequence[LossRow], table: pl.DataFrame, found: Found, scene: Scene
+        self, rows: Sequence[LossRow], table: pl.DataFrame, found: LossEvidence, scene: Scene
     ) -> list[LossRow]:
         """The report's losses. rows, table: those that the topology proved, in the same order."""
         scene = replace(scene, facts=decode_facts(self._facts))
-        ends = found.fates.ends()
+        ends = found.outcomes.ends()
         last = [self._examples.keep(ends[number]) for number in table["number"].to_list()]
         table = table.with_columns(pl.Series("last_frame", last, pl.Int64))
         silent = [
@@ -91,10 +91,10 @@ class Losing:
         gone, since = ([getattr(n, name) for n in found.notes] for name in ("gone_ns", "start_ns"))
         return told + self._asked.went_away(gone, since, scene)
 
-    def fates(self) -> pl.DataFrame:
+    def outcomes(self) -> pl.DataFrame:
         """number (of a packet), reason, location of those that were dropped themselves, in a
         bridge or a stack."""
-        return pl.concat([_NO_FATES, *self._ended.fates])
+        return pl.concat([_NO_OUTCOMES, *self._ended.outcomes])
 
     def summary(self) -> dict[str, Any] | None:
         """What was recorded of drops: how much of it is explained here, and the rest by the
@@ -114,7 +114,7 @@ class Losing:
         }
 
 
-def with_fates(packets: pl.DataFrame, fates: pl.DataFrame) -> pl.DataFrame:
+def with_outcomes(packets: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     """The packets with ``dropped``, and the kernel's ``reason`` and ``location`` where known."""
-    joined = packets.join(fates, on="number", how="left", maintain_order="left")
+    joined = packets.join(outcomes, on="number", how="left", maintain_order="left")
     return joined.with_columns(pl.col("reason").is_not_null().alias("dropped"))

@@ -1,4 +1,4 @@
-"""Single packets of a report, picked while a capture streams: all of them, or those of a choice."""
+"""Packets of a report, selected while a capture streams: all of them, or those of a choice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.analysis.loss_diagnosis import with_fates
+from analyzer.analysis.loss_diagnosis import with_outcomes
 from analyzer.analysis.partials import Partials
 from analyzer.analysis.tables import translated_packets
 from analyzer.model.batch import Aggregator, Batch, Columns
@@ -23,20 +23,20 @@ Choose = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 @dataclass(slots=True)
-class Picked:
+class SelectedPackets:
     """An aggregator of rows, handed to ``rows`` in order of time as soon as that is certain."""
 
     choose: Choose
-    fates: Callable[[], pl.DataFrame] | None = None
-    """of dropped packets (`Losing.fates`), where there are any"""
+    outcomes: Callable[[], pl.DataFrame] | None = None
+    """of dropped packets (`LossDiagnosis.outcomes`), where there are any"""
     rows: PacketSpool = field(default_factory=PacketSpool)
     _held: list[tuple[int, int, PacketRow]] = field(default_factory=list)
 
     def add(self, batch: Batch) -> None:
         """Pick from one batch."""
         packets = batch.packets
-        if self.fates is not None:
-            packets = with_fates(packets, self.fates())
+        if self.outcomes is not None:
+            packets = with_outcomes(packets, self.outcomes())
         chosen = self.choose(packets)
         made = packet_rows(batch, chosen, translated_packets(batch).to_list())
         order = chosen.select("ts_ns", "number").rows()
@@ -49,10 +49,10 @@ class Picked:
 
 
 @dataclass(slots=True)
-class Picking(Partials):
+class SelectionPartials(Partials):
     """A report's aggregators, and what picks packets; or only that."""
 
-    picked: Aggregator | None = None
+    selected: Aggregator | None = None
     alone: bool = False
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
@@ -61,4 +61,4 @@ class Picking(Partials):
             self.depth.peek(chunk, frames)
 
     def _all(self) -> list[Any]:
-        return [self.picked] if self.alone else Partials._all(self)
+        return [self.selected] if self.alone else Partials._all(self)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from analyzer.analysis.depth import Depth
-from analyzer.analysis.loss_diagnosis import Losing
+from analyzer.analysis.loss_diagnosis import LossDiagnosis
 from analyzer.findings.flooding import Flooding
 from analyzer.flows.arp import Arp
 from analyzer.flows.checksums import Checksums
@@ -17,7 +17,7 @@ from analyzer.flows.hops import Hops
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.nat import Translations
 from analyzer.flows.neighbours import Neighbours
-from analyzer.flows.outcomes import Fates
+from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.flows.proxied import Proxied
 from analyzer.flows.resets import Resets
 from analyzer.flows.slow_handshakes import SlowHandshakes
@@ -30,7 +30,7 @@ from analyzer.model.frames import FrameChunk
 class Partials:
     """One field an aggregator: being a field here is all the registration there is."""
 
-    fates: Fates = field(default_factory=Fates)
+    outcomes: PacketOutcomes = field(default_factory=PacketOutcomes)
     hops: Hops = field(default_factory=Hops)
     echoes: Echoes = field(default_factory=Echoes)
     arp: Arp = field(default_factory=Arp)
@@ -40,7 +40,7 @@ class Partials:
     translations: Translations = field(default_factory=Translations)
     proxied: Proxied = field(default_factory=Proxied)
     flooding: Flooding = field(default_factory=Flooding)
-    losing: Losing = field(default_factory=Losing)
+    loss_diagnosis: LossDiagnosis = field(default_factory=LossDiagnosis)
     depth: Depth = field(default_factory=Depth)
     """what the next ones need from the bytes of frames"""
     dns: Dns = field(init=False)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.notes import VantageNotes, object_in
-from analyzer.analysis.vantage_identity import Places
+from analyzer.analysis.vantage_identity import VantageIdentities
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
 from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
 from analyzer.errors import SavefileError
@@ -90,10 +90,10 @@ class Reading:
     tracked: list[bytes] = field(default_factory=list)
     """what was told of translations, as far as it is known: of whole files before their frames"""
     _expected: int = 0
-    _places: Places = field(init=False)
+    _places: VantageIdentities = field(init=False)
 
     def __post_init__(self) -> None:
-        self._places = Places(self.vantages)
+        self._places = VantageIdentities(self.vantages)
 
     @classmethod
     def open(cls, paths: Sequence[str]) -> Reading:

@@ -220,7 +220,7 @@ def analyse_files(
 
 def _analyse(analyser: Analyser, jobs: int, progress: Progress | None) -> None:
     reading = analyser.reading
-    analyser.partials.losing.expected = reading.explained
+    analyser.partials.loss_diagnosis.expected = reading.explained
     rooms: SimpleQueue[FrameRoom] = SimpleQueue()
     made = 0
 

@@ -16,7 +16,7 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.savefile.interfaces import SavefileInterface
 
 
-class Places:
+class VantageIdentities:
     """The vantages of a capture, in order of appearance."""
 
     def __init__(self, vantages: list[Vantage]) -> None:

@@ -28,7 +28,7 @@ from analyzer.topology.discover import discover
 from analyzer.topology.vantages import find_container, select_vantages
 
 if TYPE_CHECKING:
-    from analyzer.app.packet_printer import LinePrinter
+    from analyzer.app.packet_printer import PacketPrinter
     from analyzer.capture.encode import Bytes
 
 LOG = logging.getLogger("vethscope")
@@ -167,7 +167,7 @@ def run_capture(
             inside=plan.inside, uplink=False,
         )  # fmt: skip
         wanted = _wanted(topology, targets, plan)
-        printers: list[LinePrinter] = []
+        printers: list[PacketPrinter] = []
 
         def show(batch: Bytes) -> None:
             printers[0](batch)
@@ -230,11 +230,11 @@ def _following(
     return Follower(engine, topology, tap.session, wanted, say) if wanted else nullcontext()
 
 
-def _line_printer(tap: Tap, line: Line) -> LinePrinter:
+def _line_printer(tap: Tap, line: Line) -> PacketPrinter:
     """Imported late: the threads that polars starts shall not have rights given up before."""
-    from analyzer.app.packet_printer import LinePrinter
+    from analyzer.app.packet_printer import PacketPrinter
 
-    return LinePrinter(line, lambda: tap.session.vantages)
+    return PacketPrinter(line, lambda: tap.session.vantages)
 
 
 def _give_up_rights(engine: Engine, plan: CapturePlan, wanted: Wanted) -> None:

@@ -34,7 +34,7 @@ _NAME = 22
 """columns that the longest vantage name may take in all lines"""
 
 
-class LinePrinter:
+class PacketPrinter:
     """Give each frame of a batch to ``line`` as text."""
 
     def __init__(

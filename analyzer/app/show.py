@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.analysis.packet_selection import Picking
+from analyzer.analysis.packet_selection import SelectionPartials
 from analyzer.analysis.stream import analyse_files
 from analyzer.analysis.tables import journey_table, packet_table
 from analyzer.app.dissect import dissected, matching_frames
@@ -46,7 +46,9 @@ def show_packets(
     """
     matching = matching_frames(path, display_filter) if display_filter else None
     shower = _Shower(put, matching, journey, count)
-    analyser = analyse_files([path], partials=lambda _: Picking(picked=shower, alone=True))
+    analyser = analyse_files(
+        [path], partials=lambda _: SelectionPartials(selected=shower, alone=True)
+    )
     if journey is not None and not shower.found:
         raise UsageProblem(
             f"--journey {journey}: no packet of this number; "

@@ -266,7 +266,7 @@ def look_ahead(memory: Views, heads: Heads, exact: bool, found: Ints) -> None:
                 found[FULL] = max(found[FULL], told)
 
 
-class Straight:
+class DirectMerge:
     """The rings of a capture as one stream; while it is used, nobody else walks them."""
 
     def __init__(self, sources: Sequence[Source], hold_ns: int, marks: Marks | None = None) -> None:

@@ -27,14 +27,14 @@ HOLD_NS = 100_000_000
 EXPIRES_NS = 5_000_000_000
 """nobody knows it by then: it is ignored"""
 _ASIDE_BYTES = 4 << 20
-"""kept of all strangers while they are set aside; a new container says little"""
+"""kept of all pending interfaces while they are set aside; a new container says little"""
 
 Key: TypeAlias = tuple[int, int]
 """(number of the source, ifindex)"""
 
 
 @dataclass(slots=True)
-class Stranger:
+class PendingInterface:
     """An interface that was met in a ring."""
 
     source: Source
@@ -61,23 +61,23 @@ class Resolved:
     """its interface id until now"""
     identifier: int
     """the one it gets; −1 where it is ignored"""
-    stranger: Stranger
+    stranger: PendingInterface
 
 
-class Strangers:
+class PendingInterfaces:
     """The k-th stranger has the interface id ``first`` + k; `first` is that after the file's."""
 
     def __init__(self) -> None:
         self.first = 0
-        self._met: list[Stranger] = []
+        self._met: list[PendingInterface] = []
 
-    def __iter__(self) -> Iterator[Stranger]:
+    def __iter__(self) -> Iterator[PendingInterface]:
         return iter(self._met)
 
     def meet(self, source: Source, ifindex: int, now_ns: int) -> None:
         """A frame of an unknown interface is next in the source's ring."""
         source.meet(ifindex, self.first + len(self._met))
-        self._met.append(Stranger(source, ifindex, now_ns, now_ns))
+        self._met.append(PendingInterface(source, ifindex, now_ns, now_ns))
 
     def patient(self, now_ns: int, counters: Counters) -> bool:
         """Whether all frames should still wait for an introduction."""
@@ -87,7 +87,7 @@ class Strangers:
         return any(one.waits_ns and now_ns - one.waits_ns < HOLD_NS for one in self._met)
 
     def set_aside(self, staging: Staging, counters: Counters) -> None:
-        """Let the others' frames go; what is beyond the room kept for strangers is not counted."""
+        """Let the others' frames go; what is beyond the room for them is not counted."""
         room = _ASIDE_BYTES - sum(len(part) for one in self._met for part in one.aside)
         for row, one in enumerate(self._met, self.first):
             part = staging.set_aside(row)
@@ -101,14 +101,14 @@ class Strangers:
             one.waits_ns, one.frames = 0, int(counters[row, 0])
 
     def resolve(
-        self, known: Callable[[Stranger], int | None], fresh: int
+        self, known: Callable[[PendingInterface], int | None], fresh: int
     ) -> tuple[Ints, list[Resolved]]:
         """Some are known now. known: its new interface id, −1 for unwanted, None for not yet.
 
         fresh: how many interfaces the file has more than before. Returns the new id of each
-        old one, for the staging and the counters, and those that are no strangers any more.
+        old one, for the staging and the counters, and those that are pending no longer.
         """
-        rest: list[Stranger] = []
+        rest: list[PendingInterface] = []
         resolved: list[Resolved] = []
         rows = list(range(self.first))
         for old, one in enumerate(self._met, self.first):

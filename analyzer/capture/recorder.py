@@ -9,7 +9,7 @@ import numpy as np
 
 from analyzer.capture import describe
 from analyzer.capture import direct_merge as straight
-from analyzer.capture.direct_merge import Straight
+from analyzer.capture.direct_merge import DirectMerge
 from analyzer.capture.encode import STRANGER, Bytes, Counters
 from analyzer.capture.merge import (
     Staging,
@@ -19,7 +19,7 @@ from analyzer.capture.merge import (
     uncount_blocks,
 )
 from analyzer.capture.options import CaptureOptions
-from analyzer.capture.pending_interfaces import EXPIRES_NS, Stranger, Strangers
+from analyzer.capture.pending_interfaces import EXPIRES_NS, PendingInterface, PendingInterfaces
 from analyzer.capture.series import Series
 from analyzer.capture.source import Source
 from analyzer.errors import CaptureError, UsageProblem
@@ -46,7 +46,7 @@ class Recorder:
         self.series = series
         self.counters: Counters = np.zeros((0, 2), np.int64)
         """per interface id: frames and bytes in the files, and until `flush` in staging; behind
-        those of the files' interfaces stand the strangers'"""
+        those of the files' interfaces stand those of the pending"""
         self.in_file: Counters = np.zeros((0, 2), np.int64)
         """per interface id, with a rotation: frames and bytes in the present file"""
         self.finished = ""
@@ -56,10 +56,10 @@ class Recorder:
         self._on_batch = on_batch
         self._closing = closing
         self._staging = Staging(hold_ns=0)
-        self._straight: Straight | None = None
+        self._straight: DirectMerge | None = None
         """where the rings are long enough for frames to wait in them"""
         self._staged_only = False
-        self._strangers = Strangers()
+        self._strangers = PendingInterfaces()
         self._frames = 0
         self._now_ns = self._begun_ns = 0
         self._latest_ns = 0
@@ -124,9 +124,9 @@ class Recorder:
 
     def attend(self, sources: Sequence[Source]) -> None:
         """These are the rings from now on: again whenever one is new, and before one is closed."""
-        fits = Straight.fits(sources) and not self._staged_only
+        fits = DirectMerge.fits(sources) and not self._staged_only
         marks = self._straight.marks if self._straight else None
-        self._straight = Straight(sources, self._staging.hold_ns, marks) if fits else None
+        self._straight = DirectMerge(sources, self._staging.hold_ns, marks) if fits else None
 
     def stage(self) -> None:
         """From now on all rings are walked by `walk`, for good."""
@@ -196,8 +196,8 @@ class Recorder:
         self._strangers.meet(source, ifindex, now_ns)
         self.counters = np.vstack([self.counters, np.zeros((1, 2), np.int64)])
 
-    def _resolve(self, known: Callable[[Stranger], int | None], fresh: int) -> None:
-        """Move the frames and counts of strangers that are known now to where they belong."""
+    def _resolve(self, known: Callable[[PendingInterface], int | None], fresh: int) -> None:
+        """Move frames and counts of pending interfaces that are known now to where they belong."""
         waited = len(self._strangers)
         rows, resolved = self._strangers.resolve(known, fresh)
         before = self.counters

@@ -31,7 +31,7 @@ class Source:
         """ifindex → interface id in the file, of all vantages that there ever were"""
         self.live: set[int] = set()
         """ifindexes of those that still exist"""
-        self.strangers: dict[int, int] = {}
+        self.pending: dict[int, int] = {}
         """ifindex → provisional interface id of those of which nobody has told yet what they are"""
         self.ignored: set[int] = set()
         """ifindexes of newcomers that are not wanted"""
@@ -54,7 +54,7 @@ class Source:
         self.ring.attach(self._filter(self.live | fresh.keys()))
         self.identifiers |= fresh
         self.live |= fresh.keys()
-        self.strangers = {i: row for i, row in self.strangers.items() if i not in fresh}
+        self.pending = {i: row for i, row in self.pending.items() if i not in fresh}
         self._tabulate()
         return [self._as_captured(vantage, promiscuous) for vantage in vantages]
 
@@ -75,21 +75,21 @@ class Source:
 
     def meet(self, ifindex: int, row: int) -> None:
         """Give the frames of a stranger a provisional interface id."""
-        self.strangers[ifindex] = row
+        self.pending[ifindex] = row
         self._tabulate()
 
     def renumber(self, rows: Sequence[int]) -> None:
-        """The strangers' ids are others now: rows[old] is the new one."""
-        self.strangers = {ifindex: rows[row] for ifindex, row in self.strangers.items()}
+        """The ids of pending interfaces are others now: rows[old] is the new one."""
+        self.pending = {ifindex: rows[row] for ifindex, row in self.pending.items()}
         self._tabulate()
 
     def ignore(self, ifindexes: set[int]) -> None:
-        """Do not hear these, strangers or not; those that are gone need no filter."""
+        """Do not hear these, pending or not; those that are gone need no filter."""
         there = {i for i in ifindexes if self.ring.interface_name(i) is not None}
         fresh = there - self.ignored - self.live
         self.ignored |= fresh
         for ifindex in ifindexes:
-            self.strangers.pop(ifindex, None)
+            self.pending.pop(ifindex, None)
         self._tabulate()
         if fresh:
             self.ring.attach(self._filter(self.live))
@@ -150,7 +150,7 @@ class Source:
 
     def _tabulate(self) -> None:
         ignored = dict.fromkeys(self.ignored, encode.IGNORED)
-        self.table = encode.build_table({**ignored, **self.strangers, **self.identifiers})
+        self.table = encode.build_table({**ignored, **self.pending, **self.identifiers})
 
     def _as_captured(self, vantage: Vantage, promiscuous: bool) -> Vantage:
         heard = vantage.promiscuous

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from analyzer.correlate.pairing import LONGEST_NS, pair, pair_copies
 from analyzer.correlate.stages import BRIDGE, FREE
-from analyzer.correlate.unique_match import edge_kind, fits, is_up, link_singles
+from analyzer.correlate.unique_match import edge_kind, fits, is_up, link_unique
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import allocating, compiled
 from analyzer.native.keys import mix
@@ -61,7 +61,7 @@ def link_segment(
     eth_dst of each frame. layout: kind, peer, queued and mac of `Layout`, by vantage.
     """
     others = np.empty(len(start), np.int64)
-    left = link_singles(order, start, frames, layout, links, others)
+    left = link_unique(order, start, frames, layout, links, others)
     if left:
         _link_others(others[:left], order, start, frames, layout, links)
 

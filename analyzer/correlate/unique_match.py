@@ -63,7 +63,7 @@ def is_up(eth_dst: Any, mac: Any) -> Any:
 
 
 @compiled
-def link_singles(order: Any, start: Any, frames: Any, layout: Any, links: Any, others: Any) -> Any:
+def link_unique(order: Any, start: Any, frames: Any, layout: Any, links: Any, others: Any) -> Any:
     """Link what groups of single frames hold; how many groups are left, in ``others``.
 
     order, start: from `group_rows` over mix(l2key, segment). frames: ts, ring, vantage, stage and

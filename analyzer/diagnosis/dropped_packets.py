@@ -37,7 +37,7 @@ _NEVER = (1 << 63) - 1
 
 
 @dataclass(slots=True)
-class Ended:
+class DroppedPackets:
     """An aggregator of tied drops."""
 
     examples: Examples
@@ -50,7 +50,7 @@ class Ended:
     """values of _STACK → these by name, packets, last_frame (an example)"""
     tied: int = 0
     tied_by_reason: Counter[int] = field(default_factory=Counter)
-    fates: list[pl.DataFrame] = field(default_factory=list)
+    outcomes: list[pl.DataFrame] = field(default_factory=list)
     """number (of the packet), reason, location: of those dropped themselves, where kept"""
     _begun: _Beginnings = field(default_factory=lambda: _Beginnings())
     _names: dict[int, tuple[str, str, str]] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Ended:
         self._count_ended(ended)
         if self.keep:
             for some in (lost, ended.filter(~pl.col("answer"))):
-                self.fates.append(
+                self.outcomes.append(
                     some.select(pl.col("packet_number").alias("number"), "reason", "location")
                 )
 

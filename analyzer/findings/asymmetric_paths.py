@@ -1,7 +1,7 @@
 """Ways that differ: requests by one bridge and answers by another, or out of another interface.
 
-Told from the fates of packets (`analyzer.flows.outcomes`), each of which has one way, and from the
-conversations: nothing here is looked at packet by packet.
+Told from the outcomes of packets (`analyzer.flows.outcomes`), each of which has one way, and from
+the conversations: nothing here is looked at packet by packet.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class _Direction:
     last: set[int] = field(default_factory=set)
 
 
-def find_odd_ways(fates: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Finding]:
+def find_asymmetric_paths(outcomes: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Finding]:
     """A finding a pair of addresses whose answers never take the way of the requests back."""
-    directions = _directions(fates, vantages)
+    directions = _directions(outcomes, vantages)
     found = []
     for (protocol, source, target), asked in directions.items():
         answered = directions.get((protocol, target, source))
@@ -57,10 +57,10 @@ def find_odd_ways(fates: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Find
 
 
 def _directions(
-    fates: pl.DataFrame, vantages: Sequence[Vantage]
+    outcomes: pl.DataFrame, vantages: Sequence[Vantage]
 ) -> dict[tuple[str, Address, Address], _Direction]:
     found: dict[tuple[str, Address, Address], _Direction] = {}
-    rows = fates.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
+    rows = outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
     for row in rows.iter_rows(named=True):
         way = _way([vantages[v] for v in row["path"]], row["hops"])
         if not way:

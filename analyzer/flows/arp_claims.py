@@ -95,7 +95,7 @@ class Claims:
 
 
 @dataclass(slots=True)
-class Judged:
+class ArpClaimVerdicts:
     """What became of the claims."""
 
     findings: list[Finding] = field(default_factory=list)
@@ -105,10 +105,10 @@ class Judged:
 
 def judge_claims(
     claims: Mapping[Place, Sequence[Claim]], segments: Sequence[int], outlook: Outlook
-) -> Judged:
+) -> ArpClaimVerdicts:
     """segments: of each vantage, as in `Journeys`."""
     owners = _owners(segments, outlook)
-    judged = Judged()
+    judged = ArpClaimVerdicts()
     for place, said in claims.items():
         mine = owners.get(place, [])
         judged.findings += _judge(place, said, mine, judged.settled, outlook.vantages)
@@ -121,8 +121,8 @@ def _judge(
 ) -> Iterator[Finding]:  # fmt: skip
     address = address_text(*place[1:])
     known = {owner.mac for owner in owners}
-    strangers = [c for c in said if c.mac not in known and _while_owned(c, owners)]
-    for claim in strangers:
+    pending = [c for c in said if c.mac not in known and _while_owned(c, owners)]
+    for claim in pending:
         sender = _sender(claim, vantages)
         if sender in (HOST, owners[0].who):
             yield _in_place(address, claim, owners[0], sender)
@@ -136,7 +136,7 @@ def _judge(
     if len(holders) > 1:
         yield _conflict(address, holders, owners)
     if len(said) > 1 and len(holders) < 2:
-        if not strangers:
+        if not pending:
             settled.add(place)
         last = max(said, key=lambda claim: claim.first_ns)
         if not owners and last.announced:

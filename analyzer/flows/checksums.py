@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.frame_notes import Noted
+from analyzer.flows.frame_notes import FrameNotes
 from analyzer.model.batch import Batch, Outlook
 from analyzer.model.report import Finding
 
@@ -19,9 +19,9 @@ _NAMED = 3
 
 @dataclass(slots=True)
 class Checksums:
-    """Noted per frame while a chunk is read; counted per packet."""
+    """FrameNotes per frame while a chunk is read; counted per packet."""
 
-    noted: Noted
+    noted: FrameNotes
     """of frames with a wrong one"""
     unfinished: dict[int, int] = field(default_factory=dict)
     """vantage → frames"""

@@ -25,7 +25,7 @@ _MSS, _SCALE, _SACK, _TOLD_NS, _WIDEST = range(5)
 OPTIONS = ("mss", "window_scale", "sack_permitted")
 
 
-class FlowTimes:
+class OneWayDelays:
     """One-way times of each flow (2 · conversation + direction): quantiles within 1 %."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class FlowTimes:
         return _where(times, total > 0)
 
 
-class Agreements:
+class TcpOptionsOffered:
     """Of each TCP flow: what its latest SYN offered, and the largest window that it announced."""
 
     def __init__(self) -> None:

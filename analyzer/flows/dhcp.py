@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.flows.endpoints import address_text, mac_text
-from analyzer.flows.frame_notes import Noted
+from analyzer.flows.frame_notes import FrameNotes
 from analyzer.model.batch import Batch
 from analyzer.model.report import DhcpRow
 
@@ -25,7 +25,7 @@ _COUNTED = {
 class Dhcp:
     """The clients of a capture, told by their MACs."""
 
-    def __init__(self, noted: Noted) -> None:
+    def __init__(self, noted: FrameNotes) -> None:
         """noted: of `analyzer.decode.dhcp.dhcp_messages`."""
         self._noted = noted
         self._clients: pl.DataFrame | None = None

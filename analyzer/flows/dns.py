@@ -15,7 +15,7 @@ import polars as pl
 
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.frame_notes import Noted
+from analyzer.flows.frame_notes import FrameNotes
 from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.report import DnsRow
 from analyzer.native.compiled import compiled
@@ -53,7 +53,7 @@ CODES = {
 class Dns:
     """The questions of a capture: a row a (client, server, name, type)."""
 
-    def __init__(self, noted: Noted) -> None:
+    def __init__(self, noted: FrameNotes) -> None:
         """noted: of `analyzer.decode.dns.dns_messages`."""
         self._noted = noted
         self._order = InOrder()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.frame_notes import Noted
+from analyzer.flows.frame_notes import FrameNotes
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.icmp import error_name
 from analyzer.model.report import IcmpErrorRow
@@ -41,7 +41,7 @@ _ERRORS, _TIED, _CAUSE, _MTU, _FIRST = range(5)
 class IcmpErrors:
     """The errors of a capture: a row for each who reports what to whom about which destination."""
 
-    def __init__(self, noted: Noted) -> None:
+    def __init__(self, noted: FrameNotes) -> None:
         """noted: of `analyzer.decode.inner.quoted_packets`, columns as quoted_…"""
         self._noted = noted
         self._order = InOrder()

@@ -16,7 +16,7 @@ from analyzer.model.batch import Batch
 from analyzer.native.compiled import compiled
 
 
-class Noted:
+class FrameNotes:
     """Rows of one kind, each of a frame: ``number`` and ``ts_ns`` are the frame's."""
 
     def __init__(self) -> None:

@@ -52,14 +52,14 @@ class Hops:
         _tally(groups, child, frames["number"], self._counts)
         self._delays.add(groups, delay[:count])
 
-    def table(self, fates: pl.DataFrame) -> pl.DataFrame:
+    def table(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         """One row a hop: packets, lost, delays; ``from`` and ``to`` are vantage indices.
 
         hop is its code; a hop on which every packet was lost has none, and no delays.
         """
         timed = self._timed()
         lost = (
-            lost_packets(fates)
+            lost_packets(outcomes)
             .group_by(
                 "protocol", "source", "destination",
                 pl.col("last_vantage").alias("from"), pl.col("expected").alias("to"),

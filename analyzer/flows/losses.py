@@ -15,11 +15,11 @@ UNKNOWN = "unknown"
 _GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
 
 
-def summarise_losses(fates: pl.DataFrame) -> pl.DataFrame:
+def summarise_losses(outcomes: pl.DataFrame) -> pl.DataFrame:
     """One row a (protocol, source, destination, last_vantage, expected): packets, and of the first
     of them number and the vantages that saw it."""
     return (
-        lost_packets(fates)
+        lost_packets(outcomes)
         .group_by(_GROUP, maintain_order=True)
         .agg(pl.col("count").sum().alias("packets"), pl.col("number", "seen").first())
     )

@@ -14,7 +14,7 @@ import polars as pl
 
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, address_text, mac_text
-from analyzer.flows.frame_notes import Noted
+from analyzer.flows.frame_notes import FrameNotes
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
 from analyzer.native.compiled import compiled
@@ -29,7 +29,7 @@ _PAIR = ("segment", "asker_hi", "asker_lo", "target_hi", "target_lo")
 class Neighbours:
     """The pairs of asker and target of a capture."""
 
-    def __init__(self, noted: Noted) -> None:
+    def __init__(self, noted: FrameNotes) -> None:
         """noted: of `analyzer.decode.neighbour.neighbour_messages`."""
         self._noted = noted
         self._order = InOrder()

@@ -31,7 +31,7 @@ _ADDRESSES = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 _NEVER = (1 << 63) - 1
 
 
-class Fates:
+class PacketOutcomes:
     """The table, batch by batch."""
 
     def __init__(self) -> None:
@@ -60,16 +60,16 @@ class Fates:
         self._keep_examples(batch, np.flatnonzero(better >= 0), better)
 
     def _keep_examples(
-        self, batch: Batch, fates: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+        self, batch: Batch, outcomes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
     ) -> None:
         """The ways of the packets that are the first of their fate."""
-        packets = batch.packets[rows[fates]]
+        packets = batch.packets[rows[outcomes]]
         last = packets["last_frame"].to_numpy().astype(np.intp)
         paths = path_matrix(last, batch.journeys.parent)
         lost = packets["status"].to_numpy() == Status.LOST
         vantage, hop = batch.frames["vantage"], batch.journeys.hop
         stamps, numbers = packets["ts_ns"].to_list(), packets["number"].to_list()
-        for k, fate in enumerate(fates.tolist()):
+        for k, fate in enumerate(outcomes.tolist()):
             path = paths[k][paths[k] >= 0]
             seen = []
             if lost[k]:
@@ -186,9 +186,9 @@ def _fill_keys(
 
 @compiled
 def _tally(ids: Any, number: Any, last: Any, counts: Any, better: Any) -> None:
-    """counts: [3, fates] of packets, their least number, the least number of a last frame.
+    """counts: [3, outcomes] of packets, their least number, the least number of a last frame.
 
-    better: [fates] row of the packet that is the first of its fate so far; else as it was.
+    better: [outcomes] row of the packet that is the first of its fate so far; else as it was.
     """
     for q in range(len(ids)):
         fate = ids[q]
@@ -223,6 +223,6 @@ _EMPTY = pl.DataFrame(
 )  # fmt: skip
 
 
-def lost_packets(fates: pl.DataFrame) -> pl.DataFrame:
-    """The fates that are losses."""
-    return fates.filter(pl.col("status") == Status.LOST)
+def lost_packets(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """The outcomes that are losses."""
+    return outcomes.filter(pl.col("status") == Status.LOST)

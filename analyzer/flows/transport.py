@@ -17,9 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.conversation_statistics import OPTIONS, Agreements, FlowTimes, LostBetween
+from analyzer.flows.conversation_statistics import (
+    OPTIONS,
+    LostBetween,
+    OneWayDelays,
+    TcpOptionsOffered,
+)
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.frame_notes import Noted
+from analyzer.flows.frame_notes import FrameNotes
 from analyzer.flows.tcp import COUNTS, Segments
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
@@ -53,12 +58,12 @@ _TCP, _UDP = 6, 17
 class Conversations:
     """All TCP and UDP conversations, batch by batch."""
 
-    def __init__(self, offers: Noted | None = None) -> None:
+    def __init__(self, offers: FrameNotes | None = None) -> None:
         """offers: noted of `analyzer.decode.tcp_options.tcp_options` of SYNs."""
         self._numbers = KeyNumbers()
         self._counts = _nothing(0)
         self._tcp = Segments()
-        self._times, self._agreed, self._lost = FlowTimes(), Agreements(), LostBetween()
+        self._times, self._agreed, self._lost = OneWayDelays(), TcpOptionsOffered(), LostBetween()
         self._offers = offers
         self._rows: list[dict[str, Any]] = []
         self._heads: pl.DataFrame | None = None
@@ -150,7 +155,7 @@ class Conversations:
         status lost); of each, after who sends: client_packets, client_bytes, client_lost,
         client_min_ns, client_mean_ns, client_max_ns, client_p50_ns, client_p99_ns (one way, first
         vantage to last), server_…; conversation (its number, for `lost_between`); of TCP also
-        `Agreements.table` and what `Segments.table` tells, by sides, too.
+        `TcpOptionsOffered.table` and what `Segments.table` tells, by sides, too.
         """
         if not self._rows:
             return pl.DataFrame(schema={"protocol": pl.String})

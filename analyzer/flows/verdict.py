@@ -40,13 +40,13 @@ class Scene:
         return next((v for v in bridges if v.interface == self.bridge), None)
 
 
-def judge_pairs(fates: pl.DataFrame, scene: Scene) -> list[Verdict]:
+def judge_pairs(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
     """One verdict a (source, destination), in order of appearance."""
-    pairs = _count_evidence(fates.filter("judged", ~pl.col("stray"), ~pl.col("torn")))
+    pairs = _count_evidence(outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn")))
     return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
 
 
-def _count_evidence(fates: pl.DataFrame) -> pl.DataFrame:
+def _count_evidence(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Per pair: packets, lost, delivered, and for how many of ``basis`` each bit is set.
 
     The basis are the delivered packets; where none was, all, to show how far they came.
@@ -60,7 +60,7 @@ def _count_evidence(fates: pl.DataFrame) -> pl.DataFrame:
     ]
     pair = ["source", "destination"]
     out = pl.when(pl.col("out_port") >= 0).then("out_port").otherwise("expected")
-    based = fates.with_columns(
+    based = outcomes.with_columns(
         (delivered | ~delivered.any().over(pair)).alias("basis"), out.alias("out_port")
     )
     return based.group_by(pair, maintain_order=True).agg(

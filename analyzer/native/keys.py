@@ -1,7 +1,7 @@
 """Small numbers for 64-bit keys, in order of appearance, over any number of batches.
 
 An open-addressing hash table in one array. Tables that grow batch by batch (endpoints, hops,
-fates) are numbered with it: a number indexes arrays and lists, so nothing is sorted or joined.
+outcomes) are numbered with it: a number indexes arrays and lists, so nothing is sorted or joined.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Tables:
     clock: tuple[int, int, int] = (0, 0, 0)
     """times that it was set back, by how much at most (ns), hops that end before their start"""
     packets: Sequence[PacketRow] | None = None
-    """those that were picked while streaming, in order of time"""
+    """those that were selected while streaming, in order of time"""
     clock_set_ns: int = 0
     """by how much the time of day was set, by another clock's witness; forward if positive"""
     translated: Sequence[list[str]] = ()
@@ -97,7 +97,7 @@ class Tables:
 
 
 def build_report(tables: Tables, *, packets: bool, echoes: bool | None = None) -> Report:
-    """The report; packets: with those that were picked, else all; echoes: with all of them, None:
+    """The report; packets: with those that were selected, else all; echoes: with all of them, None:
     as packets."""
     echoes = packets if echoes is None else echoes
     report = Report(

@@ -15,14 +15,16 @@ MOST = 8
 """paths that a report draws; the busiest ones"""
 
 
-def build_paths(fates: pl.DataFrame, vantages: Sequence[Vantage], icmp: pl.DataFrame) -> list[Path]:
+def build_paths(
+    outcomes: pl.DataFrame, vantages: Sequence[Vantage], icmp: pl.DataFrame
+) -> list[Path]:
     """One path a pair of endpoints and protocol, each pair once, in the direction that spoke first.
 
-    fates: see `flows.outcomes.Fates.table`; the path is that of a delivered packet, the one
-    that was seen most often, the first of several. icmp: the echo conversations; that of the
+    outcomes: see `flows.outcomes.PacketOutcomes.table`; the path is that of a delivered packet, the
+    one that was seen most often, the first of several. icmp: the echo conversations; that of the
     longest one is kept in any case.
     """
-    unicast = fates.filter(
+    unicast = outcomes.filter(
         pl.col("destination") != "broadcast", pl.col("protocol") != "arp", ~pl.col("stray")
     )
     best = (

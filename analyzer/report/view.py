@@ -1,6 +1,6 @@
 """What both renderers show, in the same order and the same words; how it looks is theirs.
 
-Nothing is measured here: rows of the report are picked, paired (there and back) and worded.
+Nothing is measured here: rows of the report are selected, paired (there and back) and worded.
 """
 
 from __future__ import annotations

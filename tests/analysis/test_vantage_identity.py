@@ -11,7 +11,7 @@ import pytest
 
 from analyzer.analysis.analyse import report_files
 from analyzer.analysis.notes import VantageNotes
-from analyzer.analysis.vantage_identity import Places
+from analyzer.analysis.vantage_identity import VantageIdentities
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.series import Rotation
 from analyzer.capture.session import CaptureSession
@@ -45,7 +45,7 @@ def pair(name: str, veth: int, eth0: int = 2, inode: int = INODE) -> tuple[Vanta
 
 def placed(*files: list[Vantage]) -> tuple[list[Vantage], list[list[int]]]:
     """The vantages of a capture, and where those of each file went."""
-    places = Places([])
+    places = VantageIdentities([])
     numbers = []
     for number, vantages in enumerate(files):
         told = [

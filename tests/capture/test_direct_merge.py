@@ -9,7 +9,7 @@ from test_encode import Raw, a_block
 from test_merge import stamps_of
 
 from analyzer.capture import encode
-from analyzer.capture.direct_merge import Straight
+from analyzer.capture.direct_merge import DirectMerge
 from analyzer.capture.ring import RingSettings
 
 HOLD_NS = 60_000_000
@@ -19,7 +19,7 @@ SNAPLEN = 262144
 
 
 class HandRing:
-    """A ring of hand-made blocks, with what `Straight` uses of `Ring`."""
+    """A ring of hand-made blocks, with what `DirectMerge` uses of `Ring`."""
 
     def __init__(self) -> None:
         self.settings = RingSettings(SIZE, BLOCKS)
@@ -75,13 +75,13 @@ def raws(*stamps: int, ifindex: int = 3) -> list[Raw]:
     return [Raw(bytes(60), ifindex=ifindex, ts_ns=ts) for ts in stamps]
 
 
-def two() -> tuple[Any, Any, Straight]:
+def two() -> tuple[Any, Any, DirectMerge]:
     sources: Any = [HandSource({3: 0, 5: 2}), HandSource({4: 1})]
-    return sources[0].ring, sources[1].ring, Straight(sources, HOLD_NS)
+    return sources[0].ring, sources[1].ring, DirectMerge(sources, HOLD_NS)
 
 
 def take(
-    straight: Straight, limit: int, counters: np.ndarray | None = None
+    straight: DirectMerge, limit: int, counters: np.ndarray | None = None
 ) -> list[tuple[int, int]]:
     found, more = [], limit >= 0
     counters = np.zeros((3, 2), np.int64) if counters is None else counters
@@ -141,17 +141,17 @@ def fill(ring: HandRing, first_ns: int, blocks: int) -> None:
 def test_nothing_waits_longer_where_rings_come_and_go() -> None:
     """Each time there are other rings there is a new stream; when it was looked goes on."""
     sources: Any = [HandSource({3: 0}), HandSource({4: 1})]
-    straight = Straight(sources, HOLD_NS)
+    straight = DirectMerge(sources, HOLD_NS)
     sources[0].ring.hand_over(raws(10))
     for tick in range(7):
         assert straight.look(tick * HOLD_NS // 7) == -1
-        straight = Straight(sources, HOLD_NS, straight.marks)
+        straight = DirectMerge(sources, HOLD_NS, straight.marks)
     assert take(straight, straight.look(HOLD_NS)) == [(0, 10)]
 
 
 def test_under_pressure_goes_at_once_what_all_busy_rings_have_passed() -> None:
     sources: Any = [HandSource({3: n}) for n in range(6)]
-    straight = Straight(sources, HOLD_NS)
+    straight = DirectMerge(sources, HOLD_NS)
     for number, source in enumerate(sources):
         fill(source.ring, 1000 + number, 22)
     assert straight.look(0) == -1
@@ -201,7 +201,7 @@ def test_drops_are_told_where_they_were() -> None:
 def test_a_stranger_stops_the_walk_before_its_frame() -> None:
     sources: Any = [HandSource({3: 0}), HandSource({4: 1})]
     sources[0].ring.cursor[encode.CURIOUS] = 1
-    straight = Straight(sources, HOLD_NS)
+    straight = DirectMerge(sources, HOLD_NS)
     ring = sources[0].ring
     ring.hand_over([*raws(10), *raws(20, ifindex=9), *raws(30)])
     counters = np.zeros((2, 2), np.int64)
@@ -230,7 +230,7 @@ def test_blocks_without_frames_are_given_back() -> None:
 
 def test_a_table_that_changes_is_noticed() -> None:
     sources: Any = [HandSource({3: 0}), HandSource({4: 1})]
-    straight = Straight(sources, HOLD_NS)
+    straight = DirectMerge(sources, HOLD_NS)
     sources[0].ring.hand_over(raws(10))
     assert take(straight, 10) == [(0, 10)]
     sources[0].table = encode.build_table(dict.fromkeys(range(3, 40), 2))
@@ -242,7 +242,7 @@ def test_many_rings_for_long_are_merged_as_a_sort_would() -> None:
     """Random loads, partial takes, blocks that wrap: each ring's order, and the order of time."""
     random = np.random.default_rng(4)
     sources: Any = [HandSource({3: n}) for n in range(7)]
-    straight = Straight(sources, HOLD_NS)
+    straight = DirectMerge(sources, HOLD_NS)
     counters = np.zeros((7, 2), np.int64)
     sent: list[tuple[int, int]] = []
     found: list[tuple[int, int]] = []
@@ -277,7 +277,7 @@ def test_what_does_not_fit_goes_in_portions() -> None:
 
 def test_few_long_rings_fit() -> None:
     sources: Any = [HandSource({3: 0}), HandSource({4: 1})]
-    assert Straight.fits(sources)
-    assert not Straight.fits(sources[:1])
+    assert DirectMerge.fits(sources)
+    assert not DirectMerge.fits(sources[:1])
     sources[0].ring.settings = RingSettings(SIZE, 4)
-    assert not Straight.fits(sources)
+    assert not DirectMerge.fits(sources)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from sessions import wait_for
 
-from analyzer.capture import pending_interfaces as strangers
+from analyzer.capture import pending_interfaces as pending
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.session import CaptureSession
 from analyzer.net import netns
@@ -100,7 +100,7 @@ def test_who_is_introduced_late_has_all_its_frames_and_holds_up_nobody(
         assert reading(tmp_path / "a").interfaces == ["br0", "veB", "b:eth0"]
         session.add(lab.vantages("veC"), lab.paths)
         wait_for(lambda: len(reading(tmp_path / "a").at("veC")) == 5)
-    assert waited > strangers.HOLD_NS / 1e9 * 0.8
+    assert waited > pending.HOLD_NS / 1e9 * 0.8
     assert [number_of(frame) for frame in reading(tmp_path / "a").at("veC")] == list(range(5))
     assert session.close().rings[0].unclaimed == 0
 
@@ -159,9 +159,9 @@ def test_nobody_tells_who_it_is_and_it_is_forgotten(
         wait_for(lambda: not source.ignored)
         come(lab, "d", "172.30.0.5/24")
         send_from(lab, "d", range(6, 9))
-        wait_for(lambda: source.strangers)
+        wait_for(lambda: source.pending)
         lab.run("host", "ip link del veD")
-        wait_for(lambda: not source.strangers)
+        wait_for(lambda: not source.pending)
         assert not source.ignored
         come(lab, "e", "172.30.0.6/24")
         send_from(lab, "e", range(9, 12))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_follow import capturing, run
+from running import capturing, run
 
 from analyzer.net.netns import run_inside
 

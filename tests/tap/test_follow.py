@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from frames_of import vantages_and_frames
-from running import COMMAND, capturing
+from running import capturing, run
 
 Make = Callable[..., Any]
 
@@ -86,12 +86,6 @@ def test_a_container_that_starts_is_there_from_its_first_frame(
     assert (echo["source"], echo["answered"], echo["lost"]) == (old.name, 3, 0)
     verdicts = {(v["source"], v["destination"]): v["result"] for v in report["verdicts"]}
     assert verdicts[old.name, new.name] == "proved"
-
-
-def run(*words: str) -> str:
-    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=90)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.docker
