@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
-import numpy as np
 import polars as pl
 
-from analyzer.analysis.cut import cut_window
+from analyzer.analysis.analyser import Analyser
 from analyzer.analysis.findings import FindingInputs, collect_findings
-from analyzer.analysis.load import Loaded, dropped, load
-from analyzer.analysis.loss_diagnosis import LossDiagnosis, LossEvidence, with_outcomes
-from analyzer.analysis.packet_choice import Choice
-from analyzer.analysis.packet_selection import SelectedPackets, SelectionPartials
+from analyzer.analysis.loss_diagnosis import LossDiagnosis, LossEvidence
+from analyzer.analysis.notes import count_dropped
+from analyzer.analysis.options import DEFAULTS, AnalysisOptions
+from analyzer.analysis.packet_selection import SelectedPackets
 from analyzer.analysis.partials import Partials
-from analyzer.analysis.reading import Reading, sort_own
-from analyzer.analysis.stream import Analyser, Progress, analyse_files
-from analyzer.analysis.tables import translated_packets
-from analyzer.analysis.window import Window
+from analyzer.analysis.reading import Reading
+from analyzer.analysis.stream import stream_files
+from analyzer.analysis.window_edges import WindowEdges
 from analyzer.diagnosis.settings import Scene as LossScene
 from analyzer.errors import SavefileError
 from analyzer.findings.flooding import find_duplicate_macs
@@ -31,92 +30,92 @@ from analyzer.flows.nat import find_doubled, find_missing, find_translations
 from analyzer.flows.proxied import find_proxied
 from analyzer.flows.transport import name_tcp, name_udp
 from analyzer.flows.verdict import PROVED, REFUTED, Scene, judge_pairs
-from analyzer.model.batch import Batch, Outlook
+from analyzer.model.batch import Aggregator, Outlook
 from analyzer.model.report import CaptureInfo, Finding, NatRow, Report, Verdict
 from analyzer.report.build import Tables, build_report
 from analyzer.report.paths import build_paths
-from analyzer.savefile.source import is_rereadable
+from analyzer.savefile.pipes import rereadable
+from analyzer.savefile.read import CaptureFile
 
 
 def report_files(
-    paths: Sequence[str],
-    *,
-    bridge: str = "docker0",
-    packets: bool = False,
-    window: Window | None = None,
-    choice: Choice | None = None,
-    jobs: int = 2,
-    progress: Progress | None = None,
+    paths: Sequence[str], options: AnalysisOptions = DEFAULTS
 ) -> tuple[Report, list[SavefileError]]:
     """The report on one capture in one or more files, and where files were damaged.
 
-    packets: with every packet and every echo. choice: with these packets; those that the kernel
-    dropped are known when the file was gone through once, so that a file with recorded drops is
-    read twice. window: only the frames in it. Memory does not grow with the files, but for every
-    echo, and where such a file cannot be read twice. jobs: threads. Raises as `analyse_files` and
-    `Choice.check`.
+    Memory does not grow with the files, but for every echo that is listed. Which packets the
+    kernel dropped is known when the files were gone through once: where packets are listed, files
+    with recorded drops are read twice, and a pipe is copied to a temporary file first. Raises as
+    `stream_files`, `rereadable` and `Choice.check`.
     """
-    selected = SelectedPackets(choice.choose if choice else lambda packets: packets)
-    how = (jobs, progress, window)
-    if (packets or choice) and not all(map(is_rereadable, paths)):
-        loaded = load(paths)
-        if window:
-            loaded = cut_window(loaded, window)
-        tables, errors = analyse(loaded, bridge=bridge), loaded.errors
-        if packets or choice:
-            selected.add(tables.whole)
-    elif packets or choice:
-        tables, errors = _pick(paths, selected, bridge, packets, how)
-    else:
-        tables, errors = analyse_paths(
-            paths, bridge=bridge, jobs=jobs, progress=progress, window=window
-        )
-    if choice:
-        choice.check(tables.vantages, tables.ends)
-    tables = replace(tables, packets=selected.rows)
-    return build_report(tables, packets=packets or bool(choice), echoes=packets), errors
+    with ExitStack() as copies:
+        files: Sequence[str | CaptureFile] = paths
+        if options.lists_packets:
+            files = copies.enter_context(rereadable(paths, options.progress))
+        tables, errors = _listing(files, options)
+    return build_report(tables, packets=options.lists_packets, echoes=options.lists_echoes), errors
 
 
-def _pick(
-    paths: Sequence[str], selected: SelectedPackets, bridge: str, echoes: bool,
-    how: tuple[int, Progress | None, Window | None],
-) -> tuple[Tables, list[SavefileError]]:  # fmt: skip
-    """The tables, and the packets that are to be shown in ``selected``."""
-    jobs, progress, window = how
-
-    def partials(reading: Reading) -> Partials:
-        found = SelectionPartials(
-            echoes=Echoes(keep=echoes), loss_diagnosis=LossDiagnosis(keep=reading.explained),
-            selected=None if reading.explained else selected,
-        )  # fmt: skip
-        selected.outcomes = found.loss_diagnosis.outcomes if reading.explained else None
-        return found
-
-    found = analyse_paths(
-        paths, bridge=bridge, jobs=jobs, progress=progress, partials=partials, window=window
-    )
-    if selected.outcomes is not None:
-        known = selected.outcomes()
-        selected.outcomes = lambda: known
-        analyse_files(
-            paths, jobs=jobs, window=window,
-            partials=lambda _: SelectionPartials(selected=selected, alone=True),
-        )  # fmt: skip
-    return found
-
-
-def analyse_paths(
-    paths: Sequence[str],
-    *,
-    bridge: str = "docker0",
-    jobs: int = 2,
-    progress: Progress | None = None,
-    partials: Callable[[Reading], Partials] | None = None,
-    window: Window | None = None,
+def _listing(
+    files: Sequence[str | CaptureFile], options: AnalysisOptions
 ) -> tuple[Tables, list[SavefileError]]:
-    """The tables of files of any length, and where they were damaged. Raises as `analyse_files`."""
-    analyser = analyse_files(paths, jobs=jobs, progress=progress, partials=partials, window=window)
-    return _tables(analyser, bridge), analyser.reading.errors
+    """The tables with the packets that are listed."""
+    selected = SelectedPackets(options.choice)
+
+    def selecting(reading: Reading) -> Sequence[Aggregator]:
+        return [selected] if options.lists_packets and not reading.explained else []
+
+    analysis = analyse_files(files, options, selecting if options.lists_packets else None)
+    if options.lists_packets and analysis.reading.explained:
+        outcomes = analysis.partials.loss_diagnosis.outcomes()
+        selected = SelectedPackets(options.choice, outcomes)
+        stream_files(files, replace(options, progress=None), lambda *_: [selected])
+    tables = build_tables(analysis, options.bridge)
+    options.choice.check(tables.vantages, tables.ends)
+    return replace(tables, packets=selected.rows), analysis.reading.errors
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureAnalysis:
+    """What is known when all files were read to their ends."""
+
+    analyser: Analyser
+    partials: Partials
+
+    @property
+    def reading(self) -> Reading:
+        """The files, and what they told of themselves."""
+        return self.analyser.reading
+
+
+def analyse_files(
+    files: Sequence[str | CaptureFile],
+    options: AnalysisOptions = DEFAULTS,
+    more_sinks: Callable[[Reading], Sequence[Aggregator]] | None = None,
+) -> CaptureAnalysis:
+    """Give every packet to a report's aggregators, and to further sinks exactly once.
+
+    Raises as `stream_files`.
+    """
+    partials = Partials()
+
+    def sinks(reading: Reading, edges: WindowEdges | None) -> Sequence[Aggregator]:
+        nonlocal partials
+        partials = partials_for(options, reading, edges)
+        return [partials, *(more_sinks(reading) if more_sinks else ())]
+
+    analyser = stream_files(files, options, sinks, once=more_sinks is not None)
+    return CaptureAnalysis(analyser, partials)
+
+
+def partials_for(options: AnalysisOptions, reading: Reading, edges: WindowEdges | None) -> Partials:
+    """A report's aggregators, which keep what the options ask for."""
+    return Partials(
+        echoes=Echoes(keep=options.lists_echoes, outside=edges),
+        loss_diagnosis=LossDiagnosis(
+            keep=options.lists_packets and reading.explained, expected=reading.explained
+        ),
+    )
 
 
 def verdict_code(verdicts: Sequence[Verdict]) -> int:
@@ -127,30 +126,10 @@ def verdict_code(verdicts: Sequence[Verdict]) -> int:
     return 0 if results == {PROVED} else 3
 
 
-def analyse(loaded: Loaded, *, bridge: str = "docker0") -> Tables:
-    """Correlate and count, all at once: everything that the report is built from, and packets."""
-    reading = Reading(
-        loaded.paths, loaded.vantages, loaded.notes, loaded.names, loaded.engine, loaded.sysctls,
-        loaded.errors, loaded.own, census=loaded.census,
-    )  # fmt: skip
-    partials = Partials(
-        echoes=Echoes(keep=True), loss_diagnosis=LossDiagnosis(keep=True), depth=loaded.depth
-    )
-    analyser = Analyser(reading, partials, edges=loaded.cut)
-    number = np.arange(len(loaded.frames["ts_ns"]), dtype=np.int64)
-    frames = {"number": number, **loaded.frames}
-    analyser.totals.add(frames, loaded.vantages)
-    explaining, tracked = sort_own(loaded.own)
-    analyser.learn(tracked)
-    journeys, _ = analyser.correlate(frames)
-    batch = replace(analyser.batch_of(frames, journeys), own=explaining)
-    analyser.take(batch)
-    return _tables(analyser, bridge, batch)
-
-
-def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tables:
-    """What the partials have come to. batch: where all frames are in memory."""
-    reading, partials = analyser.reading, analyser.partials
+def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Tables:
+    """What the partials have come to. bridge: of the verdict's claim."""
+    analyser, partials = analysis.analyser, analysis.partials
+    reading = analysis.reading
     outlook = _outlook(analyser, bridge)
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.arp.claims.by_place(), analyser.segments.tolist(), outlook)
@@ -178,8 +157,6 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
             arp,
         )
         losses = loss_diagnosis.explain(losses, table, found, _scene_of_losses(reading))
-    if batch:
-        batch = replace(batch, packets=with_outcomes(batch.packets, loss_diagnosis.outcomes()))
     if drops is None:
         losses = suggest_drops(losses)
     icmp = _with_addresses(partials.echoes.table(outlook.end_ns))
@@ -212,22 +189,21 @@ def _tables(analyser: Analyser, bridge: str, batch: Batch | None = None) -> Tabl
             analyser.totals.largest_step_ns,
             partials.hops.negative,
         ),
-        batch=batch,
         clock_set_ns=reading.clock_set_ns(),
-        translated=translated_packets(batch).to_list() if batch else (),
         notes=[
-            *_notes(analyser, nat),
+            *_notes(analysis, nat),
             *find_proxied(proxied),
             *collect_findings(
-                analyser, FindingInputs(outcomes, talks, arp, nd, dns, outlook), claims
+                partials, reading, FindingInputs(outcomes, talks, arp, nd, dns, outlook), claims
             ),
         ],
     )
 
 
-def _notes(analyser: Analyser, nat: Sequence[NatRow]) -> list[Finding]:
+def _notes(analysis: CaptureAnalysis, nat: Sequence[NatRow]) -> list[Finding]:
     """What stands out in the traffic."""
-    vantages, partials = analyser.reading.vantages, analyser.partials
+    analyser, partials = analysis.analyser, analysis.partials
+    vantages = analyser.reading.vantages
     return [
         *find_translations(nat),
         *find_doubled(nat, vantages, analyser.reading.sysctls),
@@ -255,7 +231,7 @@ def _outlook(analyser: Analyser, bridge: str) -> Outlook:
         end_ns=end_ns,
         sysctls=reading.sysctls,
         fdb={v.name: (*v.fdb, *found.get(v.name, ())) for v in reading.vantages},
-        complete=not dropped(reading.vantages, reading.notes),
+        complete=not count_dropped(reading.vantages, reading.notes),
         bridge=bridge,
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
     )
@@ -267,7 +243,7 @@ def _scene(outlook: Outlook) -> Scene:
 
 def _info(analyser: Analyser) -> CaptureInfo:
     reading, totals = analyser.reading, analyser.totals
-    since_ns, until_ns = analyser.edges.told if analyser.edges else (None, None)
+    since_ns, until_ns = analyser.edges.wanted_ns if analyser.edges else (None, None)
     return CaptureInfo(
         files=list(reading.paths),
         frames=totals.frames,
@@ -277,7 +253,7 @@ def _info(analyser: Analyser) -> CaptureInfo:
         truncated=bool(reading.errors),
         since_ns=since_ns,
         until_ns=until_ns,
-        dropped=dropped(reading.vantages, reading.notes),
+        dropped=count_dropped(reading.vantages, reading.notes),
         engine=reading.engine,
         sysctls=dict(reading.sysctls),
         identity="certain and likely" if analyser.likely else "certain",

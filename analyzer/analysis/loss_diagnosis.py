@@ -49,13 +49,13 @@ class LossDiagnosis:
 
     keep: bool = False
     """which packets the kernel dropped, too: see `outcomes`"""
+    expected: bool = False
+    """there will be a block of our own, or may be"""
     _facts: list[bytes] = field(default_factory=list)
     _examples: Examples = field(default_factory=Examples)
     _addressed: Addressed = field(default_factory=Addressed)
     _asked: Asked = field(default_factory=Asked)
     _ended: DroppedPackets = field(init=False)
-    expected: bool = False
-    """there will be such a block, or may be"""
     told: bool = False
     """there was such a block"""
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analyzer.analysis.analyse import report_files
+from analyzer.analysis.analyse import partials_for, report_files
+from analyzer.analysis.analyser import Analyser
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.frames_table import read_frames
+from analyzer.analysis.options import DEFAULTS, AnalysisOptions
 from analyzer.analysis.reading import Reading
-from analyzer.analysis.stream import Analyser
 from analyzer.app.export import export_annotated, export_pcap
 from analyzer.capture.merge import warm as warm_capture
 from analyzer.model.nat_entries import ROW as NAT_ROW
@@ -43,7 +44,7 @@ def compile_all() -> None:
     with tempfile.TemporaryDirectory(prefix="vethscope-") as directory:
         file = Path(directory, "tiny.pcapng")
         file.write_bytes(_tiny())
-        report_files([str(file)], packets=True)
+        report_files([str(file)], AnalysisOptions(packets=True))
         _in_chunks(str(file))
         export_pcap(str(file), directory)
         export_annotated(str(file), str(Path(directory, "annotated.pcapng")))
@@ -61,9 +62,9 @@ def _in_chunks(path: str) -> None:
     reading = Reading.open([path])
     reading.foresee()
     reading.chunk_frames = 4
-    analyser = Analyser(reading)
+    analyser, partials = Analyser(reading), partials_for(DEFAULTS, reading, None)
     for chunk in reading.chunks(lambda rows: FrameRoom(rows, 4)):
-        analyser.feed(chunk)
+        partials.add(analyser.close(chunk))
 
 
 def _tiny() -> bytes:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from analyzer.analysis import reading
-from analyzer.analysis.analyse import report_files
-from analyzer.analysis.stream import analyse_files
+from analyzer.analysis.analyse import analyse_files, report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.errors import SavefileError
 
 CAPTURES = Path(__file__).parents[2] / "captures"
@@ -36,7 +36,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> Chunks:
 
 
 def told(*paths: Path, jobs: int = 1) -> dict[str, Any]:
-    report, _ = report_files([str(path) for path in paths], jobs=jobs)
+    report, _ = report_files([str(path) for path in paths], AnalysisOptions(jobs=jobs))
     found = report.to_json()
     del found["capture"]["files"]
     return found
@@ -48,7 +48,8 @@ def test_real_captures_in_chunks(name: str, frames: int, chunks: Chunks) -> None
     path = CAPTURES / f"{name}.pcapng"
     whole = told(path)
     chunks(frames)
-    assert analyse_files([str(path)], jobs=1).chunks == -(-whole["capture"]["frames"] // frames)
+    analysis = analyse_files([str(path)], AnalysisOptions(jobs=1))
+    assert analysis.analyser.chunks == -(-whole["capture"]["frames"] // frames)
     assert told(path) == whole
     assert told(path, jobs=2) == whole
 
@@ -131,7 +132,7 @@ def test_a_cut_capture_in_chunks(tmp_path: Path, chunks: Chunks) -> None:
     path.write_bytes((CAPTURES / "tomcat-ping.pcapng").read_bytes()[:9000])
     whole, errors = report_files([str(path)])
     chunks(5)
-    found, more = report_files([str(path)], jobs=2)
+    found, more = report_files([str(path)], AnalysisOptions(jobs=2))
     assert str(errors) == str(more) != "[]"
     assert found.to_json() == whole.to_json()
     assert found.capture.truncated
@@ -143,14 +144,15 @@ def test_the_reading_threads_failure_is_raised(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(reading, "_now_ns", fail)
     with pytest.raises(SavefileError, match="a disk that fails"):
-        analyse_files([str(CAPTURES / "tomcat-ping.pcapng")], jobs=2)
+        analyse_files([str(CAPTURES / "tomcat-ping.pcapng")], AnalysisOptions(jobs=2))
 
 
 def test_progress_reaches_the_size(chunks: Chunks) -> None:
     path = CAPTURES / "tomcat-ping.pcapng"
     chunks(20)
     seen: list[tuple[int, int]] = []
-    analyse_files([str(path)], jobs=1, progress=lambda done, size: seen.append((done, size)))
+    options = AnalysisOptions(jobs=1, progress=lambda done, size: seen.append((done, size)))
+    analyse_files([str(path)], options)
     size = os.path.getsize(path)
     assert {total for _, total in seen} == {size}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
