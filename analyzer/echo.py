@@ -67,9 +67,12 @@ def echo_process(plan: EchoPlan) -> Iterator[subprocess.Popen[str]]:
     words = [netns, plan.destination, plan.count, plan.interval_s, plan.size, plan.wait_s]
     process = subprocess.Popen(
         [sys.executable, "-m", "analyzer.echo", *map(str, words)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,  # Ctrl-C is for the parent, which then ends us and reports
-    )  # fmt: skip
+    )
     try:
         yield process
     finally:

@@ -54,8 +54,11 @@ def start(folder: Path) -> None:
                 *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"),
                 *("--pidfile", f"{folder}/pid", "--host", f"unix://{socket_path()}"),
             ],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     if (
         not wait_until(lambda: answers() or process.poll() is not None)
         or process.poll() is not None

@@ -87,8 +87,9 @@ class Bench:
 def _differences(key: str, some: Any, others: Any) -> tuple[str, list[Any], list[Any]]:
     if not isinstance(some, list):
         return key, [some], [others]
-    left, right = ([row for row in one if row not in two]
-                   for one, two in ((some, others), (others, some)))  # fmt: skip
+    left, right = (
+        [row for row in one if row not in two] for one, two in ((some, others), (others, some))
+    )
     return key, left, right
 
 

@@ -41,12 +41,21 @@ class PrivateEngine:
             self._process = subprocess.Popen(
                 [
                     *self.enter,
-                    "dockerd", *self._words,
-                    "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec",
-                    "--pidfile", f"{self.folder}/pid", "--host", self.host,
+                    "dockerd",
+                    *self._words,
+                    "--data-root",
+                    f"{self.folder}/data",
+                    "--exec-root",
+                    f"{self.folder}/exec",
+                    "--pidfile",
+                    f"{self.folder}/pid",
+                    "--host",
+                    self.host,
                 ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
         process = self._process
         assert engine.wait_until(lambda: engine.answers(self.host) or process.poll() is not None)
         assert process.poll() is None, (self.folder / "log").read_text(errors="replace")[-2000:]
@@ -77,9 +86,13 @@ class PrivateEngine:
         """A container that sleeps for ever."""
         with self.client() as client:
             client.containers.run(
-                image.ensure_image(client), ["/bin/sleep", "infinity"],
-                name=name, detach=True, stop_signal="SIGKILL", **options,
-            )  # fmt: skip
+                image.ensure_image(client),
+                ["/bin/sleep", "infinity"],
+                name=name,
+                detach=True,
+                stop_signal="SIGKILL",
+                **options,
+            )
 
 
 @contextmanager

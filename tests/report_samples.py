@@ -34,38 +34,72 @@ def vantage(
     name: str, role: str, *, container: str = "", bridge: str = "docker0", **more
 ) -> VantageRow:
     return VantageRow(
-        name=name, interface=more.pop("interface", name.split(":")[-1]), role=role,
-        container=container, netns=4_026_531_840, ifindex=more.pop("ifindex", 2),
-        peer=more.pop("peer", ""), bridge=bridge, mac=more.pop("mac", ""),
-        addresses=more.pop("addresses", []), frames=more.pop("frames", 44),
-        received=more.pop("received", 44), dropped=more.pop("dropped", 0), **more,
-    )  # fmt: skip
+        name=name,
+        interface=more.pop("interface", name.split(":")[-1]),
+        role=role,
+        container=container,
+        netns=4_026_531_840,
+        ifindex=more.pop("ifindex", 2),
+        peer=more.pop("peer", ""),
+        bridge=bridge,
+        mac=more.pop("mac", ""),
+        addresses=more.pop("addresses", []),
+        frames=more.pop("frames", 44),
+        received=more.pop("received", 44),
+        dropped=more.pop("dropped", 0),
+        **more,
+    )
 
 
 def vantages() -> list[VantageRow]:
     inside = {"role": "container", "bridge": "docker0"}
     return [
         vantage(
-            WAY[0], **inside, container="tomcat01", mac="02:42:ac:11:00:02",
-            addresses=["172.17.0.2/16"], peer=WAY[1], peer_ifindex=12,
+            WAY[0],
+            **inside,
+            container="tomcat01",
+            mac="02:42:ac:11:00:02",
+            addresses=["172.17.0.2/16"],
+            peer=WAY[1],
+            peer_ifindex=12,
         ),
         vantage(
-            WAY[1], "host-veth", container="tomcat01", mac="9a:1c:5e:02:7b:d1",
-            addresses=["fe80::981c:5eff:fe02:7bd1/64"], ifindex=12, peer=WAY[0], peer_ifindex=2,
+            WAY[1],
+            "host-veth",
+            container="tomcat01",
+            mac="9a:1c:5e:02:7b:d1",
+            addresses=["fe80::981c:5eff:fe02:7bd1/64"],
+            ifindex=12,
+            peer=WAY[0],
+            peer_ifindex=2,
         ),
         vantage(
-            "docker0", "bridge", mac="02:42:8d:0c:91:3e", addresses=["172.17.0.1/16"],
-            ifindex=3, promiscuous=True,
+            "docker0",
+            "bridge",
+            mac="02:42:8d:0c:91:3e",
+            addresses=["172.17.0.1/16"],
+            ifindex=3,
+            promiscuous=True,
         ),
         vantage(
-            WAY[2], "host-veth", container="tomcat02", mac="3e:50:a1:77:0c:42", ifindex=14,
-            peer=WAY[3], peer_ifindex=2,
+            WAY[2],
+            "host-veth",
+            container="tomcat02",
+            mac="3e:50:a1:77:0c:42",
+            ifindex=14,
+            peer=WAY[3],
+            peer_ifindex=2,
         ),
         vantage(
-            WAY[3], **inside, container="tomcat02", mac="02:42:ac:11:00:03",
-            addresses=["172.17.0.3/16"], peer=WAY[2], peer_ifindex=14,
+            WAY[3],
+            **inside,
+            container="tomcat02",
+            mac="02:42:ac:11:00:03",
+            addresses=["172.17.0.3/16"],
+            peer=WAY[2],
+            peer_ifindex=14,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def path(way: list[str] | None = None, kinds: list[str] | None = None) -> Path:
@@ -76,9 +110,14 @@ def path(way: list[str] | None = None, kinds: list[str] | None = None) -> Path:
     ]
     kinds = kinds or KINDS
     return Path(
-        "tomcat01", "tomcat02", "icmp", 40, nodes, kinds,
+        "tomcat01",
+        "tomcat02",
+        "icmp",
+        40,
+        nodes,
+        kinds,
         ["docker0" if kind == "bridge" else "" for kind in kinds],
-    )  # fmt: skip
+    )
 
 
 def hop(
@@ -88,9 +127,14 @@ def hop(
         [None] * 6 if delay is None else [delay // 2, delay, delay * 2, delay * 3, delay * 4, 0.0]
     )
     return HopRow(
-        more.pop("protocol", "icmp"), *ends, *names, kind,
-        more.pop("packets", 0 if delay is None else 20), more.pop("lost", 0), *times,
-    )  # fmt: skip
+        more.pop("protocol", "icmp"),
+        *ends,
+        *names,
+        kind,
+        more.pop("packets", 0 if delay is None else 20),
+        more.pop("lost", 0),
+        *times,
+    )
 
 
 def hops() -> list[HopRow]:
@@ -114,38 +158,72 @@ def echo(seq: int) -> Echo:
     pieces = [h.delay_ns for h in request + reply]
     turnaround = some(TURNAROUND)
     return Echo(
-        seq, sum(pieces) + turnaround, turnaround, request, reply, None,
-        ts_ns=START_NS + seq * 200_000_000, process_rtt_ns=161_000, ttl=64,
-    )  # fmt: skip
+        seq,
+        sum(pieces) + turnaround,
+        turnaround,
+        request,
+        reply,
+        None,
+        ts_ns=START_NS + seq * 200_000_000,
+        process_rtt_ns=161_000,
+        ttl=64,
+    )
 
 
 def icmp(echoes: list[Echo], **more) -> IcmpRow:
     values = {
-        "source": "tomcat01", "destination": "tomcat02", "source_ip": "172.17.0.2",
-        "destination_ip": "172.17.0.3", "id": 4711, "sent": 20, "answered": 20, "lost": 0,
-        "duplicates": 0, "rtt_min_ns": 96_112, "rtt_p50_ns": 109_912, "rtt_p99_ns": 214_077,
-        "rtt_max_ns": 1_240_911, "turnaround_p50_ns": TURNAROUND, "echoes": echoes,
-        "turnaround_at": WAY[3], "turnaround_inside": True,
-        "measured_at": WAY[0], "process_rtt_p50_ns": 161_300, "payload_len": 56,
-    }  # fmt: skip
+        "source": "tomcat01",
+        "destination": "tomcat02",
+        "source_ip": "172.17.0.2",
+        "destination_ip": "172.17.0.3",
+        "id": 4711,
+        "sent": 20,
+        "answered": 20,
+        "lost": 0,
+        "duplicates": 0,
+        "rtt_min_ns": 96_112,
+        "rtt_p50_ns": 109_912,
+        "rtt_p99_ns": 214_077,
+        "rtt_max_ns": 1_240_911,
+        "turnaround_p50_ns": TURNAROUND,
+        "echoes": echoes,
+        "turnaround_at": WAY[3],
+        "turnaround_inside": True,
+        "measured_at": WAY[0],
+        "process_rtt_p50_ns": 161_300,
+        "payload_len": 56,
+    }
     return IcmpRow(**{**values, **more})
 
 
 def arp(**more) -> ArpRow:
     values = {
-        "asker": "tomcat01", "asker_ip": "172.17.0.2", "asker_mac": "02:42:ac:11:00:02",
-        "target_ip": "172.17.0.3", "answered_by": "tomcat02", "answer_mac": "02:42:ac:11:00:03",
-        "requests": 1, "replies": 1, "latency_p50_ns": 48_200, "latency_max_ns": 48_200,
+        "asker": "tomcat01",
+        "asker_ip": "172.17.0.2",
+        "asker_mac": "02:42:ac:11:00:02",
+        "target_ip": "172.17.0.3",
+        "answered_by": "tomcat02",
+        "answer_mac": "02:42:ac:11:00:03",
+        "requests": 1,
+        "replies": 1,
+        "latency_p50_ns": 48_200,
+        "latency_max_ns": 48_200,
         "state": "resolved",
-    }  # fmt: skip
+    }
     return ArpRow(**{**values, **more})
 
 
 def unanswered() -> ArpRow:
     return arp(
-        target_ip="172.17.0.99", answered_by="", answer_mac="", requests=3, replies=0,
-        latency_p50_ns=None, latency_max_ns=None, state="unanswered",
-    )  # fmt: skip
+        target_ip="172.17.0.99",
+        answered_by="",
+        answer_mac="",
+        requests=3,
+        replies=0,
+        latency_p50_ns=None,
+        latency_max_ns=None,
+        state="unanswered",
+    )
 
 
 def verdict(source: str = "tomcat01", destination: str = "tomcat02", **more) -> Verdict:
@@ -164,8 +242,16 @@ def healthy() -> Report:
     """20 echoes, all answered."""
     return Report(
         capture=CaptureInfo(
-            ["ping.pcapng"], 220, 21_340, START_NS, START_NS + 3_801_000_000, False, 0, "docker",
-            {"net.core.netdev_tstamp_prequeue": "1"}, "certain",
+            ["ping.pcapng"],
+            220,
+            21_340,
+            START_NS,
+            START_NS + 3_801_000_000,
+            False,
+            0,
+            "docker",
+            {"net.core.netdev_tstamp_prequeue": "1"},
+            "certain",
         ),
         vantages=vantages(),
         paths=[path()],
@@ -174,7 +260,7 @@ def healthy() -> Report:
         arp=[arp()],
         verdicts=[verdict(), verdict("tomcat02", "tomcat01")],
         findings=[Finding("info", "prequeue", "receive is stamped before the softirq runs.")],
-    )  # fmt: skip
+    )
 
 
 def dropped() -> Report:
@@ -193,13 +279,18 @@ def dropped() -> Report:
     report.icmp = [icmp(lost, answered=0, lost=20, process_rtt_p50_ns=None, **none)]
     report.losses = [
         LossRow(
-            "icmp", *ends, WAY[1], WAY[2], 20, "NETFILTER_DROP",
+            "icmp",
+            *ends,
+            WAY[1],
+            WAY[2],
+            20,
+            "NETFILTER_DROP",
             f"in bridge docker0, between its ports {WAY[1]} and {WAY[2]}",
             "bridged frames pass iptables here (net.bridge.bridge-nf-call-iptables=1): look at "
             "iptables -nvL FORWARD and iptables -nvL DOCKER-USER",
             [WAY[0], WAY[1], "docker0"],
         )
-    ]  # fmt: skip
+    ]
     facts = [
         Fact(f"ingress port {WAY[1]} saw the packets", None, 0),
         Fact("egress port (none captured) saw the packets", False, 0),
@@ -296,6 +387,10 @@ def to_host() -> Report:
 
 
 ALL = {
-    "healthy": healthy, "dropped": dropped, "arp": arp_unanswered, "hostile": hostile,
-    "crowd": crowd, "to_host": to_host,
-}  # fmt: skip
+    "healthy": healthy,
+    "dropped": dropped,
+    "arp": arp_unanswered,
+    "hostile": hostile,
+    "crowd": crowd,
+    "to_host": to_host,
+}

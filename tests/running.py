@@ -21,9 +21,12 @@ class Running:
 
     def __init__(self, *words: str, enter: Sequence[str] = (), **environment: str) -> None:
         self.process = subprocess.Popen(
-            [*enter, *COMMAND, "capture", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env={**os.environ, **environment},
-        )  # fmt: skip
+            [*enter, *COMMAND, "capture", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
         self.told: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

@@ -40,9 +40,16 @@ def open_socket(lab: Lab, where: str, kind: int, address: Address | None = None)
 
 
 def udp(
-    lab: Lab, client: str, server: str, to: Address, port: int, *, count: int = 4,
-    payload: bytes = b"question", source_port: int = 0,
-) -> Heard:  # fmt: skip
+    lab: Lab,
+    client: str,
+    server: str,
+    to: Address,
+    port: int,
+    *,
+    count: int = 4,
+    payload: bytes = b"question",
+    source_port: int = 0,
+) -> Heard:
     """``count`` datagrams to ``to``, which come to ``port`` of ``server``; each is answered."""
     heard = Heard()
     with (

@@ -31,8 +31,11 @@ def render(path: Path) -> str:
 
 def test_there_are_captures() -> None:
     assert {p.stem for p in CAPTURES} == {
-        "tomcat-ping", "host-to-container", "arp-unanswered", "iptables-drop",
-    }  # fmt: skip
+        "tomcat-ping",
+        "host-to-container",
+        "arp-unanswered",
+        "iptables-drop",
+    }
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda p: p.stem)

@@ -25,8 +25,10 @@ def test_a_marked_process_is_seen_while_it_lives() -> None:
     key, value = mark.split("=")
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, key: value},
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, key: value},
+    )
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
@@ -59,8 +61,11 @@ def run_suite(folder: Path, body: str, **environment: str) -> subprocess.Complet
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-ra", "-pno:cacheprovider", "--rootdir", folder, folder],
         env={**clean, "DOCKER_HOST": f"unix://{folder}/none.sock", **environment},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 LEAVE = """

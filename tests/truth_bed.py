@@ -96,9 +96,7 @@ def score(scenario: Scenario, chunk_frames: int = 1 << 16) -> Score:
     bed = _Bed(scenario)
     correlator, total, carried = Correlator(), Score(), None
     count = len(bed.vantages)
-    watch = Watch(
-        np.zeros(count, np.int64), np.full(count, _FOREVER), np.ones(count, np.bool_)
-    )  # fmt: skip
+    watch = Watch(np.zeros(count, np.int64), np.full(count, _FOREVER), np.ones(count, np.bool_))
     for frames, final in bed.chunks(chunk_frames):
         if carried is not None:
             frames = {n: np.concatenate([carried[n], frames[n]]) for n in frames}
@@ -272,9 +270,16 @@ class _Bed:
         return [at[rows], entered, entered, left, left + delay(_VETH_US, len(rows))]
 
     def _sight(
-        self, sight: int, packets: dict[str, np.ndarray], rows: np.ndarray, pieces: np.ndarray,
-        fate: np.ndarray, stamps: list[np.ndarray], truth: np.ndarray, seen: np.ndarray,
-    ) -> dict[str, np.ndarray]:  # fmt: skip
+        self,
+        sight: int,
+        packets: dict[str, np.ndarray],
+        rows: np.ndarray,
+        pieces: np.ndarray,
+        fate: np.ndarray,
+        stamps: list[np.ndarray],
+        truth: np.ndarray,
+        seen: np.ndarray,
+    ) -> dict[str, np.ndarray]:
         end = packets["source"] if sight in (SENT, ENTERED) else packets["target"]
         place = self._inside if sight in (SENT, ARRIVED) else self._port
         vantage = place[end[rows]] if sight != COPIED else np.full(len(rows), self._bridge)
@@ -288,8 +293,10 @@ class _Bed:
             ts = order
         uncut = (packets["kind"][which] != GSO) | (sight <= COPIED)
         return {
-            **{name: packets[name][which] for name in
-               ("kind", "source", "target", "content", "ident")},
+            **{
+                name: packets[name][which]
+                for name in ("kind", "source", "target", "content", "ident")
+            },
             "fate": self._seen_last(fate[kept], packets, which),
             "vantage": vantage[kept].astype(np.int32),
             "flags": np.full(len(kept), 2 if sight in (SENT, LEFT) else 1, np.uint32),
@@ -298,15 +305,19 @@ class _Bed:
             "truth": truth[which],
             "piece": np.where(uncut, -1, pieces[kept]).astype(np.int64),
             "sight": np.full(len(kept), sight),
-        }  # fmt: skip
+        }
 
     def _seen_last(
         self, fate: np.ndarray, packets: dict[str, np.ndarray], which: np.ndarray
     ) -> np.ndarray:
         """The last sighting that was captured, docker0's copy aside."""
         source, target = packets["source"][which], packets["target"][which]
-        places = ((SENT, self._inside[source]), (ENTERED, self._port[source]),
-                  (LEFT, self._port[target]), (ARRIVED, self._inside[target]))  # fmt: skip
+        places = (
+            (SENT, self._inside[source]),
+            (ENTERED, self._port[source]),
+            (LEFT, self._port[target]),
+            (ARRIVED, self._inside[target]),
+        )
         found = np.full(len(fate), -1)
         for sight, place in places:
             found[(place >= 0) & (fate >= sight)] = sight
@@ -325,9 +336,14 @@ class _Bed:
         n = len(wirelen)
         caplen = np.minimum(np.minimum(wirelen, self._snaplen[sights["vantage"]]), ROOM)
         chunk = FrameChunk(
-            data.reshape(-1), np.arange(n, dtype=np.int64) * ROOM, caplen.astype(np.uint32),
-            wirelen.astype(np.uint32), sights["ts"], sights["vantage"], sights["flags"],
-        )  # fmt: skip
+            data.reshape(-1),
+            np.arange(n, dtype=np.int64) * ROOM,
+            caplen.astype(np.uint32),
+            wirelen.astype(np.uint32),
+            sights["ts"],
+            sights["vantage"],
+            sights["flags"],
+        )
         linktypes = np.ones(max(len(self.vantages), 1), np.int32)
         columns = decode_frames(chunk, linktypes, self._key_bytes)
         number = np.arange(self._number, self._number + n)
@@ -335,8 +351,14 @@ class _Bed:
         kept = {
             name: sights[name] for name in ("vantage", "flags", "truth", "piece", "sight", "fate")
         }
-        return {**columns, **kept, "ts_ns": sights["ts"], "number": number,
-                "wirelen": chunk.wirelen, "caplen": chunk.caplen}  # fmt: skip
+        return {
+            **columns,
+            **kept,
+            "ts_ns": sights["ts"],
+            "number": number,
+            "wirelen": chunk.wirelen,
+            "caplen": chunk.caplen,
+        }
 
 
 def _with_fragments(packets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

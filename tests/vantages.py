@@ -11,14 +11,22 @@ from analyzer.savefile import blocks
 
 S, US = 1_000_000_000, 1_000
 CLIENT_MAC = "02:42:ac:11:00:01"
-WAY = (("c{}:eth0", 2, 0), ("veth{}", 1, 5 * US), ("docker0", 1, 5 * US), ("veth{}", 2, 80 * US),
-       ("c{}:eth0", 1, 82 * US))  # fmt: skip
+WAY = (
+    ("c{}:eth0", 2, 0),
+    ("veth{}", 1, 5 * US),
+    ("docker0", 1, 5 * US),
+    ("veth{}", 2, 80 * US),
+    ("c{}:eth0", 1, 82 * US),
+)
 
 
 def write_vantages(
-    path: Path, frames: list[tuple[int, bytes]], *, lost: tuple[int, ...] = (),
+    path: Path,
+    frames: list[tuple[int, bytes]],
+    *,
+    lost: tuple[int, ...] = (),
     late: dict[int, int] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Each packet at five vantages. lost: numbers of packets that end at the bridge; late: by
     how much one is held back there."""
     world = World()
@@ -38,6 +46,7 @@ def write_vantages(
         data += blocks.enhanced_packet(world.at(vantage), ts, frame, len(frame), flags=flags)
     last = frames[-1][0] + 10 * S
     for number in range(len(world.vantages)):
-        data += blocks.interface_statistics(number, last, start_ns=1, end_ns=last, received=99,
-                                            dropped=0)  # fmt: skip
+        data += blocks.interface_statistics(
+            number, last, start_ns=1, end_ns=last, received=99, dropped=0
+        )
     path.write_bytes(data)

@@ -44,26 +44,64 @@ class World:
     def __post_init__(self) -> None:
         host = self.base_netns + HOST_NS
         self.vantages.append(
-            Vantage("docker0", "docker0", Role.BRIDGE, host, 3, "bridge", mac_text(BRIDGE_MAC),
-                    ("172.17.0.1/16",), promiscuous=True, bridge="docker0", ring=self.base_netns),
-        )  # fmt: skip
+            Vantage(
+                "docker0",
+                "docker0",
+                Role.BRIDGE,
+                host,
+                3,
+                "bridge",
+                mac_text(BRIDGE_MAC),
+                ("172.17.0.1/16",),
+                promiscuous=True,
+                bridge="docker0",
+                ring=self.base_netns,
+            ),
+        )
         for n in range(self.containers):
             inside, port = self.base_netns + 100 + n, 10 + 2 * n
             name = f"c{n}"
             self.vantages.append(
-                Vantage(f"veth{n}", f"veth{n}", Role.HOST_VETH, host, port, "veth",
-                        f"66:00:00:00:00:{n:02x}", container=name, peer=f"{name}:eth0",
-                        peer_mac=mac_text(mac_of(n)), peer_addresses=(f"172.17.0.{n + 2}/16",),
-                        peer_netns=inside, peer_ifindex=9, bridge="docker0", master_ifindex=3,
-                        qdisc=self.qdisc, ring=self.base_netns),
-            )  # fmt: skip
+                Vantage(
+                    f"veth{n}",
+                    f"veth{n}",
+                    Role.HOST_VETH,
+                    host,
+                    port,
+                    "veth",
+                    f"66:00:00:00:00:{n:02x}",
+                    container=name,
+                    peer=f"{name}:eth0",
+                    peer_mac=mac_text(mac_of(n)),
+                    peer_addresses=(f"172.17.0.{n + 2}/16",),
+                    peer_netns=inside,
+                    peer_ifindex=9,
+                    bridge="docker0",
+                    master_ifindex=3,
+                    qdisc=self.qdisc,
+                    ring=self.base_netns,
+                ),
+            )
             if self.inside:
                 self.vantages.append(
-                    Vantage(f"{name}:eth0", "eth0", Role.CONTAINER, inside, 9, "veth",
-                            mac_text(mac_of(n)), (f"172.17.0.{n + 2}/16",), container=name,
-                            peer=f"veth{n}", peer_netns=host, peer_ifindex=port, bridge="docker0",
-                            qdisc="noqueue", ring=self.base_netns + n + 1),
-                )  # fmt: skip
+                    Vantage(
+                        f"{name}:eth0",
+                        "eth0",
+                        Role.CONTAINER,
+                        inside,
+                        9,
+                        "veth",
+                        mac_text(mac_of(n)),
+                        (f"172.17.0.{n + 2}/16",),
+                        container=name,
+                        peer=f"veth{n}",
+                        peer_netns=host,
+                        peer_ifindex=port,
+                        bridge="docker0",
+                        qdisc="noqueue",
+                        ring=self.base_netns + n + 1,
+                    ),
+                )
 
     def at(self, name: str) -> int:
         return next(i for i, v in enumerate(self.vantages) if v.name == name)
@@ -75,9 +113,15 @@ class World:
             self.rows.append({"vantage": self.at(name), "flags": flags, "ts_ns": ts_ns, **columns})
 
     def send(
-        self, source: int, target: int, at_us: float, key: int, *,
-        upto: int = 5, hop_us: tuple[float, float, float] = (5, 80, 2),
-    ) -> None:  # fmt: skip
+        self,
+        source: int,
+        target: int,
+        at_us: float,
+        key: int,
+        *,
+        upto: int = 5,
+        hop_us: tuple[float, float, float] = (5, 80, 2),
+    ) -> None:
         """A unicast from c<source> to c<target>; lost after ``upto`` of its five sightings."""
         t = int(at_us * MICRO)
         enter, leave = t + int(hop_us[0] * MICRO), t + int(sum(hop_us[:2]) * MICRO)
@@ -128,8 +172,15 @@ class World:
             high[ring] = max(high.get(ring, 0), row["ts_ns"])
             keyed.append((high[ring], row))
         rows = [row for _, row in sorted(keyed, key=lambda pair: pair[0])]
-        kinds = {**DECODED, "ts_ns": "int64", "vantage": "int32", "flags": "uint32",
-                 "caplen": "uint32", "wirelen": "uint32", "truth": "int64"}  # fmt: skip
+        kinds = {
+            **DECODED,
+            "ts_ns": "int64",
+            "vantage": "int32",
+            "flags": "uint32",
+            "caplen": "uint32",
+            "wirelen": "uint32",
+            "truth": "int64",
+        }
         return {n: np.array([r.get(n, 0) for r in rows], k) for n, k in kinds.items()}
 
     def correlate(self, **options: object) -> tuple[dict[str, np.ndarray], Journeys]:

@@ -27,9 +27,22 @@ from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
 
 TABLES = (
-    "packets", "frames", "journeys", "hops", "flows", "icmp", "icmp_errors", "nat", "proxied",
-    "arp", "nd", "dns", "dhcp", "losses", "vantages",
-)  # fmt: skip
+    "packets",
+    "frames",
+    "journeys",
+    "hops",
+    "flows",
+    "icmp",
+    "icmp_errors",
+    "nat",
+    "proxied",
+    "arp",
+    "nd",
+    "dns",
+    "dhcp",
+    "losses",
+    "vantages",
+)
 
 
 Put = Callable[[str, pl.DataFrame], None]

@@ -78,8 +78,16 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
     vantages = choose_vantages(topology, source, destination, inside=plan.inside)
     LOG.info("pinging %s from %s, %d requests", echo.destination, source.name, plan.count)
     with _output(plan.output) as path:
-        tap = Tap(topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous,
-                  drops=plan.drops, settings=True, protocols=PROTOCOLS)  # fmt: skip
+        tap = Tap(
+            topology,
+            vantages,
+            path,
+            filter_text=FILTER,
+            promiscuous=plan.promiscuous,
+            drops=plan.drops,
+            settings=True,
+            protocols=PROTOCOLS,
+        )
         outcome = _echo_under(tap, echo, source, on_echo)
         report, _ = report_files([path], AnalysisOptions(echoes=True))
         report.capture.files = [plan.output] if plan.output else []

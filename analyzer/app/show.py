@@ -36,9 +36,13 @@ class Shown:
 
 
 def show_packets(
-    path: str, put: Put, display_filter: str = "", *,
-    journey: int | None = None, count: int | None = None,
-) -> Shown:  # fmt: skip
+    path: str,
+    put: Put,
+    display_filter: str = "",
+    *,
+    journey: int | None = None,
+    count: int | None = None,
+) -> Shown:
     """Hand on the packets of which a frame matches; of all these the first ``count``.
 
     journey: only the packet of this number. Raises as `stream_files`, and UsageProblem where
@@ -50,9 +54,11 @@ def show_packets(
     if journey is not None and not shower.found:
         raise UsageProblem(
             f"--journey {journey}: no packet of this number; "
-            + (shower.hint or f"the file has {analyser.totals.frames} frames; show lists the "
-               "packets")
-        )  # fmt: skip
+            + (
+                shower.hint
+                or f"the file has {analyser.totals.frames} frames; show lists the packets"
+            )
+        )
     return Shown(shower.frames, next(iter(analyser.reading.errors), None))
 
 

@@ -85,12 +85,32 @@ def _tiny() -> bytes:
 
 def _vantages() -> list[Vantage]:
     ports = [
-        Vantage(f"v{n}", f"v{n}", Role.HOST_VETH, 1, 10 + n, "veth", peer_netns=9 + n,
-                peer_ifindex=2, bridge="docker0", master_ifindex=3, ring=n)
+        Vantage(
+            f"v{n}",
+            f"v{n}",
+            Role.HOST_VETH,
+            1,
+            10 + n,
+            "veth",
+            peer_netns=9 + n,
+            peer_ifindex=2,
+            bridge="docker0",
+            master_ifindex=3,
+            ring=n,
+        )
         for n in (0, 1)
-    ]  # fmt: skip
-    bridge = Vantage("docker0", "docker0", Role.BRIDGE, 1, 3, "bridge", _BRIDGE.hex(":"),
-                     promiscuous=True, bridge="docker0")  # fmt: skip
+    ]
+    bridge = Vantage(
+        "docker0",
+        "docker0",
+        Role.BRIDGE,
+        1,
+        3,
+        "bridge",
+        _BRIDGE.hex(":"),
+        promiscuous=True,
+        bridge="docker0",
+    )
     uplink = Vantage("up", "up", Role.UPLINK, 1, 4, "veth", "02:00:00:00:00:01")
     return [ports[0], bridge, ports[1], uplink]
 
@@ -128,9 +148,15 @@ def _deep() -> Iterator[bytes]:
 
 
 def _ipv4(
-    protocol: int, body: bytes, ident: int, *, back: bool = False, fragment: int = 0,
-    ttl: int = 64, to: bytes = b"",
-) -> bytes:  # fmt: skip
+    protocol: int,
+    body: bytes,
+    ident: int,
+    *,
+    back: bool = False,
+    fragment: int = 0,
+    ttl: int = 64,
+    to: bytes = b"",
+) -> bytes:
     macs, ends = (_MACS[::-1], _ENDS[::-1]) if back else (_MACS, _ENDS)
     head = struct.pack(
         "!HBBHHHBBH", 0x0800, 0x45, 0, 20 + len(body), ident, fragment, ttl, protocol, 0

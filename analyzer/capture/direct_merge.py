@@ -134,9 +134,15 @@ def _set_key(words: Words, head: Ints) -> None:
 
 @piece
 def _encode_run(
-    memory: Views, head: Ints, bound: int, out: Views, used: int, tables: Table,
-    counters: Counters, snaplen: int,
-) -> Any:  # fmt: skip
+    memory: Views,
+    head: Ints,
+    bound: int,
+    out: Views,
+    used: int,
+    tables: Table,
+    counters: Counters,
+    snaplen: int,
+) -> Any:
     """Encode a ring's frames up to the key ``bound``, to the end of its block at most.
 
     Returns ``used`` and DUE, ROOM or MEET.
@@ -176,9 +182,16 @@ def _encode_run(
 
 @compiled
 def merge_rings(
-    memory: Views, heads: Heads, live: Ints, limit: int, out: Views, used: int, tables: Table,
-    counters: Counters, snaplen: int,
-) -> tuple[int, int, int]:  # fmt: skip
+    memory: Views,
+    heads: Heads,
+    live: Ints,
+    limit: int,
+    out: Views,
+    used: int,
+    tables: Table,
+    counters: Counters,
+    snaplen: int,
+) -> tuple[int, int, int]:
     """Encode frames up to the key ``limit`` into ``out``, merged, from ``used`` on.
 
     ``live``: scratch room for a number per ring. Returns the new ``used``, why it stopped, and
@@ -341,9 +354,16 @@ class DirectMerge:
             for head, ring in zip(self._heads, self._rings, strict=True):
                 head[MINDS] = ring.minds_blocks
             used, why, number = merge_rings(
-                self._memory, self._heads, self._live, limit, self._out, used, self._table,
-                counters, snaplen,
-            )  # fmt: skip
+                self._memory,
+                self._heads,
+                self._live,
+                limit,
+                self._out,
+                used,
+                self._table,
+                counters,
+                snaplen,
+            )
             ring = self._rings[number]
             if why == RELEASE:
                 ring.release()
@@ -375,8 +395,11 @@ class _Address:
 
     def __init__(self, first: int, size: int) -> None:
         self.__array_interface__ = {
-            "data": (first, False), "shape": (size,), "typestr": "|u1", "version": 3,
-        }  # fmt: skip
+            "data": (first, False),
+            "shape": (size,),
+            "typestr": "|u1",
+            "version": 3,
+        }
 
 
 def _memory_at(start: int, end: int) -> Bytes:

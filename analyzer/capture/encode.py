@@ -127,9 +127,15 @@ def _drop_count(out32: Words, end: int, drops: int) -> Any:
 
 @piece
 def _frame_block(
-    out32: Words, start: int, end: int, identifier: int, stamp: int, caplen: int, wirelen: int,
+    out32: Words,
+    start: int,
+    end: int,
+    identifier: int,
+    stamp: int,
+    caplen: int,
+    wirelen: int,
     flags: int,
-) -> None:  # fmt: skip
+) -> None:
     """What stands before and after an EPB's data; ``end`` is where its options begin."""
     word, tail, length = start >> 2, end >> 2, end + 16 - start
     out32[word], out32[word + 1], out32[word + 2] = 6, length, identifier
@@ -167,9 +173,16 @@ def room_for(ring32: Words, at: int, snaplen: int) -> Any:
 
 @piece
 def encode_frame(
-    ring: Views, at: int, end: int, readable: int, out: Views, used: int, identifier: int,
-    snaplen: int, drops: int,
-) -> Any:  # fmt: skip
+    ring: Views,
+    at: int,
+    end: int,
+    readable: int,
+    out: Views,
+    used: int,
+    identifier: int,
+    snaplen: int,
+    drops: int,
+) -> Any:
     """Write the frame at ``at`` as an EPB; where it ends, the frame's stamp, its wirelen.
 
     ``end``: of the block's data; ``readable``: of the ring's memory.
@@ -235,8 +248,16 @@ def encode_block(
             cursor[SKIPPED] += 1
         else:
             tail, stamp, wirelen = encode_frame(
-                ring, at, cursor[END], ring8.size, out, used, identifier, snaplen, cursor[DROPS],
-            )  # fmt: skip
+                ring,
+                at,
+                cursor[END],
+                ring8.size,
+                out,
+                used,
+                identifier,
+                snaplen,
+                cursor[DROPS],
+            )
             cursor[DROPS] = 0
             latest = max(latest, stamp)
             index[0, count], index[1, count] = latest, used

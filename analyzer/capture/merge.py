@@ -103,8 +103,16 @@ class Staging:
         used, count = self._used, self._count
         room = self._views if self._waiting or self.hold_ns else self._portion
         self._used, self._count = encode_block(
-            ring.memory, ring.cursor, room, used, self._index, count, table, counters, snaplen,
-        )  # fmt: skip
+            ring.memory,
+            ring.cursor,
+            room,
+            used,
+            self._index,
+            count,
+            table,
+            counters,
+            snaplen,
+        )
         self._waiting += self._used - used
         if self._count > count:
             self._add_run(ring, count)
@@ -188,9 +196,15 @@ class Staging:
         if len(self._sorted) < self._waiting:
             self._sorted = np.zeros(_BUFFER_BYTES, np.uint8)
         length, _, self._head_count = merge_runs(
-            self._out, self._views[2], self._index, self._runs, self._heads, self._head_count,
-            limit, self._sorted,
-        )  # fmt: skip
+            self._out,
+            self._views[2],
+            self._index,
+            self._runs,
+            self._heads,
+            self._head_count,
+            limit,
+            self._sorted,
+        )
         self._waiting -= length
         if not self._waiting:
             self._reset()
@@ -209,9 +223,15 @@ class Staging:
             self._reset()
             return
         self._used, self._count, self._run_count, self._head_count = repack(
-            self._out, self._views[2], self._index, self._runs, self._run_count, self._heads,
-            self._lasts, kept,
-        )  # fmt: skip
+            self._out,
+            self._views[2],
+            self._index,
+            self._runs,
+            self._run_count,
+            self._heads,
+            self._lasts,
+            kept,
+        )
         self._waiting = self._used
 
     def _reset(self) -> None:
@@ -248,9 +268,16 @@ def warm() -> None:
     words, index, ints = none.view(np.uint32), np.zeros((2, 0), np.int64), np.zeros(0, np.int64)
     runs, heads = np.zeros((0, RUN), np.int64), np.zeros((2, 0), np.int64)
     encode_block(
-        views(none), np.zeros(CURSOR, np.int64), views(none), 0, index, 0, build_table({}),
-        counters, 0,
-    )  # fmt: skip
+        views(none),
+        np.zeros(CURSOR, np.int64),
+        views(none),
+        0,
+        index,
+        0,
+        build_table({}),
+        counters,
+        0,
+    )
     merge_runs(none, words, index, runs, heads, 0, 0, none)
     repack(none, words, index, runs, 0, heads, ints, _ALL)
     mark_runs(runs, 0, _ALL)

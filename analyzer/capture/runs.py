@@ -75,9 +75,15 @@ def _advance(runs: Runs, index: Index, heads: Heads, count: int, place: int, row
 
 @compiled
 def merge_runs(
-    blocks: Bytes, blocks32: Words, index: Index, runs: Runs, heads: Heads, count: int, limit: int,
+    blocks: Bytes,
+    blocks32: Words,
+    index: Index,
+    runs: Runs,
+    heads: Heads,
+    count: int,
+    limit: int,
     target: Bytes,
-) -> tuple[int, int, int]:  # fmt: skip
+) -> tuple[int, int, int]:
     """Copy the frames up to the key ``limit`` to ``target``, merged.
 
     Returns bytes, frames, and how many of ``heads`` there are now (``count`` before).
@@ -101,9 +107,15 @@ def merge_runs(
 
 @compiled
 def repack(
-    blocks: Bytes, blocks32: Words, index: Index, runs: Runs, run_count: int, heads: Heads,
-    lasts: Ints, kept: Mask,
-) -> tuple[int, int, int, int]:  # fmt: skip
+    blocks: Bytes,
+    blocks32: Words,
+    index: Index,
+    runs: Runs,
+    run_count: int,
+    heads: Heads,
+    lasts: Ints,
+    kept: Mask,
+) -> tuple[int, int, int, int]:
     """Move what is left to the front of the buffer, runs and index too; heads are found anew.
 
     ``lasts``: the number of each slot's last run. ``kept``: which rows to keep of those that

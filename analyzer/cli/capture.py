@@ -13,32 +13,77 @@ from analyzer.cli.options import common, drops_option
     context_settings={"ignore_unknown_options": False},
 )
 @click.argument("words", nargs=-1, metavar="[TARGET]... [FILTER]")
-@click.option("-i", "--interface", "interfaces", multiple=True, metavar="IFACE",
-              help="docker0, a host veth, or tomcat01:eth0; repeatable.")  # fmt: skip
-@click.option("--network", "networks", multiple=True, metavar="NET",
-              help="All containers of an engine's network; repeatable.")  # fmt: skip
+@click.option(
+    "-i",
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="IFACE",
+    help="docker0, a host veth, or tomcat01:eth0; repeatable.",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="NET",
+    help="All containers of an engine's network; repeatable.",
+)
 @click.option("--no-inside", is_flag=True, help="Only the host's side, not the containers' eth0.")
 @click.option("-w", "--write", "output", metavar="FILE", help="pcapng to write; - is stdout.")
-@click.option("-s", "--snaplen", type=click.IntRange(0, 262144), default=0, metavar="BYTES",
-              help="Bytes kept of each frame; 0 is all.")  # fmt: skip
-@click.option("-p", "--no-promiscuous", is_flag=True,
-              help="Leave docker0 as it is: it shows no bridged unicast then.")  # fmt: skip
+@click.option(
+    "-s",
+    "--snaplen",
+    type=click.IntRange(0, 262144),
+    default=0,
+    metavar="BYTES",
+    help="Bytes kept of each frame; 0 is all.",
+)
+@click.option(
+    "-p",
+    "--no-promiscuous",
+    is_flag=True,
+    help="Leave docker0 as it is: it shows no bridged unicast then.",
+)
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
-@click.option("-a", "--autostop", "autostop", multiple=True, metavar="duration:S",
-              help="Stop by duration:S, packets:N, filesize:KB, files:N; repeatable.")  # fmt: skip
-@click.option("-b", "--ring-buffer", "rotation", multiple=True, metavar="filesize:KB",
-              help="Begin a new file by filesize:KB, duration:S or packets:N, named as dumpcap "
-              "names them; files:N keeps the last N; repeatable.")  # fmt: skip
+@click.option(
+    "-a",
+    "--autostop",
+    "autostop",
+    multiple=True,
+    metavar="duration:S",
+    help="Stop by duration:S, packets:N, filesize:KB, files:N; repeatable.",
+)
+@click.option(
+    "-b",
+    "--ring-buffer",
+    "rotation",
+    multiple=True,
+    metavar="filesize:KB",
+    help="Begin a new file by filesize:KB, duration:S or packets:N, named as dumpcap "
+    "names them; files:N keeps the last N; repeatable.",
+)
 @click.option("--strict", is_flag=True, help="Exit 1 where the kernel dropped frames.")
 @drops_option
 @click.option("-f", "--filter", "expression", metavar="FILTER", help="pcap-filter(7) syntax.")
 @common()
 def command(
-    words: tuple[str, ...], interfaces: tuple[str, ...], networks: tuple[str, ...],
-    no_inside: bool, output: str | None, snaplen: int, no_promiscuous: bool, count: int | None,
-    autostop: tuple[str, ...], rotation: tuple[str, ...], strict: bool, expression: str | None,
-    drops: bool, engine: str, as_json: bool, quiet: bool,
-) -> int:  # fmt: skip
+    words: tuple[str, ...],
+    interfaces: tuple[str, ...],
+    networks: tuple[str, ...],
+    no_inside: bool,
+    output: str | None,
+    snaplen: int,
+    no_promiscuous: bool,
+    count: int | None,
+    autostop: tuple[str, ...],
+    rotation: tuple[str, ...],
+    strict: bool,
+    expression: str | None,
+    drops: bool,
+    engine: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Capture bridges, host veths and the containers' own eth0 at the same time, in one file.
 
     TARGET is a container (name or id prefix), a network or "all" (the default); what follows
@@ -62,12 +107,19 @@ def command(
     if count is not None:  # -c says it shorter; the lesser of two limits ends it
         limits["max_packets"] = min(count, limits.get("max_packets", count))
     plan = CapturePlan(
-        words=words, interfaces=interfaces, networks=networks, inside=not no_inside,
-        output=output, snaplen=snaplen, promiscuous=not no_promiscuous,
-        expression=expression or "", rotation=parse_rotation(rotation), give_up_rights=True,
+        words=words,
+        interfaces=interfaces,
+        networks=networks,
+        inside=not no_inside,
+        output=output,
+        snaplen=snaplen,
+        promiscuous=not no_promiscuous,
+        expression=expression or "",
+        rotation=parse_rotation(rotation),
+        give_up_rights=True,
         drops=drops,
         **limits,
-    )  # fmt: skip
+    )
     with live_line(quiet=quiet, wanted=output not in (None, "-")) as (say, progress):
         outcome = run_capture(engine, plan, ready=say, line=click.echo, progress=progress)
     for warning in outcome.warnings:

@@ -10,15 +10,35 @@ DEFAULT_FILE = "vethscope-demo.pcapng"
 
 
 @click.command(name="demo", epilog="Example: vethscope demo -c 50 --html demo.html")
-@click.option("-c", "--count", type=click.IntRange(1, 65535), default=20, show_default=True,
-              metavar="N", help="Echo requests.")  # fmt: skip
-@click.option("-w", "--write", "output", type=click.Path(dir_okay=False), default=DEFAULT_FILE,
-              show_default=True, metavar="FILE", help="The pcapng that is kept.")  # fmt: skip
+@click.option(
+    "-c",
+    "--count",
+    type=click.IntRange(1, 65535),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Echo requests.",
+)
+@click.option(
+    "-w",
+    "--write",
+    "output",
+    type=click.Path(dir_okay=False),
+    default=DEFAULT_FILE,
+    show_default=True,
+    metavar="FILE",
+    help="The pcapng that is kept.",
+)
 @html_option
 @common(engine="lab")
 def command(
-    count: int, output: str, html: str | None, engine: str, as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+    count: int,
+    output: str,
+    html: str | None,
+    engine: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """tomcat01 pings tomcat02, seen at every interface on the way.
 
     In a lab of its own that builds Docker's picture in namespaces and is gone afterwards;

@@ -15,30 +15,74 @@ if TYPE_CHECKING:
     from analyzer.export.tables import Sink
 
 TABLES = (
-    "packets", "frames", "journeys", "hops", "flows", "icmp", "icmp_errors", "arp", "nd", "dns",
-    "dhcp", "losses", "vantages",
-)  # fmt: skip
+    "packets",
+    "frames",
+    "journeys",
+    "hops",
+    "flows",
+    "icmp",
+    "icmp_errors",
+    "arp",
+    "nd",
+    "dns",
+    "dhcp",
+    "losses",
+    "vantages",
+)
 
 
 @click.command(name="export", epilog="Example: vethscope export ping.pcapng --parquet ping.d")
 @click.argument("file", type=click.Path())
-@click.option("--pcap", "pcap", type=click.Path(file_okay=False), metavar="DIR",
-              help="A nanosecond pcap per vantage into DIR.")  # fmt: skip
-@click.option("--pcapng", "pcapng", type=click.Path(dir_okay=False), metavar="FILE",
-              help="One pcapng with packet ids and a hop comment on each frame.")  # fmt: skip
-@click.option("--parquet", "parquet", type=click.Path(file_okay=False), metavar="DIR",
-              help="Tables as Parquet into DIR.")  # fmt: skip
-@click.option("--csv", "csv", type=click.Path(file_okay=False), metavar="DIR",
-              help="Tables as CSV into DIR.")  # fmt: skip
-@click.option("--ndjson", "ndjson", type=click.Path(dir_okay=False), metavar="FILE",
-              help="Tables as JSON lines into FILE (- is stdout).")  # fmt: skip
-@click.option("--table", "chosen", multiple=True, type=click.Choice(TABLES),
-              help="Only this table (may be repeated).")  # fmt: skip
+@click.option(
+    "--pcap",
+    "pcap",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="A nanosecond pcap per vantage into DIR.",
+)
+@click.option(
+    "--pcapng",
+    "pcapng",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="One pcapng with packet ids and a hop comment on each frame.",
+)
+@click.option(
+    "--parquet",
+    "parquet",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Tables as Parquet into DIR.",
+)
+@click.option(
+    "--csv", "csv", type=click.Path(file_okay=False), metavar="DIR", help="Tables as CSV into DIR."
+)
+@click.option(
+    "--ndjson",
+    "ndjson",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Tables as JSON lines into FILE (- is stdout).",
+)
+@click.option(
+    "--table",
+    "chosen",
+    multiple=True,
+    type=click.Choice(TABLES),
+    help="Only this table (may be repeated).",
+)
 @common(engine=None)
 def command(
-    file: str, pcap: str | None, pcapng: str | None, parquet: str | None, csv: str | None,
-    ndjson: str | None, chosen: tuple[str, ...], as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+    file: str,
+    pcap: str | None,
+    pcapng: str | None,
+    parquet: str | None,
+    csv: str | None,
+    ndjson: str | None,
+    chosen: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Hand a capture on: to tools that read pcap, to Wireshark, DuckDB, Polars, a spreadsheet.
 
     The tables are packets (a row a packet, with its path and the time of each hop), frames,
@@ -65,9 +109,12 @@ def command(
 
 
 def _export(
-    file: str, pcap: str | None, pcapng: str | None, tables: dict[str, str | None],
+    file: str,
+    pcap: str | None,
+    pcapng: str | None,
+    tables: dict[str, str | None],
     chosen: tuple[str, ...],
-) -> tuple[list[dict[str, object]], dict[str, int], list[SavefileError]]:  # fmt: skip
+) -> tuple[list[dict[str, object]], dict[str, int], list[SavefileError]]:
     """(files with their frames, rows of each table, the damage, told once)."""
     from functools import partial
 
@@ -79,8 +126,10 @@ def _export(
     rows: dict[str, int] = {}
     errors = [one.error for one in done]
     kinds: dict[str, Callable[[str], Sink]] = {
-        "parquet": ParquetDir, "csv": CsvDir, "ndjson": NdjsonFile,
-    }  # fmt: skip
+        "parquet": ParquetDir,
+        "csv": CsvDir,
+        "ndjson": NdjsonFile,
+    }
     sinks = [partial(kinds[kind], path) for kind, path in tables.items() if path]
     if sinks:
         rows, error = export_tables(file, sinks, chosen)

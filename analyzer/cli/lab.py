@@ -18,15 +18,24 @@ def command() -> None:
     """
 
 
-name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, metavar="NAME",
-                           help="Of the lab: --engine lab:NAME.")  # fmt: skip
+name_option = click.option(
+    "--name",
+    default=DEFAULT_NAME,
+    show_default=True,
+    metavar="NAME",
+    help="Of the lab: --engine lab:NAME.",
+)
 
 
 @command.command(epilog="Example: vethscope lab up --containers 5 --name shop")
 @click.option(
-    "--containers", type=click.IntRange(1, 1000), default=2, show_default=True, metavar="N",
+    "--containers",
+    type=click.IntRange(1, 1000),
+    default=2,
+    show_default=True,
+    metavar="N",
     help="How many: tomcat01, tomcat02 …",
-)  # fmt: skip
+)
 @name_option
 @quiet_option
 def up(containers: int, name: str, quiet: bool) -> None:

@@ -71,23 +71,33 @@ def _speak(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 verbose_option = click.option(
-    "-v", "--verbose", is_flag=True, expose_value=False, callback=_speak,
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_speak,
     help="Say on stderr what is being done.",
-)  # fmt: skip
+)
 drops_option = click.option(
-    "--drops", "drops", is_flag=True,
+    "--drops",
+    "drops",
+    is_flag=True,
     help="Also record why the kernel dropped packets, and where (tracefs, no eBPF; root).",
-)  # fmt: skip
+)
 html_option = click.option(
     "--html", "html", type=click.Path(dir_okay=False), help="Also write the report as one page."
 )
 
 
 jobs_option = click.option(
-    "-j", "--jobs", type=click.IntRange(1), default=_processors, metavar="N",
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    default=_processors,
+    metavar="N",
     help="Threads: with 2 (the default where there are as many processors) or more, files are "
     "read and decoded while what was read before is analysed; with 1, in turn.",
-)  # fmt: skip
+)
 
 
 def common(engine: str | None = "auto") -> Callable[[F], F]:

@@ -20,19 +20,39 @@ from analyzer.cli.options import common, html_option, jobs_option
 @click.option("--until", metavar="TIME", help="Only frames before this time.")
 @click.option("--lost", is_flag=True, help="Only lost packets, each with its journey and reason.")
 @click.option("--min-latency", metavar="TIME", help="Only packets that took at least 250us, 1ms …")
-@click.option("--container", "containers", multiple=True, metavar="NAME",
-              help="Only packets from or to it; repeatable.")  # fmt: skip
-@click.option("--protocol", "protocols", multiple=True, metavar="NAME",
-              help="Only icmp, icmpv6, tcp, udp, arp or other; repeatable.",
-              type=click.Choice(["icmp", "icmpv6", "tcp", "udp", "arp", "other"]))  # fmt: skip
+@click.option(
+    "--container",
+    "containers",
+    multiple=True,
+    metavar="NAME",
+    help="Only packets from or to it; repeatable.",
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    metavar="NAME",
+    help="Only icmp, icmpv6, tcp, udp, arp or other; repeatable.",
+    type=click.Choice(["icmp", "icmpv6", "tcp", "udp", "arp", "other"]),
+)
 @jobs_option
 @html_option
 @common(engine=None)
 def command(
-    files: tuple[str, ...], packets: bool, bridge: str, since: str | None, until: str | None,
-    lost: bool, min_latency: str | None, containers: tuple[str, ...], protocols: tuple[str, ...],
-    html: str | None, jobs: int, as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+    files: tuple[str, ...],
+    packets: bool,
+    bridge: str,
+    since: str | None,
+    until: str | None,
+    lost: bool,
+    min_latency: str | None,
+    containers: tuple[str, ...],
+    protocols: tuple[str, ...],
+    html: str | None,
+    jobs: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Analyse capture files: no root and no Docker needed.
 
     Our own files hold the topology. Of any other pcap or pcapng, what it holds is told.

@@ -16,18 +16,30 @@ if TYPE_CHECKING:
     name="show", epilog="Example: vethscope show ping.pcapng -Y icmp.type==8 --journey 11"
 )
 @click.argument("file", type=click.Path())
-@click.option("-Y", "display_filter", default="", metavar="FILTER",
-              help="Only packets of which a frame matches Wireshark's display filter.")  # fmt: skip
-@click.option("--journey", type=int, metavar="ID",
-              help="One packet at each vantage, with the times between.")  # fmt: skip
-@click.option("-c", "count", type=click.IntRange(min=1), metavar="N",
-              help="Only the first N packets.")  # fmt: skip
+@click.option(
+    "-Y",
+    "display_filter",
+    default="",
+    metavar="FILTER",
+    help="Only packets of which a frame matches Wireshark's display filter.",
+)
+@click.option(
+    "--journey", type=int, metavar="ID", help="One packet at each vantage, with the times between."
+)
+@click.option(
+    "-c", "count", type=click.IntRange(min=1), metavar="N", help="Only the first N packets."
+)
 @click.option("-V", "full", is_flag=True, help="Full dissection by tshark.")
 @common(engine=None)
 def command(
-    file: str, display_filter: str, journey: int | None, count: int | None, full: bool,
-    as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+    file: str,
+    display_filter: str,
+    journey: int | None,
+    count: int | None,
+    full: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Show single packets with container names: one line a packet, however many vantages saw it.
 
     A packet's ID is the number of its first frame in the file, as Wireshark counts.
@@ -56,8 +68,12 @@ def command(
     wanted = {row["frame"] for row in shown.frames} if journey is not None else matched
     texts = dict(dissections(file, wanted)) if full else {}
     if as_json:
-        out.close({**({"frames": shown.frames} if shown.frames else {}),
-                   **({"dissection": texts} if full else {})})  # fmt: skip
+        out.close(
+            {
+                **({"frames": shown.frames} if shown.frames else {}),
+                **({"dissection": texts} if full else {}),
+            }
+        )
     for row, frame in later:
         lines = [packet_line(row)] if journey is None else journey_lines(row, shown.frames)
         click.echo("\n".join(lines))

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 @click.command(name="topology", epilog="Example: vethscope topology --watch")
 @click.option("--watch", is_flag=True, help="Print containers and veth pairs as they come and go.")
 @click.option("--dot", is_flag=True, help="A graph for Graphviz on stdout.")
-@click.option("--svg", metavar="FILE", type=click.Path(allow_dash=True),
-              help="A picture into FILE (- is stdout).")  # fmt: skip
+@click.option(
+    "--svg",
+    metavar="FILE",
+    type=click.Path(allow_dash=True),
+    help="A picture into FILE (- is stdout).",
+)
 @common()
 def command(
     watch: bool, dot: bool, svg: str | None, engine: str, as_json: bool, quiet: bool

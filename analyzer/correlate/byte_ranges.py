@@ -68,11 +68,21 @@ def link_ranges(
     keys = mixed(layout.segment[frames["vantage"][rows]], *(frames[name][rows] for name in names))
     order, start, _ = group_rows(keys)
     _link(
-        rows[order], start, loose, frames["tcp_seq"], frames["payload_len"], frames["ts_ns"],
-        layout.ring.take(frames["vantage"]), frames["vantage"], stage,
-        (layout.kind, layout.peer, layout.queued), parent, hop, likely,
+        rows[order],
+        start,
+        loose,
+        frames["tcp_seq"],
+        frames["payload_len"],
+        frames["ts_ns"],
+        layout.ring.take(frames["vantage"]),
+        frames["vantage"],
+        stage,
+        (layout.kind, layout.peer, layout.queued),
+        parent,
+        hop,
+        likely,
         (found.piece, found.short, found.absorbed),
-    )  # fmt: skip
+    )
     return found
 
 
@@ -113,9 +123,21 @@ def _inside(seq: Any, length: Any, outer_seq: Any, outer_length: Any) -> Any:
 
 @allocating
 def _link(
-    rows: Any, start: Any, loose: Any, seq: Any, size: Any, ts: Any, ring_of: Any, vantage: Any,
-    stage: Any, layout: Any, parent: Any, hop: Any, likely: Any, found: Any,
-) -> None:  # fmt: skip
+    rows: Any,
+    start: Any,
+    loose: Any,
+    seq: Any,
+    size: Any,
+    ts: Any,
+    ring_of: Any,
+    vantage: Any,
+    stage: Any,
+    layout: Any,
+    parent: Any,
+    hop: Any,
+    likely: Any,
+    found: Any,
+) -> None:
     """Go through each connection in order; rows: by connection, which begin at ``start``."""
     kind, peer, queued = layout
     piece, short, absorbed = found

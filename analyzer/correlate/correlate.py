@@ -74,9 +74,14 @@ class Correlator:
         return _journeys(frames, layout, links, self._ports, watch), links
 
     def close(
-        self, frames: Columns, journeys: Journeys, links: Links, now_ns: int, hold: bool,
+        self,
+        frames: Columns,
+        journeys: Journeys,
+        links: Links,
+        now_ns: int,
+        hold: bool,
         also: npt.NDArray[np.bool_] | None = None,
-    ) -> npt.NDArray[np.bool_]:  # fmt: skip
+    ) -> npt.NDArray[np.bool_]:
         """[n] whether a frame's packet is still open; open packets are taken out of ``journeys``.
 
         now_ns: how far the capture has been read. hold: the end of the vantages' watch is not
@@ -125,11 +130,12 @@ def _link(
     order, start, group = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
     parent, hop, likely = np.full(n, -1, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.bool_)
     link_segment(
-        order, start,
+        order,
+        start,
         (frames["ts_ns"], layout.ring.take(vantage), vantage, stage, frames["eth_dst"]),
         (layout.kind, layout.peer, layout.queued, layout.mac),
         (parent, hop, likely),
-    )  # fmt: skip
+    )
     ranges = link_ranges(frames, layout, stage, parent, hop, likely)
     link_reassembled(frames, layout, stage, parent, hop, likely)
     link_stacks(frames, layout, stage, parent, hop, likely)
@@ -149,13 +155,30 @@ def _journeys(
     last, seen = first.copy(), nothing_seen(len(first))
     where = (layout.kind, layout.mac)
     find_ends(
-        parent, hop, packet, first, stage, vantage, where, frames["eth_dst"],
-        links.ranges.piece, links.ranges.short, last,
-    )  # fmt: skip
+        parent,
+        hop,
+        packet,
+        first,
+        stage,
+        vantage,
+        where,
+        frames["eth_dst"],
+        links.ranges.piece,
+        links.ranges.short,
+        last,
+    )
     gather_evidence(
-        parent, hop, packet, last, stage, vantage, frames["ts_ns"], (*where, layout.segment),
-        frames["eth_dst"], seen,
-    )  # fmt: skip
+        parent,
+        hop,
+        packet,
+        last,
+        stage,
+        vantage,
+        frames["ts_ns"],
+        (*where, layout.segment),
+        frames["eth_dst"],
+        seen,
+    )
     evidence, in_port, out_port, count = seen
     status, expected = judge(last, frames, stage, layout, ports, watch)
     judge_beyond(last, frames, layout, watch, (status, expected, evidence))
@@ -164,11 +187,21 @@ def _journeys(
     stray = find_strays(first, last, frames, stage, layout, ports)
     status[stray], evidence[stray] = Status.UNMATCHED, evidence[stray] | Evidence.STRAY
     return Journeys(
-        parent=parent, hop=hop, likely=links.likely, packet=packet, first=first, last=last,
-        status=status, expected=expected, evidence=evidence,
-        in_port=in_port, out_port=out_port, frames=count,
-        segment=layout.lan, site=layout.site,
-    )  # fmt: skip
+        parent=parent,
+        hop=hop,
+        likely=links.likely,
+        packet=packet,
+        first=first,
+        last=last,
+        status=status,
+        expected=expected,
+        evidence=evidence,
+        in_port=in_port,
+        out_port=out_port,
+        frames=count,
+        segment=layout.lan,
+        site=layout.site,
+    )
 
 
 def _left_alone(links: Links, open_frames: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -190,6 +223,13 @@ def _take_out(
     number = np.cumsum(kept, dtype=np.int32) - 1
     journeys.packet = np.where(frames, -1, number[journeys.packet]).astype(np.int32)
     for name in (
-        "first", "last", "status", "expected", "evidence", "in_port", "out_port", "frames",
-    ):  # fmt: skip
+        "first",
+        "last",
+        "status",
+        "expected",
+        "evidence",
+        "in_port",
+        "out_port",
+        "frames",
+    ):
         setattr(journeys, name, getattr(journeys, name)[kept])

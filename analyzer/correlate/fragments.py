@@ -40,9 +40,12 @@ def link_reassembled(
     whole = np.flatnonzero(orphan)
     rows = np.concatenate([first, whole]).astype(np.int32)
     from_, unsure = pair_groups(
-        rows, len(first), _datagram_key(frames, layout, rows), frames["ts_ns"],
+        rows,
+        len(first),
+        _datagram_key(frames, layout, rows),
+        frames["ts_ns"],
         layout.ring.take(frames["vantage"]),
-    )  # fmt: skip
+    )
     found = from_ >= 0
     children = whole[found]
     parent[children], likely[children] = from_[found], unsure[found]

@@ -58,9 +58,18 @@ def _rank(kind: Any, stage: Any, at_target: Any) -> Any:
 
 @allocating
 def find_ends(
-    parent: Any, hop: Any, packet: Any, first: Any, stage: Any, vantage: Any, layout: Any,
-    eth_dst: Any, piece: Any, short: Any, last: Any,
-) -> None:  # fmt: skip
+    parent: Any,
+    hop: Any,
+    packet: Any,
+    first: Any,
+    stage: Any,
+    vantage: Any,
+    layout: Any,
+    eth_dst: Any,
+    piece: Any,
+    short: Any,
+    last: Any,
+) -> None:
     """Fill ``last`` [p], a copy of ``first``, with the last frame of each packet's main path.
 
     A leaf is a frame that nothing came from, copies aside. Of several (unicast flooded for
@@ -111,16 +120,26 @@ class Seen(NamedTuple):
 def nothing_seen(packets: int) -> Seen:
     """For `gather_evidence` to fill."""
     return Seen(
-        np.zeros(packets, np.uint16), np.full(packets, -1, np.int32),
-        np.full(packets, -1, np.int32), np.zeros(packets, np.int32),
-    )  # fmt: skip
+        np.zeros(packets, np.uint16),
+        np.full(packets, -1, np.int32),
+        np.full(packets, -1, np.int32),
+        np.zeros(packets, np.int32),
+    )
 
 
 @allocating
 def gather_evidence(
-    parent: Any, hop: Any, packet: Any, last: Any, stage: Any, vantage: Any, ts: Any, layout: Any,
-    eth_dst: Any, seen: Any,
-) -> None:  # fmt: skip
+    parent: Any,
+    hop: Any,
+    packet: Any,
+    last: Any,
+    stage: Any,
+    vantage: Any,
+    ts: Any,
+    layout: Any,
+    eth_dst: Any,
+    seen: Any,
+) -> None:
     """Fill ``seen``. layout: kind, mac and segment of `Layout`."""
     kind, mac, segment = layout
     evidence, in_port, out_port, frames = seen

@@ -49,18 +49,35 @@ def judge(
     target = ports.leading_to(segment, frames["eth_dst"].take(last))
     status, expected = np.empty(len(last), np.uint8), np.empty(len(last), np.int32)
     _judge(
-        last, target, frames["vantage"], stage, frames["eth_dst"], frames["marks"],
-        frames["ts_ns"], (layout.kind, layout.peer),
-        (watch.complete, watch.start_ns, watch.end_ns), status, expected,
-    )  # fmt: skip
+        last,
+        target,
+        frames["vantage"],
+        stage,
+        frames["eth_dst"],
+        frames["marks"],
+        frames["ts_ns"],
+        (layout.kind, layout.peer),
+        (watch.complete, watch.start_ns, watch.end_ns),
+        status,
+        expected,
+    )
     return status, expected
 
 
 @compiled
 def _judge(
-    last: Any, target: Any, vantage: Any, stage: Any, eth_dst: Any, marks: Any, ts: Any,
-    layout: Any, watch: Any, status: Any, expected: Any,
-) -> None:  # fmt: skip
+    last: Any,
+    target: Any,
+    vantage: Any,
+    stage: Any,
+    eth_dst: Any,
+    marks: Any,
+    ts: Any,
+    layout: Any,
+    watch: Any,
+    status: Any,
+    expected: Any,
+) -> None:
     """Fill ``status`` and ``expected`` [p]; target: [p] vantage that leads to the addressee."""
     kind, peer = layout
     complete, start_ns, end_ns = watch

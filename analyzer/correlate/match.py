@@ -81,9 +81,17 @@ def _link_others(groups: Any, order: Any, start: Any, frames: Any, layout: Any, 
 
 @allocating
 def _link_many(
-    rows: Any, ts: Any, ring_of: Any, vantage: Any, stage: Any, layout: Any, eth_dst: Any,
-    parent: Any, hop: Any, likely: Any,
-) -> Any:  # fmt: skip
+    rows: Any,
+    ts: Any,
+    ring_of: Any,
+    vantage: Any,
+    stage: Any,
+    layout: Any,
+    eth_dst: Any,
+    parent: Any,
+    hop: Any,
+    likely: Any,
+) -> Any:
     """Identical frames: the sequences of neighbouring points are paired."""
     kind, peer, queued, mac = layout
     vantages, stages = vantage[rows], stage[rows]

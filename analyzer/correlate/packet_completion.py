@@ -67,10 +67,17 @@ def find_open(
     open_ = np.zeros(len(waits), np.bool_)
     horizon_ns = clock.now_ns - (QUEUE_NS if layout.queued.any() else LONGEST_NS)
     _find_open(
-        journeys.packet, links.group, links.groups, frames["ts_ns"],
-        layout.ring.take(frames["vantage"]), clock.rings_ns, clock.now_ns - FLUSH_NS, waits,
-        horizon_ns, open_,
-    )  # fmt: skip
+        journeys.packet,
+        links.group,
+        links.groups,
+        frames["ts_ns"],
+        layout.ring.take(frames["vantage"]),
+        clock.rings_ns,
+        clock.now_ns - FLUSH_NS,
+        waits,
+        horizon_ns,
+        open_,
+    )
     loose = bool((layout.kind == LOOSE).all())
     return _latest(open_, journeys.frames, MOST_LOOSE if loose else MOST_CARRIED)
 
@@ -89,12 +96,28 @@ def _waiting(
     origin = ports.leading_to(segment, frames["eth_src"].take(first))
     waits, may_go_on = np.empty(len(first), np.bool_), np.empty(len(first), np.bool_)
     _find_incomplete(
-        first, journeys.last, journeys.status, journeys.evidence, journeys.in_port,
-        journeys.frames, links.stage, vantage, frames["eth_dst"], origin,
-        (layout.kind, layout.peer, layout.copied, layout.size, layout.forwards, layout.mac,
-         layout.onward),
-        waits, may_go_on,
-    )  # fmt: skip
+        first,
+        journeys.last,
+        journeys.status,
+        journeys.evidence,
+        journeys.in_port,
+        journeys.frames,
+        links.stage,
+        vantage,
+        frames["eth_dst"],
+        origin,
+        (
+            layout.kind,
+            layout.peer,
+            layout.copied,
+            layout.size,
+            layout.forwards,
+            layout.mac,
+            layout.onward,
+        ),
+        waits,
+        may_go_on,
+    )
     may_go_on &= frames["ts_ns"][journeys.last] < now_ns - TURN_NS
     _spare_local(frames, journeys, layout, waits, may_go_on)
     waits[journeys.packet[links.ranges.short]] = True
@@ -103,9 +126,12 @@ def _waiting(
 
 
 def _spare_local(
-    frames: Columns, journeys: Journeys, layout: Layout, waits: npt.NDArray[np.bool_],
+    frames: Columns,
+    journeys: Journeys,
+    layout: Layout,
+    waits: npt.NDArray[np.bool_],
     may_go_on: npt.NDArray[np.bool_],
-) -> None:  # fmt: skip
+) -> None:
     """Wait no longer for a route to be taken by what is for the namespace's own addresses.
 
     A published port is at such an address, too: what is for it goes on at once.
@@ -138,9 +164,20 @@ def _advance(ring: Any, ts: Any, rings_ns: Any) -> None:
 
 @compiled
 def _find_incomplete(
-    first: Any, last: Any, status: Any, evidence: Any, in_port: Any, frames: Any, stage: Any,
-    vantage: Any, eth_dst: Any, origin: Any, layout: Any, waits: Any, may_go_on: Any,
-) -> None:  # fmt: skip
+    first: Any,
+    last: Any,
+    status: Any,
+    evidence: Any,
+    in_port: Any,
+    frames: Any,
+    stage: Any,
+    vantage: Any,
+    eth_dst: Any,
+    origin: Any,
+    layout: Any,
+    waits: Any,
+    may_go_on: Any,
+) -> None:
     """Fill ``waits`` [p]: there is a vantage at which the packet may still be seen.
 
     may_go_on: [p] all that it waits for is a route that it may take.
@@ -171,9 +208,17 @@ def _find_incomplete(
 
 @allocating
 def _find_open(
-    packet: Any, group: Any, groups: Any, ts: Any, ring: Any, rings_ns: Any, flushed_ns: Any,
-    waits: Any, horizon_ns: Any, open_: Any,
-) -> None:  # fmt: skip
+    packet: Any,
+    group: Any,
+    groups: Any,
+    ts: Any,
+    ring: Any,
+    rings_ns: Any,
+    flushed_ns: Any,
+    waits: Any,
+    horizon_ns: Any,
+    open_: Any,
+) -> None:
     """Fill ``open_`` [p].
 
     A group of packets that look the same is closed together: when none waits, and all rings

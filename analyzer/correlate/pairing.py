@@ -82,9 +82,17 @@ def _end_of_stretch(
 
 @allocating
 def _align_stretch(
-    parents: Any, children: Any, base: Any, seen: Any, begin: Any, end: Any, ts: Any,
-    ring_of: Any, queued: Any, out: Any,
-) -> Any:  # fmt: skip
+    parents: Any,
+    children: Any,
+    base: Any,
+    seen: Any,
+    begin: Any,
+    end: Any,
+    ts: Any,
+    ring_of: Any,
+    queued: Any,
+    out: Any,
+) -> Any:
     """Choose for children begin … end-1 among parents base … seen-1."""
     some, few = parents[base:seen], children[begin:end]
     if queued and len(some) != len(few):

@@ -70,9 +70,12 @@ def link_routes(
 
 
 def _link_bridged(
-    frames: Columns, layout: Layout, stage: npt.NDArray[np.int32], ties: Ties,
+    frames: Columns,
+    layout: Layout,
+    stage: npt.NDArray[np.int32],
+    ties: Ties,
     translator: Translator,
-) -> None:  # fmt: skip
+) -> None:
     """Tie what was translated between two ports: as routes are, but the hop limit stays.
 
     In the middle, where only the destination is translated, the bridge device may show the frame
@@ -91,9 +94,12 @@ def _link_bridged(
 
 
 def link_deliveries(
-    frames: Columns, layout: Layout, stage: npt.NDArray[np.int32], ties: Ties,
+    frames: Columns,
+    layout: Layout,
+    stage: npt.NDArray[np.int32],
+    ties: Ties,
     translator: Translator,
-) -> None:  # fmt: skip
+) -> None:
     """Tie what a bridge handed up, the destination translated already, to the port it came by."""
     if not len(translator):
         return
@@ -121,8 +127,9 @@ class _Crossing:
     def keys(self, name: str) -> tuple[Keys, Keys]:
         """Of arrived and of leaving frames: the same where these are one packet's."""
         return (
-            self._placed(name, self.arrived, self.falls), self._placed(name, self.leaving, 0),
-        )  # fmt: skip
+            self._placed(name, self.arrived, self.falls),
+            self._placed(name, self.leaving, 0),
+        )
 
     def _placed(self, name: str, rows: Rows, falls: int) -> Keys:
         """A key within its namespace, and with the hop limit that is to be."""
@@ -149,8 +156,9 @@ class _Crossing:
             self.tie(
                 mixed(self._placed("natkey", sources, self.falls), known[chosen]),
                 mixed(self._placed("natkey", self.leaving, 0), self._tuples(self.leaving)),
-                sources=sources, doubtful=doubtful,
-            )  # fmt: skip
+                sources=sources,
+                doubtful=doubtful,
+            )
 
     def guess(self, translator: Translator) -> None:
         """Tie what connection tracking told nothing of by what NAT leaves of a packet."""
@@ -163,9 +171,14 @@ class _Crossing:
         self.tie(*self.keys("natkey"), doubtful=everything, guessed=True)
 
     def tie(
-        self, before: Keys, after: Keys, *, sources: Rows | None = None,
-        doubtful: npt.NDArray[np.bool_] | None = None, guessed: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        before: Keys,
+        after: Keys,
+        *,
+        sources: Rows | None = None,
+        doubtful: npt.NDArray[np.bool_] | None = None,
+        guessed: bool = False,
+    ) -> None:
         """Align arrived and leaving frames of equal keys.
 
         sources: those of ``arrived`` that ``before`` is of; all where None. doubtful: of them.

@@ -116,9 +116,12 @@ def _keys(
 
 
 def judge_beyond(
-    last: npt.NDArray[np.int32], frames: Columns, layout: Layout, watch: Watch,
+    last: npt.NDArray[np.int32],
+    frames: Columns,
+    layout: Layout,
+    watch: Watch,
     judged: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.uint16]],
-) -> None:  # fmt: skip
+) -> None:
     """Call lost what a device above, beneath or behind the tunnel had to see; in place.
 
     judged: status, expected and evidence of each packet, of which ``last`` is the last frame.

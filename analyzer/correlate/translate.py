@@ -118,9 +118,13 @@ def _turned(ends: list[npt.NDArray[Any]], icmp: npt.NDArray[np.bool_]) -> list[n
     """The tuple of packets in the other direction."""
     src_hi, src_lo, dst_hi, dst_lo, source, target = ends
     return [
-        dst_hi, dst_lo, src_hi, src_lo,
-        np.where(icmp, source, target), np.where(icmp, _answering(target), source),
-    ]  # fmt: skip
+        dst_hi,
+        dst_lo,
+        src_hi,
+        src_lo,
+        np.where(icmp, source, target),
+        np.where(icmp, _answering(target), source),
+    ]
 
 
 def _answering(kind: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -25,9 +25,13 @@ _MULTICAST = np.uint64(1 << 40)
 
 @piece
 def edge_kind(
-    parent_stage: Any, child_stage: Any, child_kind: Any, parent_kind: Any, to_host: Any,
+    parent_stage: Any,
+    child_stage: Any,
+    child_kind: Any,
+    parent_kind: Any,
+    to_host: Any,
     paired: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """Hop kind from the stages of parent and child; paired: they are the ends of one veth."""
     if paired:
         return _VETH
@@ -101,9 +105,16 @@ def _all_differ(order: Any, a: Any, b: Any, frames: Any) -> Any:
 
 @piece
 def _link(
-    c: Any, order: Any, a: Any, b: Any, frames: Any, layout: Any, parent: Any, hop: Any,
+    c: Any,
+    order: Any,
+    a: Any,
+    b: Any,
+    frames: Any,
+    layout: Any,
+    parent: Any,
+    hop: Any,
     likely: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Link frame c to the frame of its group that it came from, if that is there.
 
     Of several (entries of which the way between was not captured) to the latest; docker0's

@@ -44,19 +44,39 @@ def checksum_states(chunk: FrameChunk, columns: Columns) -> npt.NDArray[np.uint8
     """[n] UNKNOWN, RIGHT, UNFINISHED or WRONG; UNKNOWN also where it was not looked at."""
     states = np.zeros(len(chunk), np.uint8)
     _judge(
-        view_of(chunk), chunk.offset, chunk.caplen, chunk.wirelen, chunk.flags,
-        columns["protocol"], columns["marks"], columns["ip_version"], columns["l4_offset"],
-        columns["payload_len"], columns["l3key"],
-        tuple(columns[name] for name in ("src_hi", "src_lo", "dst_hi", "dst_lo")), states,
-    )  # fmt: skip
+        view_of(chunk),
+        chunk.offset,
+        chunk.caplen,
+        chunk.wirelen,
+        chunk.flags,
+        columns["protocol"],
+        columns["marks"],
+        columns["ip_version"],
+        columns["l4_offset"],
+        columns["payload_len"],
+        columns["l3key"],
+        tuple(columns[name] for name in ("src_hi", "src_lo", "dst_hi", "dst_lo")),
+        states,
+    )
     return states
 
 
 @compiled
 def _judge(
-    data: Any, offset: Any, caplen: Any, wirelen: Any, flags: Any, protocol: Any, marks: Any,
-    version: Any, l4_offset: Any, payload: Any, key: Any, ends: Any, states: Any,
-) -> None:  # fmt: skip
+    data: Any,
+    offset: Any,
+    caplen: Any,
+    wirelen: Any,
+    flags: Any,
+    protocol: Any,
+    marks: Any,
+    version: Any,
+    l4_offset: Any,
+    payload: Any,
+    key: Any,
+    ends: Any,
+    states: Any,
+) -> None:
     for row in range(len(states)):
         kind = protocol[row]
         if (kind != TCP and kind != UDP) or marks[row] & _NO_SUM or l4_offset[row] == 0:

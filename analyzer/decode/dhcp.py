@@ -17,9 +17,15 @@ from analyzer.native.loads import Bytes, be32
 
 PORTS = (67, 68)
 TYPES = {
-    1: "discover", 2: "offer", 3: "request", 4: "decline", 5: "ack", 6: "nak", 7: "release",
+    1: "discover",
+    2: "offer",
+    3: "request",
+    4: "decline",
+    5: "ack",
+    6: "nak",
+    7: "release",
     8: "inform",
-}  # fmt: skip
+}
 _XID, _CIADDR, _YIADDR, _CHADDR, _COOKIE, _OPTIONS = 4, 12, 16, 28, 236, 240
 _MAGIC = 0x63825363
 _PAD, _END = 0, 255
@@ -47,8 +53,12 @@ def dhcp_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     """
     rows = transport_rows(columns, UDP, *PORTS)
     n = len(rows)
-    out = _Out(np.zeros(n, np.uint8), np.zeros(n, np.uint32), np.zeros(n, np.uint64),
-               *(np.zeros(n, np.uint32) for _ in range(5)))  # fmt: skip
+    out = _Out(
+        np.zeros(n, np.uint8),
+        np.zeros(n, np.uint32),
+        np.zeros(n, np.uint64),
+        *(np.zeros(n, np.uint32) for _ in range(5)),
+    )
     at, stop = frames_of(chunk, columns, rows)
     end = at + UDP_HEADER + columns["payload_len"][rows]
     _walk(view_of(chunk), at + UDP_HEADER, np.minimum(stop, end), out)

@@ -33,12 +33,30 @@ _OPCODE = 11
 _BACKSLASH, _DOT, _ZERO = 0x5C, 0x2E, 0x30
 _FIRST_PRINTED, _LAST_PRINTED = 0x21, 0x7E
 TYPES = {
-    1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
-    35: "NAPTR", 43: "DS", 48: "DNSKEY", 64: "SVCB", 65: "HTTPS", 255: "ANY",
-}  # fmt: skip
+    1: "A",
+    2: "NS",
+    5: "CNAME",
+    6: "SOA",
+    12: "PTR",
+    15: "MX",
+    16: "TXT",
+    28: "AAAA",
+    33: "SRV",
+    35: "NAPTR",
+    43: "DS",
+    48: "DNSKEY",
+    64: "SVCB",
+    65: "HTTPS",
+    255: "ANY",
+}
 RCODES = {
-    0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED",
-}  # fmt: skip
+    0: "NOERROR",
+    1: "FORMERR",
+    2: "SERVFAIL",
+    3: "NXDOMAIN",
+    4: "NOTIMP",
+    5: "REFUSED",
+}
 
 
 class _Out(NamedTuple):
@@ -66,14 +84,26 @@ def dns_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     rows = np.sort(np.concatenate([udp, tcp]))
     n = len(rows)
     out = _Out(
-        np.zeros(n, np.bool_), np.zeros(n, np.uint16), np.zeros(n, np.uint16),
-        np.zeros(n, np.uint16), np.zeros(n, np.uint16), np.zeros(n, np.int64),
-        np.zeros(n, np.int64), np.zeros(n, np.uint64),
-    )  # fmt: skip
+        np.zeros(n, np.bool_),
+        np.zeros(n, np.uint16),
+        np.zeros(n, np.uint16),
+        np.zeros(n, np.uint16),
+        np.zeros(n, np.uint16),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.uint64),
+    )
     at, stop = frames_of(chunk, columns, rows)
     text = np.empty(int((np.minimum(stop - at, _MAX_NAME) * _PER_BYTE).sum()), np.uint8)
-    _walk(view_of(chunk), at, stop, columns["protocol"][rows] == TCP,
-          columns["payload_len"][rows].astype(np.int64), text, out)  # fmt: skip
+    _walk(
+        view_of(chunk),
+        at,
+        stop,
+        columns["protocol"][rows] == TCP,
+        columns["payload_len"][rows].astype(np.int64),
+        text,
+        out,
+    )
     whole = np.flatnonzero(out.whole)
     flags = out.flags[whole]
     response = pl.Series(flags & _RESPONSE != 0)
@@ -94,9 +124,14 @@ def dns_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
 
 @compiled
 def _walk(
-    data: Bytes, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64],
-    stream: npt.NDArray[np.bool_], payload_len: npt.NDArray[np.int64], text: Bytes, out: _Out,
-) -> None:  # fmt: skip
+    data: Bytes,
+    starts: npt.NDArray[np.int64],
+    stops: npt.NDArray[np.int64],
+    stream: npt.NDArray[np.bool_],
+    payload_len: npt.NDArray[np.int64],
+    text: Bytes,
+    out: _Out,
+) -> None:
     end: Any = np.int64(0)
     for row in range(len(starts)):
         at, stop = starts[row] + UDP_HEADER, stops[row]

@@ -108,9 +108,15 @@ def _decode(
 
 @piece
 def _decode_frame(
-    data: Bytes, start: int, end: int, wire: int, linktype: Any, key_bytes: int,
-    row: int, out: Out,
-) -> Any:  # fmt: skip
+    data: Bytes,
+    start: int,
+    end: int,
+    wire: int,
+    linktype: Any,
+    key_bytes: int,
+    row: int,
+    out: Out,
+) -> Any:
     l3, told, ethertype, marks = parse_link(data, start, end, linktype, row, out)
     out.u16[ETHERTYPE, row] = ethertype
     length = wire - (l3 - start)
@@ -131,9 +137,16 @@ def _decode_frame(
 
 @piece
 def _decode_ip(
-    data: Bytes, start: int, l3: int, stop: int, length: int, ethertype: int, key_bytes: int,
-    row: int, out: Out,
-) -> Any:  # fmt: skip
+    data: Bytes,
+    start: int,
+    l3: int,
+    stop: int,
+    length: int,
+    ethertype: int,
+    key_bytes: int,
+    row: int,
+    out: Out,
+) -> Any:
     """(key, marks) of the packet data[l3:stop], ``length`` bytes on the wire at most."""
     version = 4 if ethertype == ETHERTYPE_IPV4 else 6
     if version == 4:
@@ -154,9 +167,16 @@ def _decode_ip(
 
 @piece
 def _decode_transport(
-    data: Bytes, start: int, at: int, stop: int, length: int, protocol: Any, marks: int,
-    row: int, out: Out,
-) -> Any:  # fmt: skip
+    data: Bytes,
+    start: int,
+    at: int,
+    stop: int,
+    length: int,
+    protocol: Any,
+    marks: int,
+    row: int,
+    out: Out,
+) -> Any:
     if at < stop and at - start <= _MAX_L4_OFFSET and protocol != NO_PROTOCOL:
         out.u16[L4_OFFSET, row] = at - start
     if protocol == TCP:

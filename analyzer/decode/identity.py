@@ -173,9 +173,16 @@ def _ipv6_state(data: Bytes, at: int) -> Any:
 
 @piece
 def store_ip_keys(
-    data: Bytes, at: int, l4: int, stop: int, length: int, version: int, protocol: Any,
-    row: int, out: Out,
-) -> Any:  # fmt: skip
+    data: Bytes,
+    at: int,
+    l4: int,
+    stop: int,
+    length: int,
+    version: int,
+    protocol: Any,
+    row: int,
+    out: Out,
+) -> Any:
     """natkey and l3key of the IP packet at ``at``; returns l3key.
 
     length: of the whole packet; what is hashed of it ends at ``stop``. protocol: -1 where no

@@ -95,10 +95,14 @@ def _decode_at(
     caplen = chunk.offset[rows] + chunk.caplen[rows] - start
     wirelen = np.maximum(np.broadcast_to(wire, caplen.shape), 0)
     inner = FrameChunk(
-        chunk.buffer, start, np.minimum(caplen, wirelen).astype(np.uint32),
-        wirelen.astype(np.uint32), chunk.ts_ns[rows],
-        np.zeros(len(rows), np.int32), np.zeros(len(rows), np.uint32),
-    )  # fmt: skip
+        chunk.buffer,
+        start,
+        np.minimum(caplen, wirelen).astype(np.uint32),
+        wirelen.astype(np.uint32),
+        chunk.ts_ns[rows],
+        np.zeros(len(rows), np.int32),
+        np.zeros(len(rows), np.uint32),
+    )
     found = decode_frames(inner, [linktype], key_bytes)
     found["marks"] = found["marks"] | np.uint8(MARK_INNER)
     return found

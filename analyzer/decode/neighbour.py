@@ -42,9 +42,12 @@ def neighbour_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     rows = rows[np.isin(columns["icmp_type"][rows], (SOLICITATION, ADVERTISEMENT, REDIRECT))]
     n = len(rows)
     out = _Out(
-        np.zeros(n, np.uint64), np.zeros(n, np.uint64), np.zeros(n, np.uint64),
-        np.zeros(n, np.uint8), np.zeros(n, np.bool_),
-    )  # fmt: skip
+        np.zeros(n, np.uint64),
+        np.zeros(n, np.uint64),
+        np.zeros(n, np.uint64),
+        np.zeros(n, np.uint8),
+        np.zeros(n, np.bool_),
+    )
     at, stop = frames_of(chunk, columns, rows)
     end = at + ICMP_HEADER + columns["payload_len"][rows]
     _walk(view_of(chunk), at, np.minimum(stop, end), out)

@@ -46,10 +46,14 @@ def tcp_options(
         rows = transport_rows(columns, TCP)
     n = len(rows)
     out = _Out(
-        np.zeros(n, np.uint16), np.full(n, NO_SCALE, np.uint8), np.zeros(n, np.bool_),
-        np.zeros(n, np.uint8), np.zeros(n, np.bool_), np.zeros(n, np.uint32),
+        np.zeros(n, np.uint16),
+        np.full(n, NO_SCALE, np.uint8),
+        np.zeros(n, np.bool_),
+        np.zeros(n, np.uint8),
+        np.zeros(n, np.bool_),
         np.zeros(n, np.uint32),
-    )  # fmt: skip
+        np.zeros(n, np.uint32),
+    )
     at, stop = frames_of(chunk, columns, rows)
     _walk(view_of(chunk), at, np.where(columns["marks"][rows] & MARK_MALFORMED, at, stop), out)
     stamped = pl.Series(out.stamped)

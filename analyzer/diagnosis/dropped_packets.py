@@ -107,9 +107,11 @@ class DroppedPackets:
 
     def _count_ended(self, ended: pl.DataFrame) -> None:
         group = ["packet_pair", "packet_last_vantage", "reason", "location", "answer"]
-        groups = ended.sort("packet_number").group_by(group, maintain_order=True).agg(
-            pl.len().alias("packets"), pl.col(*EXAMPLE).first()
-        )  # fmt: skip
+        groups = (
+            ended.sort("packet_number")
+            .group_by(group, maintain_order=True)
+            .agg(pl.len().alias("packets"), pl.col(*EXAMPLE).first())
+        )
         for row in groups.iter_rows(named=True):
             key = (*self._names[row["packet_pair"]], *(row[name] for name in group[1:]))
             if key not in self.stacks:
@@ -153,8 +155,10 @@ class _Beginnings:
 
     def add(self, frames: Columns, mine: npt.NDArray[np.bool_]) -> None:
         udp = np.flatnonzero((frames["protocol"] == _UDP) & mine)
-        source, target = (_ends({n: frames[n][udp] for n in EXAMPLE if n in frames}, side)
-                          for side in ("src", "dst"))  # fmt: skip
+        source, target = (
+            _ends({n: frames[n][udp] for n in EXAMPLE if n in frames}, side)
+            for side in ("src", "dst")
+        )
         ids, fresh = self._numbers.take(source + target)
         self._first = np.concatenate([self._first, np.full(len(fresh), _NEVER)])
         self._by = np.concatenate([self._by, np.zeros(len(fresh), np.uint64)])

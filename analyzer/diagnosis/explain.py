@@ -63,9 +63,14 @@ def explain_lost(
 
 
 def _explained(
-    row: LossRow, reasons: Counter[Tied], last: Vantage, expected: Vantage, mac: str,
-    packet: Packet, scene: Scene,
-) -> LossRow:  # fmt: skip
+    row: LossRow,
+    reasons: Counter[Tied],
+    last: Vantage,
+    expected: Vantage,
+    mac: str,
+    packet: Packet,
+    scene: Scene,
+) -> LossRow:
     at_bridge = bool(last.master_ifindex and expected.master_ifindex) or last.role is Role.BRIDGE
     place = Place("bridge" if at_bridge else "veth", expected.interface, engine=scene.engine)
     if reasons and reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":

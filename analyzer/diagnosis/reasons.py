@@ -11,10 +11,19 @@ from dataclasses import dataclass
 NOT_SPECIFIED = "NOT_SPECIFIED"
 _TCP_SERIOUS = {"TCP_CSUM", "TCP_LISTEN_OVERFLOW", "TCP_MD5FAILURE", "TCP_AOFAILURE"}
 _HARMLESS = {
-    "SOCKET_CLOSE", "QUEUE_PURGE", "UNHANDLED_PROTO", "IPV6DISABLED", "OTHERHOST", "DUP_FRAG",
-    "UNICAST_IN_L2_MULTICAST", "UNIX_DISCONNECT", "UNIX_SKIP_OOB", "RECURSION_LIMIT",
-    "PACKET_SOCK_ERROR", "SOCKET_FILTER",
-}  # fmt: skip
+    "SOCKET_CLOSE",
+    "QUEUE_PURGE",
+    "UNHANDLED_PROTO",
+    "IPV6DISABLED",
+    "OTHERHOST",
+    "DUP_FRAG",
+    "UNICAST_IN_L2_MULTICAST",
+    "UNIX_DISCONNECT",
+    "UNIX_SKIP_OOB",
+    "RECURSION_LIMIT",
+    "PACKET_SOCK_ERROR",
+    "SOCKET_FILTER",
+}
 """closing sockets, other protocols than the stack speaks, a filter that an application wants"""
 
 

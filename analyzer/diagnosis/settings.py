@@ -144,8 +144,9 @@ def _wrong_port(last: Vantage, expected: Vantage, mac: str, scene: Scene) -> Tol
     there = table.get(mac)
     if there is None or there == expected.ifindex:
         return None
-    names = [one.links[key].name for one in scene.facts if (key := (expected.netns, there)) in
-             one.links]  # fmt: skip
+    names = [
+        one.links[key].name for one in scene.facts if (key := (expected.netns, there)) in one.links
+    ]
     port = names[-1] if names else f"the port with ifindex {there}"
     look = f"bridge fdb show br {bridge} | grep {mac}"
     if names:

@@ -54,11 +54,17 @@ def unanswered_echoes(
             whose = last.container if place.where == "inside" else "the host"
             rows.append(
                 LossRow(
-                    row["protocol"], row["source"], row["destination"], last.name, "",
-                    row["packets"], reason=told[0],
-                    location=f"in {whose}'s stack, behind {last.name}", advice=told[1],
+                    row["protocol"],
+                    row["source"],
+                    row["destination"],
+                    last.name,
+                    "",
+                    row["packets"],
+                    reason=told[0],
+                    location=f"in {whose}'s stack, behind {last.name}",
+                    advice=told[1],
                 )
-            )  # fmt: skip
+            )
     return rows
 
 
@@ -87,19 +93,27 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
         if told and asker is not port:
             rows.append(
                 LossRow(
-                    "arp", row.asker, port.container, asker.name, port.name, row.requests,
-                    reason=told[0], location=f"in bridge {port.bridge}", advice=told[1],
+                    "arp",
+                    row.asker,
+                    port.container,
+                    asker.name,
+                    port.name,
+                    row.requests,
+                    reason=told[0],
+                    location=f"in bridge {port.bridge}",
+                    advice=told[1],
                 )
-            )  # fmt: skip
+            )
     return rows
 
 
 def _port_of(address: str, scene: Scene) -> Vantage | None:
     """The bridge port behind which an address lives."""
     found = [
-        v for v in scene.vantages
+        v
+        for v in scene.vantages
         if v.master_ifindex and address in [a.partition("/")[0] for a in v.peer_addresses]
-    ]  # fmt: skip
+    ]
     return found[0] if len(found) == 1 else None
 
 
@@ -119,9 +133,11 @@ class Asked:
         if self._count > MOST_ASKED or not asks.any():
             return
         asked = packets[np.flatnonzero(asks)].select(
-            "ts_ns", "number", "last_vantage",
+            "ts_ns",
+            "number",
+            "last_vantage",
             pl.col("protocol", "source", "destination").cast(pl.String),
-        )  # fmt: skip
+        )
         ports = {v.container for v in batch.vantages if v.role is Role.HOST_VETH} - {""}
         away = asked.filter(
             pl.col("destination").is_in(list(ports)),
@@ -148,11 +164,15 @@ class Asked:
                 for name, since in zip(ports, since_ns, strict=True)
                 if name == container and since and since > ended
             ]
-            late = pl.concat(self._rows).sort("number").filter(
-                (pl.col("destination") == container)
-                & (pl.col("ts_ns") >= ended)
-                & (pl.col("ts_ns") < min(back, default=_FOR_EVER))
-            )  # fmt: skip
+            late = (
+                pl.concat(self._rows)
+                .sort("number")
+                .filter(
+                    (pl.col("destination") == container)
+                    & (pl.col("ts_ns") >= ended)
+                    & (pl.col("ts_ns") < min(back, default=_FOR_EVER))
+                )
+            )
             rows += _gone_rows(late, container, place, scene)
         return rows
 
@@ -162,12 +182,16 @@ def _gone_rows(late: pl.DataFrame, container: str, place: int, scene: Scene) -> 
         last = scene.vantages[group["last_vantage"][0]]
         bridge = scene.vantages[place].bridge or last.name
         yield LossRow(
-            str(protocol), str(source), container, last.name, "", len(group),
+            str(protocol),
+            str(source),
+            container,
+            last.name,
+            "",
+            len(group),
             reason="container stopped",
             location=f"at {bridge}: {container} and its veth pair were gone",
-            advice="it ended while the capture went on: docker ps -a; "
-            f"docker logs {container}",
-        )  # fmt: skip
+            advice=f"it ended while the capture went on: docker ps -a; docker logs {container}",
+        )
 
 
 def _asks(first: npt.NDArray[Any], frames: Columns) -> npt.NDArray[np.bool_]:

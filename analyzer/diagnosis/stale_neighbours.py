@@ -109,12 +109,17 @@ def _misaddressed_row(
     place = place_of(sender, scene)
     wrong, right = (mac.to_bytes(6, "big").hex(":") for mac in (row["eth_dst"], wanted))
     return LossRow(
-        row["protocol"], row["source"], owner, last.name, "", row["len"],
+        row["protocol"],
+        row["source"],
+        owner,
+        last.name,
+        "",
+        row["len"],
         reason="wrong neighbour entry",
         location=f"on the way to {wrong}, the MAC of {whose}",
         advice=f"{owner} is at {right}; {row['source']} believes otherwise: "
         f"{place.run('ip neigh show')}",
-    )  # fmt: skip
+    )
 
 
 def _neighbours(
@@ -129,8 +134,10 @@ def _neighbours(
         for mac, _ in (*vantage.fdb, *scene.fdb.get(vantage.name, ())):
             whose.setdefault((segment, _value(mac)), f"somebody else behind {vantage.name}")
         own = vantage.container if vantage.role is Role.CONTAINER else HOST
-        ends = ((vantage.mac, vantage.addresses, own),
-                (vantage.peer_mac, vantage.peer_addresses, vantage.container))  # fmt: skip
+        ends = (
+            (vantage.mac, vantage.addresses, own),
+            (vantage.peer_mac, vantage.peer_addresses, vantage.container),
+        )
         for mac, addresses, name in ends:
             if mac:
                 whose[(segment, _value(mac))] = name or HOST

@@ -149,10 +149,23 @@ def tie_drops(drops: Rows, waiting: Columns) -> tuple[npt.NDArray[np.int64], npt
     column = {name: np.ascontiguousarray(drops[name]) for name in ("seen_ns", "ts_ns", "tie")}
     wide = {name: drops[name].astype(np.int64) for name in ("len_bytes", "device", "protocol")}
     _tie_all(
-        column["seen_ns"], column["ts_ns"], wide["len_bytes"], wide["device"], wide["protocol"],
-        column["tie"], order, start, waiting["ts_ns"], waiting["wirelen"], waiting["ethertype"],
-        waiting["conversation"], waiting["lost"], waiting["taken"], row, answer,
-    )  # fmt: skip
+        column["seen_ns"],
+        column["ts_ns"],
+        wide["len_bytes"],
+        wide["device"],
+        wide["protocol"],
+        column["tie"],
+        order,
+        start,
+        waiting["ts_ns"],
+        waiting["wirelen"],
+        waiting["ethertype"],
+        waiting["conversation"],
+        waiting["lost"],
+        waiting["taken"],
+        row,
+        answer,
+    )
     return row, answer
 
 
@@ -180,10 +193,23 @@ def _first_since(since: int, low: int, high: int, order: Any, ts: Any) -> Any:
 
 @compiled
 def _tie_all(
-    seen: Any, dropped: Any, length: Any, device: Any, protocol: Any, tie: Any, order: Any,
-    start: Any, ts: Any, wirelen: Any, ethertype: Any, conversation: Any, lost: Any, taken: Any,
-    row: Any, answer: Any,
-) -> None:  # fmt: skip
+    seen: Any,
+    dropped: Any,
+    length: Any,
+    device: Any,
+    protocol: Any,
+    tie: Any,
+    order: Any,
+    start: Any,
+    ts: Any,
+    wirelen: Any,
+    ethertype: Any,
+    conversation: Any,
+    lost: Any,
+    taken: Any,
+    row: Any,
+    answer: Any,
+) -> None:
     """Fill row and answer for each drop; -1 stays where it cannot be told."""
     for at in range(len(seen)):
         first, last = start[device[at]], start[device[at] + 1]

@@ -132,9 +132,16 @@ def _keep_options(data: Any, position: Any, stop: Any, swapped: Any, out: Any, a
 
 @allocating
 def _copy_blocks(
-    data: Any, start: Any, stop: Any, swapped: Any, big: Any, packet: Any, end: Any, text: Any,
+    data: Any,
+    start: Any,
+    stop: Any,
+    swapped: Any,
+    big: Any,
+    packet: Any,
+    end: Any,
+    text: Any,
     out: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     position: Any = np.int64(start)
     at, row = np.int64(0), 0
     while position < stop:
@@ -161,9 +168,18 @@ def _copy_blocks(
 
 @allocating
 def _build(
-    data: Any, offset: Any, caplen: Any, wirelen: Any, ts_ns: Any, interface: Any, big: Any,
-    packet: Any, end: Any, text: Any, out: Any,
-) -> Any:  # fmt: skip
+    data: Any,
+    offset: Any,
+    caplen: Any,
+    wirelen: Any,
+    ts_ns: Any,
+    interface: Any,
+    big: Any,
+    packet: Any,
+    end: Any,
+    text: Any,
+    out: Any,
+) -> Any:
     at = np.int64(0)
     for row in range(len(offset)):
         begin, length = at, np.int64(caplen[row])

@@ -51,8 +51,11 @@ def find_asymmetric_paths(outcomes: pl.DataFrame, vantages: Sequence[Vantage]) -
         what = f"{protocol} {asked.source} → {asked.destination}"
         exits = _other_interface(asked, answered, vantages)
         ends = address_text(*source), address_text(*target)
-        found.append(_elsewhere(what, asked, exits, ends) if exits else
-                     _asymmetric(what, asked, answered, ends[1]))  # fmt: skip
+        found.append(
+            _elsewhere(what, asked, exits, ends)
+            if exits
+            else _asymmetric(what, asked, answered, ends[1])
+        )
     return found
 
 
@@ -129,22 +132,24 @@ def _elsewhere(
     what: str, asked: _Direction, exits: tuple[str, str], ends: tuple[str, str]
 ) -> Finding:
     return Finding(
-        "warning", "answers-elsewhere",
+        "warning",
+        "answers-elsewhere",
         f"{what}: {asked.destination} was asked at {exits[0]} and answers out of {exits[1]}; "
         "strict reverse path filters drop such answers. See inside "
         f"{asked.destination}: ip route get {ends[0]} from {ends[1]}; and "
         "sysctl -a -r rp_filter",
-    )  # fmt: skip
+    )
 
 
 def _asymmetric(what: str, asked: _Direction, answered: _Direction, target: str) -> Finding:
     there, back = (" → ".join(one.ways[0]) for one in (asked, answered))
     return Finding(
-        "warning", "asymmetric-path",
+        "warning",
+        "asymmetric-path",
         f"{what} goes by {there}, and its answers by {back}: connection tracking and reverse "
         f"path filters see one half only. Compare ip route get at both ends (for {target} and "
         "back), and ip rule show",
-    )  # fmt: skip
+    )
 
 
 def find_other_addresses(talks: pl.DataFrame) -> list[Finding]:
@@ -176,9 +181,10 @@ def _from_elsewhere(question: Mapping[str, Any], answer: Mapping[str, Any]) -> I
     if asked == told or question["server"] == address_text(*asked):
         return
     yield Finding(
-        "warning", "answers-elsewhere",
+        "warning",
+        "answers-elsewhere",
         f"udp {question['client']} → {question['server']}: asked at {address_text(*asked)} port "
         f"{question['server_port']}, answered from {address_text(*told)}; a client that waits for "
         "the address that it asked drops the answer. Bind the server to its address: "
         f"ss -lunp inside {question['server']}",
-    )  # fmt: skip
+    )

@@ -36,9 +36,11 @@ class Flooding:
             mac, "number", "in_port", pl.col("source").cast(pl.String), packets=pl.lit(1)
         ).filter(pl.col("mac") & _GROUP_BIT == 0)
         both = found if self._rows is None else pl.concat([self._rows, found])
-        self._rows = both.sort("number").group_by("mac", maintain_order=True).agg(
-            pl.col("number", "in_port", "source").first(), pl.col("packets").sum()
-        )  # fmt: skip
+        self._rows = (
+            both.sort("number")
+            .group_by("mac", maintain_order=True)
+            .agg(pl.col("number", "in_port", "source").first(), pl.col("packets").sum())
+        )
 
     def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
         """One a MAC, in order of appearance."""
@@ -64,9 +66,12 @@ def find_duplicate_macs(segments: npt.NDArray[Any], vantages: Sequence[Vantage])
     owners: dict[tuple[int, str], set[str]] = {}
     for segment, vantage in zip(segments.tolist(), vantages, strict=True):
         # ports and devices on others share a MAC with these by design, macvlans do not
-        if not vantage.ifindex or vantage.is_bridge or (
-            vantage.role is Role.CONTAINER and vantage.master_ifindex
-        ) or (vantage.lower_ifindex and not vantage.kind.startswith("macv")):  # fmt: skip
+        if (
+            not vantage.ifindex
+            or vantage.is_bridge
+            or (vantage.role is Role.CONTAINER and vantage.master_ifindex)
+            or (vantage.lower_ifindex and not vantage.kind.startswith("macv"))
+        ):
             continue
         if vantage.role is Role.CONTAINER and vantage.mac:
             owners.setdefault((segment, vantage.mac), set()).add(vantage.name)
@@ -74,10 +79,11 @@ def find_duplicate_macs(segments: npt.NDArray[Any], vantages: Sequence[Vantage])
             owners.setdefault((segment, vantage.peer_mac), set()).add(vantage.peer)
     return [
         Finding(
-            "error", "duplicate-mac",
+            "error",
+            "duplicate-mac",
             f"{mac} is the MAC of {', '.join(sorted(names))}: the bridge sends what is for one of "
             "them to whichever spoke last; give each its own",
         )
         for (_, mac), names in owners.items()
         if len(names) > 1
-    ]  # fmt: skip
+    ]

@@ -31,11 +31,10 @@ def find_in_flows(report: Report) -> list[Finding]:
     kinds = (
         ("error", "nd-conflict", _conflicts(report.nd)),
         ("warning", "icmp-error", _errors(report)),
-        ("warning", "tcp-unanswered", _tcp(report.tcp, "unanswered",
-                                           "the SYN was not answered")),
+        ("warning", "tcp-unanswered", _tcp(report.tcp, "unanswered", "the SYN was not answered")),
         ("info", "tcp-zero-window", _full(report.tcp)),
         ("warning", "dhcp-unanswered", _no_lease(report)),
-    )  # fmt: skip
+    )
     return [finding for kind in kinds for finding in _first(*kind)]
 
 

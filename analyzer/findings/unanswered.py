@@ -32,8 +32,10 @@ def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
     for at, vantage in enumerate(outlook.vantages):
         if _has(vantage, row.target_ip) and outlook.lifetime(at)[1]:
             name = vantage.container or vantage.name
-            if any(_has(v, row.target_ip) and not outlook.lifetime(n)[1]
-                   for n, v in enumerate(outlook.vantages)):  # fmt: skip
+            if any(
+                _has(v, row.target_ip) and not outlook.lifetime(n)[1]
+                for n, v in enumerate(outlook.vantages)
+            ):
                 continue
             more = f": docker ps -a; docker logs {name}" if docker else ""
             return f"it was {name}'s, whose interface vanished while the capture ran{more}"
@@ -63,8 +65,11 @@ def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
 
 def _beneath(row: ArpRow, outlook: Outlook) -> Vantage | None:
     """The device on which the asker's stands, if it has the address that is asked for."""
-    beneath = {(v.lower_netns, v.lower_ifindex) for v in outlook.vantages
-               if v.container == row.asker and v.kind.startswith("macv")}  # fmt: skip
+    beneath = {
+        (v.lower_netns, v.lower_ifindex)
+        for v in outlook.vantages
+        if v.container == row.asker and v.kind.startswith("macv")
+    }
     for vantage in outlook.vantages:
         told = [address.partition("/")[0] for address in vantage.addresses]
         if vantage.key in beneath and row.target_ip in told:

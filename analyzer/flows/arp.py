@@ -76,9 +76,11 @@ class Arp:
         )
         answers = first.select(*_KEY, "answer_mac", "pair", pl.lit(0, pl.Int64).alias("replies"))
         counted = tied.select(
-            *_KEY, pl.lit(None, pl.UInt64).alias("answer_mac"),
-            pl.lit(None, pl.Int32).alias("pair"), pl.lit(1, pl.Int64).alias("replies"),
-        )  # fmt: skip
+            *_KEY,
+            pl.lit(None, pl.UInt64).alias("answer_mac"),
+            pl.lit(None, pl.Int32).alias("pair"),
+            pl.lit(1, pl.Int64).alias("replies"),
+        )
         self._replies = _merged(
             self._replies,
             pl.concat([answers, counted]),
@@ -142,14 +144,16 @@ def _claims(rows: pl.DataFrame, announces: pl.Expr, tied: pl.DataFrame) -> pl.Da
     late = pl.col("ts") - pl.col("asked_ts") > _PATIENCE_NS
     unasked = tied.filter(pl.col("request").is_null() | late)["message"]
     return rows.filter(pl.col("spa") != 0).select(
-        "segment", pl.lit(0, pl.UInt64).alias("hi"),
+        "segment",
+        pl.lit(0, pl.UInt64).alias("hi"),
         (pl.col("spa").cast(pl.UInt64) | _V4_MAPPED).alias("lo"),
-        pl.col("sha").alias("mac"), pl.col("ts_ns").alias("ts"),
+        pl.col("sha").alias("mac"),
+        pl.col("ts_ns").alias("ts"),
         pl.col("first_vantage").alias("vantage"),
         (~announces & (pl.col("op") == REPLY)).alias("reply"),
         pl.col("request").is_in(unasked.implode()).alias("unasked"),
         announces.alias("announced"),
-    )  # fmt: skip
+    )
 
 
 def _macs(claims: Mapping[Place, Sequence[Claim]], settled: Collection[Place]) -> pl.DataFrame:
@@ -168,32 +172,39 @@ def _macs(claims: Mapping[Place, Sequence[Claim]], settled: Collection[Place]) -
 def _asked(rows: pl.DataFrame, announces: pl.Expr) -> pl.DataFrame:
     """The askers' side; replied: an earlier batch held a reply to it."""
     return rows.select(
-        "segment", "request", "first_vantage",
+        "segment",
+        "request",
+        "first_vantage",
         pl.col("ts_ns").alias("ts"),
         pl.col("sha").alias("asker_mac"),
         pl.col("spa").alias("asker_ip"),
         pl.col("tpa").alias("target_ip"),
         announces.alias("gratuitous"),
         pl.lit(False).alias("replied"),
-    )  # fmt: skip
+    )
 
 
 def _tie(rows: pl.DataFrame, before: pl.DataFrame | None, asked: pl.DataFrame) -> pl.DataFrame:
     """The replies with the latest request that they may answer; null where there is none."""
     replied = rows.select(
-        "segment", "last_ts", "last_vantage",
+        "segment",
+        "last_ts",
+        "last_vantage",
         pl.col("request").alias("message"),
         pl.col("ts_ns").alias("ts"),
         pl.col("tha").alias("asker_mac"),
         pl.col("tpa").alias("asker_ip"),
         pl.col("spa").alias("target_ip"),
         pl.col("sha").alias("answer_mac"),
-    )  # fmt: skip
+    )
     requests = asked if before is None else pl.concat([before, asked])
     return replied.join_asof(
         requests.with_columns(pl.col("ts").alias("asked_ts")).sort("ts", maintain_order=True),
-        on="ts", by=_KEY, strategy="backward", check_sortedness=False,
-    )  # fmt: skip
+        on="ts",
+        by=_KEY,
+        strategy="backward",
+        check_sortedness=False,
+    )
 
 
 def _merged(before: pl.DataFrame | None, rows: pl.DataFrame, totals: list[pl.Expr]) -> pl.DataFrame:
@@ -204,13 +215,17 @@ def _merged(before: pl.DataFrame | None, rows: pl.DataFrame, totals: list[pl.Exp
 
 def _state() -> pl.Expr:
     return (
-        pl.when(pl.col("macs").list.len() > 1).then(pl.lit("conflict"))
-        .when("gratuitous").then(pl.lit("gratuitous"))
-        .when(pl.col("asker_ip") == 0).then(pl.lit("probe"))
-        .when(pl.col("replies") > 0).then(pl.lit("resolved"))
+        pl.when(pl.col("macs").list.len() > 1)
+        .then(pl.lit("conflict"))
+        .when("gratuitous")
+        .then(pl.lit("gratuitous"))
+        .when(pl.col("asker_ip") == 0)
+        .then(pl.lit("probe"))
+        .when(pl.col("replies") > 0)
+        .then(pl.lit("resolved"))
         .otherwise(pl.lit("unanswered"))
         .alias("state")
-    )  # fmt: skip
+    )
 
 
 def name_arp(table: pl.DataFrame, endpoints: Endpoints) -> list[ArpRow]:

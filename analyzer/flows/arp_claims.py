@@ -71,18 +71,23 @@ class Claims:
     def take(self, rows: pl.DataFrame) -> None:
         """rows: _KEY, ts, vantage, and ``unasked``, ``announced``, ``reply`` (bool)."""
         new = rows.select(
-            *_KEY, pl.col("ts").alias("first_ns"), pl.col("ts").alias("last_ns"), "vantage",
+            *_KEY,
+            pl.col("ts").alias("first_ns"),
+            pl.col("ts").alias("last_ns"),
+            "vantage",
             *(pl.col(n).cast(pl.Int64).alias(n) for n in ("reply", "unasked", "announced")),
-        )  # fmt: skip
+        )
         both = new if self._table is None else pl.concat([self._table, new])
         self._table = (
             both.group_by(_KEY, maintain_order=True)
             .agg(
-                pl.col("first_ns").min(), pl.col("last_ns").max(), pl.col("vantage").first(),
+                pl.col("first_ns").min(),
+                pl.col("last_ns").max(),
+                pl.col("vantage").first(),
                 pl.col("reply", "unasked", "announced").sum(),
             )
             .head(MOST)
-        )  # fmt: skip
+        )
 
     def by_place(self) -> dict[Place, list[Claim]]:
         """The claims of each address, in order of appearance."""
@@ -116,9 +121,12 @@ def judge_claims(
 
 
 def _judge(
-    place: Place, said: Sequence[Claim], owners: Sequence[Owner], settled: set[Place],
+    place: Place,
+    said: Sequence[Claim],
+    owners: Sequence[Owner],
+    settled: set[Place],
     vantages: Sequence[Vantage],
-) -> Iterator[Finding]:  # fmt: skip
+) -> Iterator[Finding]:
     address = address_text(*place[1:])
     known = {owner.mac for owner in owners}
     pending = [c for c in said if c.mac not in known and _while_owned(c, owners)]
@@ -230,41 +238,46 @@ def _in_place(address: str, claim: Claim, owner: Owner, sender: str) -> Finding:
     mac = mac_text(claim.mac)
     if sender != owner.who:
         return Finding(
-            "info", "proxy-arp",
+            "info",
+            "proxy-arp",
             f"the host answers for {address}, which is {owner.name}'s, with its own MAC {mac}: "
             "proxy ARP, see sysctl -a -r proxy_arp",
-        )  # fmt: skip
+        )
     return Finding(
-        "info", "arp-flux",
+        "info",
+        "arp-flux",
         f"{sender} claims {address} with {mac} besides {owner.name}'s {mac_text(owner.mac)}: "
         f"each of its interfaces answers for all of its addresses (ARP flux), see inside {sender}: "
         "sysctl -a -r arp_ignore",
-    )  # fmt: skip
+    )
 
 
 def _spoofed(address: str, claim: Claim, owner: Owner, sender: str) -> Finding:
     counts = f"{claim.unasked} unasked replies, {claim.announced} announcements"
     return Finding(
-        "error", "arp-spoofing",
+        "error",
+        "arp-spoofing",
         f"{sender} claims {address} for {mac_text(claim.mac)}, but it is {owner.name}'s "
         f"{mac_text(owner.mac)} ({counts}): the shape of ARP spoofing. ip neigh show "
         f"inside the others tells whom they believe; docker pause {sender} stops it",
-    )  # fmt: skip
+    )
 
 
 def _conflict(address: str, macs: Sequence[int], owners: Sequence[Owner]) -> Finding:
     names = {owner.mac: owner.name for owner in owners}
     told = ", ".join(mac_text(mac) + (f" ({names[mac]})" if mac in names else "") for mac in macs)
     return Finding(
-        "error", "address-conflict",
+        "error",
+        "address-conflict",
         f"{address} is claimed by {len(macs)} MACs: {told}; whoever answers first gets the "
         "traffic. Give each its own: ip addr show inside, docker network inspect",
-    )  # fmt: skip
+    )
 
 
 def _moved(address: str, claim: Claim, sender: str) -> Finding:
     return Finding(
-        "info", "address-moved",
+        "info",
+        "address-moved",
         f"{address} moved to {mac_text(claim.mac)} ({sender}), which announced "
         "it; the one before is silent since: a failover. ip neigh show tells who believes it",
-    )  # fmt: skip
+    )

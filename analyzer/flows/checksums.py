@@ -36,8 +36,9 @@ class Checksums:
         new = found.select(
             pl.col("protocol", "source", "destination").cast(pl.String),
             pl.Series("port", batch.frames["dst_port"][last]),
-            pl.col("first_vantage").alias("vantage"), pl.lit(1, pl.Int64).alias("count"),
-        )  # fmt: skip
+            pl.col("first_vantage").alias("vantage"),
+            pl.lit(1, pl.Int64).alias("count"),
+        )
         both = [new] if self._table is None else [self._table, new]
         groups = pl.concat(both).group_by(_GROUP, maintain_order=True)
         self._table = groups.agg(pl.col("count").sum()).head(MOST)
@@ -59,24 +60,26 @@ class Checksums:
         more = ", …" if len(most) > _NAMED else ""
         return [
             Finding(
-                "info", "checksum-offload",
+                "info",
+                "checksum-offload",
                 f"{frames} frames have TCP or UDP checksums that are unfinished ({names}{more}): "
                 "a veth has no device that would finish them, and the receiver knows. No error, "
                 "though tcpdump -v and Wireshark may say so: tcpdump -K, "
                 "tshark -o tcp.check_checksum:FALSE",
             )
-        ]  # fmt: skip
+        ]
 
 
 def _corrupt(row: dict[str, object], seen: str) -> Finding:
     protocol = str(row["protocol"]).upper()
     return Finding(
-        "error", "bad-checksum",
+        "error",
+        "bad-checksum",
         f"{row['count']} {protocol} packets {row['source']} → {row['destination']} port "
         f"{row['port']} have a wrong checksum, not an unfinished one (first seen at {seen}): the "
         f"receiver drops them, see nstat -az '*Csum*' inside {row['destination']}; "
         "ethtool -K DEVICE tx off at the sender if its device finishes them wrongly",
-    )  # fmt: skip
+    )
 
 
 def count_unfinished(

@@ -17,9 +17,13 @@ _ASKS = (DISCOVER, REQUEST, INFORM)
 _KEY = ["site", "mac"]
 _V4_MAPPED = 0xFFFF_0000_0000
 _COUNTED = {
-    "discovers": DISCOVER, "offers": OFFER, "requests": REQUEST, "acks": ACK, "naks": NAK,
+    "discovers": DISCOVER,
+    "offers": OFFER,
+    "requests": REQUEST,
+    "acks": ACK,
+    "naks": NAK,
     "releases": RELEASE,
-}  # fmt: skip
+}
 
 
 class Dhcp:
@@ -37,13 +41,17 @@ class Dhcp:
             return
         rows = _messages(batch, found)
         both = rows if self._clients is None else pl.concat([self._clients, rows])
-        self._clients = both.group_by(_KEY, maintain_order=True).agg(
-            pl.col("number").min(),
-            pl.col(*_COUNTED).sum(),
-            *(_latest(name) for name in ("address", "server_ip", "lease_s")),
-            *(pl.col(name).drop_nulls().first() for name in ("client", "server")),
-            pl.col("asked_ns", "bound_ns").min(),
-        ).select(rows.columns)  # fmt: skip
+        self._clients = (
+            both.group_by(_KEY, maintain_order=True)
+            .agg(
+                pl.col("number").min(),
+                pl.col(*_COUNTED).sum(),
+                *(_latest(name) for name in ("address", "server_ip", "lease_s")),
+                *(pl.col(name).drop_nulls().first() for name in ("client", "server")),
+                pl.col("asked_ns", "bound_ns").min(),
+            )
+            .select(rows.columns)
+        )
 
     def rows(self) -> list[DhcpRow]:
         """The report's rows, in order of appearance."""

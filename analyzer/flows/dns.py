@@ -42,12 +42,27 @@ _SIDES = [
 """column of a question, that of an answer, and what both tell"""
 
 TYPES = {
-    1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
-    64: "SVCB", 65: "HTTPS", 255: "ANY",
-}  # fmt: skip
+    1: "A",
+    2: "NS",
+    5: "CNAME",
+    6: "SOA",
+    12: "PTR",
+    15: "MX",
+    16: "TXT",
+    28: "AAAA",
+    33: "SRV",
+    64: "SVCB",
+    65: "HTTPS",
+    255: "ANY",
+}
 CODES = {
-    0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED",
-}  # fmt: skip
+    0: "NOERROR",
+    1: "FORMERR",
+    2: "SERVFAIL",
+    3: "NXDOMAIN",
+    4: "NOTIMP",
+    5: "REFUSED",
+}
 
 
 class Dns:
@@ -74,8 +89,9 @@ class Dns:
             self._take(in_order_of_time(rows, "number"))
 
     def _take(self, rows: pl.DataFrame) -> None:
-        where: Any = [rows[f"{end}_{part}"].to_numpy() for end in ("client", "server")
-                      for part in _ENDS]  # fmt: skip
+        where: Any = [
+            rows[f"{end}_{part}"].to_numpy() for end in ("client", "server") for part in _ENDS
+        ]
         what = rows.select(h=pl.struct("name", "qtype").hash(7))["h"].to_numpy()
         site = rows["site"].to_numpy()
         asked = self._asked.take(mixed(site, *where, rows["dns_id"].to_numpy(), what))[0]
@@ -132,18 +148,40 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     ]
     columns |= {"src_name": found["source"].cast(pl.String)}
     columns |= {"dst_name": found["destination"].cast(pl.String)}
-    return found.with_columns(**columns, site=site).select(
-        "number", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "site", *sides,
-        "response", "dns_id", pl.col("name").str.to_lowercase(), "qtype",
-        pl.col("rcode").fill_null(0).alias("code"),
-    ).filter(pl.col("server_port") == PORT)  # fmt: skip
+    return (
+        found.with_columns(**columns, site=site)
+        .select(
+            "number",
+            "ts_ns",
+            "last_ts_ns",
+            "first_vantage",
+            "last_vantage",
+            "site",
+            *sides,
+            "response",
+            "dns_id",
+            pl.col("name").str.to_lowercase(),
+            "qtype",
+            pl.col("rcode").fill_null(0).alias("code"),
+        )
+        .filter(pl.col("server_port") == PORT)
+    )
 
 
 @compiled
 def _tie(
-    open_: Any, counts: Any, latency: Any, asked: Any, groups: Any, response: Any, ts_ns: Any,
-    last_ts_ns: Any, first_vantage: Any, last_vantage: Any, code: Any,
-) -> None:  # fmt: skip
+    open_: Any,
+    counts: Any,
+    latency: Any,
+    asked: Any,
+    groups: Any,
+    response: Any,
+    ts_ns: Any,
+    last_ts_ns: Any,
+    first_vantage: Any,
+    last_vantage: Any,
+    code: Any,
+) -> None:
     """Messages in order of time: count, and measure answers."""
     for row in range(len(asked)):
         one, group = asked[row], groups[row]

@@ -28,13 +28,32 @@ _MOST = 1 << 21
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 _IDENTITY = (
-    "src_hi", "src_lo", "dst_hi", "dst_lo", "protocol", "ip_id", "src_port", "dst_port",
-    "tcp_seq", "icmp_id", "icmp_seq", "l4_offset",
-)  # fmt: skip
+    "src_hi",
+    "src_lo",
+    "dst_hi",
+    "dst_lo",
+    "protocol",
+    "ip_id",
+    "src_port",
+    "dst_port",
+    "tcp_seq",
+    "icmp_id",
+    "icmp_seq",
+    "l4_offset",
+)
 _GROUP = (
-    "site", "reporter_hi", "reporter_lo", "quoted_src_hi", "quoted_src_lo", "quoted_dst_hi",
-    "quoted_dst_lo", "quoted_protocol", "quoted_dst_port", "icmp_type", "icmp_code",
-)  # fmt: skip
+    "site",
+    "reporter_hi",
+    "reporter_lo",
+    "quoted_src_hi",
+    "quoted_src_lo",
+    "quoted_dst_hi",
+    "quoted_dst_lo",
+    "quoted_protocol",
+    "quoted_dst_port",
+    "icmp_type",
+    "icmp_code",
+)
 _ERRORS, _TIED, _CAUSE, _MTU, _FIRST = range(5)
 
 
@@ -99,9 +118,13 @@ class IcmpErrors:
             return np.zeros(len(rows), np.int64)
         known = pl.concat(parts).sort("ts_ns", "cause")
         tied = rows.select("key", "ts_ns").join_asof(
-            known, on="ts_ns", by="key", strategy="backward", tolerance=_BEFORE_NS,
+            known,
+            on="ts_ns",
+            by="key",
+            strategy="backward",
+            tolerance=_BEFORE_NS,
             check_sortedness=False,
-        )  # fmt: skip
+        )
         found: npt.NDArray[np.int64] = (tied["cause"] + 1).fill_null(0).to_numpy()
         return found
 
@@ -128,23 +151,40 @@ def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     told = ((version == 4) & (kind == 3) & (code == 4)) | ((version == 6) & (kind == 2))
     rest = found["rest"].to_numpy() & np.where(version == 4, 0xFFFF, 0xFFFFFFFF)
     return found.select(
-        "number", "ts_ns",
+        "number",
+        "ts_ns",
         pl.col("source", "destination").cast(pl.String),
         pl.Series("site", site),
         pl.Series("reporter_hi", frames["src_hi"][first]),
         pl.Series("reporter_lo", frames["src_lo"][first]),
         *(name for name in _GROUP if name.startswith("quoted_")),
-        pl.Series("icmp_type", kind), pl.Series("icmp_code", code), pl.Series("version", version),
-        pl.Series("mtu", np.where(told, rest, 0).astype(np.int64)), pl.Series("key", keys),
-    )  # fmt: skip
+        pl.Series("icmp_type", kind),
+        pl.Series("icmp_code", code),
+        pl.Series("version", version),
+        pl.Series("mtu", np.where(told, rest, 0).astype(np.int64)),
+        pl.Series("key", keys),
+    )
 
 
 @compiled
 def _identities(
-    keys: Any, rows: Any, site: Any, vantage: Any, src_hi: Any, src_lo: Any, dst_hi: Any,
-    dst_lo: Any, protocol: Any, ip_id: Any, src_port: Any, dst_port: Any, tcp_seq: Any,
-    icmp_id: Any, icmp_seq: Any, l4_offset: Any,
-) -> None:  # fmt: skip
+    keys: Any,
+    rows: Any,
+    site: Any,
+    vantage: Any,
+    src_hi: Any,
+    src_lo: Any,
+    dst_hi: Any,
+    dst_lo: Any,
+    protocol: Any,
+    ip_id: Any,
+    src_port: Any,
+    dst_port: Any,
+    tcp_seq: Any,
+    icmp_id: Any,
+    icmp_seq: Any,
+    l4_offset: Any,
+) -> None:
     """What an error's quote has at least: eight bytes behind the IP header."""
     for at in range(len(rows)):
         row = rows[at]

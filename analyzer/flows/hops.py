@@ -40,9 +40,16 @@ class Hops:
         n = len(journeys.parent)
         child, keys, delay = np.empty(n, np.int32), np.empty(n, np.uint64), np.empty(n, np.int64)
         count = _edges(
-            journeys.parent, journeys.hop, journeys.packet, frames["vantage"], frames["ts_ns"],
-            packets["pair"].to_numpy(), child, keys, delay,
-        )  # fmt: skip
+            journeys.parent,
+            journeys.hop,
+            journeys.packet,
+            frames["vantage"],
+            frames["ts_ns"],
+            packets["pair"].to_numpy(),
+            child,
+            keys,
+            delay,
+        )
         child = child[:count]
         groups, fresh = self._numbers.take(keys[:count])
         if len(fresh):
@@ -61,14 +68,17 @@ class Hops:
         lost = (
             lost_packets(outcomes)
             .group_by(
-                "protocol", "source", "destination",
-                pl.col("last_vantage").alias("from"), pl.col("expected").alias("to"),
+                "protocol",
+                "source",
+                "destination",
+                pl.col("last_vantage").alias("from"),
+                pl.col("expected").alias("to"),
             )
             .agg(
                 pl.col("count").sum().alias("lost"),
                 pl.col("last_number").min().alias("lost_number"),
             )
-        )  # fmt: skip
+        )
         return (
             timed.join(lost, on=GROUP, how="full", coalesce=True)
             .with_columns(
@@ -117,9 +127,16 @@ _EMPTY = pl.DataFrame(
 
 @compiled
 def _edges(
-    parent: Any, hop: Any, packet: Any, vantage: Any, ts: Any, pair: Any, child: Any, keys: Any,
+    parent: Any,
+    hop: Any,
+    packet: Any,
+    vantage: Any,
+    ts: Any,
+    pair: Any,
+    child: Any,
+    keys: Any,
     delay: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """Fill ``child``, ``keys`` and ``delay`` with the edges of the batch's packets; how many."""
     count = 0
     for i in range(len(parent)):

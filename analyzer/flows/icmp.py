@@ -45,8 +45,17 @@ _NAMES = CONVERSATION[:3]
 
 
 _TEXTS = pl.col(_NAMES).cast(pl.String)
-_OF_PACKET = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "pair", "status",
-              "first_frame", "last_frame", *_NAMES)  # fmt: skip
+_OF_PACKET = (
+    "ts_ns",
+    "last_ts_ns",
+    "first_vantage",
+    "last_vantage",
+    "pair",
+    "status",
+    "first_frame",
+    "last_frame",
+    *_NAMES,
+)
 _FIRST = pl.col(*CONVERSATION, "payload_len"), pl.col("first_vantage").alias("vantage")
 _TIMES = ("ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "status")
 _SENT, _HOME, _MORE = range(3)
@@ -135,9 +144,21 @@ class Echoes:
         ties, rtt, turnaround = (np.full(len(events), -1, np.int64) for _ in range(3))
         brought = np.full(known.shape, -1, np.int64)
         self._echoes = _pair(
-            asked, keys, groups, columns, known, silent, self._open, self._counts,
-            self._silent.counts, self._echoes, ties, rtt, turnaround, brought,
-        )  # fmt: skip
+            asked,
+            keys,
+            groups,
+            columns,
+            known,
+            silent,
+            self._open,
+            self._counts,
+            self._silent.counts,
+            self._echoes,
+            ties,
+            rtt,
+            turnaround,
+            brought,
+        )
         self._find_slow(events, rtt, turnaround, brought)
         for delays, times in ((self._rtt, rtt), (self._turnaround, turnaround)):
             there = times >= 0
@@ -148,19 +169,24 @@ class Echoes:
             self._kept.append(events.with_columns(*measured))
 
     def _find_slow(
-        self, events: pl.DataFrame, rtt: npt.NDArray[np.int64],
-        turnaround: npt.NDArray[np.int64], brought: npt.NDArray[np.int64],
-    ) -> None:  # fmt: skip
+        self,
+        events: pl.DataFrame,
+        rtt: npt.NDArray[np.int64],
+        turnaround: npt.NDArray[np.int64],
+        brought: npt.NDArray[np.int64],
+    ) -> None:
         """Hand on the round trips of which every part is known."""
         rows = np.flatnonzero(turnaround >= 0)
         ends = {"source": "destination", "destination": "source"}
         self._slow.add(
-            events[rows].select("seq", *SLOWEST, **{n: pl.col(o) for n, o in ends.items()})
+            events[rows]
+            .select("seq", *SLOWEST, **{n: pl.col(o) for n, o in ends.items()})
             .with_columns(
-                pl.Series("rtt_ns", rtt[rows]), pl.Series("turnaround_ns", turnaround[rows]),
+                pl.Series("rtt_ns", rtt[rows]),
+                pl.Series("turnaround_ns", turnaround[rows]),
                 *(pl.Series(n, brought[k, rows]) for k, n in enumerate(_BROUGHT)),
             )
-        )  # fmt: skip
+        )
 
     def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
         """Echoes that took far longer than the others."""
@@ -231,11 +257,13 @@ class Echoes:
         times = ("rtt_ns", "turnaround_ns")
         replies = replies.sort(pl.col("rtt_ns") < 0, maintain_order=True)
         replies = replies.unique("tie", keep="first", maintain_order=True).select(
-            "tie", "ttl",
+            "tie",
+            "ttl",
             *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in times),
-            pl.col("last_vantage").alias("reply_last"), pl.col("status").alias("reply_status"),
+            pl.col("last_vantage").alias("reply_last"),
+            pl.col("status").alias("reply_status"),
             *(pl.col(name).alias(f"reply_{name}") for name in HOPS),
-        )  # fmt: skip
+        )
         found = requests.drop("ttl", *times).join(
             replies, on="tie", how="left", maintain_order="left"
         )
@@ -280,12 +308,19 @@ def _with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
     matrix = path_matrix(events["last_frame"].to_numpy(), journeys.parent)
     row, step = np.nonzero(matrix[:, 1:] >= 0)
     before, after = matrix[row, step], matrix[row, step + 1]
-    hops = pl.DataFrame(
-        {
-            "row": row.astype(np.uint32), "hop_from": vantage[before], "hop_to": vantage[after],
-            "hop_kind": journeys.hop[after], "hop_ns": ts[after] - ts[before],
-        }
-    ).group_by("row", maintain_order=True).agg(pl.all())  # fmt: skip
+    hops = (
+        pl.DataFrame(
+            {
+                "row": row.astype(np.uint32),
+                "hop_from": vantage[before],
+                "hop_to": vantage[after],
+                "hop_kind": journeys.hop[after],
+                "hop_ns": ts[after] - ts[before],
+            }
+        )
+        .group_by("row", maintain_order=True)
+        .agg(pl.all())
+    )
     numbered = events.with_row_index("row")
     return numbered.join(hops, on="row", how="left", maintain_order="left").drop("row")
 
@@ -320,7 +355,7 @@ def _events(batch: Batch) -> pl.DataFrame:
         pl.Series("ttl", frames["ttl"][last]),
         *(pl.Series(name, frames[name.removeprefix("last_")][last]) for name in LAST),
         *map(pl.Series, SLOWEST, slowest_hops(frames, batch.journeys, last)),
-    )  # fmt: skip
+    )
 
 
 _EMPTY = pl.DataFrame(
@@ -337,9 +372,21 @@ _EMPTY = pl.DataFrame(
 
 @compiled
 def _pair(
-    asked: Any, keys: Any, groups: Any, columns: Any, known: Any, silent_of: Any, state: Any,
-    counts: Any, silent: Any, echo: int, ties: Any, rtt: Any, turnaround: Any, brought: Any,
-) -> Any:  # fmt: skip
+    asked: Any,
+    keys: Any,
+    groups: Any,
+    columns: Any,
+    known: Any,
+    silent_of: Any,
+    state: Any,
+    counts: Any,
+    silent: Any,
+    echo: int,
+    ties: Any,
+    rtt: Any,
+    turnaround: Any,
+    brought: Any,
+) -> Any:
     """Go through the events in order; the number of the next echo.
 
     Fills ties (number of the echo that a request is and a reply answers), and for the first

@@ -58,12 +58,14 @@ class Translations:
         rows = packet.select(pl.col("protocol", "source", "destination").cast(pl.String))
         self._rows.append(
             rows.with_columns(
-                *_tuple_columns(frames, before, "before"), *_tuple_columns(frames, after, "after"),
+                *_tuple_columns(frames, before, "before"),
+                *_tuple_columns(frames, after, "after"),
                 pl.Series("from", frames["vantage"][before]),
                 pl.Series("to", frames["vantage"][after]),
-                pl.Series("there", there), pl.Series("back", back),
+                pl.Series("there", there),
+                pl.Series("back", back),
             )[fresh]
-        )  # fmt: skip
+        )
         more = np.array([[0], [_NEVER]]).repeat(len(fresh), axis=1)
         self._counts = np.concatenate([self._counts, more], axis=1)
         np.add.at(self._counts[0], numbers, 1)
@@ -75,10 +77,16 @@ class Translations:
             return []
         shared = [f"{name}_{when}" for when in ("before", "after") for name in _SERVICE]
         group = ["protocol", "source", "destination", *shared, "from", "to", "told_by"]
-        found = self._connections(entries).sort("number").group_by(group, maintain_order=True).agg(
-            pl.len().alias("connections"), pl.col("packets", "answers").sum(),
-            pl.col("src_port_before", "src_port_after").first(),
-        )  # fmt: skip
+        found = (
+            self._connections(entries)
+            .sort("number")
+            .group_by(group, maintain_order=True)
+            .agg(
+                pl.len().alias("connections"),
+                pl.col("packets", "answers").sum(),
+                pl.col("src_port_before", "src_port_after").first(),
+            )
+        )
         return [_row(row, vantages) for row in found.iter_rows(named=True)]
 
     def _connections(self, entries: NatEntries) -> pl.DataFrame:
@@ -86,9 +94,10 @@ class Translations:
         rows = pl.concat(self._rows)
         told = pl.Series(np.isin(rows["there"].to_numpy(), _entry_keys(entries)))
         rows = rows.with_columns(
-            pl.Series("packets", self._counts[0]), pl.Series("number", self._counts[1]),
+            pl.Series("packets", self._counts[0]),
+            pl.Series("number", self._counts[1]),
             pl.when(told).then(pl.lit(CONNTRACK)).otherwise(pl.lit(PACKETS)).alias("told_by"),
-        )  # fmt: skip
+        )
         other = rows.select("back", other="number", answers="packets")
         both = rows.join(other, left_on="there", right_on="back", how="left")
         return both.with_columns(pl.col("answers").fill_null(0)).filter(
@@ -100,12 +109,13 @@ def find_translations(rows: Sequence[NatRow]) -> list[Finding]:
     """A finding a translation."""
     return [
         Finding(
-            "info", "nat",
+            "info",
+            "nat",
             f"{row.protocol} {row.source} → {row.destination}: {' and '.join(changes(row))} "
             f"between {row.from_} and {row.to} ({row.packets} packets{_how_sure(row)})",
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _how_sure(row: NatRow) -> str:
@@ -125,13 +135,14 @@ def find_doubled(
     )
     return [
         Finding(
-            "warning", "doubled",
+            "warning",
+            "doubled",
             f"{pair}: NAT between two ports of {bridge}, which was in promiscuous mode: the kernel "
             f"then routes a second copy of such packets; capture with -p (out of it)",
         )
         for bridge, pair in found
         if bridge in heard
-    ]  # fmt: skip
+    ]
 
 
 def find_missing(entries: NatEntries) -> list[Finding]:
@@ -156,9 +167,12 @@ def changes(row: NatRow) -> list[str]:
     """``source 172.17.0.2 becomes 198.51.100.1``, and the same of the destination."""
     sides = (
         ("source", (row.source_ip, None), (row.new_source_ip, None)),
-        ("destination", (row.destination_ip, row.destination_port),
-         (row.new_destination_ip, row.new_destination_port)),
-    )  # fmt: skip
+        (
+            "destination",
+            (row.destination_ip, row.destination_port),
+            (row.new_destination_ip, row.new_destination_port),
+        ),
+    )
     return [
         f"{side} {end_text(*before)} becomes {end_text(*after)}"
         for side, before, after in sides
@@ -198,9 +212,11 @@ def tuple_texts(frames: Columns, before: npt.NDArray[Any], after: npt.NDArray[An
     kinds = table.unique(maintain_order=True)
     texts = [_texts(row) for row in kinds.iter_rows(named=True)]
     both = table.join(
-        kinds.with_columns(pl.Series("text", texts, pl.String)), on=[*names, "protocol"],
-        how="left", maintain_order="left",
-    )  # fmt: skip
+        kinds.with_columns(pl.Series("text", texts, pl.String)),
+        on=[*names, "protocol"],
+        how="left",
+        maintain_order="left",
+    )
     return both["text"]
 
 
@@ -263,9 +279,13 @@ def _entry_keys(entries: NatEntries) -> npt.NDArray[np.uint64]:
 def _turned(ends: list[npt.NDArray[Any]], icmp: npt.NDArray[np.bool_]) -> list[npt.NDArray[Any]]:
     src_hi, src_lo, dst_hi, dst_lo, source, target = ends
     return [
-        dst_hi, dst_lo, src_hi, src_lo,
-        np.where(icmp, source, target), np.where(icmp, target, source),
-    ]  # fmt: skip
+        dst_hi,
+        dst_lo,
+        src_hi,
+        src_lo,
+        np.where(icmp, source, target),
+        np.where(icmp, target, source),
+    ]
 
 
 def _key(

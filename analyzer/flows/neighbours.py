@@ -87,27 +87,44 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     frames = batch.frames
     first = found["first_frame"].to_numpy().astype(np.intp)
     told = pl.col("nd_type") == ADVERTISEMENT
-    columns = {name: pl.Series(frames[name][first]) for name in
-               ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src")}  # fmt: skip
+    columns = {
+        name: pl.Series(frames[name][first])
+        for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src")
+    }
     segment = pl.Series(batch.journeys.segment[frames["vantage"][first]])
     return (
         found.with_columns(**columns, segment=segment)
         .filter(pl.col("nd_type").is_in([SOLICITATION, ADVERTISEMENT]))
         .select(
-            "number", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "segment",
+            "number",
+            "ts_ns",
+            "last_ts_ns",
+            "first_vantage",
+            "last_vantage",
+            "segment",
             pl.when(told).then("dst_hi").otherwise("src_hi").alias("asker_hi"),
             pl.when(told).then("dst_lo").otherwise("src_lo").alias("asker_lo"),
-            "target_hi", "target_lo", told.alias("told"),
+            "target_hi",
+            "target_lo",
+            told.alias("told"),
             pl.when(told & (pl.col("mac") != 0)).then("mac").otherwise("eth_src").alias("mac"),
         )
-    )  # fmt: skip
+    )
 
 
 @compiled
 def _tie(
-    state: Any, latency: Any, pairs: Any, told: Any, ts_ns: Any, last_ts_ns: Any,
-    first_vantage: Any, last_vantage: Any, mac: Any, number: Any,
-) -> None:  # fmt: skip
+    state: Any,
+    latency: Any,
+    pairs: Any,
+    told: Any,
+    ts_ns: Any,
+    last_ts_ns: Any,
+    first_vantage: Any,
+    last_vantage: Any,
+    mac: Any,
+    number: Any,
+) -> None:
     for row in range(len(pairs)):
         pair = pairs[row]
         if state[_REQUESTS, pair] == 0:
@@ -126,9 +143,12 @@ def _tie(
 
 
 def _row(
-    row: dict[str, Any], state: npt.NDArray[np.int64], wait: list[int | None], macs: list[int],
+    row: dict[str, Any],
+    state: npt.NDArray[np.int64],
+    wait: list[int | None],
+    macs: list[int],
     endpoints: Endpoints,
-) -> ArpRow:  # fmt: skip
+) -> ArpRow:
     segment, asker, target = row["segment"], _pair(row, "asker"), _pair(row, "target")
     answer = int(state[_MAC])
     return ArpRow(

@@ -23,9 +23,21 @@ from analyzer.native.keys import KeyNumbers, mix
 _GROUP_BIT = np.uint64(1 << 40)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _FATE = (
-    "protocol", "source", "destination", "pair", "first_vantage", "last_vantage", "in_port",
-    "out_port", "expected", "status", "evidence", "frames", "stray", "torn",
-)  # fmt: skip
+    "protocol",
+    "source",
+    "destination",
+    "pair",
+    "first_vantage",
+    "last_vantage",
+    "in_port",
+    "out_port",
+    "expected",
+    "status",
+    "evidence",
+    "frames",
+    "stray",
+    "torn",
+)
 _NAMES = ("protocol", "source", "destination")
 _ADDRESSES = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 _NEVER = (1 << 63) - 1
@@ -77,8 +89,11 @@ class PacketOutcomes:
                 end = {name: int(batch.frames[name][last[k]]) for name in EXAMPLE}
                 self._ends[fate] = numbers[k], end
             self._examples[fate] = (
-                stamps[k], vantage[path].tolist(), hop[path[1:]].tolist(), seen,
-            )  # fmt: skip
+                stamps[k],
+                vantage[path].tolist(),
+                hop[path[1:]].tolist(),
+                seen,
+            )
 
     def table(self) -> pl.DataFrame:
         """One row a fate, in order of appearance.
@@ -155,20 +170,43 @@ def _addresses(batch: Batch) -> tuple[npt.NDArray[Any], ...]:
 def _keys(batch: Batch, facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
     keys = np.empty(len(facts["pair"]), np.uint64)
     _fill_keys(
-        facts["pair"], facts["first_vantage"], facts["last_vantage"], facts["in_port"],
-        facts["out_port"], facts["expected"], facts["status"], facts["evidence"],
-        facts["frames"], facts["stray"], facts["torn"], facts["judged"], facts["dst_mac"],
-        _addresses(batch), keys,
-    )  # fmt: skip
+        facts["pair"],
+        facts["first_vantage"],
+        facts["last_vantage"],
+        facts["in_port"],
+        facts["out_port"],
+        facts["expected"],
+        facts["status"],
+        facts["evidence"],
+        facts["frames"],
+        facts["stray"],
+        facts["torn"],
+        facts["judged"],
+        facts["dst_mac"],
+        _addresses(batch),
+        keys,
+    )
     return keys
 
 
 @compiled
 def _fill_keys(
-    pair: Any, first: Any, last: Any, in_port: Any, out_port: Any, expected: Any, status: Any,
-    evidence: Any, frames: Any, stray: Any, torn: Any, judged: Any, mac: Any, addresses: Any,
+    pair: Any,
+    first: Any,
+    last: Any,
+    in_port: Any,
+    out_port: Any,
+    expected: Any,
+    status: Any,
+    evidence: Any,
+    frames: Any,
+    stray: Any,
+    torn: Any,
+    judged: Any,
+    mac: Any,
+    addresses: Any,
     keys: Any,
-) -> None:  # fmt: skip
+) -> None:
     """One key of all columns; equal keys are equal rows but once in 2⁶⁴."""
     begin, end, src_hi, src_lo, dst_hi, dst_lo = addresses
     for q in range(len(keys)):
@@ -214,13 +252,15 @@ _EMPTY = pl.DataFrame(
         **dict.fromkeys(_NAMES, pl.String),
         **dict.fromkeys(("pair", "first_vantage", "last_vantage", "in_port"), pl.Int32),
         **dict.fromkeys(("out_port", "expected"), pl.Int32),
-        "status": pl.UInt8, "evidence": pl.UInt16, "frames": pl.Int32,
+        "status": pl.UInt8,
+        "evidence": pl.UInt16,
+        "frames": pl.Int32,
         **dict.fromkeys(("stray", "torn", "judged"), pl.Boolean),
         **dict.fromkeys(("dst_mac", *_ADDRESSES), pl.UInt64),
         **dict.fromkeys(("count", "number", "last_number", "ts_ns"), pl.Int64),
         **dict.fromkeys(("path", "hops", "seen"), pl.List(pl.Int64)),
     }
-)  # fmt: skip
+)
 
 
 def lost_packets(outcomes: pl.DataFrame) -> pl.DataFrame:

@@ -75,11 +75,14 @@ class Proxied:
         fresh = self._numbers.take(keys)[1]
         names = pl.col("source", "destination").cast(pl.String)
         self._rows.append(
-            packets[chosen].select("ts_ns", names).with_columns(
-                pl.Series("protocol", protocol[chosen]), pl.Series("down", down[chosen]),
+            packets[chosen]
+            .select("ts_ns", names)
+            .with_columns(
+                pl.Series("protocol", protocol[chosen]),
+                pl.Series("down", down[chosen]),
                 *(pl.Series(n, c) for n, c in zip(_PARTS, columns, strict=True)),
             )[fresh]
-        )  # fmt: skip
+        )
 
     def rows(self, proxies: Sequence[Proxy], talks: Sequence[TransportRow]) -> list[ProxyRow]:
         """A row a connection that a proxy handed on. talks: TCP and UDP conversations."""
@@ -88,10 +91,11 @@ class Proxied:
         begun = pl.concat(self._rows)
         carried = {
             (t.client_ip, t.client_port, t.server_ip, t.server_port): (
-                t.client_bytes, t.server_bytes,
+                t.client_bytes,
+                t.server_bytes,
             )
             for t in talks
-        }  # fmt: skip
+        }
         found = [row for proxy in proxies for row in _of_proxy(proxy, begun, carried)]
         return sorted(found, key=lambda row: row.ts_ns)
 
@@ -140,12 +144,16 @@ def _listens(proxy: Proxy, address: str) -> bool:
 def _those(rows: pl.DataFrame) -> list[_Begun]:
     return sorted(
         _Begun(
-            row["ts_ns"], row["source"], row["destination"],
-            address_text(row["src_hi"], row["src_lo"]), row["src_port"],
-            address_text(row["dst_hi"], row["dst_lo"]), row["dst_port"],
+            row["ts_ns"],
+            row["source"],
+            row["destination"],
+            address_text(row["src_hi"], row["src_lo"]),
+            row["src_port"],
+            address_text(row["dst_hi"], row["dst_lo"]),
+            row["dst_port"],
         )
         for row in rows.iter_rows(named=True)
-    )  # fmt: skip
+    )
 
 
 def _ends(one: _Begun) -> tuple[str, int, str, int]:
@@ -183,10 +191,11 @@ def find_proxied(rows: Sequence[ProxyRow]) -> list[Finding]:
         sure = f", {likely} of them likely" if likely else ""
         found.append(
             Finding(
-                "info", "proxied",
+                "info",
+                "proxied",
                 f"{client} → {server}: docker-proxy hands {protocol} {host_ip} port {host_port} on "
                 f"to {server} port {port}: two connections each, no journey of one packet "
                 f"({len(some)}{sure})",
             )
-        )  # fmt: skip
+        )
     return found[:_MOST]

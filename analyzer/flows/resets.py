@@ -26,8 +26,19 @@ _EGRESS = 2
 MOST = 10_000
 """kinds of resets that are told apart; a port scan ends there"""
 _SIDES = ("src", "dst")
-_GROUP = ["refusal", "source", "destination", "vantage", "egress", "port",
-          "as_hi", "as_lo", "as_port", "hi", "lo"]  # fmt: skip
+_GROUP = [
+    "refusal",
+    "source",
+    "destination",
+    "vantage",
+    "egress",
+    "port",
+    "as_hi",
+    "as_lo",
+    "as_port",
+    "hi",
+    "lo",
+]
 
 Published = Mapping[tuple[str, int], str]
 """(container, its TCP port) → where the engine publishes it"""
@@ -74,11 +85,14 @@ def _resets(batch: Batch, packets: pl.DataFrame) -> pl.DataFrame:
         pl.col("first_vantage").alias("vantage"),
         pl.Series("egress", (frames["flags"][first] & FLAG_DIRECTION) == _EGRESS),
         pl.Series("port", service),
-        pl.Series("as_hi", frames["src_hi"][last]), pl.Series("as_lo", frames["src_lo"][last]),
+        pl.Series("as_hi", frames["src_hi"][last]),
+        pl.Series("as_lo", frames["src_lo"][last]),
         pl.Series("as_port", np.where(is_source, frames["src_port"][last], 0).astype(np.int32)),
-        pl.Series("hi", frames["src_hi"][first]), pl.Series("lo", frames["src_lo"][first]),
-        pl.lit(1, pl.Int64).alias("count"), "stray",
-    )  # fmt: skip
+        pl.Series("hi", frames["src_hi"][first]),
+        pl.Series("lo", frames["src_lo"][first]),
+        pl.lit(1, pl.Int64).alias("count"),
+        "stray",
+    )
 
 
 def _maker(row: Mapping[str, Any], outlook: Outlook) -> str:
@@ -100,11 +114,12 @@ def _refused(row: Mapping[str, Any], outlook: Outlook, published: Published) -> 
     seen = _name(row["vantage"], outlook.vantages)
     if maker == HOST and server != HOST:
         return Finding(
-            "warning", "tcp-refused",
+            "warning",
+            "tcp-refused",
             f"{what} by the host in {server}'s name (its RST is first seen going out of {seen}): "
             "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD; "
             "iptables -nvL DOCKER-USER",
-        )  # fmt: skip
+        )
     asked = _asked_at(row, published)
     if maker and maker == server:
         where = "on the host" if maker == HOST else f"inside {server}"
@@ -114,10 +129,11 @@ def _refused(row: Mapping[str, Any], outlook: Outlook, published: Published) -> 
         )
         return Finding("warning", "published-unserved" if asked else "tcp-refused", text)
     return Finding(
-        "warning", "tcp-refused",
+        "warning",
+        "tcp-refused",
         f"{what} (RST first seen at {seen}){asked}: nothing listens there (ss -ltnp), or a rule "
         "with REJECT",
-    )  # fmt: skip
+    )
 
 
 def _asked_at(row: Mapping[str, Any], published: Published) -> str:
@@ -147,10 +163,11 @@ def _cut(rows: Sequence[Mapping[str, Any]], outlook: Outlook) -> Iterator[Findin
             else f"its process closed with data unread, or knows of no connection: ss -tin at {who}"
         )
         yield Finding(
-            "warning" if forged else "info", "tcp-reset",
+            "warning" if forged else "info",
+            "tcp-reset",
             f"{who} reset TCP towards {destination}, port {port}, {count}× (first seen at {seen}): "
             f"{why}",
-        )  # fmt: skip
+        )
 
 
 def _name(at: int, vantages: Sequence[Vantage]) -> str:

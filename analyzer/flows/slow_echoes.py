@@ -73,12 +73,13 @@ class SlowEchoes:
             where, part = _slowest_part(trip, vantages)
             found.append(
                 Finding(
-                    "info", "slow-echo",
+                    "info",
+                    "slow-echo",
                     f"{source} → {destination}: the echo with seq {trip['seq']} took "
                     f"{trip['rtt_ns'] / 1e3:.0f} µs, {trip['rtt_ns'] / max(1, median):.0f} times "
                     f"the median; {part / 1e3:.0f} µs of it {where}",
                 )
-            )  # fmt: skip
+            )
         return found
 
 

@@ -131,29 +131,39 @@ def _round_trips(asked: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
         answers.drop("number", *_PAIR)
         .sort("ts_ns")
         .join_asof(
-            syn.sort("ts_ns").with_columns(pl.col("ts_ns").alias("syn_ts_ns")), on="ts_ns",
-            by="key", strategy="backward", tolerance=_PATIENCE_NS, check_sortedness=False,
+            syn.sort("ts_ns").with_columns(pl.col("ts_ns").alias("syn_ts_ns")),
+            on="ts_ns",
+            by="key",
+            strategy="backward",
+            tolerance=_PATIENCE_NS,
+            check_sortedness=False,
         )
         .drop_nulls("number")
         .unique("number", keep="first", maintain_order=True)
         .filter(pl.col("last_vantage") == pl.col("syn_first_vantage"))
-    )  # fmt: skip
+    )
     turned = pl.col("first_vantage") == pl.col("syn_last_vantage")
     there = pl.col("syn_slow_ns") >= pl.col("slow_ns")
     return tied.select(
-        *_PAIR, "number",
+        *_PAIR,
+        "number",
         (pl.col("last_ts_ns") - pl.col("syn_ts_ns")).alias("rtt_ns"),
-        pl.when(turned).then(pl.col("ts_ns") - pl.col("syn_last_ts_ns")).otherwise(-1)
+        pl.when(turned)
+        .then(pl.col("ts_ns") - pl.col("syn_last_ts_ns"))
+        .otherwise(-1)
         .alias("turnaround_ns"),
         *(pl.when(there).then(f"syn_{name}").otherwise(name).alias(name) for name in SLOWEST[:3]),
         pl.col("syn_last_vantage").alias("at"),
-    )  # fmt: skip
+    )
 
 
 def _finding(
-    names: tuple[str, str, int], count: int, median: int, trip: Mapping[str, Any],
+    names: tuple[str, str, int],
+    count: int,
+    median: int,
+    trip: Mapping[str, Any],
     vantages: Sequence[Vantage],
-) -> Finding:  # fmt: skip
+) -> Finding:
     source, destination, port = names
     part, where = trip["slow_ns"], ""
     if trip["turnaround_ns"] > part:
@@ -163,8 +173,9 @@ def _finding(
         where = f"between {' → '.join(hop)}"
     told = f"; {part / 1e3:.0f} µs of it {where}" if where else ""
     return Finding(
-        "info", "slow-handshake",
+        "info",
+        "slow-handshake",
         f"{source} → {destination} TCP port {port}: the 99th percentile of {count} handshakes took "
         f"{trip['rtt_ns'] / 1e3:.0f} µs, {trip['rtt_ns'] / max(median, 1):.0f} times the median"
         f"{told}",
-    )  # fmt: skip
+    )

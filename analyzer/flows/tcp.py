@@ -26,15 +26,33 @@ _CLOSERS = FIN | SYN | RST
 _NEVER = (1 << 63) - 1
 
 COUNTS = (
-    "retransmissions", "fast_retransmissions", "spurious_retransmissions", "out_of_order",
-    "duplicate_acks", "zero_windows", "keep_alives", "resets", "gaps", "syns", "fins",
-)  # fmt: skip
+    "retransmissions",
+    "fast_retransmissions",
+    "spurious_retransmissions",
+    "out_of_order",
+    "duplicate_acks",
+    "zero_windows",
+    "keep_alives",
+    "resets",
+    "gaps",
+    "syns",
+    "fins",
+)
 """counted for each direction. retransmissions: of all kinds; gaps: segments that follow bytes
 which were not seen"""
 (
-    _RETRANSMISSIONS, _FAST, _SPURIOUS, _OUT_OF_ORDER, _DUPLICATE_ACKS, _ZERO_WINDOWS,
-    _KEEP_ALIVES, _RESETS, _GAPS, _SYNS, _FINS,
-) = range(len(COUNTS))  # fmt: skip
+    _RETRANSMISSIONS,
+    _FAST,
+    _SPURIOUS,
+    _OUT_OF_ORDER,
+    _DUPLICATE_ACKS,
+    _ZERO_WINDOWS,
+    _KEEP_ALIVES,
+    _RESETS,
+    _GAPS,
+    _SYNS,
+    _FINS,
+) = range(len(COUNTS))
 
 # What is known of each direction: rows of the state.
 (
@@ -79,21 +97,38 @@ class Segments:
         """
         self._make_room(conversations)
         sent = in_order_of_time(self._sent.release(rows, settled_ns), "number")
-        names = ("flow", "ts_ns", "seq", "ack", "length", "flags", "window", "sent_here",
-                 "first_vantage", "last_ts_ns", "last_vantage")  # fmt: skip
+        names = (
+            "flow",
+            "ts_ns",
+            "seq",
+            "ack",
+            "length",
+            "flags",
+            "window",
+            "sent_here",
+            "first_vantage",
+            "last_ts_ns",
+            "last_vantage",
+        )
         columns: Any = [sent[name].to_numpy() for name in names]
         if len(sent):
             _judge(self._state, self._talks, self._counts, *columns)
         moved = rows.filter(pl.col("frames") > 1, pl.col("length") > 0).select(
-            "flow", "last_vantage", "number",
-            pl.col("ts_ns").alias("sent_ns"), pl.col("last_ts_ns").alias("ts_ns"),
-        )  # fmt: skip
+            "flow",
+            "last_vantage",
+            "number",
+            pl.col("ts_ns").alias("sent_ns"),
+            pl.col("last_ts_ns").alias("ts_ns"),
+        )
         came = in_order_of_time(self._arrived.release(moved, settled_ns), "number")
         if len(came):
             _find_overtaken(
-                came["flow"].to_numpy(), came["sent_ns"].to_numpy(),
-                came["last_vantage"].to_numpy(), self._state, self._counts,
-            )  # fmt: skip
+                came["flow"].to_numpy(),
+                came["sent_ns"].to_numpy(),
+                came["last_vantage"].to_numpy(),
+                self._state,
+                self._counts,
+            )
 
     def _make_room(self, conversations: int) -> None:
         new = conversations - self._talks.shape[1]
@@ -192,9 +227,12 @@ def _judge_ack(
         counts[_KEEP_ALIVES, flow] += 1
         kind = _KEEP_ALIVE
     repeats = (
-        length == 0 and plain and seq == expected
-        and ack == state[_ACKED, flow] and window == state[_WINDOW, flow]
-    )  # fmt: skip
+        length == 0
+        and plain
+        and seq == expected
+        and ack == state[_ACKED, flow]
+        and window == state[_WINDOW, flow]
+    )
     if repeats and window and state[_LAST, other] != _KEEP_ALIVE:
         state[_REPEATED, flow] += 1
         counts[_DUPLICATE_ACKS, flow] += 1
@@ -203,9 +241,16 @@ def _judge_ack(
 
 @piece
 def _judge_data(
-    state: Any, talks: Any, counts: Any, flow: Any, seq: Any, length: Any, flags: Any, ts: Any,
+    state: Any,
+    talks: Any,
+    counts: Any,
+    flow: Any,
+    seq: Any,
+    length: Any,
+    flags: Any,
+    ts: Any,
     sent_here: Any,
-) -> None:  # fmt: skip
+) -> None:
     """A segment with data, SYN or FIN that does not advance: why?"""
     other = flow ^ 1
     expected = state[_NEXT, flow]
@@ -235,9 +280,16 @@ def _judge_data(
 
 @piece
 def _advance(
-    state: Any, flow: Any, seq: Any, ack: Any, length: Any, flags: Any, window: Any, ts: Any,
+    state: Any,
+    flow: Any,
+    seq: Any,
+    ack: Any,
+    length: Any,
+    flags: Any,
+    window: Any,
+    ts: Any,
     kind: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Remember how far it has come."""
     end = (seq + length + (1 if flags & (SYN | FIN) else 0)) & 0xFFFFFFFF
     if kind != _PROBE and (state[_NEXT, flow] < 0 or _after(end, state[_NEXT, flow])):
@@ -250,10 +302,21 @@ def _advance(
 
 @compiled
 def _judge(
-    state: Any, talks: Any, counts: Any, flows: Any, ts_ns: Any, seqs: Any, acks: Any,
-    lengths: Any, all_flags: Any, windows: Any, sent_here: Any, first_vantage: Any,
-    last_ts_ns: Any, last_vantage: Any,
-) -> None:  # fmt: skip
+    state: Any,
+    talks: Any,
+    counts: Any,
+    flows: Any,
+    ts_ns: Any,
+    seqs: Any,
+    acks: Any,
+    lengths: Any,
+    all_flags: Any,
+    windows: Any,
+    sent_here: Any,
+    first_vantage: Any,
+    last_ts_ns: Any,
+    last_vantage: Any,
+) -> None:
     for row in range(len(flows)):
         flow, ts, flags = np.int64(flows[row]), ts_ns[row], np.int64(all_flags[row])
         seq, ack = np.int64(seqs[row]), np.int64(acks[row])

@@ -49,9 +49,19 @@ _START, _OPENING = 2 * _SIDED, 2 * _SIDED + 1
 """first number, and rank of the packet that opened"""
 _ROWS = 2 * _SIDED + 2
 SEGMENT = (
-    "ts_ns", "last_ts_ns", "number", "seq", "ack", pl.col("payload_len").alias("length"), "flags",
-    "window", "first_vantage", "last_vantage", "frames", "sent_here",
-)  # fmt: skip
+    "ts_ns",
+    "last_ts_ns",
+    "number",
+    "seq",
+    "ack",
+    pl.col("payload_len").alias("length"),
+    "flags",
+    "window",
+    "first_vantage",
+    "last_vantage",
+    "frames",
+    "sent_here",
+)
 _TCP, _UDP = 6, 17
 
 
@@ -115,9 +125,13 @@ class Conversations:
         self._heads = _joined(self._heads, heads.select("ts_ns", *_DATAGRAM, *ports))
         self._pieces = _joined(self._pieces, pieces.drop(ports)).sort("ts_ns")
         found = self._pieces.join_asof(
-            self._heads.sort("ts_ns"), on="ts_ns", by=_DATAGRAM, strategy="nearest",
-            tolerance=_REASSEMBLY_NS, check_sortedness=False,
-        )  # fmt: skip
+            self._heads.sort("ts_ns"),
+            on="ts_ns",
+            by=_DATAGRAM,
+            strategy="nearest",
+            tolerance=_REASSEMBLY_NS,
+            check_sortedness=False,
+        )
         self._pieces = found.filter(pl.col("src_port").is_null()).drop(ports).tail(_MOST_WAITING)
         self._heads = self._heads.tail(_MOST_WAITING)
         return pl.concat([headed, found.drop_nulls(ports).select(headed.columns)])
@@ -135,10 +149,16 @@ class Conversations:
             where = rows.filter(lost).select("last_vantage", "expected")
             self._lost.add(where.with_columns(**{n: pl.Series(c) for n, c in ends.items()}))
         _tally(
-            numbers, forward, rows["payload_len"].to_numpy(), lost, one_way,
+            numbers,
+            forward,
+            rows["payload_len"].to_numpy(),
+            lost,
+            one_way,
             rows["rank"].to_numpy(),
-            rows["number"].to_numpy(), self._counts, opening,
-        )  # fmt: skip
+            rows["number"].to_numpy(),
+            self._counts,
+            opening,
+        )
         found = np.flatnonzero(opening >= 0)
         self._rows += [{}] * new
         texts = pl.col("protocol", "source", "destination").cast(pl.String)
@@ -170,11 +190,13 @@ class Conversations:
         from_low = pl.col("forward") == (pl.col("rank") == 1)
         sided = [name.removesuffix("_0") for name in found.columns if name.endswith("_0")]
         sides = (
-            pl.when(from_low).then(f"{name}_{low}").otherwise(f"{name}_{high}")
+            pl.when(from_low)
+            .then(f"{name}_{low}")
+            .otherwise(f"{name}_{high}")
             .alias(f"{role}_{name}")
             for role, low, high in (("client", 0, 1), ("server", 1, 0))
             for name in sided
-        )  # fmt: skip
+        )
         totals = ("connections", "answered", "initial_rtt_ns", "handshake_rtt_ns")
         both = (
             pl.sum_horizontal(f"{n}_0", f"{n}_1").alias(n) for n in ("packets", "bytes", "lost")
@@ -192,9 +214,10 @@ class Conversations:
             found[conversation] = [
                 f"{'client' if side == client else 'server'}: "
                 f"{vantages[last].name} → {vantages[expected].name}: {count}"
-                for (side, last, expected), count in
-                sorted(places.items(), key=lambda one: (-one[1], one[0]))
-            ]  # fmt: skip
+                for (side, last, expected), count in sorted(
+                    places.items(), key=lambda one: (-one[1], one[0])
+                )
+            ]
         return found
 
     def _totals(self) -> pl.DataFrame:
@@ -237,8 +260,9 @@ def _one_way(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
     """[n] first vantage to last of delivered packets; negative: not known."""
     there = (rows["status"] == Status.DELIVERED) & (rows["frames"] > 1)
     times = (rows["last_ts_ns"] - rows["ts_ns"]).to_numpy()
-    return np.where(there.to_numpy() & (rows["first_vantage"] != rows["last_vantage"]).to_numpy(),
-                    times, -1)  # fmt: skip
+    return np.where(
+        there.to_numpy() & (rows["first_vantage"] != rows["last_vantage"]).to_numpy(), times, -1
+    )
 
 
 def _joined(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
@@ -250,8 +274,19 @@ def _segments(batch: Batch) -> pl.DataFrame:
     frames = batch.frames
     kind = frames["protocol"][batch.packets["first_frame"].to_numpy().astype(np.intp)]
     ours = ((kind == _TCP) | (kind == _UDP)) & ~batch.packets["stray"].to_numpy()
-    names = ["number", "ts_ns", "last_ts_ns", "protocol", "source", "destination", "status",
-             "expected", "frames", "first_vantage", "last_vantage"]  # fmt: skip
+    names = [
+        "number",
+        "ts_ns",
+        "last_ts_ns",
+        "protocol",
+        "source",
+        "destination",
+        "status",
+        "expected",
+        "frames",
+        "first_vantage",
+        "last_vantage",
+    ]
     chosen = batch.packets.select(*names, "first_frame", "last_frame", "evidence")
     chosen = chosen.filter(pl.Series(ours))
     first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
@@ -290,9 +325,16 @@ def _keys(keys: Any, forward: Any, kind: Any, site: Any, ends: Any) -> None:
 
 @compiled
 def _tally(
-    numbers: Any, forward: Any, payload: Any, lost: Any, one_way: Any, rank: Any, number: Any,
-    counts: Any, opening: Any,
-) -> None:  # fmt: skip
+    numbers: Any,
+    forward: Any,
+    payload: Any,
+    lost: Any,
+    one_way: Any,
+    rank: Any,
+    number: Any,
+    counts: Any,
+    opening: Any,
+) -> None:
     """Into the counts, of the packet's direction.
 
     opening: row of the packet that tells best who opened, where it tells better than before.
@@ -344,17 +386,23 @@ def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
     return [
         TcpRow(
             **_ends(row, lost),
-            **{f"{end}_{name}": row[f"{end}_{name}"] for end in ("client", "server")
-               for name in (*OPTIONS, "window_max_bytes")},
-            **{name: row[f"client_{name}"] + row[f"server_{name}"] for name in COUNTS
-               if name not in ("syns", "fins")},
+            **{
+                f"{end}_{name}": row[f"{end}_{name}"]
+                for end in ("client", "server")
+                for name in (*OPTIONS, "window_max_bytes")
+            },
+            **{
+                name: row[f"client_{name}"] + row[f"server_{name}"]
+                for name in COUNTS
+                if name not in ("syns", "fins")
+            },
             connections=row["connections"],
             state=_state(row),
             handshake_rtt_ns=row["handshake_rtt_ns"],
             initial_rtt_ns=row["initial_rtt_ns"],
         )
         for row in _of(table, "tcp")
-    ]  # fmt: skip
+    ]
 
 
 def _of(table: pl.DataFrame, protocol: str) -> Iterator[dict[str, Any]]:

@@ -93,12 +93,24 @@ DECODED: dict[str, str] = {
 """Columns that decoding adds, with their dtypes. What does not apply is 0 unless said otherwise."""
 
 EXAMPLE: dict[str, str] = {
-    **{name: DECODED[name] for name in (
-        "eth_dst", "ip_version", "src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port",
-        "protocol", "ttl", "tcp_flags",
-    )},
+    **{
+        name: DECODED[name]
+        for name in (
+            "eth_dst",
+            "ip_version",
+            "src_hi",
+            "src_lo",
+            "dst_hi",
+            "dst_lo",
+            "src_port",
+            "dst_port",
+            "protocol",
+            "ttl",
+            "tcp_flags",
+        )
+    },
     "wirelen": "uint32",
-}  # fmt: skip
+}
 """Columns that tell of a frame what an explanation of its loss needs"""
 
 VXLAN_PORTS = (4789, 8472)

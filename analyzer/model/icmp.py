@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 _UNREACHABLE = {
-    0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable",
-    3: "port unreachable", 4: "fragmentation needed", 5: "source route failed",
-    9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited",
-}  # fmt: skip
+    0: "network unreachable",
+    1: "host unreachable",
+    2: "protocol unreachable",
+    3: "port unreachable",
+    4: "fragmentation needed",
+    5: "source route failed",
+    9: "network prohibited",
+    10: "host prohibited",
+    13: "administratively prohibited",
+}
 _UNREACHABLE_V6 = {
-    0: "no route", 1: "administratively prohibited", 2: "beyond scope of source",
-    3: "address unreachable", 4: "port unreachable", 5: "source address failed policy",
+    0: "no route",
+    1: "administratively prohibited",
+    2: "beyond scope of source",
+    3: "address unreachable",
+    4: "port unreachable",
+    5: "source address failed policy",
     6: "reject route",
-}  # fmt: skip
+}
 _V4 = {4: "source quench", 5: "redirect", 11: "TTL exceeded", 12: "parameter problem"}
 _V6 = {2: "packet too big", 3: "hop limit exceeded", 4: "parameter problem"}
 _REASSEMBLY = "reassembly time exceeded"

@@ -21,10 +21,18 @@ the kinds of its members). Whether an array may be written does not matter: code
 Polars hands out either. A loop must not write into what its caller may not write into."""
 
 _NUMBERS: dict[str, Any] = {
-    "?": ctypes.c_bool, "b": ctypes.c_int8, "B": ctypes.c_uint8, "h": ctypes.c_int16,
-    "H": ctypes.c_uint16, "i": ctypes.c_int32, "I": ctypes.c_uint32, "l": ctypes.c_int64,
-    "L": ctypes.c_uint64, "f": ctypes.c_float, "d": ctypes.c_double,
-}  # fmt: skip
+    "?": ctypes.c_bool,
+    "b": ctypes.c_int8,
+    "B": ctypes.c_uint8,
+    "h": ctypes.c_int16,
+    "H": ctypes.c_uint16,
+    "i": ctypes.c_int32,
+    "I": ctypes.c_uint32,
+    "l": ctypes.c_int64,
+    "L": ctypes.c_uint64,
+    "f": ctypes.c_float,
+    "d": ctypes.c_double,
+}
 """by NumPy's character of the dtype (LP64)"""
 _BOOL, _INT, _UINT, _FLOAT = (np.dtype(kind) for kind in ("?", "l", "L", "d"))
 _LARGEST = (1 << 63) - 1

@@ -305,73 +305,97 @@ def _about_capture(report: Report, tables: Tables) -> list[Finding]:
             found.append(Finding(severity, code, text))
 
     add(
-        info.truncated, "warning", "truncated",
+        info.truncated,
+        "warning",
+        "truncated",
         "the file is damaged or cut short: only what is readable was analysed",
-    )  # fmt: skip
+    )
     add(
-        (info.since_ns, info.until_ns) != (None, None), "info", "window",
+        (info.since_ns, info.until_ns) != (None, None),
+        "info",
+        "window",
         "only a time window of the capture: what its edges cut is unmatched, never lost",
-    )  # fmt: skip
+    )
     add(
-        info.dropped, "warning", "dropped",
+        info.dropped,
+        "warning",
+        "dropped",
         f"the kernel dropped {info.dropped} frames for want of room: "
         "what is missing is not called lost",
-    )  # fmt: skip
+    )
     steps, largest_ns, negative = tables.clock
     add(
-        steps, "warning", "clock-step",
+        steps,
+        "warning",
+        "clock-step",
         f"the clock was set back during the capture ({steps}×, by {format_ns(largest_ns)} at "
         "most): delays and losses around that time mean nothing",
-    )  # fmt: skip
+    )
     add(
         tables.clock_set_ns > SET_NS or (tables.clock_set_ns < -SET_NS and not steps),
-        "warning", "clock-set",
+        "warning",
+        "clock-set",
         f"the clock was set {'forward' if tables.clock_set_ns > 0 else 'back'} by "
         f"{format_ns(abs(tables.clock_set_ns))} in all during the capture, though not when: of a "
         "silence or a delay of that length nobody can say that it was one",
-    )  # fmt: skip
+    )
     add(
-        negative, "warning", "negative-delay",
+        negative,
+        "warning",
+        "negative-delay",
         f"{format_plural(negative, 'hop')} would end before they begin (the clock was adjusted): "
         "counted, but without a delay",
-    )  # fmt: skip
+    )
     for v in tables.vantages:
         add(
-            v.role is Role.BRIDGE and not v.promiscuous, "warning", "not-promiscuous",
+            v.role is Role.BRIDGE and not v.promiscuous,
+            "warning",
+            "not-promiscuous",
             f"{v.name} was not in promiscuous mode: it shows no bridged unicast, "
             "only broadcasts and the host's own",
-        )  # fmt: skip
+        )
     for name in dict.fromkeys(v.container for v in tables.vantages if v.paused):
         add(
-            True, "warning", "paused",
+            True,
+            "warning",
+            "paused",
             f"{name} was paused: the kernel answers pings and accepts connections for it, its "
             f"processes do not answer: docker unpause {name}",
-        )  # fmt: skip
+        )
     deaf = info.drops.get("partly_untied_s", 0) if info.drops else 0
     add(
-        deaf, "info", "drops-busy",
+        deaf,
+        "info",
+        "drops-busy",
         f"for {deaf:.1f} s there were too many frames to tie every drop to its frame: reasons are "
         "told for a part of the losses then",
-    )  # fmt: skip
+    )
     add(
-        info.drops and info.drops["lost"], "info", "drops-lost",
+        info.drops and info.drops["lost"],
+        "info",
+        "drops-lost",
         f"{info.drops['lost'] if info.drops else 0} of the kernel's events found no room: some "
         "drops have no reason here",
-    )  # fmt: skip
+    )
     add(
-        info.likely_matches, "info", "likely",
+        info.likely_matches,
+        "info",
+        "likely",
         f"{info.likely_matches} matches are likely, not certain: "
         "identical packets were in flight at the same time",
-    )  # fmt: skip
+    )
     add(
-        tables.inferred, "info", "inferred",
+        tables.inferred,
+        "info",
+        "inferred",
         f"no topology in the file: {', '.join(tables.inferred)} inferred from "
         "Docker's old MAC scheme 02:42:ac:11:…",
-    )  # fmt: skip
+    )
     add(
         report.hops and info.sysctls.get("net.core.netdev_tstamp_prequeue") == "1",
-        "info", "prequeue",
+        "info",
+        "prequeue",
         "receive stamps are taken at enqueue (net.core.netdev_tstamp_prequeue=1): "
         "the bridge hop includes the wait for the softirq",
-    )  # fmt: skip
+    )
     return found

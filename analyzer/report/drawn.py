@@ -120,10 +120,13 @@ def _draw(report: Report, path: Path, by_name: dict[str, VantageRow]) -> DrawnPa
     talks = conversations(report, path.protocol, path.source, path.destination)
     talk = talks[0] if len(talks) == 1 else None
     return DrawnPath(
-        path.source, path.destination, path.protocol, tuple(houses),
+        path.source,
+        path.destination,
+        path.protocol,
+        tuple(houses),
         turnaround_ns=talk.turnaround_p50_ns if talk else None,
         turnaround=_turnaround(talk),
-    )  # fmt: skip
+    )
 
 
 def _turnaround(talk: IcmpRow | None) -> str:

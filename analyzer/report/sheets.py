@@ -26,9 +26,15 @@ from analyzer.report.view import Level, Piece, arp_answer
 ROWS = 15
 """of a sheet; more are counted"""
 _STATES: dict[str, Level] = {
-    "refused": "bad", "unanswered": "bad", "reset": "warn", "closed": "", "open": "",
-    "bound": "ok", "offered": "warn", "released": "",
-}  # fmt: skip
+    "refused": "bad",
+    "unanswered": "bad",
+    "reset": "warn",
+    "closed": "",
+    "open": "",
+    "bound": "ok",
+    "offered": "warn",
+    "released": "",
+}
 T = TypeVar("T")
 
 
@@ -49,24 +55,70 @@ class Sheet:
 def flow_sheets(report: Report) -> list[Sheet]:
     """Those that have rows, in the order in which they are shown."""
     made = (
-        _sheet("TCP", "client → server; RTT of the handshake", ("", "state"),
-               ("pkts", "sent", "got", "lost", "retr", "ooo", "RTT"),
-               _largest(report.tcp, lambda row: row.packets), _tcp, "conversation"),
-        _sheet("UDP", "client → server", ("",), ("pkts", "sent", "got", "lost"),
-               _largest(report.udp, lambda row: row.packets), _udp, "conversation"),
-        _sheet("DNS", "answer's time at the client", ("client", "name", "answers"),
-               ("asked", "ans", "p50", "max"),
-               _largest(report.dns, lambda row: row.queries), _dns, "question"),
-        _sheet("NAT", "what became of addresses and ports",
-               ("who → whom", "translation", "told by"), ("conns", "pkts", "back"),
-               _largest(report.nat, lambda row: row.packets), _nat, "translation"),
-        _sheet("ICMP errors", "", ("who says what", "to", "about"), ("errors", "tied"),
-               _largest(report.icmp_errors, lambda row: row.errors), _error, "kind"),
-        _sheet("Neighbour Discovery", "", ("who asks", "for whom", "answer"),
-               ("req", "repl", "p50", "max"), report.nd, _neighbour, "pair"),
-        _sheet("DHCP", "", ("client", "address", "server", "state"), ("asked", "given", "time"),
-               report.dhcp, _dhcp, "client"),
-    )  # fmt: skip
+        _sheet(
+            "TCP",
+            "client → server; RTT of the handshake",
+            ("", "state"),
+            ("pkts", "sent", "got", "lost", "retr", "ooo", "RTT"),
+            _largest(report.tcp, lambda row: row.packets),
+            _tcp,
+            "conversation",
+        ),
+        _sheet(
+            "UDP",
+            "client → server",
+            ("",),
+            ("pkts", "sent", "got", "lost"),
+            _largest(report.udp, lambda row: row.packets),
+            _udp,
+            "conversation",
+        ),
+        _sheet(
+            "DNS",
+            "answer's time at the client",
+            ("client", "name", "answers"),
+            ("asked", "ans", "p50", "max"),
+            _largest(report.dns, lambda row: row.queries),
+            _dns,
+            "question",
+        ),
+        _sheet(
+            "NAT",
+            "what became of addresses and ports",
+            ("who → whom", "translation", "told by"),
+            ("conns", "pkts", "back"),
+            _largest(report.nat, lambda row: row.packets),
+            _nat,
+            "translation",
+        ),
+        _sheet(
+            "ICMP errors",
+            "",
+            ("who says what", "to", "about"),
+            ("errors", "tied"),
+            _largest(report.icmp_errors, lambda row: row.errors),
+            _error,
+            "kind",
+        ),
+        _sheet(
+            "Neighbour Discovery",
+            "",
+            ("who asks", "for whom", "answer"),
+            ("req", "repl", "p50", "max"),
+            report.nd,
+            _neighbour,
+            "pair",
+        ),
+        _sheet(
+            "DHCP",
+            "",
+            ("client", "address", "server", "state"),
+            ("asked", "given", "time"),
+            report.dhcp,
+            _dhcp,
+            "client",
+        ),
+    )
     return [sheet for sheet in made if sheet.rows]
 
 
@@ -75,9 +127,14 @@ def _largest(rows: Sequence[T], size: Callable[[T], int]) -> list[T]:
 
 
 def _sheet(
-    title: str, note: str, words: tuple[str, ...], numbers: tuple[str, ...], rows: Sequence[T],
-    cells: Callable[[T], Iterable[Piece]], noun: str,
-) -> Sheet:  # fmt: skip
+    title: str,
+    note: str,
+    words: tuple[str, ...],
+    numbers: tuple[str, ...],
+    rows: Sequence[T],
+    cells: Callable[[T], Iterable[Piece]],
+    noun: str,
+) -> Sheet:
     hidden = len(rows) - ROWS
     more = f"and {format_plural(hidden, f'more {noun}')}: see --json" if hidden > 0 else ""
     return Sheet(title, note, words, numbers, [tuple(cells(row)) for row in rows[:ROWS]], more)

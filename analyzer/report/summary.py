@@ -19,9 +19,12 @@ _ECHO = {
 _FLAGS = "FSRP.UEW"
 """FIN, SYN, RST, PSH, ACK, URG, ECE, CWR from the lowest bit, in tcpdump's letters"""
 _NEIGHBOUR = {
-    133: "router solicitation", 134: "router advertisement", 135: "neighbour solicitation",
-    136: "neighbour advertisement", 137: "redirect",
-}  # fmt: skip
+    133: "router solicitation",
+    134: "router advertisement",
+    135: "neighbour solicitation",
+    136: "neighbour advertisement",
+    137: "redirect",
+}
 _ICMP = {1: "ICMP", 58: "ICMPv6"}
 
 

@@ -62,9 +62,16 @@ class PcapReader:
     def walk(self, data: Bytes, position: int, columns: Columns, row: int) -> Stop:
         """Fill ``columns`` from ``row`` on with the records from ``position`` on."""
         position, row, status = walk_records(
-            data, position, self._swapped, self._header, self._fraction_ns, self._lengths,
-            self._largest, columns, row,
-        )  # fmt: skip
+            data,
+            position,
+            self._swapped,
+            self._header,
+            self._fraction_ns,
+            self._lengths,
+            self._largest,
+            columns,
+            row,
+        )
         return Stop(position, row, status, DAMAGE.get(status, ""))
 
 

@@ -69,9 +69,15 @@ class PcapngReader:
         """Fill ``columns`` from ``row`` on with the packets from ``position`` on."""
         while True:
             position, row, status = walk_blocks(
-                data, position, self._swapped, self._first, len(self.interfaces),
-                self._clocks, columns, row,
-            )  # fmt: skip
+                data,
+                position,
+                self._swapped,
+                self._first,
+                len(self.interfaces),
+                self._clocks,
+                columns,
+                row,
+            )
             if status != CONTROL:
                 return Stop(position, row, status, DAMAGE.get(status, ""))
             try:

@@ -96,9 +96,15 @@ def check_block(data: Bytes, position: int, swapped: bool) -> Any:
 
 @piece
 def _store_packet(
-    data: Bytes, position: int, length: int, swapped: bool, interface: int, clocks: Clocks,
-    columns: Columns, row: int,
-) -> Any:  # fmt: skip
+    data: Bytes,
+    position: int,
+    length: int,
+    swapped: bool,
+    interface: int,
+    clocks: Clocks,
+    columns: Columns,
+    row: int,
+) -> Any:
     """One EPB or PB into ``row``; False where its captured length does not fit into it."""
     caplen = file32(data, position + 20, swapped)
     start = position + _PACKET_DATA
@@ -119,9 +125,15 @@ def _store_packet(
 
 @piece
 def _store_simple(
-    data: Bytes, position: int, length: int, swapped: bool, interface: int, clocks: Clocks,
-    columns: Columns, row: int,
-) -> Any:  # fmt: skip
+    data: Bytes,
+    position: int,
+    length: int,
+    swapped: bool,
+    interface: int,
+    clocks: Clocks,
+    columns: Columns,
+    row: int,
+) -> Any:
     """One SPB into ``row``: no stamp (0), captured length from the interface's snaplen."""
     wirelen = file32(data, position + 8, swapped)
     snaplen = clocks.snaplen[interface]

@@ -90,7 +90,10 @@ class Tracking:
 def captured_networks(vantages: Sequence[Vantage]) -> list[str]:
     """The containers' networks as far as they are captured; none where no container is."""
     bridges = (v.addresses for v in vantages if v.role is Role.BRIDGE)
-    inside = (v.addresses if v.role is Role.CONTAINER else v.peer_addresses for v in vantages
-              if v.role in (Role.CONTAINER, Role.HOST_VETH))  # fmt: skip
+    inside = (
+        v.addresses if v.role is Role.CONTAINER else v.peer_addresses
+        for v in vantages
+        if v.role in (Role.CONTAINER, Role.HOST_VETH)
+    )
     found = (address for several in (*bridges, *inside) for address in several)
     return list(dict.fromkeys(a for a in found if not a.startswith("fe80:")))

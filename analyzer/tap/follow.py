@@ -218,18 +218,22 @@ class Follower:
         topology = discover(_Few(self._engine, who))
         try:
             vantages = select_vantages(
-                topology, targets=[wanted[0].name], networks=self._wanted.narrowed(wanted[0]),
+                topology,
+                targets=[wanted[0].name],
+                networks=self._wanted.narrowed(wanted[0]),
                 inside=self._wanted.inside,
-            )  # fmt: skip
+            )
         except UsageProblem:
             return False  # it has gone, or its interface is not there yet
         if candidate.link.ifindex not in {v.ifindex for v in vantages if v.netns == self._host}:
             return False
         ring = self._reserved.pop(found[0], None)
         self._session.add(
-            vantages, topology.netns_paths, container_names(topology),
+            vantages,
+            topology.netns_paths,
+            container_names(topology),
             {found[0]: ring[0]} if ring else None,
-        )  # fmt: skip
+        )
         self._newcomers.settle(candidate.link, wanted=True)
         mine = [v.name for v in vantages if v.container == wanted[0].name]
         self._say(f"{wanted[0].name} is captured from now on: {', '.join(mine)}")

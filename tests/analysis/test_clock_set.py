@@ -15,7 +15,7 @@ from analyzer.savefile import blocks
 
 S = 1_000_000_000
 START = 1_700_000_000 * S
-FRAME = bytes.fromhex("0242ac110003" "0242ac110002" "88b5") + bytes(46)  # fmt: skip
+FRAME = bytes.fromhex("0242ac1100030242ac11000288b5") + bytes(46)
 
 
 def findings(path: Path, start: Any, end: Any, gap_ns: int) -> list[Finding]:
@@ -29,11 +29,18 @@ def findings(path: Path, start: Any, end: Any, gap_ns: int) -> list[Finding]:
                 blocks.section_header(comment=comment),
                 blocks.interface_description("eth0", snaplen=0),
                 *(packet(ts) for ts in stamps),
-                blocks.interface_statistics(0, stamps[1], start_ns=START, end_ns=stamps[1],
-                                            received=2, dropped=0, comment=closing),
+                blocks.interface_statistics(
+                    0,
+                    stamps[1],
+                    start_ns=START,
+                    end_ns=stamps[1],
+                    received=2,
+                    dropped=0,
+                    comment=closing,
+                ),
             )
         )
-    )  # fmt: skip
+    )
     report, errors = report_files([str(path)])
     assert errors == []
     return [one for one in report.findings if one.code.startswith("clock")]

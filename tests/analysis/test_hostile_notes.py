@@ -17,9 +17,23 @@ from analyzer.report.html.page import render_html
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 NONSENSE = (
-    None, True, -1, 1 << 70, 0.5, "", "\udcff", "x" * 300, "172.17.0.999/40", "zz:00:00:00:00:00",
-    [], [[]], {}, {"a": [1]}, [["02:42:ac:11:00:02", "7"]], ["\ud800"],
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    1 << 70,
+    0.5,
+    "",
+    "\udcff",
+    "x" * 300,
+    "172.17.0.999/40",
+    "zz:00:00:00:00:00",
+    [],
+    [[]],
+    {},
+    {"a": [1]},
+    [["02:42:ac:11:00:02", "7"]],
+    ["\ud800"],
+)
 OWN = 0x80000000
 
 

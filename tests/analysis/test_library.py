@@ -26,10 +26,34 @@ from analyzer.savefile import blocks
 CAPTURES = sorted((Path(__file__).parent.parent.parent / "captures").glob("*.pcapng"))
 PING = next(path for path in CAPTURES if path.stem == "tomcat-ping")
 DROP = next(path for path in CAPTURES if path.stem == "iptables-drop")
-TABLES = ["frames", "packets", "journeys", "hops", "icmp", "icmp_errors", "nat", "proxied",
-          "arp", "nd", "dns", "dhcp", "tcp", "udp", "losses", "vantages"]  # fmt: skip
-TRANSPORT = ["client", "server", "client_ip", "client_port", "server_ip", "server_port",
-             "packets", "bytes"]  # fmt: skip
+TABLES = [
+    "frames",
+    "packets",
+    "journeys",
+    "hops",
+    "icmp",
+    "icmp_errors",
+    "nat",
+    "proxied",
+    "arp",
+    "nd",
+    "dns",
+    "dhcp",
+    "tcp",
+    "udp",
+    "losses",
+    "vantages",
+]
+TRANSPORT = [
+    "client",
+    "server",
+    "client_ip",
+    "client_port",
+    "server_ip",
+    "server_port",
+    "packets",
+    "bytes",
+]
 S = 1_000_000_000
 
 
@@ -66,8 +90,12 @@ def test_journeys_are_the_packets_of_the_report(path: Path) -> None:
 def test_a_journey_is_in_path_order_with_docker0s_copy_after_its_port() -> None:
     journeys = analyzer.read(PING).journeys.filter(pl.col("packet") == 11)
     assert journeys["vantage"].to_list() == [
-        "tomcat01:eth0", "veth67ff3eb", "docker0", "veth92a6750", "tomcat02:eth0",
-    ]  # fmt: skip
+        "tomcat01:eth0",
+        "veth67ff3eb",
+        "docker0",
+        "veth92a6750",
+        "tomcat02:eth0",
+    ]
     assert journeys["direction"].to_list() == ["egress", "ingress", "ingress", "egress", "ingress"]
     assert journeys["kind"].to_list() == ["none", "veth", "copy", "bridge", "veth"]
     assert journeys["delay_ns"].to_list() == [None, 941, None, 86682, 2135]
@@ -111,12 +139,27 @@ def test_documented_columns() -> None:
     found = analyzer.read(PING)
     assert found.tcp.columns[:8] == found.udp.columns[:8] == TRANSPORT
     assert found.hops.columns[:7] == [
-        "protocol", "source", "destination", "from", "to", "kind", "packets",
-    ]  # fmt: skip
+        "protocol",
+        "source",
+        "destination",
+        "from",
+        "to",
+        "kind",
+        "packets",
+    ]
     assert found.journeys.columns == [
-        "packet", "step", "frame", "vantage", "direction", "ts_ns", "delta_ns", "kind",
-        "delay_ns", "certain", "translated",
-    ]  # fmt: skip
+        "packet",
+        "step",
+        "frame",
+        "vantage",
+        "direction",
+        "ts_ns",
+        "delta_ns",
+        "kind",
+        "delay_ns",
+        "certain",
+        "translated",
+    ]
     assert "echoes" not in found.icmp.columns
 
 
@@ -272,8 +315,13 @@ def five_vantages(path: Path, steps: list[tuple[Packet, int]]) -> None:
         ts += 10_000_000
         frame = bytes(packet)
         ends = (0, 1) if packet[IP].src == A else (1, 0)
-        way = [(f"c{ends[0]}:eth0", 2, 0), (f"veth{ends[0]}", 1, 5), ("docker0", 1, 5),
-               (f"veth{ends[1]}", 2, 80), (f"c{ends[1]}:eth0", 1, 82)]  # fmt: skip
+        way = [
+            (f"c{ends[0]}:eth0", 2, 0),
+            (f"veth{ends[0]}", 1, 5),
+            ("docker0", 1, 5),
+            (f"veth{ends[1]}", 2, 80),
+            (f"c{ends[1]}:eth0", 1, 82),
+        ]
         for name, flags, us in way[:seen]:
             data += blocks.enhanced_packet(
                 world.at(name), ts + us * 1000, frame, len(frame), flags=flags
@@ -297,10 +345,23 @@ def test_packets_are_counted_and_not_their_copies_and_ends_have_names(tmp_path: 
     )
     found = analyzer.read(path)
     assert len(found.frames) == 7 * 5 + 3
-    ends = {"client": "c0", "server": "c1", "client_ip": A, "client_port": 40000, "server_ip": B,
-            "server_port": 80}  # fmt: skip
-    counts = {"packets": 6, "bytes": 1007, "lost": 0, "client_packets": 4, "server_packets": 2,
-              "client_bytes": 7, "server_bytes": 1000}  # fmt: skip
+    ends = {
+        "client": "c0",
+        "server": "c1",
+        "client_ip": A,
+        "client_port": 40000,
+        "server_ip": B,
+        "server_port": 80,
+    }
+    counts = {
+        "packets": 6,
+        "bytes": 1007,
+        "lost": 0,
+        "client_packets": 4,
+        "server_packets": 2,
+        "client_bytes": 7,
+        "server_bytes": 1000,
+    }
     row = found.tcp.row(0, named=True)
     assert {name: row[name] for name in (*ends, *counts)} == {**ends, **counts}
     assert found.udp.select("client", "server", "packets", "bytes", "lost").rows() == [

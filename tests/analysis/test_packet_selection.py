@@ -91,9 +91,13 @@ def test_as_a_command(kept: str, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     argv = [sys.executable, "-m", "analyzer", "report", kept, "--lost", "--protocol", "icmp"]
     done = subprocess.run(
-        [*argv, "--html", str(page)], capture_output=True, text=True, timeout=100,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"}, check=False,
-    )  # fmt: skip
+        [*argv, "--html", str(page)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("✗ lost after veth") == 3
     assert done.stdout.count("✗ dropped behind tomcat03:eth0: NETFILTER_DROP") == 2

@@ -33,13 +33,28 @@ def pair(name: str, veth: int, eth0: int = 2, inode: int = INODE) -> tuple[Vanta
     """A container's veth on the host, and its eth0."""
     common = {"kind": "veth", "container": name, "container_id": name * 9, "bridge": "docker0"}
     outside = Vantage(
-        f"veth{veth}", f"veth{veth}", Role.HOST_VETH, HOST, veth, peer=f"{name}:eth0",
-        peer_netns=inode, peer_ifindex=eth0, master_ifindex=3, **common,
-    )  # fmt: skip
+        f"veth{veth}",
+        f"veth{veth}",
+        Role.HOST_VETH,
+        HOST,
+        veth,
+        peer=f"{name}:eth0",
+        peer_netns=inode,
+        peer_ifindex=eth0,
+        master_ifindex=3,
+        **common,
+    )
     inside = Vantage(
-        f"{name}:eth0", "eth0", Role.CONTAINER, inode, eth0, peer=f"veth{veth}",
-        peer_netns=HOST, peer_ifindex=veth, **common,
-    )  # fmt: skip
+        f"{name}:eth0",
+        "eth0",
+        Role.CONTAINER,
+        inode,
+        eth0,
+        peer=f"veth{veth}",
+        peer_netns=HOST,
+        peer_ifindex=veth,
+        **common,
+    )
     return outside, inside
 
 
@@ -109,9 +124,11 @@ def test_a_ping_over_several_files_is_reported_as_one(tmp_path: Path) -> None:
         topology = discover(lab)
         vantages = select_vantages(topology, ["all"])
         session = CaptureSession(
-            vantages, topology.netns_paths, tmp_path / "x",
+            vantages,
+            topology.netns_paths,
+            tmp_path / "x",
             CaptureOptions(filter="icmp or arp", rotation=Rotation(max_packets=37)),
-        )  # fmt: skip
+        )
         with ThreadPoolExecutor(1) as pool, session:
             running = pool.submit(session.run)
             lab.run("tomcat01", ["ping", "-q", "-c", "60", "-i", "0.01", "172.17.0.3"])

@@ -47,9 +47,17 @@ def at(text: str) -> int:
 
 @pytest.mark.parametrize(
     ("text", "seconds", "fraction"),
-    [("0", 0, 0), ("2.5", 2, S // 2), ("+2.5", 2, S // 2), ("3.", 3, 0), (".25", 0, S // 4),
-     ("0.000000001", 0, 1), (" 7 ", 7, 0), ("0.1234567899", 0, 123_456_789)],
-)  # fmt: skip
+    [
+        ("0", 0, 0),
+        ("2.5", 2, S // 2),
+        ("+2.5", 2, S // 2),
+        ("3.", 3, 0),
+        (".25", 0, S // 4),
+        ("0.000000001", 0, 1),
+        (" 7 ", 7, 0),
+        ("0.1234567899", 0, 123_456_789),
+    ],
+)
 def test_seconds_are_after_the_first_frame(text: str, seconds: int, fraction: int) -> None:
     assert at(text) == FIRST + seconds * S + fraction
 
@@ -77,10 +85,27 @@ def test_clocks_are_local_unless_they_say_otherwise(text: str, seconds: int, fra
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "-1", "1e3", "nan", "2,5", "12:00", "12:00:60", "24:00:00", "1:2:3", "12:00:00Z",
-     "2026-11-23", "2026-02-30T00:00:00", "2026-11-23T25:00:00", "2026-11-23T23:56:42+25:00",
-     "٣", "now", "2026-11-23T23:56:42 CET"],
-)  # fmt: skip
+    [
+        "",
+        "x",
+        "-1",
+        "1e3",
+        "nan",
+        "2,5",
+        "12:00",
+        "12:00:60",
+        "24:00:00",
+        "1:2:3",
+        "12:00:00Z",
+        "2026-11-23",
+        "2026-02-30T00:00:00",
+        "2026-11-23T25:00:00",
+        "2026-11-23T23:56:42+25:00",
+        "٣",
+        "now",
+        "2026-11-23T23:56:42 CET",
+    ],
+)
 def test_anything_else_is_one_line(text: str) -> None:
     with pytest.raises(UsageProblem, match="--until") as caught:
         parse_window(None, text)
@@ -214,8 +239,18 @@ def test_the_bridges_copy_alone_is_no_delivery_to_the_host() -> None:
 
 
 def test_report_says_that_it_is_a_window(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "analyzer", "report", PING, "--json", "--since", "0.15",
-             "--until", "+0.25"]  # fmt: skip
+    words = [
+        sys.executable,
+        "-m",
+        "analyzer",
+        "report",
+        PING,
+        "--json",
+        "--since",
+        "0.15",
+        "--until",
+        "+0.25",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     whole, _ = report_files([PING])

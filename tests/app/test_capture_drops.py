@@ -41,9 +41,12 @@ def command(bench: Bench, *words: str) -> list[str]:
 def test_ping_reports_the_rule(named: Bench) -> None:
     done = subprocess.run(
         command(named, "ping", "tomcat01", "tomcat02", "-c3", "-i.01", "-W.3", "--drops"),
-        capture_output=True, text=True, timeout=100, env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "NO_COLOR": "1"},
         check=False,
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stderr) == (1, "")
     assert "✗ 3 icmp packets tomcat01 → tomcat02 lost in bridge docker0" in done.stdout
     text = " ".join(done.stdout.split())

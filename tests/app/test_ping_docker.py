@@ -64,11 +64,15 @@ def test_twenty_echoes_are_those_of_docker_inspect_and_ip_link(
     assert (row.sent, row.answered, row.lost, row.duplicates) == (20, 20, 0, 0)
     for echo in row.echoes:
         assert [(h.from_, h.to, h.kind) for h in echo.request_hops] == [
-            (f"{one.name}:eth0", a, "veth"), (a, b, "bridge"), (b, f"{two.name}:eth0", "veth"),
-        ]  # fmt: skip
+            (f"{one.name}:eth0", a, "veth"),
+            (a, b, "bridge"),
+            (b, f"{two.name}:eth0", "veth"),
+        ]
         assert [(h.from_, h.to, h.kind) for h in echo.reply_hops] == [
-            (f"{two.name}:eth0", b, "veth"), (b, a, "bridge"), (a, f"{one.name}:eth0", "veth"),
-        ]  # fmt: skip
+            (f"{two.name}:eth0", b, "veth"),
+            (b, a, "bridge"),
+            (a, f"{one.name}:eth0", "veth"),
+        ]
         hops = sum(h.delay_ns for h in (*echo.request_hops, *echo.reply_hops))
         assert hops + echo.turnaround_ns == echo.rtt_ns
     assert [v.result for v in report.verdicts if v.source in (one.name, two.name)] == ["proved"] * 2
@@ -195,8 +199,9 @@ def test_bridged_tcp_is_proved_too(engine: DockerEngine, container: Make, tmp_pa
     assert code == 0, told
     report, _ = report_files([file], AnalysisOptions(packets=True))
     assert {(v.source, v.destination, v.result) for v in report.verdicts} == {
-        (one.name, two.name, "proved"), (two.name, one.name, "proved"),
-    }  # fmt: skip
+        (one.name, two.name, "proved"),
+        (two.name, one.name, "proved"),
+    }
     assert report.losses == []
     assert {len(p.vantages) for p in report.packets} == {5}
     assert max(row.bytes for row in report.tcp) == len("hi\n")

@@ -58,11 +58,15 @@ def test_twenty_echoes_seen_timed_and_proved(lab: Lab, tmp_path: Path) -> None:
     assert (row.sent, row.answered, row.lost, row.duplicates) == (20, 20, 0, 0)
     for echo in row.echoes:
         assert [(h.from_, h.to, h.kind) for h in echo.request_hops] == [
-            ("tomcat01:eth0", a, "veth"), (a, b, "bridge"), (b, "tomcat02:eth0", "veth"),
-        ]  # fmt: skip
+            ("tomcat01:eth0", a, "veth"),
+            (a, b, "bridge"),
+            (b, "tomcat02:eth0", "veth"),
+        ]
         assert [(h.from_, h.to, h.kind) for h in echo.reply_hops] == [
-            ("tomcat02:eth0", b, "veth"), (b, a, "bridge"), (a, "tomcat01:eth0", "veth"),
-        ]  # fmt: skip
+            ("tomcat02:eth0", b, "veth"),
+            (b, a, "bridge"),
+            (a, "tomcat01:eth0", "veth"),
+        ]
         hops = [h.delay_ns for h in (*echo.request_hops, *echo.reply_hops)]
         assert min(hops) >= 0
         assert sum(hops) + echo.turnaround_ns == echo.rtt_ns
@@ -79,8 +83,11 @@ def test_arp_tells_who_asked_for_whom_and_who_answered(lab: Lab) -> None:
     report = run(lab, count=1).report
     (row,) = [r for r in report.arp if r.asker == "tomcat01"]
     assert (row.target_ip, row.answered_by, row.answer_mac, row.state) == (
-        "172.17.0.3", "tomcat02", "02:42:ac:11:00:03", "resolved",
-    )  # fmt: skip
+        "172.17.0.3",
+        "tomcat02",
+        "02:42:ac:11:00:03",
+        "resolved",
+    )
     assert row.latency_p50_ns > 0
 
 
@@ -95,8 +102,24 @@ def test_nobody_has_the_address(lab: Lab) -> None:
 def test_tbf_shows_its_serialisation_delay_in_the_bridge_hop_alone(lab: Lab) -> None:
     """1,442 bytes at 1 mbit/s leave 11.5 ms apart: back to back, each waits for those before."""
     veth = veth_of(lab, "tomcat02")
-    lab.run("host", ["tc", "qdisc", "add", "dev", veth, "root", "tbf", "rate", "1mbit",
-                     "burst", "1600", "limit", "100000"])  # fmt: skip
+    lab.run(
+        "host",
+        [
+            "tc",
+            "qdisc",
+            "add",
+            "dev",
+            veth,
+            "root",
+            "tbf",
+            "rate",
+            "1mbit",
+            "burst",
+            "1600",
+            "limit",
+            "100000",
+        ],
+    )
     report = run(lab, count=20, size=1400, interval_s=0.001, wait_s=1.0).report
     row = conversation(report, "tomcat01", "tomcat02")
     assert row.answered == 20
@@ -173,13 +196,33 @@ def test_identical_packets_with_every_30th_dropped(lab: Lab) -> None:
     """3,000 UDP datagrams alike to the last bit; netfilter drops each 30th, and only these."""
     run(lab, count=1)
     lab.run("host", ["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"])
-    lab.run("host", ["iptables", "-I", "FORWARD", "-p", "udp", "-m", "statistic", "--mode", "nth",
-                     "--every", "30", "--packet", "29", "-j", "DROP"])  # fmt: skip
+    lab.run(
+        "host",
+        [
+            "iptables",
+            "-I",
+            "FORWARD",
+            "-p",
+            "udp",
+            "-m",
+            "statistic",
+            "--mode",
+            "nth",
+            "--every",
+            "30",
+            "--packet",
+            "29",
+            "-j",
+            "DROP",
+        ],
+    )
     names = ["tomcat01", "tomcat02"]
     report = _captured(
-        lab, names, lambda: send_identical(lab.netns_path("tomcat01"), "172.17.0.3", 3000),
+        lab,
+        names,
+        lambda: send_identical(lab.netns_path("tomcat01"), "172.17.0.3", 3000),
         filter_text="udp",
-    )  # fmt: skip
+    )
     packets = [p for p in report.packets if p.protocol == "udp"]
     whole = [p for p in packets if len(p.vantages) == 5]
     cut = [n for n, p in enumerate(packets) if len(p.vantages) == 3]
@@ -280,8 +323,10 @@ def test_two_networks_with_one_subnet_in_one_report_keep_apart(tmp_path: Path) -
     for single, row, (a, b) in zip(singles, report.icmp, veths, strict=True):
         assert row.echoes == single.icmp[0].echoes
         assert {(h.from_, h.to) for e in row.echoes for h in e.request_hops} == {
-            ("tomcat01:eth0", a), (a, b), (b, "tomcat02:eth0"),
-        }  # fmt: skip
+            ("tomcat01:eth0", a),
+            (a, b),
+            (b, "tomcat02:eth0"),
+        }
     assert {len(p.vantages) for p in report.packets if p.protocol == "icmp"} == {5}
     assert report.losses == []
 

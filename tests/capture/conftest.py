@@ -144,14 +144,29 @@ class Lab:
         )
         if name == port:
             return Vantage(
-                name, name, Role.HOST_VETH, *ends[0], container=container, bridge="br0",
-                peer=f"{container}:eth0", peer_netns=ends[1][0], peer_ifindex=ends[1][1],
+                name,
+                name,
+                Role.HOST_VETH,
+                *ends[0],
+                container=container,
+                bridge="br0",
+                peer=f"{container}:eth0",
+                peer_netns=ends[1][0],
+                peer_ifindex=ends[1][1],
                 master_ifindex=bridge,
-            )  # fmt: skip
+            )
         return Vantage(
-            name, "eth0", Role.CONTAINER, *ends[1], container=container, bridge="br0",
-            peer=port, peer_netns=ends[0][0], peer_ifindex=ends[0][1], mac=self.mac(container),
-        )  # fmt: skip
+            name,
+            "eth0",
+            Role.CONTAINER,
+            *ends[1],
+            container=container,
+            bridge="br0",
+            peer=port,
+            peer_netns=ends[0][0],
+            peer_ifindex=ends[0][1],
+            mac=self.mac(container),
+        )
 
     def vantages(self, *names: str) -> list[Vantage]:
         return [self.vantage(n) for n in names or ("br0", "veA", "veB", "a:eth0", "b:eth0")]

@@ -16,9 +16,16 @@ from analyzer.model.vantage import Role, Vantage
 
 BRIDGE = Vantage("docker0", "docker0", Role.BRIDGE, 1, 3, network="bridge", promiscuous=True)
 PORT = Vantage(
-    "veth3d64d10", "veth3d64d10", Role.HOST_VETH, 1, 5, container="tomcat01",
-    peer="tomcat01:eth0", bridge="docker0", master_ifindex=3,
-)  # fmt: skip
+    "veth3d64d10",
+    "veth3d64d10",
+    Role.HOST_VETH,
+    1,
+    5,
+    container="tomcat01",
+    peer="tomcat01:eth0",
+    bridge="docker0",
+    master_ifindex=3,
+)
 INSIDE = Vantage("tomcat01:eth0", "eth0", Role.CONTAINER, 2, 2, container="tomcat01", ring=1)
 
 
@@ -86,13 +93,20 @@ def test_statistics_tell_the_end_of_each_vantage() -> None:
     assert (stats.frames, stats.bytes, stats.received, stats.dropped) == (17, 1700, 25, 8)
     bridge, port, inside = describe.statistics(stats, {"docker0": [("02:42", 5)]}, {"docker0": "n"})
     assert comment_of(bridge, 20) == {
-        "vethscope": 1, "ring": 0, "ring_received": 20, "ring_dropped": 8, "note": "n",
+        "vethscope": 1,
+        "ring": 0,
+        "ring_received": 20,
+        "ring_dropped": 8,
+        "note": "n",
         "fdb": [["02:42", 5]],
-    }  # fmt: skip
+    }
     assert comment_of(port, 20)["ended_ns"] == 1234
     assert comment_of(inside, 20) == {
-        "vethscope": 1, "ring": 1, "ring_received": 5, "ring_dropped": 0,
-    }  # fmt: skip
+        "vethscope": 1,
+        "ring": 1,
+        "ring_received": 5,
+        "ring_dropped": 0,
+    }
 
 
 def test_a_namespace_number_that_was_used_again_is_two_rings() -> None:
@@ -103,7 +117,10 @@ def test_a_namespace_number_that_was_used_again_is_two_rings() -> None:
             VantageStats(later, 3, 300, 3, 0, None),
         ),
         rings=(RingStats(1, 0, 0, 0), RingStats(2, 9, 4, 0), RingStats(2, 3, 0, 0)),
-        start_ns=1000, end_ns=2000, file_bytes=1, stopped="stop",
-    )  # fmt: skip
+        start_ns=1000,
+        end_ns=2000,
+        file_bytes=1,
+        stopped="stop",
+    )
     told = [comment_of(one, 20) for one in describe.statistics(stats, {}, {})]
     assert [one["ring_dropped"] for one in told] == [4, 0]

@@ -38,9 +38,20 @@ def a_block(frames: list[Raw]) -> tuple[np.ndarray, np.ndarray]:
         wirelen = len(frame.data) if frame.wirelen is None else frame.wirelen
         seconds, nanoseconds = divmod(frame.ts_ns, 10**9)
         head = struct.pack(
-            "=6I2H2I2H8x", length, seconds, nanoseconds, len(frame.data), wirelen, frame.status,
-            frame.mac, frame.mac + 14, 0, frame.tci, frame.tpid, 0,
-        ) + struct.pack("=H2siHBB8x", 17, b"", frame.ifindex, 1, frame.pkttype, 6)  # fmt: skip
+            "=6I2H2I2H8x",
+            length,
+            seconds,
+            nanoseconds,
+            len(frame.data),
+            wirelen,
+            frame.status,
+            frame.mac,
+            frame.mac + 14,
+            0,
+            frame.tci,
+            frame.tpid,
+            0,
+        ) + struct.pack("=H2siHBB8x", 17, b"", frame.ifindex, 1, frame.pkttype, 6)
         memory += (head.ljust(frame.mac, b"\xee") + frame.data).ljust(length, b"\xee")
     cursor = np.zeros(encode.CURSOR, np.int64)
     cursor[encode.AT], cursor[encode.LEFT], cursor[encode.END] = at, len(frames), len(memory)
@@ -139,9 +150,16 @@ def test_a_stranger_stops_the_walk_until_the_table_knows_it() -> None:
 
     def walk(known: dict[int, int], used: int, count: int) -> tuple[int, int]:
         return encode.encode_block(
-            encode.views(memory), cursor, encode.views(out), used, index, count,
-            encode.build_table(known), counters, 262144,
-        )  # fmt: skip
+            encode.views(memory),
+            cursor,
+            encode.views(out),
+            used,
+            index,
+            count,
+            encode.build_table(known),
+            counters,
+            262144,
+        )
 
     used, count = walk({3: 0}, 0, 0)
     assert (count, cursor[encode.LEFT], cursor[encode.STRANGER]) == (1, 3, 9)
@@ -158,9 +176,16 @@ def test_drops_are_told_with_the_next_frame_alone(drops: int) -> None:
     cursor[encode.DROPS] = drops
     out, index = np.zeros(1 << 12, np.uint8), np.zeros((2, 8), np.int64)
     used, _ = encode.encode_block(
-        encode.views(memory), cursor, encode.views(out), 0, index, 0,
-        encode.build_table({3: 0}), np.zeros((1, 2), np.int64), 262144,
-    )  # fmt: skip
+        encode.views(memory),
+        cursor,
+        encode.views(out),
+        0,
+        index,
+        0,
+        encode.build_table({3: 0}),
+        np.zeros((1, 2), np.int64),
+        262144,
+    )
     plain = blocks.enhanced_packet(0, TS_NS, bytes(61), 61, flags=5)
     first, second = out[: len(plain) + 12].tobytes(), out[len(plain) + 12 : used].tobytes()
     assert second == plain
@@ -185,9 +210,16 @@ def test_full_output_stops_before_a_frame_and_goes_on_later() -> None:
     memory, _ = a_block(frames)
     out, more = np.zeros(1 << 12, np.uint8), np.zeros((2, 8), np.int64)
     used, count = encode.encode_block(
-        encode.views(memory), cursor, encode.views(out), 0, more, 0,
-        encode.build_table({3: 0}), counters, 99,
-    )  # fmt: skip
+        encode.views(memory),
+        cursor,
+        encode.views(out),
+        0,
+        more,
+        0,
+        encode.build_table({3: 0}),
+        counters,
+        99,
+    )
     assert (count, cursor[encode.LEFT], counters[0, 0]) == (3, 0, 5)
     assert found + out[:used].tobytes() == encoded(frames)[0]
     assert index.shape[1] == 2
@@ -198,9 +230,16 @@ def test_a_length_beyond_the_blocks_end_is_cut_there() -> None:
     memory[48 + 12 : 48 + 16] = np.frombuffer(struct.pack("=I", 5000), np.uint8)
     out, index = np.zeros(1 << 14, np.uint8), np.zeros((2, 8), np.int64)
     encode.encode_block(
-        encode.views(memory), cursor, encode.views(out), 0, index, 0,
-        encode.build_table({3: 0}), np.zeros((1, 2), np.int64), 262144,
-    )  # fmt: skip
+        encode.views(memory),
+        cursor,
+        encode.views(out),
+        0,
+        index,
+        0,
+        encode.build_table({3: 0}),
+        np.zeros((1, 2), np.int64),
+        262144,
+    )
     caplen = struct.unpack_from("=I", out, 20)[0]
     assert caplen == int(cursor[encode.END]) - 48 - 84
 
@@ -222,9 +261,16 @@ def test_a_tagged_frame_cut_within_its_tag_at_the_very_end_of_the_ring(snaplen: 
     memory = memory[: cursor[encode.END]]
     out, index = np.zeros(4096, np.uint8), np.zeros((2, 4), np.int64)
     used, count = encode.encode_block(
-        encode.views(memory), cursor, encode.views(out), 0, index, 0,
-        encode.build_table({3: 0}), np.zeros((1, 2), np.int64), snaplen,
-    )  # fmt: skip
+        encode.views(memory),
+        cursor,
+        encode.views(out),
+        0,
+        index,
+        0,
+        encode.build_table({3: 0}),
+        np.zeros((1, 2), np.int64),
+        snaplen,
+    )
     tagged = data[:12] + b"\x81\x00\x00\x0a" + data[12:]
     assert count == 1
     assert out[:used].tobytes() == blocks.enhanced_packet(

@@ -168,8 +168,10 @@ def test_uncount_is_the_reverse_of_counting() -> None:
     memory, cursor = a_block([Raw(bytes(60), ifindex=n) for n in (3, 4, 4)])
     staging.fill(
         SimpleNamespace(memory=encode.views(memory), cursor=cursor),  # type: ignore[arg-type]
-        TABLE, counters, 262144,
-    )  # fmt: skip
+        TABLE,
+        counters,
+        262144,
+    )
     assert counters.tolist() == [[1, 60], [2, 120]]
     uncount_blocks(staging.take(0)[104:], counters)
     assert counters.tolist() == [[1, 60], [0, 0]]

@@ -37,9 +37,11 @@ def curious(lab: Any, path: Path, *names: str, **options: Any) -> Iterator[Captu
     host = lab.inodes["host"]
     newest = max(index for index, _ in netns.run_inside(lab.fds["host"], socket.if_nameindex))
     session = CaptureSession(
-        lab.vantages(*names), lab.paths, path,
+        lab.vantages(*names),
+        lab.paths,
+        path,
         CaptureOptions(**{"filter": OURS, "newcomers": (host, newest), **options}),
-    )  # fmt: skip
+    )
     with ThreadPoolExecutor(1) as pool, session:
         future = pool.submit(session.run)
         try:

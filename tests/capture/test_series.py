@@ -122,9 +122,11 @@ def test_a_new_file_begins_by_time_also_where_nothing_is_said(
     lab: Any, tmp_path: Path, reading: Any
 ) -> None:
     session = CaptureSession(
-        lab.vantages(), lab.paths, tmp_path / "x",
+        lab.vantages(),
+        lab.paths,
+        tmp_path / "x",
         CaptureOptions(filter=OURS, rotation=Rotation(max_seconds=0.3)),
-    )  # fmt: skip
+    )
     with session:
         runner = threading.Thread(target=session.run)
         runner.start()
@@ -144,12 +146,15 @@ def test_a_new_file_begins_by_time_also_where_nothing_is_said(
 def test_the_drops_of_a_file_are_its_own(lab: Any, tmp_path: Path, reading: Any) -> None:
     """Two blocks that nobody empties, twice: each file tells what was dropped in its time."""
     session = CaptureSession(
-        lab.vantages("a:eth0"), lab.paths, tmp_path / "x",
+        lab.vantages("a:eth0"),
+        lab.paths,
+        tmp_path / "x",
         CaptureOptions(
-            filter=OURS, rotation=Rotation(max_seconds=0.2),
+            filter=OURS,
+            rotation=Rotation(max_seconds=0.2),
             ring=RingSettings(128 * KIB, 2, inside_bytes=0),
         ),
-    )  # fmt: skip
+    )
     with session:
         lab.send(lab.numbered(20_000))
         runner = threading.Thread(target=session.run)
@@ -175,9 +180,11 @@ def test_a_folder_that_takes_no_further_file_is_told(lab: Any, tmp_path: Path) -
     folder = tmp_path / "there"
     folder.mkdir()
     session = CaptureSession(
-        lab.vantages(), lab.paths, folder / "x",
+        lab.vantages(),
+        lab.paths,
+        folder / "x",
         CaptureOptions(filter=OURS, rotation=Rotation(max_packets=100)),
-    )  # fmt: skip
+    )
     with session:
         (first,) = folder.iterdir()
         first.unlink()

@@ -33,9 +33,12 @@ def test_every_vantage_sees_every_frame_in_its_direction(
         assert [frame.data for frame in found.at(name)] == sent
     directions = {name: {f.flags & 3 for f in found.at(name)} for name in ALL}
     assert directions == {
-        "a:eth0": {EGRESS}, "veA": {INGRESS}, "br0": {INGRESS}, "veB": {EGRESS},
+        "a:eth0": {EGRESS},
+        "veA": {INGRESS},
+        "br0": {INGRESS},
+        "veB": {EGRESS},
         "b:eth0": {INGRESS},
-    }  # fmt: skip
+    }
     reception = {name: {f.flags >> 2 & 7 for f in found.at(name)} for name in ALL}
     assert reception == {"a:eth0": {0}, "veA": {4}, "br0": {4}, "veB": {0}, "b:eth0": {1}}
     assert [(one.frames, one.received, one.dropped) for one in stats.vantages] == [(50, 50, 0)] * 5
@@ -105,8 +108,10 @@ def test_other_programs_open_it(lab: Any, tmp_path: Path) -> None:
     assert len(rdpcap(str(path))) == 35
     shown = subprocess.run(
         ["tshark", "-r", path, "-T", "fields", "-e", "frame.interface_name"],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert sorted(shown.stdout.split()) == sorted(ALL * 7)
     dumped = subprocess.run(
         ["tcpdump", "-q", "-nr", path], check=True, capture_output=True, text=True
@@ -130,9 +135,15 @@ def test_statistics_close_the_file(lab: Any, tmp_path: Path, reading: Any) -> No
     offset = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     assert abs(found.statistics["veB"].pop("clock_offset_ns") - offset) < 1_000_000_000
     assert found.statistics["veB"] == {
-        "ifrecv": 3, "ifdrop": 0, "osdrop": 0, "usrdeliv": 3, "vethscope": 1,
-        "ring": 0, "ring_received": 9, "ring_dropped": 0,
-    }  # fmt: skip
+        "ifrecv": 3,
+        "ifdrop": 0,
+        "osdrop": 0,
+        "usrdeliv": 3,
+        "vethscope": 1,
+        "ring": 0,
+        "ring_received": 9,
+        "ring_dropped": 0,
+    }
     assert found.statistics["br0"]["fdb"] == [["02:42:ac:1e:00:02", 4]]
     assert found.statistics["a:eth0"]["note"] == "a note"
     rings = [json.loads(comment).get("ring", 0) for comment in found.comments]

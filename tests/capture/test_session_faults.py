@@ -72,9 +72,11 @@ def test_drops_are_counted_to_the_frame(lab: Any, tmp_path: Path, reading: Any) 
     """A ring of two blocks that nobody empties: written + dropped = what the interface sent."""
     count = 20_000
     session = CaptureSession(
-        lab.vantages("veA", "veB", "a:eth0"), lab.paths, tmp_path / "a",
+        lab.vantages("veA", "veB", "a:eth0"),
+        lab.paths,
+        tmp_path / "a",
         CaptureOptions(filter=OURS, ring=RingSettings(128 * KIB, 2, inside_bytes=0)),
-    )  # fmt: skip
+    )
     before = _sent(lab)
     session.open()
     lab.send(lab.numbered(count))
@@ -99,9 +101,11 @@ def test_drops_are_counted_to_the_frame(lab: Any, tmp_path: Path, reading: Any) 
 def test_drops_stand_where_they_happened(lab: Any, tmp_path: Path) -> None:
     """The numbers of the frames tell where some are missing; tshark reads the count there."""
     session = CaptureSession(
-        lab.vantages("a:eth0"), lab.paths, tmp_path / "a",
+        lab.vantages("a:eth0"),
+        lab.paths,
+        tmp_path / "a",
         CaptureOptions(filter=OURS, ring=RingSettings(128 * KIB, 4, inside_bytes=0)),
-    )  # fmt: skip
+    )
     with session:
         lab.send(lab.numbered(10_000))
         with ThreadPoolExecutor(1) as pool:
@@ -114,8 +118,10 @@ def test_drops_stand_where_they_happened(lab: Any, tmp_path: Path) -> None:
     fields = ("data.data", "frame.drop_count")
     told = subprocess.run(
         ["tshark", "-nr", str(tmp_path / "a"), "-T", "fields", *(f"-e{name}" for name in fields)],
-        capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
     rows = [(int(data[:8], 16), int(count or 0)) for data, count in (r.split("\t") for r in told)]
     gaps = [(n, n - before - 1) for (before, _), (n, _) in pairwise(rows)]
     assert [(n, count) for n, count in rows if count] == [

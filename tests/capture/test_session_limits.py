@@ -93,9 +93,12 @@ def test_a_signal_handler_may_stop_it(lab: Any, tmp_path: Path, reading: Any) ->
 def test_batches_are_handed_on_as_written(lab: Any, tmp_path: Path, reading: Any) -> None:
     seen: list[bytes] = []
     session = CaptureSession(
-        lab.vantages(), lab.paths, tmp_path / "a", CaptureOptions(filter=OURS),
+        lab.vantages(),
+        lab.paths,
+        tmp_path / "a",
+        CaptureOptions(filter=OURS),
         on_batch=lambda batch: seen.append(batch.tobytes()),
-    )  # fmt: skip
+    )
     with running(session):
         lab.send(lab.numbered(10))
     assert b"".join(seen) in (tmp_path / "a").read_bytes()

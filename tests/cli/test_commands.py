@@ -32,9 +32,14 @@ NAME = f"vstest{os.getpid()}"
 def vethscope(*words: str, **options) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80", **options.pop("env", {})}
     return subprocess.run(
-        [sys.executable, "-m", "analyzer", *words], capture_output=True, text=True, timeout=100,
-        env=environment, check=False, **options,
-    )  # fmt: skip
+        [sys.executable, "-m", "analyzer", *words],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=environment,
+        check=False,
+        **options,
+    )
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
@@ -152,9 +157,11 @@ def test_damage_is_one_warning_and_exit_1(tmp_path: Path, command: str, kind: st
     assert done.stderr.count("\n") == 1
     assert re.search(r"damaged: .*byte \d+.*frames? before it could be read", done.stderr)
     told = json.loads(done.stdout)
-    frames = told["capture"]["frames"] if command == "report" else sum(
-        file["frames"] for file in told["files"]
-    )  # fmt: skip
+    frames = (
+        told["capture"]["frames"]
+        if command == "report"
+        else sum(file["frames"] for file in told["files"])
+    )
     assert 10 < frames <= 110
 
 
@@ -228,8 +235,21 @@ def test_no_engine_names_the_lab() -> None:
 
 @pytest.mark.root
 def test_without_rights_it_says_which_one_is_missing() -> None:
-    words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-m", "analyzer",
-             "capture", "-i", "lo", "--engine", "netns", "-a", "duration:1"]  # fmt: skip
+    words = [
+        "setpriv",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        sys.executable,
+        "-m",
+        "analyzer",
+        "capture",
+        "-i",
+        "lo",
+        "--engine",
+        "netns",
+        "-a",
+        "duration:1",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert_one_line(done, 2, "CAP_|root")
 
@@ -276,9 +296,12 @@ def test_named_lab_is_there_for_every_command(named_lab: Lab) -> None:
 
 def start(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "analyzer", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env={**os.environ, "NO_COLOR": "1"},
-    )  # fmt: skip
+        [sys.executable, "-m", "analyzer", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
 
 
 def wait_ready(process: subprocess.Popen[str]) -> None:
@@ -334,8 +357,11 @@ def test_count_and_lines_on_the_terminal(named_lab: Lab) -> None:
     lines = out.splitlines()
     assert process.returncode == 0
     assert len(lines) == 4
-    assert re.match(r"\d\d:\d\d:\d\d\.\d{9} tomcat01:eth0 → ICMP echo request id \d+ seq 1 "
-                    r" tomcat01 → ", lines[0])  # fmt: skip
+    assert re.match(
+        r"\d\d:\d\d:\d\d\.\d{9} tomcat01:eth0 → ICMP echo request id \d+ seq 1 "
+        r" tomcat01 → ",
+        lines[0],
+    )
     assert "4 frames captured" in told
 
 
@@ -360,9 +386,13 @@ def test_times_that_are_none(words: list[str]) -> None:
 @pytest.mark.root
 def test_pipe_into_tshark(named_lab: Lab) -> None:
     capture = start("capture", "all", "-w", "-", "-c", "10", "--engine", f"lab:{NAME}", "icmp")
-    tshark = subprocess.Popen(["tshark", "-nr", "-", "-T", "fields", "-e", "icmp.seq"],
-                              stdin=capture.stdout, stdout=subprocess.PIPE, text=True,
-                              stderr=subprocess.DEVNULL)  # fmt: skip
+    tshark = subprocess.Popen(
+        ["tshark", "-nr", "-", "-T", "fields", "-e", "icmp.seq"],
+        stdin=capture.stdout,
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.DEVNULL,
+    )
     wait_ready(capture)
     named_lab.run("tomcat01", ["ping", "-c", "1", "172.17.0.3"])
     out, _ = tshark.communicate(timeout=60)

@@ -43,7 +43,7 @@ def capturing(*words: str, **options: Any) -> Iterator[subprocess.Popen[Any]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "analyzer", "capture", *words, "--engine", f"lab:{NAME}"],
         **{"stderr": subprocess.PIPE, "text": True, **options},
-    )  # fmt: skip
+    )
     assert process.stderr is not None
     try:
         line = process.stderr.readline()
@@ -223,8 +223,11 @@ def test_files_follow_each_other_as_dumpcap_has_them(lab: Lab, tmp_path: Path) -
 def test_a_rotation_that_cannot_be_is_one_line(lab: Lab, words: list[str], told: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "analyzer", "capture", *words, "--engine", f"lab:{NAME}"],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert told in done.stderr
 

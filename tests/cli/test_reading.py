@@ -37,8 +37,10 @@ def stderr_of(*options: str) -> str:
     try:
         subprocess.run(
             [*WORDS, "report", CAPTURE, "--json", *options],
-            stdout=subprocess.DEVNULL, stderr=theirs, check=True,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            check=True,
+        )
         os.set_blocking(ours, False)
         try:
             return os.read(ours, 65536).decode()

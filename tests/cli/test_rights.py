@@ -29,9 +29,14 @@ def with_only(*capabilities: str, group: int = NOBODY) -> list[str]:
     """The start of a command line: an ordinary user with these capabilities."""
     sets = ",".join(("-all", *capabilities))
     return [
-        "setpriv", f"--reuid={NOBODY}", f"--regid={group}", "--clear-groups",
-        f"--inh-caps={sets}", f"--ambient-caps={sets}", f"--bounding-set={sets}",
-    ]  # fmt: skip
+        "setpriv",
+        f"--reuid={NOBODY}",
+        f"--regid={group}",
+        "--clear-groups",
+        f"--inh-caps={sets}",
+        f"--ambient-caps={sets}",
+        f"--bounding-set={sets}",
+    ]
 
 
 @pytest.fixture
@@ -47,18 +52,25 @@ def home(tmp_path: Path) -> Path:
 def run(prefix: list[str], home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HOME": str(home)}
     return subprocess.run(
-        [*prefix, sys.executable, "-m", "analyzer", *words], capture_output=True, text=True,
-        timeout=110, env=environment, cwd=home, check=False,
-    )  # fmt: skip
+        [*prefix, sys.executable, "-m", "analyzer", *words],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        env=environment,
+        cwd=home,
+        check=False,
+    )
 
 
 @contextmanager
 def capturing(*words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """A capture that runs, and is ended by SIGINT."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "analyzer", "capture", *words], stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "analyzer", "capture", *words],
+        stderr=subprocess.PIPE,
+        text=True,
         **options,
-    )  # fmt: skip
+    )
     assert process.stderr is not None
     try:
         line = process.stderr.readline()
@@ -85,8 +97,20 @@ def test_net_raw_and_net_admin_are_enough_for_the_hosts_side(
     address = two.attrs["NetworkSettings"]["IPAddress"]
     assert one.exec_run(["ping", "-c", "1", address]).exit_code == 0
     prefix = with_only(*NET, group=os.stat(engine.socket_path()).st_gid)
-    done = run(prefix, home, "capture", one.name, "--no-inside", "-w", "x.pcapng", "-c", "1",
-               "-a", "duration:0.1", "--json")  # fmt: skip
+    done = run(
+        prefix,
+        home,
+        "capture",
+        one.name,
+        "--no-inside",
+        "-w",
+        "x.pcapng",
+        "-c",
+        "1",
+        "-a",
+        "duration:0.1",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     assert "stamped" not in done.stderr
     told = json.loads(done.stdout)

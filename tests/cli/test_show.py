@@ -29,9 +29,14 @@ def test_one_line_a_packet_with_container_names() -> None:
 
 @pytest.mark.parametrize(
     "display_filter",
-    ["icmp.type == 0", "icmp.seq == 3", 'frame.interface_name == "docker0" && arp', "tcp",
-     "frame.number in {12, 36..38}"],
-)  # fmt: skip
+    [
+        "icmp.type == 0",
+        "icmp.seq == 3",
+        'frame.interface_name == "docker0" && arp',
+        "tcp",
+        "frame.number in {12, 36..38}",
+    ],
+)
 def test_a_display_filter_chooses_as_tshark_does(display_filter: str) -> None:
     done = vethscope("show", PING, "-Y", display_filter, "--json")
     matching = frames_by_tshark(display_filter)
@@ -44,8 +49,12 @@ def test_a_journey_with_the_times_between() -> None:
     lines = vethscope("show", PING, "--journey", "11").stdout.splitlines()
     assert len(lines) == 6
     assert [line.split()[2] for line in lines[1:]] == [
-        "tomcat01:eth0", "veth67ff3eb", "docker0", "veth92a6750", "tomcat02:eth0",
-    ]  # fmt: skip
+        "tomcat01:eth0",
+        "veth67ff3eb",
+        "docker0",
+        "veth92a6750",
+        "tomcat02:eth0",
+    ]
     assert lines[3].endswith("evidence, no timed hop")
     assert lines[4].split()[-3:] == ["bridge", "86.682", "µs"]
     found = json.loads(vethscope("show", PING, "--journey", "11", "--json").stdout)
@@ -65,8 +74,11 @@ def test_full_dissection_of_each_packet_once() -> None:
     assert done.stdout.count("Internet Control Message Protocol") or "  ICMP\n" in done.stdout
     assert "Sequence Number (BE): 3" in done.stdout
     whole = vethscope("show", PING, "--journey", "11", "-V").stdout
-    assert [int(line.split()[1]) for line in whole.splitlines() if line.startswith("frame ")
-            and len(line.split()) == 2] == [11, 12, 13, 14, 15]  # fmt: skip
+    assert [
+        int(line.split()[1])
+        for line in whole.splitlines()
+        if line.startswith("frame ") and len(line.split()) == 2
+    ] == [11, 12, 13, 14, 15]
 
 
 @pytest.mark.parametrize(

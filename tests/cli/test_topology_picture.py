@@ -18,9 +18,13 @@ LAB = ("--engine", "lab")
 
 def topology(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "analyzer", "topology", *words], capture_output=True, text=True,
-        timeout=100, check=False, env={**os.environ, "NO_COLOR": "1"},
-    )  # fmt: skip
+        [sys.executable, "-m", "analyzer", "topology", *words],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
 
 
 def texts(picture: str) -> list[str]:

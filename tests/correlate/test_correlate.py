@@ -162,12 +162,39 @@ def test_two_worlds_with_equal_macs_and_keys_are_never_mixed():
 def test_route_is_followed_where_the_hop_limit_fell_by_one():
     world = World()
     world.vantages.append(world.vantages[0].__class__("uplink0", "uplink0", "uplink", 1, 4, "veth"))
-    world.see("c0:eth0", True, 0, l2key=1, l3key=50, natkey=60, ttl=64,
-              eth_src=mac_of(0), eth_dst=BRIDGE_MAC)  # fmt: skip
-    world.see("veth0", False, 5000, l2key=1, l3key=50, natkey=60, ttl=64,
-              eth_src=mac_of(0), eth_dst=BRIDGE_MAC)  # fmt: skip
-    world.see("docker0", False, 5000, l2key=1, l3key=50, natkey=60, ttl=64,
-              eth_src=mac_of(0), eth_dst=BRIDGE_MAC)  # fmt: skip
+    world.see(
+        "c0:eth0",
+        True,
+        0,
+        l2key=1,
+        l3key=50,
+        natkey=60,
+        ttl=64,
+        eth_src=mac_of(0),
+        eth_dst=BRIDGE_MAC,
+    )
+    world.see(
+        "veth0",
+        False,
+        5000,
+        l2key=1,
+        l3key=50,
+        natkey=60,
+        ttl=64,
+        eth_src=mac_of(0),
+        eth_dst=BRIDGE_MAC,
+    )
+    world.see(
+        "docker0",
+        False,
+        5000,
+        l2key=1,
+        l3key=50,
+        natkey=60,
+        ttl=64,
+        eth_src=mac_of(0),
+        eth_dst=BRIDGE_MAC,
+    )
     world.see("uplink0", True, 9000, l2key=2, l3key=51, natkey=60, ttl=63, eth_src=1, eth_dst=2)
     world.see("uplink0", True, 9500, l2key=3, l3key=50, natkey=61, ttl=64, eth_src=1, eth_dst=2)
     _, journeys = world.correlate()

@@ -58,8 +58,11 @@ def stacked(tmp_path: Path) -> Iterator[Bench]:
         for number, name in enumerate(("tomcat01", "tomcat02"), 11):
             bench.host(f"ip link add mv{number} link uplink0 type macvlan mode bridge")
             bench.host(f"ip link set mv{number} netns {lab.netns_path(name)}")
-            bench.inside(name, f"ip link set mv{number} name eth1; ip link set eth1 up; "
-                               f"ip addr add 198.51.100.{number}/24 dev eth1")  # fmt: skip
+            bench.inside(
+                name,
+                f"ip link set mv{number} name eth1; ip link set eth1 up; "
+                f"ip addr add 198.51.100.{number}/24 dev eth1",
+            )
         yield bench
 
 
@@ -103,8 +106,12 @@ def test_from_macvlan_to_the_outside(stacked: Bench) -> None:
 def test_without_the_device_beneath_it_is_a_span(stacked: Bench) -> None:
     topology = discover(stacked.lab)
     vantages = select_vantages(topology, interfaces=["tomcat01:eth1", "tomcat02:eth1"])
-    capture(topology, vantages, stacked.file,
-            lambda: stacked.inside("tomcat01", "ping -c3 -i.01 -W1 198.51.100.12"))  # fmt: skip
+    capture(
+        topology,
+        vantages,
+        stacked.file,
+        lambda: stacked.inside("tomcat01", "ping -c3 -i.01 -W1 198.51.100.12"),
+    )
     report = echoes(stacked)
     assert ways(report)[0] == (("tomcat01:eth1", "tomcat02:eth1", "span"),)
     assert_hops_add_up(report)
@@ -135,8 +142,10 @@ class Overlay:
             on, other = f"ip -n {self.names[host]}", 3 - number
             shell(f"{on} addr add 10.99.0.{number}/24 dev under0; {on} link set under0 up")
             shell(f"{on} link add br0 type bridge; {on} link set br0 up")
-            shell(f"{on} link add vxlan0 type vxlan id 4711 dstport 4789 "
-                  f"local 10.99.0.{number} remote 10.99.0.{other}")  # fmt: skip
+            shell(
+                f"{on} link add vxlan0 type vxlan id 4711 dstport 4789 "
+                f"local 10.99.0.{number} remote 10.99.0.{other}"
+            )
             shell(f"{on} link set vxlan0 master br0 up")
             into = self.names[inside]
             shell(f"{on} link add veth{number} type veth peer name eth0 netns {into}")
@@ -184,8 +193,16 @@ def overlay(tmp_path: Path) -> Iterator[Overlay]:
 
 def way(*, there: bool) -> Steps:
     """All eight vantages from c1 to c2, or back."""
-    steps = ["c1:eth0", "hosta:veth1", "hosta:vxlan0", "hosta:under0",
-             "hostb:under0", "hostb:vxlan0", "hostb:veth2", "c2:eth0"]  # fmt: skip
+    steps = [
+        "c1:eth0",
+        "hosta:veth1",
+        "hosta:vxlan0",
+        "hosta:under0",
+        "hostb:under0",
+        "hostb:vxlan0",
+        "hostb:veth2",
+        "c2:eth0",
+    ]
     kinds = ["veth", "bridge", "tunnel", "veth", "tunnel", "bridge", "veth"]
     steps = [PREFIX + step for step in (steps if there else steps[::-1])]
     return tuple(zip(steps, steps[1:], kinds, strict=False))
@@ -205,8 +222,9 @@ def test_a_journey_goes_on_inside_of_a_vxlan_tunnel(overlay: Overlay) -> None:
     assert (arp.answered_by, arp.state) == (two, "resolved")
     verdict = next(v for v in report.verdicts if v.source == one)
     assert (verdict.result, verdict.reason) == (
-        "refuted", "5 of 5 packets went through a VXLAN tunnel to another bridge"
-    )  # fmt: skip
+        "refuted",
+        "5 of 5 packets went through a VXLAN tunnel to another bridge",
+    )
 
 
 def test_chunks_do_not_change_the_way(overlay: Overlay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +246,9 @@ def test_a_loss_behind_the_tunnel(overlay: Overlay) -> None:
     report = report_files([overlay.file])[0]
     (loss,) = [row for row in report.losses if row.protocol == "icmp"]
     assert (loss.packets, loss.last_seen, loss.expected) == (
-        3, PREFIX + "hostb:under0", PREFIX + "hostb:vxlan0"
-    )  # fmt: skip
+        3,
+        PREFIX + "hostb:under0",
+        PREFIX + "hostb:vxlan0",
+    )
     assert loss.location.startswith("behind the tunnel, between ")
     assert "ip -d link show dev vxlan0 (id 4711" in loss.advice

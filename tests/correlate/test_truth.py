@@ -32,10 +32,16 @@ SCENARIOS = {
     "rings written late": Scenario(flush_us=3000, loss=0.01),
     "copies with their own stamps": Scenario(own_stamps=True, kinds=(1, 1, 0, 0), loss=0.01),
     "all together": Scenario(
-        kinds=ALL_KINDS, loss=0.01, twice=0.01, identical=0.02, zero_id=0.3,
-        snaplens=(128, 0, 96), flush_us=500, spacing_us=10,
+        kinds=ALL_KINDS,
+        loss=0.01,
+        twice=0.01,
+        identical=0.02,
+        zero_id=0.3,
+        snaplens=(128, 0, 96),
+        flush_us=500,
+        spacing_us=10,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -63,14 +69,32 @@ def test_a_lost_segment_is_a_loss_of_the_frame_that_it_was_cut_from() -> None:
 
 
 GIVEN_UP_BEFORE_ITS_TWIN = Scenario(
-    packets=2000, containers=4, spacing_us=20_000.0, jitter=2.0, twice=0.3, identical=0.02,
-    zero_id=0.3, kinds=(3, 0, 0, 2), missing=("veth1",), snaplens=(0, 64, 64), seed=3463247441,
-)  # fmt: skip
+    packets=2000,
+    containers=4,
+    spacing_us=20_000.0,
+    jitter=2.0,
+    twice=0.3,
+    identical=0.02,
+    zero_id=0.3,
+    kinds=(3, 0, 0, 2),
+    missing=("veth1",),
+    snaplens=(0, 64, 64),
+    seed=3463247441,
+)
 STAMPS_EQUAL_BY_CHANCE = Scenario(
-    packets=2000, containers=2, spacing_us=5.0, jitter=0.0, twice=0.3, identical=0.3,
-    zero_id=0.02, kinds=(1, 0, 2, 2), missing=("c0:eth0",), snaplens=(80,), own_stamps=True,
+    packets=2000,
+    containers=2,
+    spacing_us=5.0,
+    jitter=0.0,
+    twice=0.3,
+    identical=0.3,
+    zero_id=0.02,
+    kinds=(1, 0, 2, 2),
+    missing=("c0:eth0",),
+    snaplens=(80,),
+    own_stamps=True,
     seed=944111038,
-)  # fmt: skip
+)
 """what random seeds have found"""
 
 share = st.sampled_from([0.0, 0.02, 0.3])
@@ -113,10 +137,18 @@ def test_matches_do_not_depend_on_where_chunks_end(name: str) -> None:
 
 def tcp(seq: int, length: int, key: int) -> dict[str, int]:
     return {
-        "l2key": key, "eth_src": mac_of(0), "eth_dst": mac_of(1), "ethertype": 0x0800,
-        "ip_version": 4, "protocol": 6, "l4_offset": 34, "src_port": 1, "dst_port": 2,
-        "tcp_seq": seq, "payload_len": length,
-    }  # fmt: skip
+        "l2key": key,
+        "eth_src": mac_of(0),
+        "eth_dst": mac_of(1),
+        "ethertype": 0x0800,
+        "ip_version": 4,
+        "protocol": 6,
+        "l4_offset": 34,
+        "src_port": 1,
+        "dst_port": 2,
+        "tcp_seq": seq,
+        "payload_len": length,
+    }
 
 
 def test_segments_that_were_merged_are_not_lost() -> None:

@@ -42,7 +42,8 @@ ETHERNET: dict[str, Any] = {
     "udp without payload": E / IP4 / UDP(sport=9, dport=10),
     "options": E / IP(src="10.0.0.1", dst="10.0.0.2", options=IPOption_Timestamp()) / UDP() / DATA,
     "padded": E / IP4 / TCP(sport=1, dport=2) / Raw(b""),
-    "igmp": E / IP(src="10.0.0.1", dst="224.0.0.1", ttl=1, proto=2)
+    "igmp": E
+    / IP(src="10.0.0.1", dst="224.0.0.1", ttl=1, proto=2)
     / Raw(bytes.fromhex("1164ee9b00000000")),
     "sctp": E / IP4 / SCTP(sport=7, dport=8) / SCTPChunkData(data=b"hello"),
     "ip in ip": E / IP4 / IP(src="1.1.1.1", dst="2.2.2.2") / UDP(sport=5, dport=6) / DATA,
@@ -58,20 +59,35 @@ ETHERNET: dict[str, Any] = {
     "neighbour": E / IP6 / ICMPv6ND_NS(tgt="2001:db8::3"),
     "tcp 6": E / IP6 / TCP(sport=443, dport=50000, seq=1, ack=2, flags="A") / DATA,
     "udp 6": E / IP6 / UDP(sport=1, dport=2) / DATA,
-    "extensions": E / IP6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt()
-    / UDP(sport=1, dport=2) / DATA,
-    "authenticated": E / IP6 / AH(nh=17, payloadlen=4, spi=1, seq=2, icv=bytes(12))
-    / UDP(sport=3, dport=4) / DATA,
+    "extensions": E
+    / IP6
+    / IPv6ExtHdrHopByHop()
+    / IPv6ExtHdrRouting()
+    / IPv6ExtHdrDestOpt()
+    / UDP(sport=1, dport=2)
+    / DATA,
+    "authenticated": E
+    / IP6
+    / AH(nh=17, payloadlen=4, spi=1, seq=2, icv=bytes(12))
+    / UDP(sport=3, dport=4)
+    / DATA,
     "fragment 6": E / IP6 / IPv6ExtHdrFragment(id=77, offset=100, m=1, nh=17) / DATA,
-    "first fragment 6": E / IP6 / IPv6ExtHdrFragment(id=77, offset=0, m=1)
-    / UDP(sport=3, dport=4, len=500) / DATA,
+    "first fragment 6": E
+    / IP6
+    / IPv6ExtHdrFragment(id=77, offset=0, m=1)
+    / UDP(sport=3, dport=4, len=500)
+    / DATA,
     "no next header": E / IPv6(src="::1", dst="::2", nh=59),
     "spanning tree": Dot3(src=A, dst="01:80:c2:00:00:00") / LLC() / STP(),
-    "snap": Dot3(src=A, dst=B) / LLC(dsap=0xAA, ssap=0xAA, ctrl=3) / SNAP(code=0x0800) / IP4
-    / UDP(sport=11, dport=12) / DATA,
+    "snap": Dot3(src=A, dst=B)
+    / LLC(dsap=0xAA, ssap=0xAA, ctrl=3)
+    / SNAP(code=0x0800)
+    / IP4
+    / UDP(sport=11, dport=12)
+    / DATA,
     "lldp": Ether(src=A, dst="01:80:c2:00:00:0e", type=0x88CC) / Raw(bytes(4)),
     "unknown type": Ether(src=A, dst=B, type=0x9999) / DATA,
-}  # fmt: skip
+}
 
 FRAGMENTS = [bytes(E / part) for part in fragment(IP4 / UDP(sport=5, dport=6) / Raw(bytes(3000)))]
 

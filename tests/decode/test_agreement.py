@@ -48,12 +48,15 @@ MAC = bytes.fromhex("0242ac110002")
         (0, struct.pack("<I", 2), struct.pack("<I", 30)),
         (0, struct.pack(">I", 2), struct.pack(">I", 28)),
         (108, struct.pack(">I", 2), struct.pack(">I", 24)),
-        (113, struct.pack("!HHH6s2xH", 4, 1, 6, MAC, 0x0800),
-         struct.pack("!HHH6s2xH", 0, 1, 6, MAC, 0x86DD)),
+        (
+            113,
+            struct.pack("!HHH6s2xH", 4, 1, 6, MAC, 0x0800),
+            struct.pack("!HHH6s2xH", 0, 1, 6, MAC, 0x86DD),
+        ),
         (276, sll2(0x0800, b""), sll2(0x86DD, b"")),
     ],
     ids=["raw", "ipv4", "ipv6", "null-le", "null-be", "loop", "sll", "sll2"],
-)  # fmt: skip
+)
 def test_link_types(
     tmp_path: Path, linktype: int, head4: bytes | None, head6: bytes | None
 ) -> None:

@@ -48,13 +48,32 @@ OFFER = BOOTP(op=2, xid=99, chaddr=b"\x02\x42\xac\x11\x00\x02", yiaddr="10.0.0.9
 LONG_DNS = bytes(QUERY)
 
 FRAMES: dict[str, Any] = {
-    "syn": E / IP4 / TCP(flags="S", options=[("MSS", 1460), ("SAckOK", b""), ("Timestamp", (5, 0)),
-                                             ("NOP", None), ("WScale", 7)]),
+    "syn": E
+    / IP4
+    / TCP(
+        flags="S",
+        options=[
+            ("MSS", 1460),
+            ("SAckOK", b""),
+            ("Timestamp", (5, 0)),
+            ("NOP", None),
+            ("WScale", 7),
+        ],
+    ),
     "scale 0": E / IP6 / TCP(flags="SA", options=[("MSS", 8940), ("WScale", 0)]),
-    "sack": E / IP4 / TCP(flags="A", options=[("NOP", None), ("NOP", None),
-                                              ("Timestamp", (2**32 - 1, 6)),
-                                              ("NOP", None), ("NOP", None),
-                                              ("SAck", (1, 2, 3, 4))]),
+    "sack": E
+    / IP4
+    / TCP(
+        flags="A",
+        options=[
+            ("NOP", None),
+            ("NOP", None),
+            ("Timestamp", (2**32 - 1, 6)),
+            ("NOP", None),
+            ("NOP", None),
+            ("SAck", (1, 2, 3, 4)),
+        ],
+    ),
     "no options": E / IP4 / TCP(flags="A") / DATA,
     "query": dns(QUERY),
     "nxdomain": dns(ANSWER, 53, 40000),
@@ -62,32 +81,51 @@ FRAMES: dict[str, Any] = {
     "root": dns(DNS(id=1, qd=DNSQR(qname=".", qtype="NS"))),
     "unknown type": dns(DNS(id=1, qd=DNSQR(qname="q", qtype=999))),
     "mdns": dns(DNS(id=0, qd=DNSQR(qname="_http._tcp.local", qtype="PTR")), 5353, 5353),
-    "dns over tcp": E / IP4 / TCP(sport=4000, dport=53, flags="PA")
+    "dns over tcp": E
+    / IP4
+    / TCP(sport=4000, dport=53, flags="PA")
     / Raw(len(LONG_DNS).to_bytes(2, "big") + LONG_DNS),
     "dns over ipv6": E / IP6 / UDP(sport=1024, dport=53) / QUERY,
-    "discover": E / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67)
+    "discover": E
+    / IP(src="0.0.0.0", dst="255.255.255.255")
+    / UDP(sport=68, dport=67)
     / BOOTP(chaddr=b"\x02\x42\xac\x11\x00\x02", xid=99)
     / DHCP(options=[("message-type", "discover"), ("requested_addr", "10.0.0.9"), "end"]),
-    "offer": E / IP4 / UDP(sport=67, dport=68) / OFFER
-    / DHCP(options=[("message-type", "offer"), ("server_id", "10.0.0.1"), ("lease_time", 60),
-                    "end"]),
+    "offer": E
+    / IP4
+    / UDP(sport=67, dport=68)
+    / OFFER
+    / DHCP(
+        options=[("message-type", "offer"), ("server_id", "10.0.0.1"), ("lease_time", 60), "end"]
+    ),
     "solicitation": E / IP6 / ICMPv6ND_NS(tgt="2001:db8::3") / ICMPv6NDOptSrcLLAddr(lladdr=A),
     "probe": E / IPv6(src="::", dst="ff02::1:ff00:3") / ICMPv6ND_NS(tgt="2001:db8::3"),
-    "advertisement": E / IP6 / ICMPv6ND_NA(tgt="2001:db8::3", R=0, S=1, O=1)
+    "advertisement": E
+    / IP6
+    / ICMPv6ND_NA(tgt="2001:db8::3", R=0, S=1, O=1)
     / ICMPv6NDOptDstLLAddr(lladdr=B),
     "port unreachable": E / IP4 / ICMP(type=3, code=3) / SENT / UDP(sport=5, dport=6) / DATA,
-    "fragmentation needed": E / IP4 / ICMP(type=3, code=4, nexthopmtu=1400) / SENT
+    "fragmentation needed": E
+    / IP4
+    / ICMP(type=3, code=4, nexthopmtu=1400)
+    / SENT
     / TCP(sport=5, dport=6, seq=1234),
     "time exceeded": E / IP4 / ICMP(type=11) / SENT / ICMP(id=3, seq=4),
-    "eight bytes quoted": E / IP4 / ICMP(type=3, code=1)
+    "eight bytes quoted": E
+    / IP4
+    / ICMP(type=3, code=1)
     / Raw(bytes(SENT / TCP(sport=5, dport=6, seq=99) / DATA)[:28]),
     "unreachable 6": E / IP6 / ICMPv6DestUnreach(code=4) / SENT6 / UDP(sport=5, dport=6) / DATA,
     "too big": E / IP6 / ICMPv6PacketTooBig(mtu=1280) / SENT6 / TCP(sport=5, dport=6, seq=8),
     "time exceeded 6": E / IP6 / ICMPv6TimeExceeded() / SENT6 / UDP(sport=9, dport=10),
     "vxlan": E / IP4 / UDP(sport=50000, dport=4789) / VXLAN(vni=42, flags=8) / INNER,
-    "vxlan arp": E / IP4 / UDP(sport=50000, dport=4789) / VXLAN(vni=43, flags=8)
-    / Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / ARP(psrc="10.0.0.1", pdst="10.0.0.2"),
-}  # fmt: skip
+    "vxlan arp": E
+    / IP4
+    / UDP(sport=50000, dport=4789)
+    / VXLAN(vni=43, flags=8)
+    / Ether(src=A, dst="ff:ff:ff:ff:ff:ff")
+    / ARP(psrc="10.0.0.1", pdst="10.0.0.2"),
+}
 
 # Ours ← tshark's field, and which of its occurrences: 0 the outer one, -1 the inner one.
 FIELDS: dict[str, tuple[str, int]] = {
@@ -105,10 +143,15 @@ FIELDS: dict[str, tuple[str, int]] = {
     "vxlan_vni": ("vxlan.vni", 0),
 }
 INSIDE = {
-    "src": ("ip.src", "ipv6.src"), "dst": ("ip.dst", "ipv6.dst"), "ip_id": ("ip.id",),
-    "src_port": ("tcp.srcport", "udp.srcport"), "dst_port": ("tcp.dstport", "udp.dstport"),
-    "tcp_seq": ("tcp.seq_raw", "tcp.seq"), "icmp_id": ("icmp.ident",), "icmp_seq": ("icmp.seq",),
-}  # fmt: skip
+    "src": ("ip.src", "ipv6.src"),
+    "dst": ("ip.dst", "ipv6.dst"),
+    "ip_id": ("ip.id",),
+    "src_port": ("tcp.srcport", "udp.srcport"),
+    "dst_port": ("tcp.dstport", "udp.dstport"),
+    "tcp_seq": ("tcp.seq_raw", "tcp.seq"),
+    "icmp_id": ("icmp.ident",),
+    "icmp_seq": ("icmp.seq",),
+}
 
 
 def table_of(tmp_path: Path, frames: list[Any]) -> pl.DataFrame:

@@ -254,9 +254,14 @@ def test_unfinished_checksums_are_marked() -> None:
 def test_link_types_by_interface() -> None:
     chunk = chunk_of([TCP4, TCP4[14:], TCP4, TCP4])
     chunk = FrameChunk(
-        chunk.buffer, chunk.offset, chunk.caplen, chunk.wirelen, chunk.ts_ns,
-        np.array([0, 1, 2, 7], np.int32), chunk.flags,
-    )  # fmt: skip
+        chunk.buffer,
+        chunk.offset,
+        chunk.caplen,
+        chunk.wirelen,
+        chunk.ts_ns,
+        np.array([0, 1, 2, 7], np.int32),
+        chunk.flags,
+    )
     found = decode_frames(chunk, [1, 101, 147])
     assert found["dst_port"].tolist() == [2, 2, 0, 0]
     assert found["eth_src"].tolist() == [MAC_A, 0, 0, 0]
@@ -276,9 +281,14 @@ def test_linux_s_ipv6_family_in_null_headers() -> None:
 def test_a_chunk_that_points_outside_is_marked_not_read() -> None:
     chunk = chunk_of([TCP4, TCP4])
     wrong = FrameChunk(
-        chunk.buffer, np.array([-5, 200], np.int64), chunk.caplen, chunk.wirelen, chunk.ts_ns,
-        chunk.interface, chunk.flags,
-    )  # fmt: skip
+        chunk.buffer,
+        np.array([-5, 200], np.int64),
+        chunk.caplen,
+        chunk.wirelen,
+        chunk.ts_ns,
+        chunk.interface,
+        chunk.flags,
+    )
     found = decode_frames(wrong, [1])
     assert found["marks"].tolist() == [MARK_TRUNCATED] * 2
     assert not found["eth_src"].any()
@@ -287,9 +297,14 @@ def test_a_chunk_that_points_outside_is_marked_not_read() -> None:
 def test_strided_and_writable_columns_are_taken() -> None:
     chunk = chunk_of([TCP4, UDP4, TCP4, UDP4])
     every = FrameChunk(
-        chunk.buffer.copy(), chunk.offset[::2], chunk.caplen[::2], chunk.wirelen[::2],
-        chunk.ts_ns[::2], chunk.interface[::2], chunk.flags[::2],
-    )  # fmt: skip
+        chunk.buffer.copy(),
+        chunk.offset[::2],
+        chunk.caplen[::2],
+        chunk.wirelen[::2],
+        chunk.ts_ns[::2],
+        chunk.interface[::2],
+        chunk.flags[::2],
+    )
     assert decode_frames(every, np.array([1]))["protocol"].tolist() == [6, 6]
 
 

@@ -20,21 +20,37 @@ PORTS, QUERY_ID = set(range(4)), {4, 5}
 
 # name → (packet, L3 header's length, L4 bytes out of every key, L4 bytes out of natkey)
 CASES: dict[str, tuple[Packet, int, set[int], set[int]]] = {
-    "tcp": (E / IP4 / TCP(sport=40000, dport=80, options=[("MSS", 1460)]) / PAYLOAD, 20,
-            {16, 17}, PORTS),
+    "tcp": (
+        E / IP4 / TCP(sport=40000, dport=80, options=[("MSS", 1460)]) / PAYLOAD,
+        20,
+        {16, 17},
+        PORTS,
+    ),
     "udp": (E / IP4 / UDP(sport=53, dport=5353) / PAYLOAD, 20, {6, 7}, PORTS),
     "echo": (E / IP4 / ICMP(type=8, id=7, seq=9) / PAYLOAD, 20, {2, 3}, QUERY_ID),
-    "error": (E / IP4 / ICMP(type=3, code=1) / IP(src="1.2.3.4", dst="4.3.2.1") / UDP(), 20,
-              {2, 3}, set()),
-    "sctp": (E / IP4 / SCTP(sport=7, dport=8, tag=5) / SCTPChunkData(data=b"hello"), 20,
-             {8, 9, 10, 11}, PORTS),
+    "error": (
+        E / IP4 / ICMP(type=3, code=1) / IP(src="1.2.3.4", dst="4.3.2.1") / UDP(),
+        20,
+        {2, 3},
+        set(),
+    ),
+    "sctp": (
+        E / IP4 / SCTP(sport=7, dport=8, tag=5) / SCTPChunkData(data=b"hello"),
+        20,
+        {8, 9, 10, 11},
+        PORTS,
+    ),
     "other": (E / IP(src="172.17.0.2", dst="172.17.0.3", proto=47) / PAYLOAD, 20, set(), set()),
     "tcp 6": (E / IP6 / TCP(sport=40000, dport=80) / PAYLOAD, 40, {16, 17}, PORTS),
     "udp 6": (E / IP6 / UDP(sport=53, dport=5353) / PAYLOAD, 40, {6, 7}, PORTS),
     "echo 6": (E / IP6 / ICMPv6EchoRequest(id=7, seq=9, data=b"z" * 40), 40, {2, 3}, QUERY_ID),
-    "hop by hop": (E / IP6 / IPv6ExtHdrHopByHop() / UDP(sport=1, dport=2) / PAYLOAD, 48,
-                   {6, 7}, PORTS),
-}  # fmt: skip
+    "hop by hop": (
+        E / IP6 / IPv6ExtHdrHopByHop() / UDP(sport=1, dport=2) / PAYLOAD,
+        48,
+        {6, 7},
+        PORTS,
+    ),
+}
 KEYS = ("natkey", "l3key", "l2key")
 
 

@@ -122,9 +122,14 @@ def test_a_container_that_is_killed_during_the_ping(
     one, two = container("tomcat01"), container("tomcat02")
     run(engine, one, two, count=1)
     plan = PingPlan(
-        one.name, two.name, count=150, interval_s=0.02, wait_s=0.3, drops=True,
+        one.name,
+        two.name,
+        count=150,
+        interval_s=0.02,
+        wait_s=0.3,
+        drops=True,
         output=str(tmp_path / "killed.pcapng"),
-    )  # fmt: skip
+    )
     killed = threading.Event()
 
     def kill(outcome: Any) -> None:
@@ -146,9 +151,12 @@ def test_containers_that_come_and_go_are_no_alarm(
     one, two = container("tomcat01"), container("tomcat02")
     topology = discover(engine)
     tap = Tap(
-        topology, select_vantages(topology, targets=["all"]), str(tmp_path / "a"), drops=True,
+        topology,
+        select_vantages(topology, targets=["all"]),
+        str(tmp_path / "a"),
+        drops=True,
         snaplen=128,
-    )  # fmt: skip
+    )
     running = threading.Thread(target=tap.run)
     with tap:
         running.start()

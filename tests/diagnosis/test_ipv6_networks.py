@@ -103,8 +103,14 @@ def test_echoes_by_ipv6_in_a_network_of_docker(
     try:
         address = made[1].attrs["NetworkSettings"]["Networks"][network.name]["GlobalIPv6Address"]
         assert ":" in address
-        plan = PingPlan(made[0].name, address, count=5, interval_s=0.01, wait_s=4.0,
-                        output=str(tmp_path / "six.pcapng"))  # fmt: skip
+        plan = PingPlan(
+            made[0].name,
+            address,
+            count=5,
+            interval_s=0.01,
+            wait_s=4.0,
+            output=str(tmp_path / "six.pcapng"),
+        )
         with DockerEngine() as engine:
             result = ping(engine, plan)
         bridge = f"br-{network.id[:12]}"

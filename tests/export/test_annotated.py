@@ -43,8 +43,15 @@ def tshark(path: Path, *fields: str) -> list[list[str]]:
 def rows(path: Path) -> list[tuple[int, int, int, int, bytes]]:
     found = []
     for chunk in open_savefile(path).chunks():
-        columns = zip(chunk.ts_ns, chunk.wirelen, chunk.interface, chunk.flags, chunk.offset,
-                      chunk.caplen, strict=True)  # fmt: skip
+        columns = zip(
+            chunk.ts_ns,
+            chunk.wirelen,
+            chunk.interface,
+            chunk.flags,
+            chunk.offset,
+            chunk.caplen,
+            strict=True,
+        )
         for ts, wire, interface, flags, start, size in columns:
             data = chunk.buffer[start : start + size].tobytes()
             found.append((int(ts), int(wire), int(interface), int(flags), data))

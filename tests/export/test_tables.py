@@ -82,8 +82,11 @@ def test_ndjson_tells_the_table_of_each_line(home: Path) -> None:
         mine = [line for line in lines if line["table"] == name]
         assert len(mine) == len(library_table(name)), name
     frames = library_table("frames").to_dicts()
-    assert [{k: v for k, v in line.items() if k != "table"} for line in lines
-            if line["table"] == "frames"] == frames  # fmt: skip
+    assert [
+        {k: v for k, v in line.items() if k != "table"}
+        for line in lines
+        if line["table"] == "frames"
+    ] == frames
     found = duckdb.sql(
         f"select count(*) from read_json('{home}/all.ndjson', union_by_name=true) "
         "where \"table\" = 'packets'"

@@ -31,9 +31,13 @@ def raw(mac: str) -> bytes:
 
 
 def say(
-    bench: Bench, container: str, op: int, sender: tuple[str, str], target: tuple[str, str],
+    bench: Bench,
+    container: str,
+    op: int,
+    sender: tuple[str, str],
+    target: tuple[str, str],
     times: int = 1,
-) -> None:  # fmt: skip
+) -> None:
     """Send an ARP message from a container's eth0. sender, target: (MAC, address) in it."""
     to = BROADCAST if target[0] == BROADCAST or op == 1 else target[0]
     own = bench.mac(container)

@@ -22,9 +22,10 @@ def texts(report: Report, code: str) -> list[str]:
 
 def test_masquerade_shows_both_addresses(bench: Bench) -> None:
     report = bench.capture(
-        ["tomcat01"], lambda: bench.inside("tomcat01", "ping -c3 -i.01 -W2 198.51.100.2"),
+        ["tomcat01"],
+        lambda: bench.inside("tomcat01", "ping -c3 -i.01 -W2 198.51.100.2"),
         uplink=True,
-    )  # fmt: skip
+    )
     assert texts(report, "nat") == [
         "icmp tomcat01 → 198.51.100.2: source 172.17.0.2 becomes 198.51.100.1 between docker0 and "
         "uplink0 (3 packets)"
@@ -118,9 +119,25 @@ def test_the_hop_that_made_an_echo_slow(bench: Bench) -> None:
     def hold(outcome: object) -> None:
         if not held:
             held.append(
-                bench.lab.run("host", ["tc", "qdisc", "add", "dev", b, "root", "tbf", "rate",
-                                       "8kbit", "burst", "1600", "limit", "100000"])
-            )  # fmt: skip
+                bench.lab.run(
+                    "host",
+                    [
+                        "tc",
+                        "qdisc",
+                        "add",
+                        "dev",
+                        b,
+                        "root",
+                        "tbf",
+                        "rate",
+                        "8kbit",
+                        "burst",
+                        "1600",
+                        "limit",
+                        "100000",
+                    ],
+                )
+            )
 
     result = bench.ping(count=40, size=56, interval_s=0.01, wait_s=3.0, on_echo=hold)
     (text,) = texts(result.report, "slow-echo")

@@ -36,9 +36,15 @@ class Talk:
         self.frames: list[tuple[int, bytes]] = []
 
     def send(
-        self, side: int, flags: int, *, seq: int | None = None, length: int = 0,
-        ack: int | None = None, window: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        side: int,
+        flags: int,
+        *,
+        seq: int | None = None,
+        length: int = 0,
+        ack: int | None = None,
+        window: int | None = None,
+    ) -> None:
         """side 0 is the client. seq, ack: as they would be where they are not given."""
         self.now += self.noise.choice([1_000, 50_000, 400_000, 5_000_000, 50_000_000])
         at = self.next[side] if seq is None else seq % 2**32
@@ -99,8 +105,22 @@ class Talk:
             self.send(side, noise.choice([FIN | ACK, RST, RST | ACK]))
 
 
-KINDS = ["data"] * 6 + ["ack"] * 3 + ["old ack", "again", "again", "hole", "repeat", "keep-alive",
-                                       "window", "probe", "end", "reopen"]  # fmt: skip
+KINDS = (
+    ["data"] * 6
+    + ["ack"] * 3
+    + [
+        "old ack",
+        "again",
+        "again",
+        "hole",
+        "repeat",
+        "keep-alive",
+        "window",
+        "probe",
+        "end",
+        "reopen",
+    ]
+)
 
 
 def draw_talks(seed: int, count: int, steps: int) -> list[Talk]:

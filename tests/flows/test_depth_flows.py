@@ -67,9 +67,12 @@ def report(
 
 
 def ask(ident: int, name: str, kind: str = "A", port: int = 40000) -> Any:
-    return THERE / IP(src=A, dst=B) / UDP(sport=port, dport=53) / DNS(
-        id=ident, qd=DNSQR(qname=name, qtype=kind)
-    )  # fmt: skip
+    return (
+        THERE
+        / IP(src=A, dst=B)
+        / UDP(sport=port, dport=53)
+        / DNS(id=ident, qd=DNSQR(qname=name, qtype=kind))
+    )
 
 
 def answer(ident: int, name: str, kind: str = "A", port: int = 40000, rcode: int = 0) -> Any:
@@ -99,8 +102,14 @@ def test_dns_questions_and_answers(tmp_path: Path, vantages: int) -> None:
     said = report(tmp_path, [*DNS_STEPS, (1000, ask(6, "last.test"))], vantages=vantages)
     way = 82 * US if vantages == 5 else 0
     rows = {(row["name"], row["type"]): row for row in said["dns"]}
-    assert list(rows) == [("one.test", "A"), ("two.test", "AAAA"), ("silent.test", "A"),
-                          ("never.asked", "A"), ("late.test", "A"), ("last.test", "A")]  # fmt: skip
+    assert list(rows) == [
+        ("one.test", "A"),
+        ("two.test", "AAAA"),
+        ("silent.test", "A"),
+        ("never.asked", "A"),
+        ("late.test", "A"),
+        ("last.test", "A"),
+    ]
     one = rows["one.test", "A"]
     assert (one["queries"], one["answered"], one["retries"], one["unanswered"]) == (2, 2, 1, 0)
     assert one["latency_max_ns"] == 20 * MS + way
@@ -168,8 +177,12 @@ ERROR_STEPS: list[Step] = [
 def test_errors_are_tied_to_what_caused_them(tmp_path: Path, vantages: int) -> None:
     said = report(tmp_path, ERROR_STEPS, vantages=vantages)
     rows = {row["error"]: row for row in said["icmp_errors"]}
-    assert list(rows) == ["TTL exceeded", "fragmentation needed", "host unreachable",
-                          "port unreachable"]  # fmt: skip
+    assert list(rows) == [
+        "TTL exceeded",
+        "fragmentation needed",
+        "host unreachable",
+        "port unreachable",
+    ]
     told = {
         name: (row["errors"], row["tied"], row["protocol"], row["destination_port"], row["mtu"])
         for name, row in rows.items()
@@ -204,12 +217,25 @@ def test_errors_of_ipv6(tmp_path: Path) -> None:
     out = IPv6(src=A6, dst="2001:db8:9::9")
     steps: list[Step] = [
         (0, THERE / out / ICMPv6EchoRequest(id=1, seq=1)),
-        (1, BACK / IPv6(src=B6, dst=A6) / ICMPv6DestUnreach(code=0) / out
-         / ICMPv6EchoRequest(id=1, seq=1)),
+        (
+            1,
+            BACK
+            / IPv6(src=B6, dst=A6)
+            / ICMPv6DestUnreach(code=0)
+            / out
+            / ICMPv6EchoRequest(id=1, seq=1),
+        ),
         (2, THERE / out / UDP(sport=1, dport=2) / Raw(bytes(1400))),
-        (3, BACK / IPv6(src=B6, dst=A6) / ICMPv6PacketTooBig(mtu=1280) / out
-         / UDP(sport=1, dport=2) / Raw(bytes(1400))),
-    ]  # fmt: skip
+        (
+            3,
+            BACK
+            / IPv6(src=B6, dst=A6)
+            / ICMPv6PacketTooBig(mtu=1280)
+            / out
+            / UDP(sport=1, dport=2)
+            / Raw(bytes(1400)),
+        ),
+    ]
     said = report(tmp_path, steps)
     told = [(r["error"], r["tied"], r["mtu"], r["protocol"]) for r in said["icmp_errors"]]
     assert told == [("no route", 1, None, "icmpv6"), ("packet too big", 1, 1280, "udp")]
@@ -235,12 +261,18 @@ def nd_rows(said: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def test_neighbours_as_arp(tmp_path: Path) -> None:
-    said = report(tmp_path, [
-        (0, solicit(B6)), (0.5, advertise(B6)),
-        (1, solicit("2001:db8::77")), (1000, solicit("2001:db8::77")),
-        (2000, solicit(A6, "::")),
-        (3000, solicit(B6)), (3001, advertise(B6)),
-    ])  # fmt: skip
+    said = report(
+        tmp_path,
+        [
+            (0, solicit(B6)),
+            (0.5, advertise(B6)),
+            (1, solicit("2001:db8::77")),
+            (1000, solicit("2001:db8::77")),
+            (2000, solicit(A6, "::")),
+            (3000, solicit(B6)),
+            (3001, advertise(B6)),
+        ],
+    )
     assert nd_rows(said) == [
         (A6, B6, 2, 2, "resolved", B_MAC),
         (A6, "2001:db8::77", 2, 0, "unanswered", ""),
@@ -278,12 +310,15 @@ SERVER = (("server_id", B), ("lease_time", 3600))
 
 
 def test_a_client_is_bound(tmp_path: Path) -> None:
-    said = report(tmp_path, [
-        dhcp("discover", 0),
-        dhcp("offer", 3, *SERVER, reply=True, address="172.17.0.9"),
-        dhcp("request", 5, ("requested_addr", "172.17.0.9")),
-        dhcp("ack", 9, *SERVER, reply=True, address="172.17.0.9"),
-    ])  # fmt: skip
+    said = report(
+        tmp_path,
+        [
+            dhcp("discover", 0),
+            dhcp("offer", 3, *SERVER, reply=True, address="172.17.0.9"),
+            dhcp("request", 5, ("requested_addr", "172.17.0.9")),
+            dhcp("ack", 9, *SERVER, reply=True, address="172.17.0.9"),
+        ],
+    )
     (row,) = said["dhcp"]
     counted = [row[name] for name in ("discovers", "offers", "requests", "acks", "naks")]
     assert counted == [1, 1, 1, 1, 0]
@@ -293,9 +328,13 @@ def test_a_client_is_bound(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kinds", "state"),
-    [(["discover"], "unanswered"), (["discover", "offer"], "offered"),
-     (["request", "nak"], "refused"), (["request", "ack", "release"], "released")],
-)  # fmt: skip
+    [
+        (["discover"], "unanswered"),
+        (["discover", "offer"], "offered"),
+        (["request", "nak"], "refused"),
+        (["request", "ack", "release"], "released"),
+    ],
+)
 def test_states_of_a_client(tmp_path: Path, kinds: list[str], state: str) -> None:
     steps = [
         dhcp(kind, at, *SERVER, reply=kind in ("offer", "ack", "nak"))

@@ -24,10 +24,18 @@ def ip(n: int) -> int:
 
 def columns(source: int, target: int, kind: int, seq: int) -> dict[str, int]:
     return {
-        "ethertype": 0x0800, "ip_version": 4, "protocol": 1, "ttl": 64, "l4_offset": 34,
-        "src_lo": ip(source), "dst_lo": ip(target), "icmp_type": kind, "icmp_id": 77,
-        "icmp_seq": seq, "payload_len": 56,
-    }  # fmt: skip
+        "ethertype": 0x0800,
+        "ip_version": 4,
+        "protocol": 1,
+        "ttl": 64,
+        "l4_offset": 34,
+        "src_lo": ip(source),
+        "dst_lo": ip(target),
+        "icmp_type": kind,
+        "icmp_id": 77,
+        "icmp_seq": seq,
+        "payload_len": 56,
+    }
 
 
 class Pinging(World):
@@ -78,7 +86,7 @@ def test_hops_and_turnaround_telescope_to_the_rtt_exactly():
             ("c0:eth0", "veth0", "veth"),
             ("veth0", "veth1", "bridge"),
             ("veth1", "c1:eth0", "veth"),
-        ]  # fmt: skip
+        ]
         assert [h.kind for h in echo.reply_hops] == ["veth", "bridge", "veth"]
         hops = sum(h.delay_ns for h in (*echo.request_hops, *echo.reply_hops))
         assert hops + echo.turnaround_ns == echo.rtt_ns == 188 * MICRO
@@ -298,9 +306,13 @@ def arp(world, source, op, spa, tpa, at_us, sha=None, tha=0, to=None):
         world.send(source, to, at_us, key=at_us)
     for row in world.rows[before:]:
         row.update(
-            ethertype=0x0806, arp_op=op, arp_sha=sha or mac_of(source), arp_tha=tha,
-            arp_spa=0 if spa is None else ip(spa) & 0xFFFF_FFFF, arp_tpa=ip(tpa) & 0xFFFF_FFFF,
-        )  # fmt: skip
+            ethertype=0x0806,
+            arp_op=op,
+            arp_sha=sha or mac_of(source),
+            arp_tha=tha,
+            arp_spa=0 if spa is None else ip(spa) & 0xFFFF_FFFF,
+            arp_tpa=ip(tpa) & 0xFFFF_FFFF,
+        )
         if sha:
             row["eth_src"] = sha
 
@@ -338,8 +350,14 @@ def test_two_macs_for_one_address_are_a_conflict():
 
 def test_host_is_named_and_its_verdict_refuted():
     world = Pinging()
-    frame = {**columns(0, 0, 8, 1), "src_lo": V4 | 0xAC110001, "eth_src": BRIDGE_MAC,
-             "eth_dst": mac_of(0), "l2key": 5, "truth": 0}  # fmt: skip
+    frame = {
+        **columns(0, 0, 8, 1),
+        "src_lo": V4 | 0xAC110001,
+        "eth_src": BRIDGE_MAC,
+        "eth_dst": mac_of(0),
+        "l2key": 5,
+        "truth": 0,
+    }
     world.see("docker0", True, 0, **frame)
     world.see("veth0", True, 3000, **frame)
     world.see("c0:eth0", False, 5000, **frame)
@@ -352,8 +370,14 @@ def test_host_is_named_and_its_verdict_refuted():
 
 def test_traffic_that_the_host_routes_is_not_called_its_own():
     world = Pinging()
-    frame = {**columns(0, 0, 8, 1), "src_lo": V4 | 0xC6336402, "eth_src": BRIDGE_MAC,
-             "eth_dst": mac_of(0), "l2key": 5, "truth": 0}  # fmt: skip
+    frame = {
+        **columns(0, 0, 8, 1),
+        "src_lo": V4 | 0xC6336402,
+        "eth_src": BRIDGE_MAC,
+        "eth_dst": mac_of(0),
+        "l2key": 5,
+        "truth": 0,
+    }
     world.see("docker0", True, 0, **frame)
     world.see("veth0", True, 3000, **frame)
     world.see("c0:eth0", False, 5000, **frame)

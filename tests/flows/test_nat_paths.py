@@ -131,8 +131,9 @@ def test_outside_to_a_published_port(bench: Bench, talk: Talk) -> None:
     report = bench.capture(
         ["tomcat01"],
         lambda: heard.append(talk(bench.lab, "outside", "tomcat01", (HOST, 8080), 80)),
-        uplink=True, filter_text="port 80 or port 8080",
-    )  # fmt: skip
+        uplink=True,
+        filter_text="port 80 or port 8080",
+    )
     way = ("uplink0", "docker0", bench.veth("tomcat01"), "tomcat01:eth0")
     assert set(paths(bench, kind)) == {way, way[::-1]}
     row = the_nat(report, kind)
@@ -183,8 +184,9 @@ def test_nat_between_two_ports(bench: Bench, talk: Talk) -> None:
     report = bench.capture(
         ["tomcat01", "tomcat02"],
         lambda: heard.append(talk(bench.lab, "tomcat01", "tomcat02", (GATEWAY, 8080), 80)),
-        filter_text="port 80 or port 8080", promiscuous=False,
-    )  # fmt: skip
+        filter_text="port 80 or port 8080",
+        promiscuous=False,
+    )
     a, b = bench.veth("tomcat01"), bench.veth("tomcat02")
     way = ("tomcat01:eth0", a, b, "tomcat02:eth0")
     assert set(paths(bench, kind)) == {way, way[::-1]}
@@ -240,9 +242,10 @@ def bridge_of(report: Report) -> str:
 def test_without_nat_a_route_is_certain_by_itself(routed: Bench) -> None:
     routed.host("iptables -t nat -F")
     report = routed.capture(
-        ["tomcat01", "tomcat02"], lambda: ping(routed.lab, "tomcat01", "10.10.0.2"),
+        ["tomcat01", "tomcat02"],
+        lambda: ping(routed.lab, "tomcat01", "10.10.0.2"),
         filter_text="icmp",
-    )  # fmt: skip
+    )
     assert {len(way) for way in paths(routed, "icmp")} == {6}
     assert (report.nat, report.losses, report.capture.identity) == ([], [], "certain")
 
@@ -337,9 +340,11 @@ def datagram(source: str) -> bytes:
 def test_two_containers_with_one_source_port_are_not_mixed(bench: Bench) -> None:
     seen: list[dict[str, int]] = []
     report = bench.capture(
-        ["tomcat01", "tomcat02"], lambda: seen.append(reuse(bench)), uplink=True,
+        ["tomcat01", "tomcat02"],
+        lambda: seen.append(reuse(bench)),
+        uplink=True,
         filter_text="udp port 9000",
-    )  # fmt: skip
+    )
     (ports,) = seen
     assert len(set(ports.values())) == 2
     rows = {row.source: row for row in report.nat}
@@ -378,9 +383,12 @@ def test_without_conntrack_nothing_wrong_is_said(
     without_conntrack(monkeypatch)
     seen: list[dict[str, int]] = []
     report = bench.capture(
-        ["tomcat01", "tomcat02"], lambda: seen.append(reuse(bench)), uplink=True,
-        filter_text="udp port 9000", warned=[NOT_PERMITTED],
-    )  # fmt: skip
+        ["tomcat01", "tomcat02"],
+        lambda: seen.append(reuse(bench)),
+        uplink=True,
+        filter_text="udp port 9000",
+        warned=[NOT_PERMITTED],
+    )
     assert MAGIC not in Path(bench.file).read_bytes()
     packets = analyzer.read(bench.file).packets.filter(protocol="udp")
     asked = packets.filter(dst_port=9000)
@@ -483,9 +491,12 @@ def test_each_file_of_a_series_tells_for_itself(bench: Bench, tmp_path: Path) ->
     topology = discover(bench.lab)
     vantages = select_vantages(topology, targets=["tomcat01"], uplink=True)
     tap = Tap(
-        topology, vantages, str(tmp_path / "series.pcapng"), filter_text="port 5001",
+        topology,
+        vantages,
+        str(tmp_path / "series.pcapng"),
+        filter_text="port 5001",
         limits={"rotation": Rotation(max_packets=16)},
-    )  # fmt: skip
+    )
     running = threading.Thread(target=tap.run)
     with tap:
         running.start()

@@ -44,9 +44,21 @@ def uplink() -> Iterator[tuple[str, int]]:
     outside, name = new_netns(), f"vs{os.getpid() % 100000}up"
     try:
         subprocess.run(
-            ["ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns",
-             f"/proc/{os.getpid()}/fd/{outside}"], check=True,
-        )  # fmt: skip
+            [
+                "ip",
+                "link",
+                "add",
+                name,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                f"/proc/{os.getpid()}/fd/{outside}",
+            ],
+            check=True,
+        )
         subprocess.run(["ip", "addr", "add", f"{HOST}/24", "dev", name], check=True)
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
         for words in (f"addr add {OUTSIDE}/24 dev eth0", "link set eth0 up", "link set lo up"):
@@ -121,9 +133,13 @@ def talk(where: str | int, to: tuple[str, int], kind: str = "tcp") -> tuple[str,
 
 
 def capture(
-    engine: DockerEngine, folder: Path, targets: list[str], act: Callable[[], object],
-    interfaces: tuple[str, ...] = (), expression: str = "",
-) -> tuple[Report, str]:  # fmt: skip
+    engine: DockerEngine,
+    folder: Path,
+    targets: list[str],
+    act: Callable[[], object],
+    interfaces: tuple[str, ...] = (),
+    expression: str = "",
+) -> tuple[Report, str]:
     topology = discover(engine)
     vantages = select_vantages(topology, targets=targets, interfaces=interfaces)
     file = str(folder / "paths.pcapng")
@@ -166,10 +182,13 @@ def test_outside_to_a_published_port(
     ends: list[tuple[str, int]] = []
     with serving(one, kind) as served:
         report, file = capture(
-            engine, tmp_path, [one.name],
-            lambda: ends.append(talk(outside, (HOST, port), kind)), (name,),
+            engine,
+            tmp_path,
+            [one.name],
+            lambda: ends.append(talk(outside, (HOST, port), kind)),
+            (name,),
             f"port 80 or port {port}",
-        )  # fmt: skip
+        )
     assert served.peers == ends
     way = (name, "docker0", veth_of(report, one), f"{one.name}:eth0")
     assert paths(file, kind) == both(way)
@@ -250,9 +269,12 @@ def test_another_network_is_reached_where_docker_user_lets_it(
         there = address(two, network.name)
         with serving(two):
             report, file = capture(
-                engine, tmp_path, [one.name, two.name],
-                lambda: talk(namespace(one), (there, 80)), expression="port 80",
-            )  # fmt: skip
+                engine,
+                tmp_path,
+                [one.name, two.name],
+                lambda: talk(namespace(one), (there, 80)),
+                expression="port 80",
+            )
         two.remove(force=True)
     finally:
         for rule in rules:
@@ -260,9 +282,13 @@ def test_another_network_is_reached_where_docker_user_lets_it(
         network.remove()
     (other,) = {v.name for v in report.vantages if v.role == "bridge"} - {"docker0"}
     way = (
-        f"{one.name}:eth0", veth_of(report, one), "docker0", other, veth_of(report, two),
+        f"{one.name}:eth0",
+        veth_of(report, one),
+        "docker0",
+        other,
+        veth_of(report, two),
         f"{two.name}:eth0",
-    )  # fmt: skip
+    )
     assert paths(file, "tcp") == both(way)
     (row,) = report.nat
     assert (row.source, row.destination, row.told_by) == (one.name, two.name, "conntrack")
@@ -278,10 +304,12 @@ def test_a_user_defined_bridge_needs_no_nat(
         two = container("two", network=network.name)
         with serving(two):
             report, file = capture(
-                engine, tmp_path, [one.name, two.name],
+                engine,
+                tmp_path,
+                [one.name, two.name],
                 lambda: talk(namespace(one), (address(two, network.name), 80)),
                 expression="port 80",
-            )  # fmt: skip
+            )
         for container_ in (one, two):
             container_.remove(force=True)
     finally:

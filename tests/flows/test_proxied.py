@@ -22,8 +22,18 @@ from analyzer.recorders.conntrack.proxies import (
 )
 
 GATEWAY, TWO = "172.17.0.1", "172.17.0.3"
-FLAGS = ["-proto", "tcp", "-host-ip", "0.0.0.0", "-host-port", "8080", "-container-ip", TWO,
-         "-container-port", "80"]  # fmt: skip
+FLAGS = [
+    "-proto",
+    "tcp",
+    "-host-ip",
+    "0.0.0.0",
+    "-host-port",
+    "8080",
+    "-container-ip",
+    TWO,
+    "-container-port",
+    "80",
+]
 PROXY = Proxy("tcp", "0.0.0.0", 8080, TWO, 80)
 RELAY = """
 import socket

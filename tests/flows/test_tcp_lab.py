@@ -75,9 +75,32 @@ def drop_every(lab: Lab, count: int) -> None:
     """Of the large segments from tomcat01; none is larger than the MTU."""
     lab.run("tomcat01", ["ip", "link", "set", "eth0", "gso_max_segs", "1"])
     lab.run("host", ["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"])
-    lab.run("host", ["iptables", "-I", "FORWARD", "-p", "tcp", "--dport", "5001", "-m", "length",
-                     "--length", "1000:", "-m", "statistic", "--mode", "nth", "--every",
-                     str(count), "--packet", str(count - 1), "-j", "DROP"])  # fmt: skip
+    lab.run(
+        "host",
+        [
+            "iptables",
+            "-I",
+            "FORWARD",
+            "-p",
+            "tcp",
+            "--dport",
+            "5001",
+            "-m",
+            "length",
+            "--length",
+            "1000:",
+            "-m",
+            "statistic",
+            "--mode",
+            "nth",
+            "--every",
+            str(count),
+            "--packet",
+            str(count - 1),
+            "-j",
+            "DROP",
+        ],
+    )
 
 
 def dropped(lab: Lab) -> int:

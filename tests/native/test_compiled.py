@@ -103,7 +103,10 @@ def test_a_report_needs_no_numba() -> None:
     )
     for _ in range(2):  # the first may have to compile
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
             cwd=Path(__file__).parents[2],
-        )  # fmt: skip
+        )
     assert done.stdout.strip() == "False"

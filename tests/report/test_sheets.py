@@ -25,31 +25,95 @@ from analyzer.report.sheets import ROWS, flow_sheets
 from analyzer.report.text.report import render_text
 
 ENDS = {
-    "client": "tomcat01", "server": "tomcat02", "client_ip": "172.17.0.2", "client_port": 40000,
-    "server_ip": "172.17.0.3", "server_port": 80, "packets": 12, "bytes": 12345, "lost": 1,
-    "client_packets": 7, "server_packets": 5, "client_bytes": 345, "server_bytes": 12000,
-    "client_lost": 1, "server_lost": 0, "lost_between": ["client: veth0 → veth1: 1"],
-    "client_p50_ns": 1, "client_p99_ns": 3, "server_p50_ns": None, "server_p99_ns": None,
-    "client_min_ns": 1, "client_mean_ns": 2, "client_max_ns": 3,
-    "server_min_ns": None, "server_mean_ns": None, "server_max_ns": None,
-}  # fmt: skip
+    "client": "tomcat01",
+    "server": "tomcat02",
+    "client_ip": "172.17.0.2",
+    "client_port": 40000,
+    "server_ip": "172.17.0.3",
+    "server_port": 80,
+    "packets": 12,
+    "bytes": 12345,
+    "lost": 1,
+    "client_packets": 7,
+    "server_packets": 5,
+    "client_bytes": 345,
+    "server_bytes": 12000,
+    "client_lost": 1,
+    "server_lost": 0,
+    "lost_between": ["client: veth0 → veth1: 1"],
+    "client_p50_ns": 1,
+    "client_p99_ns": 3,
+    "server_p50_ns": None,
+    "server_p99_ns": None,
+    "client_min_ns": 1,
+    "client_mean_ns": 2,
+    "client_max_ns": 3,
+    "server_min_ns": None,
+    "server_mean_ns": None,
+    "server_max_ns": None,
+}
 TCP = TcpRow(
-    **ENDS, connections=1, state="refused", handshake_rtt_ns=83_000, initial_rtt_ns=90_000,
-    retransmissions=2, fast_retransmissions=1, spurious_retransmissions=0, out_of_order=0,
-    duplicate_acks=3, zero_windows=4, keep_alives=0, resets=1, gaps=0, client_mss=1460,
-    client_window_scale=7, client_sack_permitted=True, client_window_max_bytes=64_256,
-    server_mss=None, server_window_scale=None, server_sack_permitted=None,
+    **ENDS,
+    connections=1,
+    state="refused",
+    handshake_rtt_ns=83_000,
+    initial_rtt_ns=90_000,
+    retransmissions=2,
+    fast_retransmissions=1,
+    spurious_retransmissions=0,
+    out_of_order=0,
+    duplicate_acks=3,
+    zero_windows=4,
+    keep_alives=0,
+    resets=1,
+    gaps=0,
+    client_mss=1460,
+    client_window_scale=7,
+    client_sack_permitted=True,
+    client_window_max_bytes=64_256,
+    server_mss=None,
+    server_window_scale=None,
+    server_sack_permitted=None,
     server_window_max_bytes=None,
-)  # fmt: skip
+)
 UDP = UdpRow(**ENDS)
-DNS = DnsRow("tomcat01", "tomcat02", "172.17.0.2", "172.17.0.3", "db.test", "AAAA", 4, 2, 2, 1, 1,
-             ["NXDOMAIN", "NOERROR"], 5_000_000, 6_000_000, 7_000_000)  # fmt: skip
-ERROR = IcmpErrorRow("host", "172.17.0.1", "tomcat01", "172.17.0.2", "10.9.9.9", 443, "tcp",
-                     "fragmentation needed", 1400, 3, 2, 17)  # fmt: skip
-ND = ArpRow("tomcat01", "fe80::2", "02:42:ac:11:00:02", "fe80::77", "", "", 3, 0, None, None,
-            "unanswered")  # fmt: skip
-DHCP = DhcpRow("tomcat01", "02:42:ac:11:00:02", "", "", "", None, 2, 0, 0, 0, 0, 0, None,
-               "unanswered")  # fmt: skip
+DNS = DnsRow(
+    "tomcat01",
+    "tomcat02",
+    "172.17.0.2",
+    "172.17.0.3",
+    "db.test",
+    "AAAA",
+    4,
+    2,
+    2,
+    1,
+    1,
+    ["NXDOMAIN", "NOERROR"],
+    5_000_000,
+    6_000_000,
+    7_000_000,
+)
+ERROR = IcmpErrorRow(
+    "host",
+    "172.17.0.1",
+    "tomcat01",
+    "172.17.0.2",
+    "10.9.9.9",
+    443,
+    "tcp",
+    "fragmentation needed",
+    1400,
+    3,
+    2,
+    17,
+)
+ND = ArpRow(
+    "tomcat01", "fe80::2", "02:42:ac:11:00:02", "fe80::77", "", "", 3, 0, None, None, "unanswered"
+)
+DHCP = DhcpRow(
+    "tomcat01", "02:42:ac:11:00:02", "", "", "", None, 2, 0, 0, 0, 0, 0, None, "unanswered"
+)
 TITLES = ["TCP", "UDP", "DNS", "ICMP errors", "Neighbour Discovery", "DHCP"]
 
 

@@ -228,11 +228,22 @@ def test_forty_that_come_and_go_are_each_in_the_file_whole(tmp_path: Path) -> No
     """In namespaces of its own, where the first process is the test's and nobody else is."""
     file, count = tmp_path / "x.pcapng", 40
     subprocess.run(
-        ["unshare", "--net", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc",
-         "bash", "-c", CHURN],
+        [
+            "unshare",
+            "--net",
+            "--pid",
+            "--mount",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "bash",
+            "-c",
+            CHURN,
+        ],
         env={**os.environ, "PYTHON": sys.executable, "FILE": str(file), "COUNT": str(count)},
-        check=True, timeout=110,
-    )  # fmt: skip
+        check=True,
+        timeout=110,
+    )
     vantages, frames = vantages_and_frames(file)
     assert [v.name for v in vantages[:1]] == ["br9"]
     for n in range(1, count + 1):

@@ -24,9 +24,16 @@ def names(*targets: str, **options: object) -> list[str]:
 
 
 ALL = [
-    "tomcat01:eth0", "tomcat01:eth1", "vethaaa", "vethbbb", "tomcat02:eth0", "vethccc",
-    "vethlost", "docker0", "br-net2",
-]  # fmt: skip
+    "tomcat01:eth0",
+    "tomcat01:eth1",
+    "vethaaa",
+    "vethbbb",
+    "tomcat02:eth0",
+    "vethccc",
+    "vethlost",
+    "docker0",
+    "br-net2",
+]
 
 
 @pytest.mark.parametrize(
@@ -100,11 +107,24 @@ def by_name() -> dict[str, Vantage]:
 def test_inside_is_described() -> None:
     inside = by_name()["tomcat01:eth1"]
     assert inside == Vantage(
-        name="tomcat01:eth1", interface="eth1", role=Role.CONTAINER, netns=ONE, ifindex=3,
-        kind="veth", mac="02:42:ac:12:00:02", addresses=("172.18.0.2/16",), container="tomcat01",
-        container_id=ID["tomcat01"], sharing=("side",), network="net2", peer="vethbbb",
-        peer_mac="02:00:00:00:00:0c", peer_netns=HOST, peer_ifindex=12, bridge="br-net2",
-    )  # fmt: skip
+        name="tomcat01:eth1",
+        interface="eth1",
+        role=Role.CONTAINER,
+        netns=ONE,
+        ifindex=3,
+        kind="veth",
+        mac="02:42:ac:12:00:02",
+        addresses=("172.18.0.2/16",),
+        container="tomcat01",
+        container_id=ID["tomcat01"],
+        sharing=("side",),
+        network="net2",
+        peer="vethbbb",
+        peer_mac="02:00:00:00:00:0c",
+        peer_netns=HOST,
+        peer_ifindex=12,
+        bridge="br-net2",
+    )
 
 
 def test_host_veth_is_described() -> None:

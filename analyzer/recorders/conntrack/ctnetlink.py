@@ -29,8 +29,14 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NAT_STATUS = 0x30
 """IPS_SRC_NAT | IPS_DST_NAT"""
 _LOAD, _LOAD_X, _JUMP_EQ, _JUMP_SET, _TO_X, _LOAD_AT_X, _RETURN = (
-    0x00, 0x01, 0x15, 0x45, 0x07, 0x40, 0x06,
-)  # fmt: skip
+    0x00,
+    0x01,
+    0x15,
+    0x45,
+    0x07,
+    0x40,
+    0x06,
+)
 _LOAD_ABSOLUTE = 0x20
 _ANCILLARY_NLATTR = 0xFFFFF000 + 12
 """SKF_AD_OFF + SKF_AD_NLATTR: where the attribute X is, from A on; 0 without one"""

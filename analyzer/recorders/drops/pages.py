@@ -35,8 +35,17 @@ SEEN_NS, SKB, LEN, NAME_LOW, NAME_HIGH, RECEIVED, LOST = 0, 1, 2, 3, 4, 5, 6
 STATE = 7
 
 # A row of the uint64 table ``out``
-(OUT_TS, OUT_TIE, OUT_SEEN, OUT_LEN, OUT_NAME_LOW, OUT_NAME_HIGH, OUT_LOCATION, OUT_REASON,
- OUT_PROTOCOL) = range(9)  # fmt: skip
+(
+    OUT_TS,
+    OUT_TIE,
+    OUT_SEEN,
+    OUT_LEN,
+    OUT_NAME_LOW,
+    OUT_NAME_HIGH,
+    OUT_LOCATION,
+    OUT_REASON,
+    OUT_PROTOCOL,
+) = range(9)
 OUT = 9
 
 # A row of the uint64 table ``tally``
@@ -130,9 +139,16 @@ def _note_missed(data: Bytes, commit: int, end: int, used: int, state: Any) -> A
 
 @piece
 def _take(
-    data: Bytes, start: int, length: int, now: Any, layout: Any, state: Any, out: Any, row: int,
+    data: Bytes,
+    start: int,
+    length: int,
+    now: Any,
+    layout: Any,
+    state: Any,
+    out: Any,
+    row: int,
     tally: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """One record."""
     event = file16(data, start, False)
     if event == layout[RECEIVE_ID]:

@@ -31,8 +31,10 @@ _COUNTER = re.compile(r"counter packets (\d+) bytes \d+")
 _QUOTED = re.compile(r'"[^"]*"')
 _ENDS = re.compile(r"(?:^|\s)(?:drop|reject\b.*)$|:\s*drop\b")
 _ADDRESS = re.compile(r"\b(?:ip6?) (saddr|daddr) (!= )?([0-9a-f.:/]+)(?=\s|$)")
-_PROTOCOL = re.compile(r"\b(?:(tcp|udp) \w*port|(icmp|icmpv6) (?:type|code)|"
-                       r"(?:ip protocol|meta l4proto) (tcp|udp|icmp|ipv6-icmp))\b")  # fmt: skip
+_PROTOCOL = re.compile(
+    r"\b(?:(tcp|udp) \w*port|(icmp|icmpv6) (?:type|code)|"
+    r"(?:ip protocol|meta l4proto) (tcp|udp|icmp|ipv6-icmp))\b"
+)
 _PORT = re.compile(r"\b(?:tcp|udp) dport (\d+)(?=\s|$)")
 _IPTABLES = {"ip": "iptables", "ip6": "ip6tables"}
 
@@ -90,9 +92,14 @@ def _rule(line: str) -> Rule | None:
         return None
     counter = _COUNTER.search(text)
     return Rule(
-        NFT, "", "", int(handle[1]) if handle else 0, _COUNTER.sub("counter", text),
-        int(counter[1]) if counter else 0, counted=counter is not None,
-    )  # fmt: skip
+        NFT,
+        "",
+        "",
+        int(handle[1]) if handle else 0,
+        _COUNTER.sub("counter", text),
+        int(counter[1]) if counter else 0,
+        counted=counter is not None,
+    )
 
 
 def fits(rule: Rule, source: str, destination: str, protocol: str, port: int) -> bool:
@@ -106,8 +113,9 @@ def fits(rule: Rule, source: str, destination: str, protocol: str, port: int) ->
         address = source if side == "saddr" else destination
         if address and _within(address, told) == bool(other_than):
             return False
-    protocols = {a or b or c.replace("ipv6-icmp", "icmpv6")
-                 for a, b, c in _PROTOCOL.findall(rule.text)}  # fmt: skip
+    protocols = {
+        a or b or c.replace("ipv6-icmp", "icmpv6") for a, b, c in _PROTOCOL.findall(rule.text)
+    }
     ports = {int(told) for told in _PORT.findall(rule.text)}
     return protocol in (protocols or {protocol}) and (not port or port in (ports or {port}))
 

@@ -45,9 +45,13 @@ def draw_path_svg(path: DrawnPath) -> Markup:
     return tag(
         "svg",
         tag("title", f"Path from {path.source} to {path.destination}: {words}"),
-        *boxes, *rail, *parts,
-        viewBox=f"0 0 {WIDTH} {y + 2:.0f}", role="img", class_="path",
-    )  # fmt: skip
+        *boxes,
+        *rail,
+        *parts,
+        viewBox=f"0 0 {WIDTH} {y + 2:.0f}",
+        role="img",
+        class_="path",
+    )
 
 
 def _rail_class(step: Step | None) -> str:
@@ -81,9 +85,14 @@ def _house(
 
 def _box(house: House, top: float, bottom: float) -> Markup:
     return tag(
-        "rect", x=_LEFT, y=top, width=WIDTH - 2 * _LEFT, height=bottom - top, rx=8,
+        "rect",
+        x=_LEFT,
+        y=top,
+        width=WIDTH - 2 * _LEFT,
+        height=bottom - top,
+        rx=8,
         class_=f"house {house.kind}",
-    )  # fmt: skip
+    )
 
 
 def _height(station: Station) -> float:

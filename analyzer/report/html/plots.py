@@ -45,10 +45,14 @@ def draw_echoes(row: IcmpRow) -> Markup | None:
     ]
     title = f"Round trip time of each echo from {row.source} to {row.destination}, stacked by hop"
     return tag(
-        "svg", tag("title", title), *_value_axis((top, height), step), *bars,
+        "svg",
+        tag("title", title),
+        *_value_axis((top, height), step),
+        *bars,
         *_seq_axis(echoes, slot, height),
-        viewBox=f"0 0 {WIDTH} {height}", role="img",
-    )  # fmt: skip
+        viewBox=f"0 0 {WIDTH} {height}",
+        role="img",
+    )
 
 
 def nice_step(span: float, parts: int) -> int:
@@ -69,9 +73,14 @@ def _bar(echo: Echo, x: float, slot: float, scale: _Scale) -> Iterator[Markup]:
         mark = "✗" if echo.lost else "?"
         where = f"seq {echo.seq}: {echo.lost or 'answer'} not seen after {echo.lost_after or '–'}"
         yield tag(
-            "text", tag("title", where), mark, x=x + slot / 2, y=floor_y - 4,
-            text_anchor="middle", class_="bad" if echo.lost else "dim",
-        )  # fmt: skip
+            "text",
+            tag("title", where),
+            mark,
+            x=x + slot / 2,
+            y=floor_y - 4,
+            text_anchor="middle",
+            class_="bad" if echo.lost else "dim",
+        )
         return
     width, y = max(slot * 0.8, 0.8), float(floor_y)
     for kind, words, ns in _pieces(echo):
@@ -79,9 +88,14 @@ def _bar(echo: Echo, x: float, slot: float, scale: _Scale) -> Iterator[Markup]:
         y -= height
         hint = f"seq {echo.seq}: {words} {format_ns(ns)} of {format_ns(echo.rtt_ns)}"
         yield tag(
-            "rect", tag("title", hint), x=x + (slot - width) / 2, y=y, width=width,
-            height=height, class_=kind,
-        )  # fmt: skip
+            "rect",
+            tag("title", hint),
+            x=x + (slot - width) / 2,
+            y=y,
+            width=width,
+            height=height,
+            class_=kind,
+        )
 
 
 def _pieces(echo: Echo) -> Iterator[tuple[str, str, int]]:
@@ -116,9 +130,13 @@ def _seq_axis(echoes: Sequence[Echo], slot: float, height: int) -> Iterator[Mark
     for number, echo in enumerate(echoes):
         if number == 0 or echo.seq % every == 0:
             yield tag(
-                "text", str(echo.seq), x=_LEFT + (number + 0.5) * slot, y=height - _BOTTOM + 16,
-                text_anchor="middle", class_="small dim",
-            )  # fmt: skip
+                "text",
+                str(echo.seq),
+                x=_LEFT + (number + 0.5) * slot,
+                y=height - _BOTTOM + 16,
+                text_anchor="middle",
+                class_="small dim",
+            )
     yield tag(
         "text", "seq", x=_LEFT - 8, y=height - _BOTTOM + 16, text_anchor="end", class_="small dim"
     )

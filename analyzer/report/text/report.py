@@ -146,16 +146,22 @@ def _add_section(table: Table, section: view.HopSection) -> None:
             table.add_row(*_hop_cells(row))
         if rows is section.there and icmp and icmp.turnaround_p50_ns is not None:
             table.add_row(
-                Text(f"  {view.turnaround_words(icmp)}"), "", "", "",
+                Text(f"  {view.turnaround_words(icmp)}"),
+                "",
+                "",
+                "",
                 Text(format_ns(icmp.turnaround_p50_ns)),
-            )  # fmt: skip
+            )
     if icmp and icmp.rtt_p50_ns is not None:
         rtt = (icmp.rtt_p50_ns, icmp.rtt_p99_ns, icmp.rtt_max_ns)
         where = f" at {icmp.measured_at}" if icmp.measured_at else ""
         table.add_row(
-            Text(f"RTT{where}", "bold"), "", Text(format_count(icmp.answered)), _bad(icmp.lost),
+            Text(f"RTT{where}", "bold"),
+            "",
+            Text(format_count(icmp.answered)),
+            _bad(icmp.lost),
             *(Text(format_ns(ns), "bold") for ns in rtt),
-        )  # fmt: skip
+        )
 
 
 def _hop_cells(row: HopRow) -> list[RenderableType]:
@@ -202,10 +208,14 @@ def _arp(report: Report) -> Iterable[RenderableType]:
     for row in report.arp:
         answer = view.arp_answer(row)
         table.add_row(
-            Text(row.asker), Text(row.target_ip), Text(answer.text, LEVELS[answer.level]),
-            Text(format_count(row.requests)), Text(format_count(row.replies)),
-            Text(format_ns(row.latency_p50_ns)), Text(format_ns(row.latency_max_ns)),
-        )  # fmt: skip
+            Text(row.asker),
+            Text(row.target_ip),
+            Text(answer.text, LEVELS[answer.level]),
+            Text(format_count(row.requests)),
+            Text(format_count(row.replies)),
+            Text(format_ns(row.latency_p50_ns)),
+            Text(format_ns(row.latency_max_ns)),
+        )
     yield table
 
 
@@ -274,9 +284,11 @@ def _findings(report: Report) -> Iterable[RenderableType]:
 def _packets(report: Report) -> Iterable[RenderableType]:
     for row in report.packets:
         line = Text.assemble(
-            (f"{row.id:>6}  ", "dim"), f"{row.protocol}  {row.source} → {row.destination}  ",
-            row.summary, ("" if row.certain else "  (likely)", LEVELS["warn"]),
-        )  # fmt: skip
+            (f"{row.id:>6}  ", "dim"),
+            f"{row.protocol}  {row.source} → {row.destination}  ",
+            row.summary,
+            ("" if row.certain else "  (likely)", LEVELS["warn"]),
+        )
         way = [
             f"{name} +{format_ns(delta)}"
             for name, delta in zip(row.vantages, row.deltas_ns, strict=True)
@@ -294,9 +306,12 @@ def _capture(report: Report) -> Iterable[RenderableType]:
     for row in report.vantages:
         dropped = Text(NONE) if row.dropped is None else _bad(row.dropped)
         table.add_row(
-            Text(row.name), Text(row.role, "dim"), Text(format_count(row.frames)),
-            Text(format_count(row.received)), dropped,
-        )  # fmt: skip
+            Text(row.name),
+            Text(row.role, "dim"),
+            Text(format_count(row.frames)),
+            Text(format_count(row.received)),
+            dropped,
+        )
     if report.vantages:
         yield table
     capture = report.capture

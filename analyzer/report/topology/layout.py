@@ -105,9 +105,10 @@ def place(topology: Topology) -> Layout:
 def _owners(topology: Topology) -> list[Container]:
     """The containers with a namespace of their own, by name."""
     own = [
-        c for c in topology.containers
+        c
+        for c in topology.containers
         if c.running and c.netns != topology.host_netns and topology.owner(c.netns) is c
-    ]  # fmt: skip
+    ]
     return sorted(own, key=lambda c: c.name)
 
 

@@ -69,11 +69,16 @@ def render_svg(topology: Topology) -> str:
         tag("style", Markup(STYLE)),
         tag("rect", width=WIDTH, height=height, class_="paper"),
         *_surroundings(topology, layout),
-        *_wires(topology, layout), *_routes(topology, layout),
-        *_containers(topology, layout), *_host(topology, layout),
-        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {height}",
-        width=WIDTH, height=height, role="img",
-    )  # fmt: skip
+        *_wires(topology, layout),
+        *_routes(topology, layout),
+        *_containers(topology, layout),
+        *_host(topology, layout),
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {WIDTH} {height}",
+        width=WIDTH,
+        height=height,
+        role="img",
+    )
     return f"{picture}\n"
 
 
@@ -243,9 +248,14 @@ def _addresses(interface: Interface, right: float, y: float, first: int) -> Iter
 def _box(column: tuple[int, int], slot: Slot, kind: str) -> Markup:
     left, right = column
     return tag(
-        "rect", x=left, y=slot.top, width=right - left, height=slot.bottom - slot.top, rx=8,
+        "rect",
+        x=left,
+        y=slot.top,
+        width=right - left,
+        height=slot.bottom - slot.top,
+        rx=8,
         class_=f"house {kind}",
-    )  # fmt: skip
+    )
 
 
 def _say(text: str, most: int, *rest: Child, **attributes: str | float | None) -> Markup:

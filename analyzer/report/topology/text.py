@@ -133,8 +133,11 @@ def _off_bridge(topology: Topology, container: Container, width: int) -> list[st
     mine = interfaces_of(topology, container.netns)
     if not mine:
         return [f"  {container.name:<{width}}  no network interface  id {container.id[:12]}"]
-    words = [(_link(topology, i), i.mac, *shown_addresses(i)) for i in mine
-             if bridge_of(topology, i) is None]  # fmt: skip
+    words = [
+        (_link(topology, i), i.mac, *shown_addresses(i))
+        for i in mine
+        if bridge_of(topology, i) is None
+    ]
     return [f"  {container.name:<{width}}  {'  '.join(line)}" for line in words]
 
 

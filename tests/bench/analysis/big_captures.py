@@ -85,8 +85,11 @@ def _arp(back: bool) -> bytes:
     return head + macs[0] + ips[0] + (macs[1] if back else bytes(6)) + ips[1] + bytes(18)
 
 
-UNIFORM = (Template(_ethernet(0x0800, False) + _ipv4(17, _udp(4000, 5000, bytes(18))),
-                    counter=42, ident=18),)  # fmt: skip
+UNIFORM = (
+    Template(
+        _ethernet(0x0800, False) + _ipv4(17, _udp(4000, 5000, bytes(18))), counter=42, ident=18
+    ),
+)
 
 
 def mixed(payload: int = 1448) -> tuple[Template, ...]:
@@ -116,23 +119,52 @@ def mixed(payload: int = 1448) -> tuple[Template, ...]:
 def vantages() -> list[Vantage]:
     """Host end of the first container's pair, docker0, host end of the second's."""
     ends = [
-        Vantage(f"veth{n}", f"veth{n}", Role.HOST_VETH, 1, 10 + n, "veth", f"66:00:00:00:00:0{n}",
-                container=f"tomcat0{n + 1}", peer=f"tomcat0{n + 1}:eth0", peer_netns=100 + n,
-                peer_ifindex=9, peer_mac=_MACS[n].hex(":"),
-                peer_addresses=(f"172.17.0.{n + 2}/16",), bridge="docker0", master_ifindex=3,
-                qdisc="noqueue")
+        Vantage(
+            f"veth{n}",
+            f"veth{n}",
+            Role.HOST_VETH,
+            1,
+            10 + n,
+            "veth",
+            f"66:00:00:00:00:0{n}",
+            container=f"tomcat0{n + 1}",
+            peer=f"tomcat0{n + 1}:eth0",
+            peer_netns=100 + n,
+            peer_ifindex=9,
+            peer_mac=_MACS[n].hex(":"),
+            peer_addresses=(f"172.17.0.{n + 2}/16",),
+            bridge="docker0",
+            master_ifindex=3,
+            qdisc="noqueue",
+        )
         for n in (0, 1)
-    ]  # fmt: skip
-    bridge = Vantage("docker0", "docker0", Role.BRIDGE, 1, 3, "bridge", "02:42:00:00:00:ff",
-                     ("172.17.0.1/16",), promiscuous=True, bridge="docker0",
-                     fdb=tuple((mac.hex(":"), 10 + n) for n, mac in enumerate(_MACS)))  # fmt: skip
+    ]
+    bridge = Vantage(
+        "docker0",
+        "docker0",
+        Role.BRIDGE,
+        1,
+        3,
+        "bridge",
+        "02:42:00:00:00:ff",
+        ("172.17.0.1/16",),
+        promiscuous=True,
+        bridge="docker0",
+        fdb=tuple((mac.hex(":"), 10 + n) for n, mac in enumerate(_MACS)),
+    )
     return [ends[0], bridge, ends[1]]
 
 
 def write_capture(
-    path: Path, frames: int, templates: tuple[Template, ...] = UNIFORM, *,
-    snaplen: int = 0, topology: bool = True, every_ns: int = 2_500, lost_every: int = 0,
-) -> int:  # fmt: skip
+    path: Path,
+    frames: int,
+    templates: tuple[Template, ...] = UNIFORM,
+    *,
+    snaplen: int = 0,
+    topology: bool = True,
+    every_ns: int = 2_500,
+    lost_every: int = 0,
+) -> int:
     """Write at least ``frames`` frames (three a packet); how many it were.
 
     lost_every: each so many-th packet is lost in the bridge, and the kernel's drop recorded. Then
@@ -156,13 +188,26 @@ def write_capture(
             file.write(blocks.own(encode_drops(Drops(clock={"trace": "tai", "offset_ns": 0}))))
         for first in range(0, packets, _PACKETS_PER_WRITE):
             count = min(_PACKETS_PER_WRITE, packets - first)
-            size = _fill(out, data, facts, order, counts, first, count, snaplen or 1 << 30,
-                         START_NS, every_ns, lost_every)  # fmt: skip
+            size = _fill(
+                out,
+                data,
+                facts,
+                order,
+                counts,
+                first,
+                count,
+                snaplen or 1 << 30,
+                START_NS,
+                every_ns,
+                lost_every,
+            )
             file.write(out[:size].data)
             if lost_every:
                 numbers = np.arange(first, first + count)
-                lost = numbers[(numbers % lost_every == 0) & ~facts[order, 5].astype(bool)[
-                    numbers % len(order)]]  # fmt: skip
+                lost = numbers[
+                    (numbers % lost_every == 0)
+                    & ~facts[order, 5].astype(bool)[numbers % len(order)]
+                ]
                 kinds = order[lost % len(order)]
                 file.write(_drops(lost, data[kinds], facts[kinds], every_ns))
                 lost_frames += len(lost)

@@ -16,9 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FIELDS = (
-    "frame.time_epoch", "frame.interface_id", "eth.src", "eth.dst", "ip.src", "ip.dst",
-    "ip.proto", "frame.len",
-)  # fmt: skip
+    "frame.time_epoch",
+    "frame.interface_id",
+    "eth.src",
+    "eth.dst",
+    "ip.src",
+    "ip.dst",
+    "ip.proto",
+    "frame.len",
+)
 
 _TELL = """
 def tell(frames, seconds, cpu):

@@ -41,9 +41,14 @@ def show(title: str, rows: Sequence[Outcome], ours: Outcome | None = None) -> No
 def _row(one: Outcome, ours: Outcome | None) -> list[str]:
     times = f"{ours.per_second / one.per_second:.0f} ×" if ours and one is not ours else ""
     return [
-        one.name, f"{one.frames:,}", f"{one.seconds:.2f}", f"{one.per_second:,.0f}",
-        f"{one.cpu_seconds / one.frames * 1e9:,.0f}", "" if ours else f"{one.memory_mb:.0f}", times,
-    ]  # fmt: skip
+        one.name,
+        f"{one.frames:,}",
+        f"{one.seconds:.2f}",
+        f"{one.per_second:,.0f}",
+        f"{one.cpu_seconds / one.frames * 1e9:,.0f}",
+        "" if ours else f"{one.memory_mb:.0f}",
+        times,
+    ]
 
 
 @pytest.mark.parametrize("name", ["uniform", "mixed"])

@@ -11,9 +11,16 @@ from truth_bed import Scenario, score
 pytestmark = pytest.mark.timeout(3600)
 
 SCENARIO = Scenario(
-    kinds=(4, 4, 1, 1), loss=0.01, twice=0.01, identical=0.02, zero_id=0.3,
-    snaplens=(128, 0, 96), flush_us=500, spacing_us=10, jitter=1.0,
-)  # fmt: skip
+    kinds=(4, 4, 1, 1),
+    loss=0.01,
+    twice=0.01,
+    identical=0.02,
+    zero_id=0.3,
+    snaplens=(128, 0, 96),
+    flush_us=500,
+    spacing_us=10,
+    jitter=1.0,
+)
 
 
 def test_score_of_ten_million_packets(request: pytest.FixtureRequest) -> None:

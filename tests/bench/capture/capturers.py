@@ -105,9 +105,13 @@ class Capturer:
     """a file that has not grown for so long has everything"""
 
     def measure(
-        self, places: Sequence[tuple[str, str]], directory: Path, work: Callable[[], Any],
-        expected: int, file_bytes: int = 0,
-    ) -> Outcome:  # fmt: skip
+        self,
+        places: Sequence[tuple[str, str]],
+        directory: Path,
+        work: Callable[[], Any],
+        expected: int,
+        file_bytes: int = 0,
+    ) -> Outcome:
         """Start it, do the work, wait until the files have settled, end it, read the files.
 
         expected: frames; file_bytes: about as much will be written.
@@ -134,9 +138,13 @@ class Capturer:
             one.file.unlink()
         lost = max(sum(map(_told_dropped, told)), expected - frames)
         return Outcome(
-            result, frames, lost, sum(one.cpu_ns for one in running),
-            sum(one.user_ns for one in running), sum(one.system_ns for one in running),
-        )  # fmt: skip
+            result,
+            frames,
+            lost,
+            sum(one.cpu_ns for one in running),
+            sum(one.user_ns for one in running),
+            sum(one.system_ns for one in running),
+        )
 
     def hurried(self) -> Capturer:
         """Without the patience to get all frames."""

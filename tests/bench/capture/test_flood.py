@@ -22,9 +22,17 @@ from tables import print_table, ratio, thousands
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
 
 HEADS = (
-    "capture", "sent/s", "of none", "sender's CPU",
-    "lost", "CPU/frame", "best", "of tcpdump", "user", "system",
-)  # fmt: skip
+    "capture",
+    "sent/s",
+    "of none",
+    "sender's CPU",
+    "lost",
+    "CPU/frame",
+    "best",
+    "of tcpdump",
+    "user",
+    "system",
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +81,12 @@ def test_flood(case: Case, pair: BenchLab, tmp_path: Path, effort: Any, conditio
         free.append(pair.flood(frames, case.size))
         for one in (ours, *peers):
             outcome = one.measure(
-                pair.places(vantages), tmp_path, lambda: pair.flood(frames, case.size),
-                frames * len(vantages), frames * len(vantages) * (case.kept + 44),
-            )  # fmt: skip
+                pair.places(vantages),
+                tmp_path,
+                lambda: pair.flood(frames, case.size),
+                frames * len(vantages),
+                frames * len(vantages) * (case.kept + 44),
+            )
             found.setdefault(one.name, []).append(outcome)
     title = f"{case.title}: {rounds} × {frames} frames sent; {conditions}"
     print_table(title, HEADS, _rows(free, found))
@@ -90,13 +101,18 @@ def _rows(free: list[Flood], found: dict[str, list[Outcome]]) -> list[Sequence[o
     for name, outcomes in found.items():
         lost = sum(one.dropped for one in outcomes) / sum(o.dropped + o.frames for o in outcomes)
         cpu = median(one.cpu_ns_per_frame for one in outcomes)
-        rows.append((
-            name, *_sent([one.result for one in outcomes], alone), f"{lost:.2%}" if lost else "0",
-            f"{cpu:.0f} ns", f"{min(one.cpu_ns_per_frame for one in outcomes):.0f} ns",
-            ratio(cpu, peer),
-            f"{median(one.user_ns / one.frames for one in outcomes):.0f} ns",
-            f"{median(one.system_ns / one.frames for one in outcomes):.0f} ns",
-        ))  # fmt: skip
+        rows.append(
+            (
+                name,
+                *_sent([one.result for one in outcomes], alone),
+                f"{lost:.2%}" if lost else "0",
+                f"{cpu:.0f} ns",
+                f"{min(one.cpu_ns_per_frame for one in outcomes):.0f} ns",
+                ratio(cpu, peer),
+                f"{median(one.user_ns / one.frames for one in outcomes):.0f} ns",
+                f"{median(one.system_ns / one.frames for one in outcomes):.0f} ns",
+            )
+        )
     return rows
 
 

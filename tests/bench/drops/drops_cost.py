@@ -99,8 +99,19 @@ def capturing(lab: Lab, options: Sequence[str] | None, folder: str) -> Iterator[
         yield summary
         return
     file = str(Path(folder, "bench.pcapng"))
-    argv = [sys.executable, "-m", "analyzer", "capture", "--engine", f"lab:{lab.lab_name}",
-            "all", "-w", file, "--json", *options]  # fmt: skip
+    argv = [
+        sys.executable,
+        "-m",
+        "analyzer",
+        "capture",
+        "--engine",
+        f"lab:{lab.lab_name}",
+        "all",
+        "-w",
+        file,
+        "--json",
+        *options,
+    ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(argv, **pipes) as process:
         assert process.stderr is not None
@@ -150,10 +161,12 @@ def table(found: dict[str, dict[str, list[Outcome]]]) -> str:
         )
         for kind, runs in kinds.items():
             values = (
-                f"{rate[kind] / 1000:.0f} k", f"{rate[kind] / rate['capture']:.2f} ×",
-                f"{cpu[kind]:.0f} ns", f"{cpu[kind] / cpu['capture']:.2f} ×",
+                f"{rate[kind] / 1000:.0f} k",
+                f"{rate[kind] / rate['capture']:.2f} ×",
+                f"{cpu[kind]:.0f} ns",
+                f"{cpu[kind] / cpu['capture']:.2f} ×",
                 str(sum(one.dropped for one in runs)),
-            )  # fmt: skip
+            )
             lines.append(f"  {kind:<16}" + "".join(f"{value:>12}" for value in values))
     return "\n".join(lines)
 

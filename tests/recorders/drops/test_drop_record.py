@@ -138,9 +138,10 @@ def test_others_open_it_without_complaint(kept: str, argv: list[str], tmp_path: 
     command = [*argv, kept] + ([str(tmp_path / "copy")] if argv[0] == "editcap" else [])
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     complaints = [
-        line for line in done.stderr.splitlines()
+        line
+        for line in done.stderr.splitlines()
         if "Running as user" not in line and not line.startswith(("reading from", "Warning: int"))
-    ]  # fmt: skip
+    ]
     assert (done.returncode, complaints) == (0, [])
     if argv[0] == "tshark":
         assert len(done.stdout.splitlines()) == len(read_frames(kept))

@@ -108,8 +108,13 @@ def test_times_longer_than_27_bits() -> None:
     walk = Walk()
     base = 1_795_000_000_000_000_000
     absolute = base + 5_000_000_000
-    events = [extend(1 << 30), event(receive(1), 3), stamp(absolute & (1 << 59) - 1),
-              event(receive(2), 0), event(kfree(2), 2)]  # fmt: skip
+    events = [
+        extend(1 << 30),
+        event(receive(1), 3),
+        stamp(absolute & (1 << 59) - 1),
+        event(receive(2), 0),
+        event(kfree(2), 2),
+    ]
     assert walk.take(page(base, events)) == [(absolute + 2, pages.SAME, absolute, 12)]
 
 
@@ -162,8 +167,11 @@ def test_it_agrees_with_the_kernels_own_text(bench: Bench) -> None:
             layout = prepare(instance, bench.veth("tomcat01"))
             bench.inside("tomcat01", "ping -c5 -i.01 -W.1 172.17.0.3", check=False)
             instance.write("tracing_on", "0")
-            text = [found for line in instance.read("trace").splitlines()
-                    if (found := TEXT.search(line))]  # fmt: skip
+            text = [
+                found
+                for line in instance.read("trace").splitlines()
+                if (found := TEXT.search(line))
+            ]
             decoded = decode_all(instance, layout)
         finally:
             instance.close()

@@ -89,8 +89,22 @@ def test_the_next_run_removes_what_a_killed_one_left() -> None:
 
 
 def test_sigterm_during_a_ping_leaves_nothing(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "analyzer", "ping", "--engine", "lab", "tomcat01", "tomcat02",
-            "--drops", "-c", "1000", "-w", str(tmp_path / "a"), "--json"]  # fmt: skip
+    argv = [
+        sys.executable,
+        "-m",
+        "analyzer",
+        "ping",
+        "--engine",
+        "lab",
+        "tomcat01",
+        "tomcat02",
+        "--drops",
+        "-c",
+        "1000",
+        "-w",
+        str(tmp_path / "a"),
+        "--json",
+    ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
         while not of(it.pid) and it.poll() is None:
             os.sched_yield()

@@ -85,10 +85,14 @@ def test_a_native_rule_with_a_counter_is_named(bench: Bench) -> None:
     bench.bridge_netfilter()
     nft(
         bench,
-        "table inet box {", "chain onward {", "type filter hook forward priority 0; policy accept;",
-        "ip saddr 203.0.113.9 counter drop", "ip saddr 172.17.0.2 icmp type echo-request counter "
-        "drop", "}", "}",
-    )  # fmt: skip
+        "table inet box {",
+        "chain onward {",
+        "type filter hook forward priority 0; policy accept;",
+        "ip saddr 203.0.113.9 counter drop",
+        "ip saddr 172.17.0.2 icmp type echo-request counter drop",
+        "}",
+        "}",
+    )
     row = the_loss(bench.ping().report)
     assert (row.packets, row.reason) == (5, "NETFILTER_DROP")
     rule = "ip saddr 172.17.0.2 icmp type echo-request counter drop"
@@ -102,10 +106,18 @@ def test_native_rules_without_a_counter_are_candidates(bench: Bench) -> None:
     bench.bridge_netfilter()
     nft(
         bench,
-        "table ip box {", "chain onward {", "type filter hook forward priority 0; policy drop;",
-        "ct state established accept", "ip saddr 172.17.0.2 drop", "udp dport 53 drop", "}",
-        "chain incoming {", "type filter hook input priority 0; policy drop;", "}", "}",
-    )  # fmt: skip
+        "table ip box {",
+        "chain onward {",
+        "type filter hook forward priority 0; policy drop;",
+        "ct state established accept",
+        "ip saddr 172.17.0.2 drop",
+        "udp dport 53 drop",
+        "}",
+        "chain incoming {",
+        "type filter hook input priority 0; policy drop;",
+        "}",
+        "}",
+    )
     row = the_loss(bench.ping().report)
     assert (row.packets, row.reason) == (5, "NETFILTER_DROP")
     assert row.advice.startswith(
@@ -135,9 +147,13 @@ def test_without_the_tool_native_rules_are_unknown(
     bench.bridge_netfilter()
     nft(
         bench,
-        "table inet box {", "chain onward {", "type filter hook forward priority 0;",
-        "ip saddr 172.17.0.2 counter drop", "}", "}",
-    )  # fmt: skip
+        "table inet box {",
+        "chain onward {",
+        "type filter hook forward priority 0;",
+        "ip saddr 172.17.0.2 counter drop",
+        "}",
+        "}",
+    )
     there = rules.shutil.which
     monkeypatch.setattr(
         rules.shutil, "which", lambda name, **o: None if name == "nft" else there(name, **o)

@@ -52,11 +52,26 @@ def many(containers: int, bridges: int = 1, *, both: bool = False, name: str = "
             b, inside, index = (c + n) % bridges, 1000 + c, index + 2
             address = (f"172.{17 + b}.0.{c + 2}/16",)
             devices += [
-                Interface(inside, index, f"eth{n}", "veth", "02:42:ac:11:00:02", address,
-                          peer=(HOST, index + 1)),
-                Interface(HOST, index + 1, f"veth{index}", "veth", "66:00:00:00:00:01",
-                          peer=(inside, index), master_ifindex=10 + b, port_state="forwarding"),
-            ]  # fmt: skip
+                Interface(
+                    inside,
+                    index,
+                    f"eth{n}",
+                    "veth",
+                    "02:42:ac:11:00:02",
+                    address,
+                    peer=(HOST, index + 1),
+                ),
+                Interface(
+                    HOST,
+                    index + 1,
+                    f"veth{index}",
+                    "veth",
+                    "66:00:00:00:00:01",
+                    peer=(inside, index),
+                    master_ifindex=10 + b,
+                    port_state="forwarding",
+                ),
+            ]
         network = (Attachment(f"net{c % bridges}", bridge=f"br{c % bridges}"),)
         boxes.append(Container(name or f"tomcat{c:02}", f"{c:02x}" * 32, 7, inside, network))
     return Topology(HOST, tuple(devices), tuple(boxes), uplinks=(UPLINK,), engine="docker")
@@ -68,12 +83,27 @@ def test_everything_is_in_it() -> None:
     assert title is not None
     assert title.text == "3 containers on docker0"
     assert {
-        "tomcat01", "abababababab", "shared by side", "eth0@if41", "02:42:ac:11:00:02",
-        "172.17.0.2/16", "veth3d64d10@if42", "02:00:00:00:00:29", "docker0",
-        "02:42:00:00:00:03", "172.17.0.1/16", "vethlost", "other end unknown", "disabled",
-        "eth0", "52:54:00:00:00:01", "192.0.2.9/24", "hosty", "in the host's own network",
+        "tomcat01",
+        "abababababab",
+        "shared by side",
+        "eth0@if41",
+        "02:42:ac:11:00:02",
+        "172.17.0.2/16",
+        "veth3d64d10@if42",
+        "02:00:00:00:00:29",
+        "docker0",
+        "02:42:00:00:00:03",
+        "172.17.0.1/16",
+        "vethlost",
+        "other end unknown",
+        "disabled",
+        "eth0",
+        "52:54:00:00:00:01",
+        "192.0.2.9/24",
+        "hosty",
+        "in the host's own network",
         "not running: old",
-    } <= set(texts(root))  # fmt: skip
+    } <= set(texts(root))
     assert "fe80::1/64" not in texts(root)
     details = [element.text for element in root.iter(f"{SVG}tspan")]
     assert details == ["network bridge", "uplink"]
@@ -93,9 +123,16 @@ def test_a_pair_is_a_straight_line_from_box_to_box_at_the_height_of_its_names() 
 
 @pytest.mark.parametrize(
     ("containers", "bridges", "both"),
-    [(0, 0, False), (0, 1, False), (1, 1, False), (5, 2, False), (4, 2, True), (40, 1, False),
-     (40, 7, True)],
-)  # fmt: skip
+    [
+        (0, 0, False),
+        (0, 1, False),
+        (1, 1, False),
+        (5, 2, False),
+        (4, 2, True),
+        (40, 1, False),
+        (40, 7, True),
+    ],
+)
 def test_boxes_do_not_overlap_and_stay_on_the_paper(
     containers: int, bridges: int, both: bool
 ) -> None:
@@ -200,9 +237,17 @@ def test_long_addresses_get_a_line_of_their_own() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ['e"\x1b[31m<b>&\\', "\u202egnp.exe", "]]>\ufffe\uffff", "<script>alert(1)</script>",
-     "</text></svg>", "\ud800", "x" * 300, "'\" onload='x"],
-)  # fmt: skip
+    [
+        'e"\x1b[31m<b>&\\',
+        "\u202egnp.exe",
+        "]]>\ufffe\uffff",
+        "<script>alert(1)</script>",
+        "</text></svg>",
+        "\ud800",
+        "x" * 300,
+        "'\" onload='x",
+    ],
+)
 def test_hostile_names_are_harmless(name: str) -> None:
     text = render_svg(many(2, name=name))
     bad = drawn(name, bridge=name)

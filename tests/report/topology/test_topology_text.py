@@ -20,15 +20,32 @@ def drawn(name: str = "tomcat01", bridge: str = "docker0") -> Topology:
             Interface(host, 2, "eth0", mac="52:54:00:00:00:01", addresses=("192.0.2.9/24",)),
             Interface(host, 3, bridge, "bridge", "02:42:00:00:00:03", ("172.17.0.1/16",)),
             Interface(
-                host, 41, "veth3d64d10", "veth", "02:00:00:00:00:29", ("fe80::1/64",),
-                peer=(inside, 42), master_ifindex=3, port_state="forwarding",
+                host,
+                41,
+                "veth3d64d10",
+                "veth",
+                "02:00:00:00:00:29",
+                ("fe80::1/64",),
+                peer=(inside, 42),
+                master_ifindex=3,
+                port_state="forwarding",
             ),
             Interface(
-                host, 43, "vethlost", "veth", "02:00:00:00:00:2b",
-                master_ifindex=3, port_state="disabled",
+                host,
+                43,
+                "vethlost",
+                "veth",
+                "02:00:00:00:00:2b",
+                master_ifindex=3,
+                port_state="disabled",
             ),
             Interface(
-                inside, 42, "eth0", "veth", "02:42:ac:11:00:02", ("172.17.0.2/16",),
+                inside,
+                42,
+                "eth0",
+                "veth",
+                "02:42:ac:11:00:02",
+                ("172.17.0.2/16",),
                 peer=(host, 41),
             ),
         ),
@@ -44,7 +61,7 @@ def drawn(name: str = "tomcat01", bridge: str = "docker0") -> Topology:
             FdbEntry(host, 3, 41, "02:00:00:00:00:29", local=True),
         ),
         uplinks=((host, 2),),
-    )  # fmt: skip
+    )
 
 
 def test_drawing() -> None:
