@@ -31,7 +31,8 @@ class KeptTables:
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
         """Keep the frames of a chunk, in file order, whether the file is damaged later or not."""
-        self._frames.append(table_of(frames, [vantage.name for vantage in self.vantages]))
+        own = {name: column.copy() for name, column in frames.items()}  # polars does not copy
+        self._frames.append(table_of(own, [vantage.name for vantage in self.vantages]))
 
     def add(self, batch: Batch) -> None:
         """Keep the packets that are closed, and their journeys."""

@@ -261,9 +261,9 @@ def packet_rows(
     translated: what NAT made of every packet of the batch.
     """
     frames, journeys, vantages = batch.frames, batch.journeys, batch.vantages
-    wanted = np.zeros(len(journeys.first), np.bool_)
+    wanted = np.zeros(len(journeys.first) + 1, np.bool_)  # the last: of frames of no packet, -1
     wanted[packets["packet"].to_numpy()] = True
-    mine = np.flatnonzero((journeys.packet >= 0) & wanted[journeys.packet])
+    mine = np.flatnonzero(wanted[journeys.packet])
     owner = journeys.packet[mine]
     order = np.lexsort((frames["ts_ns"][mine], owner))
     by_packet, owner = mine[order], owner[order]

@@ -7,15 +7,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import analyzer
 from analyzer.analysis import reading
 from analyzer.analysis.analyse import analyse_files, report_files
 from analyzer.analysis.options import AnalysisOptions
+from analyzer.analysis.packet_choice import Choice
+from analyzer.analysis.window import parse_window
 from analyzer.errors import SavefileError
 
 CAPTURES = Path(__file__).parents[2] / "captures"
@@ -105,6 +110,47 @@ def test_what_is_piped_waits_for_the_end_to_be_called_lost(tmp_path: Path) -> No
     found = json.loads(done.stdout)
     del found["capture"]["files"]
     assert found == json.loads(json.dumps(told(path)))
+
+
+LISTINGS = {
+    "all packets": AnalysisOptions(packets=True),
+    "lost ones": AnalysisOptions(choice=Choice(lost=True)),
+    "slow ones in a window": AnalysisOptions(
+        choice=Choice(min_latency_ns=1_500), window=parse_window("0.1", "0.3")
+    ),
+}
+
+
+@pytest.mark.parametrize("options", LISTINGS.values(), ids=list(LISTINGS))
+def test_packets_are_listed_from_a_pipe_as_from_a_file_and_in_chunks(
+    options: AnalysisOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: Chunks
+) -> None:
+    """With drops recorded: which packets were dropped is known at the end only."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    from big_captures import mixed, write_capture
+
+    path, pipe = tmp_path / "lost.pcapng", tmp_path / "pipe"
+    write_capture(path, 6_000, mixed(), snaplen=96, every_ns=200_000, lost_every=40)
+    os.mkfifo(pipe)
+    whole = report_files([str(path)], options)[0].to_json()
+    assert whole["packets"]
+    assert {row["fate"] for row in whole["packets"]} >= ({"lost"} if options.choice.lost else set())
+    chunks(512)
+    assert report_files([str(path)], options)[0].to_json() == whole
+    threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()), daemon=True).start()
+    piped = report_files([str(pipe)], options)[0].to_json()
+    assert piped["capture"].pop("files") == [str(pipe)]
+    del whole["capture"]["files"]
+    assert piped == whole
+
+
+def test_all_tables_are_the_same_in_chunks(mixed_capture: Path, chunks: Chunks) -> None:
+    whole = analyzer.read(mixed_capture)
+    chunks(700)
+    pieces = analyzer.read(mixed_capture)
+    for table in fields(whole):
+        assert getattr(pieces, table.name).equals(getattr(whole, table.name)), table.name
+        assert getattr(pieces, table.name).schema == getattr(whole, table.name).schema
 
 
 def test_sections_one_after_the_other(tmp_path: Path, chunks: Chunks) -> None:
