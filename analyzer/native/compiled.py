@@ -1,13 +1,14 @@
 """``compiled``, ``piece``, ``intrinsic``: loops over bytes as machine code, made by numba.
 
 numba itself is loaded only where a loop meets arguments of kinds for which there is no machine
-code yet; what it makes is kept and found again by `analyzer.native.machine_code`, and called by
+code yet; what it makes is kept and found again by `analyzer.native.store`, and called by
 `analyzer.native.calling`. After ``git pull`` of a helper that was inlined the old code must not go
 on running: the store sees to it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
@@ -16,14 +17,19 @@ from threading import RLock
 from typing import Any, TypeVar, cast
 
 from analyzer.native.calling import Kind, caller, take_apart
-from analyzer.native.machine_code import Code, Store, is_portable, link
+from analyzer.native.linking import Code, is_portable, link
+from analyzer.native.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """without the code with which numba would call from Python"""
+_FROM_PYTHON = {"no_cpython_wrapper": False, "no_cfunc_wrapper": False}
 _UNCOUNTED = {"_nrt": False}
 """numba's switch for reference counting, which its own extending guide uses"""
+_KNOWN, _ANSWER = (7, (5, 11)), 7 + 5 * 11
+"""arguments of `_known_answer`, and what it has to return"""
+LOG = logging.getLogger("vethscope")
 _lock = RLock()
 
 
@@ -67,10 +73,20 @@ class Loop(Lazy):
 
     def _find(self, kinds: tuple[Kind, ...], arguments: tuple[Any, ...]) -> Callable[..., Any]:
         with _lock:
+            if self is not _known_answer and not convention_holds():
+                return lambda words: self._plain(*arguments)
             address, result = self._kept(kinds) or self._compile(kinds, arguments)
             call = caller(address, kinds, result, self.function.__qualname__)
             self._callers[kinds] = call
             return call
+
+    @cached_property
+    def _plain(self) -> Any:
+        """The function called as numba calls it: where ours does not hold."""
+        from numba import njit
+
+        _introduce()
+        return njit(**{**self._options, **_FROM_PYTHON})(self.function)
 
     def _kept(self, kinds: tuple[Kind, ...]) -> tuple[int, str] | None:
         """(address, `Code.result`) of code that was made before."""
@@ -132,6 +148,35 @@ def allocating(function: F) -> F:
     To compiled code they may return arrays, too.
     """
     return cast(F, Loop(function, _BARE))
+
+
+@compiled
+def _known_answer(numbers: Any, start: int, pair: Any) -> Any:
+    """Arguments of each kind, and a number and an array for results."""
+    numbers[1] = start + pair[0] * pair[1]
+    return numbers[1], numbers[0]
+
+
+@cache
+def convention_holds() -> bool:
+    """Whether code of numba's can be called the way `analyzer.native.calling` does it.
+
+    numba promises nobody this way; with a version that calls otherwise each loop goes through
+    numba itself, which has to be loaded for it.
+    """
+    import numpy as np
+
+    numbers = np.array([3, 0], np.int64)
+    try:
+        holds = bool(_known_answer(numbers, *_KNOWN) == (_ANSWER, 3)) and numbers[1] == _ANSWER
+    except (RuntimeError, TypeError, ValueError):
+        holds = False
+    if not holds:
+        LOG.warning(
+            "this numba is called otherwise than the one that vethscope was tested with: "
+            "every command takes some seconds longer to start"
+        )
+    return holds
 
 
 def piece(function: F) -> F:
