@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.analysis.analyse import CaptureAnalysis, build_tables, partials_for
-from analyzer.analysis.analyser import Analyser
+from analyzer.analysis.capture_analysis import CaptureAnalysis, partials_for
+from analyzer.analysis.capture_tables import build_tables
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.notes import VantageNotes
 from analyzer.analysis.options import DEFAULTS, AnalysisOptions
+from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.packet_selection import SelectedPackets
 from analyzer.analysis.reading import DecodedChunk, Reading
 from analyzer.analysis.window_edges import WindowEdges
@@ -47,12 +48,12 @@ def report_on_frames(
     reading = Reading([CaptureFile("x")], list(vantages), list(notes))
     numbered = {"number": np.arange(len(frames["ts_ns"]), dtype=np.int64), **frames}
     edges = WindowEdges(options.window) if options.window else None
-    analyser, partials = Analyser(reading, edges), partials_for(options, reading, edges)
+    assembly, partials = PacketAssembly(reading, edges), partials_for(options, reading, edges)
     selected = SelectedPackets(options.choice)
-    batch = analyser.close(DecodedChunk(numbered, GivenFrames(numbered), now_ns=0, final=True))
+    batch = assembly.close(DecodedChunk(numbered, GivenFrames(numbered), now_ns=0, final=True))
     for sink in (partials, selected):
         sink.add(batch)
-    tables = build_tables(CaptureAnalysis(analyser, partials), options.bridge)
+    tables = build_tables(CaptureAnalysis(assembly, partials), options.bridge)
     return build_report(
         replace(tables, packets=selected.rows),
         packets=options.lists_packets,

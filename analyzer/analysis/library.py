@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.analysis.analyse import analyse_files, build_tables
+from analyzer.analysis.capture_analysis import analyse_files
+from analyzer.analysis.capture_tables import build_tables
 from analyzer.analysis.kept_tables import KeptTables
 from analyzer.analysis.reading import Reading
 from analyzer.errors import SavefileError

@@ -14,9 +14,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from analyzer.analysis.analyser import Analyser
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.options import AnalysisOptions
+from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import DecodedChunk, Peek, Reading
 from analyzer.analysis.window_edges import WindowEdges
 from analyzer.model.batch import Aggregator, Batch, Columns, Reader
@@ -39,7 +39,7 @@ def stream_files(
     make_sinks: MakeSinks,
     *,
     once: bool = True,
-) -> Analyser:
+) -> PacketAssembly:
     """Read all files to their ends, and give every closed packet to every sink.
 
     once: sinks are made once and get every packet exactly once; to be sure of what the files' ends
@@ -50,20 +50,22 @@ def stream_files(
         reading = Reading.open(files)
         reading.foresee(thorough=thorough)
         edges = WindowEdges(options.window) if options.window else None
-        analyser = Analyser(reading, edges)
-        _stream(analyser, make_sinks(reading, edges), options)
-        if thorough or analyser.chunks < 2 or not reading.was_wrong():
+        assembly = PacketAssembly(reading, edges)
+        _stream(assembly, make_sinks(reading, edges), options)
+        if thorough or assembly.chunks < 2 or not reading.was_wrong():
             break
-    return analyser
+    return assembly
 
 
-def _stream(analyser: Analyser, sinks: Sequence[Aggregator], options: AnalysisOptions) -> None:
-    reading = analyser.reading
+def _stream(
+    assembly: PacketAssembly, sinks: Sequence[Aggregator], options: AnalysisOptions
+) -> None:
+    reading = assembly.reading
     rooms = _Rooms(_ROOMS + len(reading.files) - 1)
     ahead: Callable[[Iterator[Any]], Iterator[Any]] = _ahead if options.jobs > 1 else iter
     chunks: Iterator[DecodedChunk] = ahead(reading.chunks(rooms.take, _peek_of(sinks)))
     closed: Iterator[tuple[Batch, FrameRoom]] = ahead(
-        (analyser.close(chunk), chunk.room) for chunk in chunks
+        (assembly.close(chunk), chunk.room) for chunk in chunks
     )
     for batch, room in closed:
         _give(batch, sinks)
@@ -71,7 +73,7 @@ def _stream(analyser: Analyser, sinks: Sequence[Aggregator], options: AnalysisOp
         if options.progress:
             options.progress(*reading.progress())
     if not reading.frames:
-        _give(analyser.close_without_frames(), sinks)
+        _give(assembly.close_without_frames(), sinks)
 
 
 def _give(batch: Batch, sinks: Sequence[Aggregator]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.analysis.analyse import analyse_files, build_tables
+from analyzer.analysis.capture_analysis import analyse_files
+from analyzer.analysis.capture_tables import build_tables
 from analyzer.analysis.frames_table import frame_tables
 from analyzer.analysis.library import report_tables
 from analyzer.analysis.notes import foreign_vantage, told_vantage
@@ -135,8 +136,8 @@ def export_annotated(path: str, target: str) -> Exported:
     if error and not error.offset:
         raise error  # not even its first block can be read
     notes = FrameNotes(frames)
-    analyser = stream_files([path], DEFAULTS, lambda *_: [notes])
-    count = write_annotated(path, target, notes, analyser.reading.vantages)
+    assembly = stream_files([path], DEFAULTS, lambda *_: [notes])
+    count = write_annotated(path, target, notes, assembly.reading.vantages)
     return Exported([target], [count], error)
 
 

@@ -50,16 +50,16 @@ def show_packets(
     """
     matching = matching_frames(path, display_filter) if display_filter else None
     shower = _Shower(put, matching, journey, count)
-    analyser = stream_files([path], DEFAULTS, lambda *_: [shower])
+    assembly = stream_files([path], DEFAULTS, lambda *_: [shower])
     if journey is not None and not shower.found:
         raise UsageProblem(
             f"--journey {journey}: no packet of this number; "
             + (
                 shower.hint
-                or f"the file has {analyser.totals.frames} frames; show lists the packets"
+                or f"the file has {assembly.totals.frames} frames; show lists the packets"
             )
         )
-    return Shown(shower.frames, next(iter(analyser.reading.errors), None))
+    return Shown(shower.frames, next(iter(assembly.reading.errors), None))
 
 
 @dataclass(slots=True)

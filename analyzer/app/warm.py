@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analyzer.analysis.analyse import partials_for, report_files
-from analyzer.analysis.analyser import Analyser
+from analyzer.analysis.analyse import report_files
+from analyzer.analysis.capture_analysis import partials_for
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.frames_table import read_frames
 from analyzer.analysis.options import DEFAULTS, AnalysisOptions
+from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
 from analyzer.app.export import export_annotated, export_pcap
 from analyzer.capture.merge import warm as warm_capture
@@ -62,9 +63,9 @@ def _in_chunks(path: str) -> None:
     reading = Reading.open([path])
     reading.foresee()
     reading.chunk_frames = 4
-    analyser, partials = Analyser(reading), partials_for(DEFAULTS, reading, None)
+    assembly, partials = PacketAssembly(reading), partials_for(DEFAULTS, reading, None)
     for chunk in reading.chunks(lambda rows: FrameRoom(rows, 4)):
-        partials.add(analyser.close(chunk))
+        partials.add(assembly.close(chunk))
 
 
 def _tiny() -> bytes:

@@ -17,7 +17,8 @@ import pytest
 
 import analyzer
 from analyzer.analysis import reading
-from analyzer.analysis.analyse import analyse_files, report_files
+from analyzer.analysis.analyse import report_files
+from analyzer.analysis.capture_analysis import analyse_files
 from analyzer.analysis.options import AnalysisOptions
 from analyzer.analysis.packet_choice import Choice
 from analyzer.analysis.window import parse_window
@@ -54,7 +55,7 @@ def test_real_captures_in_chunks(name: str, frames: int, chunks: Chunks) -> None
     whole = told(path)
     chunks(frames)
     analysis = analyse_files([str(path)], AnalysisOptions(jobs=1))
-    assert analysis.analyser.chunks == -(-whole["capture"]["frames"] // frames)
+    assert analysis.assembly.chunks == -(-whole["capture"]["frames"] // frames)
     assert told(path) == whole
     assert told(path, jobs=2) == whole
 

@@ -1,6 +1,6 @@
-"""From decoded frames to closed packets, a chunk at a time: what is open is carried along.
+"""From decoded frames to packets that are closed, a chunk at a time: what is open is carried along.
 
-Of a whole capture in memory it is one chunk.
+A packet is closed when no further frame of it is expected (`analyzer.correlate.packet_completion`).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ UNCLEAN_TAIL_NS = 250_000_000
 
 
 @dataclass(slots=True)
-class Analyser:
-    """Closes packets, and counts what is not a packet's."""
+class PacketAssembly:
+    """Makes packets of frames, and counts the frames."""
 
     reading: Reading
     edges: WindowEdges | None = None
