@@ -58,6 +58,16 @@ class VantageNotes:
             self.process_rtt |= part.get("process_rtt", {})
 
 
+def count_dropped(vantages: Sequence[Vantage], notes: Sequence[VantageNotes]) -> int | None:
+    """Frames dropped by all rings; None where no file tells. A ring counts once."""
+    rings = {
+        (v.ring if v.ifindex else -i): max(n.ring_dropped, n.dropped or 0)
+        for i, (v, n) in enumerate(zip(vantages, notes, strict=True), 1)
+        if n.ended
+    }
+    return sum(rings.values()) if rings else None
+
+
 def _told_at_end(comment: str) -> dict[str, Any]:
     """What our comment of an Interface Statistics Block tells; what cannot be so is left out."""
     found = object_in(comment)

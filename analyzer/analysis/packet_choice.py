@@ -33,7 +33,9 @@ class Choice:
         return self != Choice()
 
     def choose(self, packets: pl.DataFrame) -> pl.DataFrame:
-        """The packets that are chosen of a batch's; without strays."""
+        """The packets that are chosen of a batch's, without strays; of an empty choice all."""
+        if not self:
+            return packets
         packets = packets.filter(~pl.col("stray"))
         if self.lost:
             dropped = pl.col("dropped") if "dropped" in packets.columns else pl.lit(False)

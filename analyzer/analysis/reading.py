@@ -28,7 +28,7 @@ from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
 from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
 from analyzer.savefile.ahead import Ahead, look_at_end, step_through
 from analyzer.savefile.interfaces import SavefileInterface
-from analyzer.savefile.read import Savefile, open_savefile
+from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
 from analyzer.savefile.source import is_rereadable
 
 LOG = logging.getLogger("vethscope")
@@ -62,7 +62,7 @@ class DecodedChunk:
 class Reading:
     """The files of one capture while they are read. All of it grows."""
 
-    paths: list[str]
+    files: list[CaptureFile]
     vantages: list[Vantage] = field(default_factory=list)
     notes: list[VantageNotes] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
@@ -96,14 +96,14 @@ class Reading:
         self._places = VantageIdentities(self.vantages)
 
     @classmethod
-    def open(cls, paths: Sequence[str]) -> Reading:
+    def open(cls, files: Sequence[str | CaptureFile]) -> Reading:
         """Open all files, without reading a frame.
 
         Raises UsageProblem where one does not exist and SavefileError where one is no capture
         file at all.
         """
-        reading = cls(list(paths))
-        reading.savefiles = [open_savefile(path) for path in paths]
+        savefiles = [open_savefile(file) for file in files]
+        reading = cls([savefile.file for savefile in savefiles], savefiles=savefiles)
         told = [i for s in reading.savefiles for i in s.interfaces]
         reading.key_bytes = key_bytes_for([interface.snaplen for interface in told])
         for number, savefile in enumerate(reading.savefiles):
@@ -112,6 +112,11 @@ class Reading:
             inside = [max(i.snaplen - TUNNEL_BYTES, 1) if i.snaplen else 0 for i in told]
             reading.key_bytes = key_bytes_for(inside)
         return reading
+
+    @property
+    def paths(self) -> list[str]:
+        """Of the files, as given."""
+        return [file.name for file in self.files]
 
     @property
     def tunnels(self) -> bool:
@@ -130,18 +135,18 @@ class Reading:
             return
         found: dict[int, VantageNotes] = {}
         explained = False
-        for number, path in enumerate(self.paths):
-            if not is_rereadable(path):
+        for number, file in enumerate(self.files):
+            if not is_rereadable(file.path):
                 return
-            ahead = None if thorough else look_at_end(path)
+            ahead = None if thorough else look_at_end(file.path)
             if ahead is None:
-                whole = step_through(path, _for_the_start)
+                whole = step_through(file.path, _for_the_start)
                 ahead = Ahead(whole.interfaces, whole.names, whole.own)
             others, tracked = sort_own(ahead.own)
             self.tracked += tracked
             explained = explained or bool(others)
             for interface in ahead.interfaces:
-                notes = found.setdefault(self._place(interface, number, path), VantageNotes())
+                notes = found.setdefault(self._place(interface, number, file.name), VantageNotes())
                 notes.read(interface.statistics or {}, number)
             self.names.update(ahead.names)
         self._expected, self.explained = len(self.vantages), explained

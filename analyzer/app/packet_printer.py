@@ -71,9 +71,12 @@ class PacketPrinter:
 
     def _names(self, frames: dict[str, npt.NDArray[Any]], side: str) -> list[str]:
         return self._endpoints.column(
-            self._segment[frames["vantage"]], frames[f"eth_{side}"], frames["ip_version"],
-            frames[f"{side}_hi"], frames[f"{side}_lo"],
-        ).to_list()  # fmt: skip
+            self._segment[frames["vantage"]],
+            frames[f"eth_{side}"],
+            frames["ip_version"],
+            frames[f"{side}_hi"],
+            frames[f"{side}_lo"],
+        ).to_list()
 
     def _text(self, frames: dict[str, npt.NDArray[Any]], row: int, source: str, target: str) -> str:
         """``12:01:02.345678901 tomcat01:eth0 → ICMP echo request seq 3  tomcat01 → tomcat02``"""

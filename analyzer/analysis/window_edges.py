@@ -9,14 +9,13 @@ no evidence for or against a bridge. Packets that the notes may change wait for 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.analysis.load import Loaded
 from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
 from analyzer.flows.arp import REPLY
@@ -39,7 +38,7 @@ _NOBODY = np.empty(0, np.int64)
 
 
 @dataclass(slots=True)
-class Edges:
+class WindowEdges:
     """The window's bounds, and what was noted outside of them."""
 
     window: Window
@@ -62,7 +61,7 @@ class Edges:
     """(who answers, who asked) by ARP after the window"""
 
     @property
-    def told(self) -> tuple[int | None, int | None]:
+    def wanted_ns(self) -> tuple[int | None, int | None]:
         """The bounds that were asked for."""
         since = self.since_ns if self.window.since else None
         return since, self.until_ns if self.window.until else None
@@ -167,14 +166,6 @@ class Edges:
         for row in rows:
             if row.state == "unanswered" and (row.target_ip, row.asker_ip) in answers:
                 row.state = "resolved"
-
-
-def cut_window(loaded: Loaded, window: Window) -> Loaded:
-    """Only the frames in the window. Raises UsageProblem as `Edges.inside`."""
-    edges = Edges(window)
-    rows = edges.inside(loaded.frames)
-    frames = {name: column[rows] for name, column in loaded.frames.items()}
-    return replace(loaded, frames=frames, cut=edges)
 
 
 def _echoes(
