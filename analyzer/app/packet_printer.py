@@ -18,9 +18,9 @@ from analyzer.capture.options import MAX_SNAPLEN
 from analyzer.correlate.stages import build_layout
 from analyzer.decode.frames import decode_frames
 from analyzer.flows.endpoints import Endpoints
+from analyzer.formatting.sanitize import sanitize
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION
 from analyzer.model.vantage import Vantage
-from analyzer.report.sanitize import sanitize
 from analyzer.report.summary import summarise_frame
 from analyzer.savefile.columns import chunk_of, new_columns
 from analyzer.savefile.pcapng import PcapngReader

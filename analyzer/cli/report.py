@@ -60,7 +60,8 @@ def command(
     prefix is analysed all the same.
     """
     from analyzer.analysis.window import parse_window
-    from analyzer.cli.output import check_place, print_report, reading_bar, warn
+    from analyzer.cli.output import check_place, print_report, reading_bar
+    from analyzer.cli.streams import warn
 
     check_place(html, "--html")
     window = parse_window(since, until)  # before anything heavy: a typo is told at once

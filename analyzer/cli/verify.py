@@ -19,7 +19,8 @@ def command(files: tuple[str, ...], bridge: str, jobs: int, as_json: bool, quiet
     """
     from analyzer.analysis.analyse import report_files, verdict_code
     from analyzer.analysis.options import AnalysisOptions
-    from analyzer.cli.output import print_json, print_verdicts, reading_bar, warn
+    from analyzer.cli.output import print_verdicts, reading_bar
+    from analyzer.cli.streams import put_json, warn
 
     with reading_bar(quiet) as bar:
         options = AnalysisOptions(bridge=bridge, jobs=jobs, progress=bar)
@@ -28,7 +29,7 @@ def command(files: tuple[str, ...], bridge: str, jobs: int, as_json: bool, quiet
         warn(str(error))
     if as_json:
         keys = ("schema", "capture", "verdicts", "findings")
-        print_json({key: report.to_json()[key] for key in keys})
+        put_json({key: report.to_json()[key] for key in keys})
     elif not quiet:
         print_verdicts(report)
     raise SystemExit(verdict_code(report.verdicts))

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.findings.of_flows import find_in_flows
+from analyzer.formatting.numbers import format_ns, format_plural
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
@@ -35,7 +36,6 @@ from analyzer.model.report import (
     Verdict,
 )
 from analyzer.model.vantage import Role, Vantage
-from analyzer.report.numbers import format_ns, format_plural
 from analyzer.report.summary import summarise_frame
 
 SET_NS = 1_000_000
