@@ -11,6 +11,7 @@ from rich.console import Console
 from tshark import assert_agrees
 
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.report.text.report import render_text
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +21,7 @@ CAPTURES = sorted(ROOT.glob("captures/*.pcapng"))
 
 def render(path: Path) -> str:
     """The report in 80 columns, as it is piped; the path as from the project's root."""
-    report, errors = report_files([str(path)], packets=True)
+    report, errors = report_files([str(path)], AnalysisOptions(packets=True))
     assert errors == []
     report.capture.files = [f"captures/{path.name}"]
     out = io.StringIO()

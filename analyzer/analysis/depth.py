@@ -30,9 +30,20 @@ from analyzer.model.frames import FrameChunk
 
 _SYN = 0x02
 QUOTED = (
-    "ip_version", "protocol", "src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port",
-    "ip_id", "tcp_seq", "icmp_id", "icmp_seq", "l4_offset",
-)  # fmt: skip
+    "ip_version",
+    "protocol",
+    "src_hi",
+    "src_lo",
+    "dst_hi",
+    "dst_lo",
+    "src_port",
+    "dst_port",
+    "ip_id",
+    "tcp_seq",
+    "icmp_id",
+    "icmp_seq",
+    "l4_offset",
+)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analyzer.analysis.stream import Analyser
+from analyzer.analysis.partials import Partials
+from analyzer.analysis.reading import Reading
 from analyzer.findings.asymmetric_paths import find_asymmetric_paths, find_other_addresses
 from analyzer.findings.dns_failures import find_dns_trouble
 from analyzer.findings.of_flows import MOST
@@ -31,10 +32,10 @@ class FindingInputs:
 
 
 def collect_findings(
-    analyser: Analyser, known: FindingInputs, claims: ArpClaimVerdicts
+    partials: Partials, reading: Reading, known: FindingInputs, claims: ArpClaimVerdicts
 ) -> list[Finding]:
     """The findings, by kind; of many with one code only the first."""
-    partials, reading, outlook = analyser.partials, analyser.reading, known.outlook
+    outlook = known.outlook
     found = [
         *claims.findings,
         *find_unanswered(known.arp, known.nd, outlook, reading.census, reading.engine),

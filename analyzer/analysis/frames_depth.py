@@ -26,21 +26,45 @@ from analyzer.model.frames import NO_PROTOCOL, FrameChunk
 Columns = Mapping[str, npt.NDArray[Any]]
 
 DEPTH = {
-    "tcp_mss": pl.UInt16, "tcp_window_scale": pl.UInt8, "tcp_sack_permitted": pl.Boolean,
-    "tcp_sack_blocks": pl.UInt8, "tcp_ts_val": pl.UInt32, "tcp_ts_ecr": pl.UInt32,
-    "dns_id": pl.UInt16, "dns_response": pl.Boolean, "dns_name": pl.String, "dns_type": pl.String,
-    "dns_rcode": pl.String, "dns_answers": pl.UInt16,
-    "nd_target": pl.String, "nd_mac": pl.String,
-    "dhcp_type": pl.String, "dhcp_xid": pl.UInt32, "dhcp_mac": pl.String,
-    "dhcp_address": pl.String, "dhcp_server": pl.String,
-    "icmp_mtu": pl.UInt32, "quoted_src": pl.String, "quoted_dst": pl.String,
-    "quoted_protocol": pl.UInt8, "quoted_ip_id": pl.UInt32, "quoted_src_port": pl.UInt16,
-    "quoted_dst_port": pl.UInt16, "quoted_tcp_seq": pl.UInt32, "quoted_icmp_id": pl.UInt16,
+    "tcp_mss": pl.UInt16,
+    "tcp_window_scale": pl.UInt8,
+    "tcp_sack_permitted": pl.Boolean,
+    "tcp_sack_blocks": pl.UInt8,
+    "tcp_ts_val": pl.UInt32,
+    "tcp_ts_ecr": pl.UInt32,
+    "dns_id": pl.UInt16,
+    "dns_response": pl.Boolean,
+    "dns_name": pl.String,
+    "dns_type": pl.String,
+    "dns_rcode": pl.String,
+    "dns_answers": pl.UInt16,
+    "nd_target": pl.String,
+    "nd_mac": pl.String,
+    "dhcp_type": pl.String,
+    "dhcp_xid": pl.UInt32,
+    "dhcp_mac": pl.String,
+    "dhcp_address": pl.String,
+    "dhcp_server": pl.String,
+    "icmp_mtu": pl.UInt32,
+    "quoted_src": pl.String,
+    "quoted_dst": pl.String,
+    "quoted_protocol": pl.UInt8,
+    "quoted_ip_id": pl.UInt32,
+    "quoted_src_port": pl.UInt16,
+    "quoted_dst_port": pl.UInt16,
+    "quoted_tcp_seq": pl.UInt32,
+    "quoted_icmp_id": pl.UInt16,
     "quoted_icmp_seq": pl.UInt16,
-    "vxlan_vni": pl.UInt32, "inner_eth_src": pl.String, "inner_eth_dst": pl.String,
-    "inner_src": pl.String, "inner_dst": pl.String, "inner_protocol": pl.UInt8,
-    "inner_src_port": pl.UInt16, "inner_dst_port": pl.UInt16, "inner_marks": pl.UInt8,
-}  # fmt: skip
+    "vxlan_vni": pl.UInt32,
+    "inner_eth_src": pl.String,
+    "inner_eth_dst": pl.String,
+    "inner_src": pl.String,
+    "inner_dst": pl.String,
+    "inner_protocol": pl.UInt8,
+    "inner_src_port": pl.UInt16,
+    "inner_dst_port": pl.UInt16,
+    "inner_marks": pl.UInt8,
+}
 """Further columns of `analyzer.read_frames`, in order, with their types"""
 
 
@@ -101,9 +125,10 @@ def _dhcp(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
         pl.col("xid").alias("dhcp_xid"),
         mac_texts(found["mac"].to_numpy()).alias("dhcp_mac"),
         address.alias("dhcp_address"),
-        pl.when(pl.col("server") != 0).then(ipv4_texts(found["server"].to_numpy()))
+        pl.when(pl.col("server") != 0)
+        .then(ipv4_texts(found["server"].to_numpy()))
         .alias("dhcp_server"),
-    )  # fmt: skip
+    )
 
 
 def _quoted(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:

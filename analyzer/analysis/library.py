@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.analysis.analyse import analyse
-from analyzer.analysis.frame_room import empty_frames
-from analyzer.analysis.frames_table import table_of
-from analyzer.analysis.load import Loaded, load
-from analyzer.analysis.tables import journey_table, packet_numbers, packet_table
+from analyzer.analysis.capture_analysis import analyse_files
+from analyzer.analysis.capture_tables import build_tables
+from analyzer.analysis.kept_tables import KeptTables
+from analyzer.analysis.reading import Reading
 from analyzer.errors import SavefileError
+from analyzer.model.batch import Aggregator
 from analyzer.model.report import (
     ArpRow,
     DhcpRow,
@@ -31,6 +31,7 @@ from analyzer.model.report import (
     VantageRow,
 )
 from analyzer.report.build import build_report
+from analyzer.savefile.pipes import rereadable
 
 _TYPES = {
     "str": pl.String(),
@@ -77,30 +78,27 @@ def read(path: str | Path) -> Analysis:
     holds the table of the frames before the damage. Raises UsageProblem where it does not
     exist or may not be read.
     """
+    kept = KeptTables([])
+
+    def keep(reading: Reading) -> Sequence[Aggregator]:
+        nonlocal kept
+        kept = KeptTables(reading.vantages)
+        return [kept]
+
     try:
-        loaded = load([str(path)])
+        with rereadable([str(path)]) as files:
+            analysis = analyse_files(files, more_sinks=keep)
+        if analysis.reading.errors:
+            raise analysis.reading.errors[0]
     except SavefileError as error:
-        error.frames = table_of(empty_frames(), []).with_row_index("frame", 1)
+        error.frames = kept.frames()
         raise
-    frames = _frames(loaded)
-    if loaded.errors:
-        loaded.errors[0].frames = frames
-        raise loaded.errors[0]
-    tables = analyse(loaded)
-    report = build_report(tables, packets=False)
-    batch, names = tables.whole, [vantage.name for vantage in tables.vantages]
-    number = packet_numbers(batch)[batch.journeys.packet]
     return Analysis(
-        frames=frames.with_columns(pl.Series("packet", number)),
-        packets=packet_table(batch, names),
-        journeys=journey_table(batch, names),
-        **report_tables(report),
+        frames=kept.frames_with_packets(),
+        packets=kept.packets(),
+        journeys=kept.journeys(),
+        **report_tables(build_report(build_tables(analysis))),
     )
-
-
-def _frames(loaded: Loaded) -> pl.DataFrame:
-    names = [vantage.name for vantage in loaded.vantages]
-    return table_of(loaded.frames, names).with_row_index("frame", 1)
 
 
 def report_tables(report: Report) -> dict[str, pl.DataFrame]:
@@ -126,5 +124,5 @@ def _table(rows: Sequence[Any], kind: type, *left_out: str) -> pl.DataFrame:
     """The report's rows of one kind, the columns named as in its JSON; typed without rows, too."""
     names = [field for field in fields(kind) if field.name not in left_out]
     schema = {field.name: _TYPES[str(field.type)] for field in names}
-    found = pl.DataFrame([asdict(row) for row in rows], schema=schema)
-    return found.rename({name: name.rstrip("_") for name in schema})
+    table = pl.DataFrame([asdict(row) for row in rows], schema=schema)
+    return table.rename({name: name.rstrip("_") for name in schema})

@@ -49,14 +49,14 @@ class LossDiagnosis:
 
     keep: bool = False
     """which packets the kernel dropped, too: see `outcomes`"""
+    expected: bool = False
+    """there will be a block of our own, or may be"""
     _facts: list[bytes] = field(default_factory=list)
     _examples: Examples = field(default_factory=Examples)
     _addressed: Addressed = field(default_factory=Addressed)
     _asked: Asked = field(default_factory=Asked)
     _ended: DroppedPackets = field(init=False)
-    expected: bool = False
-    """there will be such a block, or may be"""
-    told: bool = False
+    recorded: bool = False
     """there was such a block"""
 
     def __post_init__(self) -> None:
@@ -64,32 +64,34 @@ class LossDiagnosis:
 
     def add(self, batch: Batch) -> None:
         """Take in one batch."""
-        self.told = self.told or bool(batch.own)
-        if self.told or self.expected:
+        self.recorded = self.recorded or bool(batch.own)
+        if self.recorded or self.expected:
             self._facts += [data for data in batch.own if data.startswith(FACTS)]
             for aggregator in (self._addressed, self._asked, self._ended):
                 aggregator.add(batch)
 
     def explain(
-        self, rows: Sequence[LossRow], table: pl.DataFrame, found: LossEvidence, scene: Scene
+        self, rows: Sequence[LossRow], table: pl.DataFrame, evidence: LossEvidence, scene: Scene
     ) -> list[LossRow]:
         """The report's losses. rows, table: those that the topology proved, in the same order."""
         scene = replace(scene, facts=decode_facts(self._facts))
-        ends = found.outcomes.ends()
+        ends = evidence.outcomes.ends()
         last = [self._examples.keep(ends[number]) for number in table["number"].to_list()]
         table = table.with_columns(pl.Series("last_frame", last, pl.Int64))
         silent = [
             row | {"last_frame": self._examples.keep(row["example"])}
-            for row in found.echoes.silent(found.end_ns)
+            for row in evidence.echoes.silent(evidence.end_ns)
         ]
         frames, ended = self._examples.columns(), self._ended
-        told = explain_lost(rows, table, ended.reasons, frames, scene)
-        told += stack_losses(ended.stacks.values(), frames, scene)
-        told += unanswered_echoes(silent, frames, told, scene)
-        told += unheard_askers(found.arp, scene)
-        told = self._addressed.misaddressed(found.segments, told, scene)
-        gone, since = ([getattr(n, name) for n in found.notes] for name in ("gone_ns", "start_ns"))
-        return told + self._asked.went_away(gone, since, scene)
+        losses = explain_lost(rows, table, ended.reasons, frames, scene)
+        losses += stack_losses(ended.stacks.values(), frames, scene)
+        losses += unanswered_echoes(silent, frames, losses, scene)
+        losses += unheard_askers(evidence.arp, scene)
+        losses = self._addressed.misaddressed(evidence.segments, losses, scene)
+        gone, since = (
+            [getattr(n, name) for n in evidence.notes] for name in ("gone_ns", "start_ns")
+        )
+        return losses + self._asked.went_away(gone, since, scene)
 
     def outcomes(self) -> pl.DataFrame:
         """number (of a packet), reason, location of those that were dropped themselves, in a

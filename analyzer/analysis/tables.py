@@ -22,10 +22,26 @@ from analyzer.model.journeys import HOP_NAMES, Evidence, Hop, Journeys, Status
 TIMED = tuple(name for name in HOP_NAMES if name not in ("none", "copy"))
 """the kinds of hops that have a time"""
 HEADERS = (
-    "vlan", "ip_version", "src", "dst", "ttl", "ip_id", "src_port", "dst_port", "tcp_flags",
-    "tcp_seq", "tcp_ack", "tcp_window", "icmp_type", "icmp_code", "icmp_id", "icmp_seq", "arp_op",
-    "payload_len", "marks",
-)  # fmt: skip
+    "vlan",
+    "ip_version",
+    "src",
+    "dst",
+    "ttl",
+    "ip_id",
+    "src_port",
+    "dst_port",
+    "tcp_flags",
+    "tcp_seq",
+    "tcp_ack",
+    "tcp_window",
+    "icmp_type",
+    "icmp_code",
+    "icmp_id",
+    "icmp_seq",
+    "arp_op",
+    "payload_len",
+    "marks",
+)
 """columns of a packet's first frame that its row has too"""
 
 
@@ -49,9 +65,12 @@ def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     packets, frames = batch.packets, batch.frames
     places = ("first_vantage", "last_vantage", "expected", "in_port", "out_port")
     rows = packets.select(
-        pl.Series("packet", packet_numbers(batch)), "ts_ns", "last_ts_ns",
+        pl.Series("packet", packet_numbers(batch)),
+        "ts_ns",
+        "last_ts_ns",
         pl.when(pl.col("status") == Status.DELIVERED, pl.col("last_frame") != pl.col("first_frame"))
-        .then(pl.col("last_ts_ns") - pl.col("ts_ns")).alias("one_way_ns"),
+        .then(pl.col("last_ts_ns") - pl.col("ts_ns"))
+        .alias("one_way_ns"),
         pl.col("protocol", "source", "destination").cast(pl.String),
         *(named(packets[name], names).alias(name) for name in places),
         named(packets["status"], [s.name.lower() for s in Status]).alias("status"),
@@ -59,7 +78,7 @@ def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
         "frames",
         (~pl.col("likely")).alias("certain"),
         pl.col("len_bytes").alias("wirelen"),
-    )  # fmt: skip
+    )
     first = packets["first_frame"].to_numpy()
     headers = table_of({name: column[first] for name, column in frames.items()}, names)
     return rows.hstack([*_hops(batch, names), translated_packets(batch), *headers.select(HEADERS)])

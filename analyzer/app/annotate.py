@@ -115,10 +115,17 @@ def _comments(rows: npt.NDArray[np.void], names: Sequence[str]) -> pl.Series:
         .when(kind == Hop.COPY.name.lower())
         .then(pl.format("copy at {} of the frame at {}, no timed hop", "here", "before"))
         .otherwise(
-            pl.format("{} hop {} → {} {} µs; {} µs since {}",
-                      "kind", "before", "here", "delay", "delta", "first")
+            pl.format(
+                "{} hop {} → {} {} µs; {} µs since {}",
+                "kind",
+                "before",
+                "here",
+                "delay",
+                "delta",
+                "first",
+            )
         )
-    )  # fmt: skip
+    )
     lost = pl.format("; lost behind this, not seen at {}", "expected").fill_null("")
     likely = pl.when("likely").then(pl.lit("; likely match")).otherwise(pl.lit(""))
     text = pl.format("packet {}: {}{}{}", "packet", way, likely, lost)
@@ -178,10 +185,11 @@ def _convert(
     file.write(blocks.section_header(application=f"vethscope {__version__}"))
     file.write(
         blocks.interface_description(
-            vantages[0].name if vantages else "", snaplen=interface.snaplen,
+            vantages[0].name if vantages else "",
+            snaplen=interface.snaplen,
             linktype=interface.linktype,
         )
-    )  # fmt: skip
+    )
     row = 0
     names = [vantage.name for vantage in vantages]
     for chunk in savefile.chunks(_BLOCKS):

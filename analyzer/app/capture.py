@@ -163,9 +163,13 @@ def run_capture(
         topology = discover(engine)
         targets, expression = _what(topology, plan)
         vantages = select_vantages(
-            topology, targets=targets, interfaces=plan.interfaces, networks=plan.networks,
-            inside=plan.inside, uplink=False,
-        )  # fmt: skip
+            topology,
+            targets=targets,
+            interfaces=plan.interfaces,
+            networks=plan.networks,
+            inside=plan.inside,
+            uplink=False,
+        )
         wanted = _wanted(topology, targets, plan)
         printers: list[PacketPrinter] = []
 
@@ -173,12 +177,17 @@ def run_capture(
             printers[0](batch)
 
         tap = Tap(
-            topology, vantages, _output(plan, stack), filter_text=expression,
-            promiscuous=plan.promiscuous, limits=_limits(plan),
-            on_batch=show if plan.output is None else None, newcomers=bool(wanted),
+            topology,
+            vantages,
+            _output(plan, stack),
+            filter_text=expression,
+            promiscuous=plan.promiscuous,
+            limits=_limits(plan),
+            on_batch=show if plan.output is None else None,
+            newcomers=bool(wanted),
             drops=plan.drops,
             snaplen=plan.snaplen or MAX_SNAPLEN,
-        )  # fmt: skip
+        )
         with tap, stopping(tap.stop):
             if plan.give_up_rights:
                 _give_up_rights(engine, plan, wanted)

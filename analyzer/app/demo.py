@@ -23,7 +23,8 @@ Say = Callable[[str], None]
 def run_demo(engine_name: str, *, count: int, output: str, say: Say) -> PingResult:
     """Build, ping, report, take down. Raises as `ping`."""
     with _stage(engine_name, say) as (engine, source, destination):
-        say(render_topology(discover(engine)))
+        for line in render_topology(discover(engine)).splitlines():
+            say(line)
         say("")
         say(f"docker exec {source} ping -c {count} {destination}   (the echo is vethscope's own)")
         say("")

@@ -51,9 +51,11 @@ def dissected(path: str, display_filter: str = "") -> Iterator[tuple[int, list[s
 
     _tshark()
     capture = pyshark.FileCapture(
-        _file(path), display_filter=display_filter or None, keep_packets=False,
+        _file(path),
+        display_filter=display_filter or None,
+        keep_packets=False,
         custom_parameters=["-n"],
-    )  # fmt: skip
+    )
     try:
         for packet in capture:
             yield int(packet.number), _lines(packet)

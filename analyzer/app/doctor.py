@@ -45,9 +45,18 @@ class Check:
 def examine() -> list[Check]:
     """All checks, in the order in which they matter."""
     checks: tuple[Callable[[], Check], ...] = (
-        _kernel, _rights, _user_namespaces, _docker, _libpcap, _tshark, _iptables, _jit_cache,
-        _tracefs, _prequeue, _bridge_netfilter,
-    )  # fmt: skip
+        _kernel,
+        _rights,
+        _user_namespaces,
+        _docker,
+        _libpcap,
+        _tshark,
+        _iptables,
+        _jit_cache,
+        _tracefs,
+        _prequeue,
+        _bridge_netfilter,
+    )
     return [check() for check in checks]
 
 

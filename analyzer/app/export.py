@@ -9,27 +9,41 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.analysis.analyse import analyse_paths
+from analyzer.analysis.capture_analysis import analyse_files
+from analyzer.analysis.capture_tables import build_tables
 from analyzer.analysis.frames_table import frame_tables
 from analyzer.analysis.library import report_tables
 from analyzer.analysis.notes import foreign_vantage, told_vantage
-from analyzer.analysis.partials import Partials
-from analyzer.analysis.reading import Reading
+from analyzer.analysis.options import DEFAULTS
+from analyzer.analysis.stream import stream_files
 from analyzer.analysis.tables import journey_table, packet_table
 from analyzer.app.annotate import FrameNotes, count_frames, write_annotated
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.export.pcap import PcapFiles
 from analyzer.export.tables import STDOUT, Sink, all_or_nothing
-from analyzer.model.batch import Aggregator, Batch
+from analyzer.model.batch import Batch
 from analyzer.report.build import build_report
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
 
 TABLES = (
-    "packets", "frames", "journeys", "hops", "flows", "icmp", "icmp_errors", "nat", "proxied",
-    "arp", "nd", "dns", "dhcp", "losses", "vantages",
-)  # fmt: skip
+    "packets",
+    "frames",
+    "journeys",
+    "hops",
+    "flows",
+    "icmp",
+    "icmp_errors",
+    "nat",
+    "proxied",
+    "arp",
+    "nd",
+    "dns",
+    "dhcp",
+    "losses",
+    "vantages",
+)
 
 
 Put = Callable[[str, pl.DataFrame], None]
@@ -93,31 +107,23 @@ def export_tables(
 
 def _put_analysis(path: str, put: Put) -> SavefileError | None:
     """Packets and journeys as they are closed, then the tables of the report; the damage."""
-    tables, errors = analyse_paths([path], partials=lambda r: _Tapped(tap=_Packets(r, put)))
-    told = report_tables(build_report(tables, packets=False))
-    for name, rows in {**told, "flows": flow_table(told)}.items():
+    analysis = analyse_files([path], more_sinks=lambda _: [_Packets(put)])
+    tables = report_tables(build_report(build_tables(analysis)))
+    for name, rows in {**tables, "flows": flow_table(tables)}.items():
         put(name, rows)
-    return next(iter(errors), None)
+    return next(iter(analysis.reading.errors), None)
 
 
 @dataclass(slots=True)
 class _Packets:
-    """An aggregator that keeps nothing: each batch's packets are handed on."""
+    """A sink that keeps nothing: each batch's packets are handed on."""
 
-    reading: Reading
     put: Put
 
     def add(self, batch: Batch) -> None:
-        names = [vantage.name for vantage in self.reading.vantages]
+        names = [vantage.name for vantage in batch.vantages]
         self.put("packets", packet_table(batch, names))
         self.put("journeys", journey_table(batch, names))
-
-
-@dataclass(slots=True)
-class _Tapped(Partials):
-    """A report's aggregators and one more."""
-
-    tap: Aggregator | None = None
 
 
 def export_annotated(path: str, target: str) -> Exported:
@@ -130,8 +136,8 @@ def export_annotated(path: str, target: str) -> Exported:
     if error and not error.offset:
         raise error  # not even its first block can be read
     notes = FrameNotes(frames)
-    tables, _ = analyse_paths([path], partials=lambda _: _Tapped(tap=notes))
-    count = write_annotated(path, target, notes, tables.vantages)
+    assembly = stream_files([path], DEFAULTS, lambda *_: [notes])
+    count = write_annotated(path, target, notes, assembly.reading.vantages)
     return Exported([target], [count], error)
 
 

@@ -18,9 +18,9 @@ from analyzer.capture.options import MAX_SNAPLEN
 from analyzer.correlate.stages import build_layout
 from analyzer.decode.frames import decode_frames
 from analyzer.flows.endpoints import Endpoints
+from analyzer.formatting.sanitize import sanitize
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION
 from analyzer.model.vantage import Vantage
-from analyzer.report.sanitize import sanitize
 from analyzer.report.summary import summarise_frame
 from analyzer.savefile.columns import chunk_of, new_columns
 from analyzer.savefile.pcapng import PcapngReader
@@ -71,9 +71,12 @@ class PacketPrinter:
 
     def _names(self, frames: dict[str, npt.NDArray[Any]], side: str) -> list[str]:
         return self._endpoints.column(
-            self._segment[frames["vantage"]], frames[f"eth_{side}"], frames["ip_version"],
-            frames[f"{side}_hi"], frames[f"{side}_lo"],
-        ).to_list()  # fmt: skip
+            self._segment[frames["vantage"]],
+            frames[f"eth_{side}"],
+            frames["ip_version"],
+            frames[f"{side}_hi"],
+            frames[f"{side}_lo"],
+        ).to_list()
 
     def _text(self, frames: dict[str, npt.NDArray[Any]], row: int, source: str, target: str) -> str:
         """``12:01:02.345678901 tomcat01:eth0 → ICMP echo request seq 3  tomcat01 → tomcat02``"""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from analyzer.analysis.analyse import analyse
-from analyzer.analysis.load import load
+from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.app.ping_endpoints import End, choose_address, find_end, is_near
 from analyzer.app.signals import stopping
 from analyzer.echo import EchoOutcome, EchoPlan, collect, echo_process
@@ -21,7 +21,6 @@ from analyzer.errors import UsageProblem
 from analyzer.model.report import IcmpRow, Report
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Vantage
-from analyzer.report.build import build_report
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -79,11 +78,18 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
     vantages = choose_vantages(topology, source, destination, inside=plan.inside)
     LOG.info("pinging %s from %s, %d requests", echo.destination, source.name, plan.count)
     with _output(plan.output) as path:
-        tap = Tap(topology, vantages, path, filter_text=FILTER, promiscuous=plan.promiscuous,
-                  drops=plan.drops, settings=True, protocols=PROTOCOLS)  # fmt: skip
+        tap = Tap(
+            topology,
+            vantages,
+            path,
+            filter_text=FILTER,
+            promiscuous=plan.promiscuous,
+            drops=plan.drops,
+            settings=True,
+            protocols=PROTOCOLS,
+        )
         outcome = _echo_under(tap, echo, source, on_echo)
-        tables = analyse(load([path]))
-        report = build_report(tables, packets=False, echoes=True)
+        report, _ = report_files([path], AnalysisOptions(echoes=True))
         report.capture.files = [plan.output] if plan.output else []
     code = ANSWERED if any(row.answered for row in _mine(report, outcome)) else NO_ANSWER
     lost_on_the_way = tap.stats.warnings if tap.stats else ()

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.analysis.packet_selection import SelectionPartials
-from analyzer.analysis.stream import analyse_files
+from analyzer.analysis.options import DEFAULTS
+from analyzer.analysis.stream import stream_files
 from analyzer.analysis.tables import journey_table, packet_table
 from analyzer.app.dissect import dissected, matching_frames
 from analyzer.errors import SavefileError, UsageProblem
@@ -36,31 +36,35 @@ class Shown:
 
 
 def show_packets(
-    path: str, put: Put, display_filter: str = "", *,
-    journey: int | None = None, count: int | None = None,
-) -> Shown:  # fmt: skip
+    path: str,
+    put: Put,
+    display_filter: str = "",
+    *,
+    journey: int | None = None,
+    count: int | None = None,
+) -> Shown:
     """Hand on the packets of which a frame matches; of all these the first ``count``.
 
-    journey: only the packet of this number. Raises as `analyse_files`, and UsageProblem where
+    journey: only the packet of this number. Raises as `stream_files`, and UsageProblem where
     there is no such packet or the filter is none.
     """
     matching = matching_frames(path, display_filter) if display_filter else None
     shower = _Shower(put, matching, journey, count)
-    analyser = analyse_files(
-        [path], partials=lambda _: SelectionPartials(selected=shower, alone=True)
-    )
+    assembly = stream_files([path], DEFAULTS, lambda *_: [shower])
     if journey is not None and not shower.found:
         raise UsageProblem(
             f"--journey {journey}: no packet of this number; "
-            + (shower.hint or f"the file has {analyser.totals.frames} frames; show lists the "
-               "packets")
-        )  # fmt: skip
-    return Shown(shower.frames, next(iter(analyser.reading.errors), None))
+            + (
+                shower.hint
+                or f"the file has {assembly.totals.frames} frames; show lists the packets"
+            )
+        )
+    return Shown(shower.frames, next(iter(assembly.reading.errors), None))
 
 
 @dataclass(slots=True)
 class _Shower:
-    """An aggregator that hands packets on."""
+    """A sink that hands packets on."""
 
     put: Put
     matching: npt.NDArray[np.int64] | None

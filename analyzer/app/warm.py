@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.capture_analysis import partials_for
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.frames_table import read_frames
+from analyzer.analysis.options import DEFAULTS, AnalysisOptions
+from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
-from analyzer.analysis.stream import Analyser
 from analyzer.app.export import export_annotated, export_pcap
 from analyzer.capture.merge import warm as warm_capture
 from analyzer.model.nat_entries import ROW as NAT_ROW
@@ -43,7 +45,7 @@ def compile_all() -> None:
     with tempfile.TemporaryDirectory(prefix="vethscope-") as directory:
         file = Path(directory, "tiny.pcapng")
         file.write_bytes(_tiny())
-        report_files([str(file)], packets=True)
+        report_files([str(file)], AnalysisOptions(packets=True))
         _in_chunks(str(file))
         export_pcap(str(file), directory)
         export_annotated(str(file), str(Path(directory, "annotated.pcapng")))
@@ -61,9 +63,9 @@ def _in_chunks(path: str) -> None:
     reading = Reading.open([path])
     reading.foresee()
     reading.chunk_frames = 4
-    analyser = Analyser(reading)
+    assembly, partials = PacketAssembly(reading), partials_for(DEFAULTS, reading, None)
     for chunk in reading.chunks(lambda rows: FrameRoom(rows, 4)):
-        analyser.feed(chunk)
+        partials.add(assembly.close(chunk))
 
 
 def _tiny() -> bytes:
@@ -84,12 +86,32 @@ def _tiny() -> bytes:
 
 def _vantages() -> list[Vantage]:
     ports = [
-        Vantage(f"v{n}", f"v{n}", Role.HOST_VETH, 1, 10 + n, "veth", peer_netns=9 + n,
-                peer_ifindex=2, bridge="docker0", master_ifindex=3, ring=n)
+        Vantage(
+            f"v{n}",
+            f"v{n}",
+            Role.HOST_VETH,
+            1,
+            10 + n,
+            "veth",
+            peer_netns=9 + n,
+            peer_ifindex=2,
+            bridge="docker0",
+            master_ifindex=3,
+            ring=n,
+        )
         for n in (0, 1)
-    ]  # fmt: skip
-    bridge = Vantage("docker0", "docker0", Role.BRIDGE, 1, 3, "bridge", _BRIDGE.hex(":"),
-                     promiscuous=True, bridge="docker0")  # fmt: skip
+    ]
+    bridge = Vantage(
+        "docker0",
+        "docker0",
+        Role.BRIDGE,
+        1,
+        3,
+        "bridge",
+        _BRIDGE.hex(":"),
+        promiscuous=True,
+        bridge="docker0",
+    )
     uplink = Vantage("up", "up", Role.UPLINK, 1, 4, "veth", "02:00:00:00:00:01")
     return [ports[0], bridge, ports[1], uplink]
 
@@ -127,9 +149,15 @@ def _deep() -> Iterator[bytes]:
 
 
 def _ipv4(
-    protocol: int, body: bytes, ident: int, *, back: bool = False, fragment: int = 0,
-    ttl: int = 64, to: bytes = b"",
-) -> bytes:  # fmt: skip
+    protocol: int,
+    body: bytes,
+    ident: int,
+    *,
+    back: bool = False,
+    fragment: int = 0,
+    ttl: int = 64,
+    to: bytes = b"",
+) -> bytes:
     macs, ends = (_MACS[::-1], _ENDS[::-1]) if back else (_MACS, _ENDS)
     head = struct.pack(
         "!HBBHHHBBH", 0x0800, 0x45, 0, 20 + len(body), ident, fragment, ttl, protocol, 0

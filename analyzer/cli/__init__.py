@@ -9,11 +9,13 @@ from __future__ import annotations
 import gc
 import importlib
 import io
+import logging
 import os
 import sys
 
 import click
 
+from analyzer.cli.streams import fail, log_to_stderr, show_usage_error
 from analyzer.errors import VethscopeError
 from analyzer.version import __version__
 
@@ -66,15 +68,16 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(50_000, 20, 100)  # imports make 200,000 objects, none of which is garbage
     _speak_whatever()
+    log_to_stderr(logging.WARNING)
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        show_usage_error(error)
         code = error.exit_code
     except click.Abort:
         code = 130
     except VethscopeError as error:
-        click.echo(f"vethscope: {error}", err=True)
+        fail(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130

@@ -101,7 +101,8 @@ def command(
         run_capture,
         summary_lines,
     )
-    from analyzer.cli.output import alarm, live_line, note, print_json
+    from analyzer.cli.output import live_line
+    from analyzer.cli.streams import alarm, note, put_json, put_line
 
     limits = parse_autostop(autostop)
     if count is not None:  # -c says it shorter; the lesser of two limits ends it
@@ -121,11 +122,11 @@ def command(
         **limits,
     )
     with live_line(quiet=quiet, wanted=output not in (None, "-")) as (say, progress):
-        outcome = run_capture(engine, plan, ready=say, line=click.echo, progress=progress)
+        outcome = run_capture(engine, plan, ready=say, line=put_line, progress=progress)
     for warning in outcome.warnings:
         note(f"vethscope: {warning}", quiet=quiet)
     if as_json and output != "-":
-        print_json(outcome.to_json())
+        put_json(outcome.to_json())
     else:
         for text in summary_lines(outcome):
             note(text, quiet=quiet)

@@ -48,7 +48,8 @@ def command(
 
     ready_for(engine)  # before anything that starts threads is imported
     from analyzer.app.demo import run_demo
-    from analyzer.cli.output import check_place, note, print_report
+    from analyzer.cli.output import check_place, print_report
+    from analyzer.cli.streams import note
 
     check_place(output, "-w")
     check_place(html, "--html")

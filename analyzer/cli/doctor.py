@@ -15,12 +15,12 @@ def command(as_json: bool) -> None:
     One line each, with the fix. Exit 0 where captures are possible, 1 where they are not.
     """
     from analyzer.app.doctor import examine
-    from analyzer.cli.output import print_json
+    from analyzer.cli.streams import put_json, put_line
 
     checks = examine()
     if as_json:
-        print_json({"checks": [check.to_json() for check in checks]})
+        put_json({"checks": [check.to_json() for check in checks]})
     else:
         for check in checks:
-            click.echo(check.line())
+            put_line(check.line())
     raise SystemExit(0 if all(check.ok or not check.needed for check in checks) else 1)

@@ -88,15 +88,15 @@ def command(
     The tables are packets (a row a packet, with its path and the time of each hop), frames,
     journeys (a row a frame of each packet), hops, flows, icmp, arp, losses and vantages.
     """
-    from analyzer.cli.output import note, print_json, warn
-    from analyzer.report.numbers import format_plural
+    from analyzer.cli.streams import note, put_json, warn
+    from analyzer.formatting.numbers import format_plural
 
     tables = {"parquet": parquet, "csv": csv, "ndjson": ndjson}
     if not any((pcap, pcapng, *tables.values())):
         raise click.UsageError("say what to export: --pcap, --pcapng, --parquet, --csv, --ndjson")
     files, rows, errors = _export(file, pcap, pcapng, tables, chosen or TABLES)
     if as_json and ndjson != "-" and pcapng != "-":
-        print_json({"files": files, "tables": rows})
+        put_json({"files": files, "tables": rows})
     else:
         for one in files:
             note(f"{one['path']}  {format_plural(int(str(one['frames'])), 'frame')}", quiet=quiet)

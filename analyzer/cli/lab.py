@@ -41,7 +41,7 @@ name_option = click.option(
 def up(containers: int, name: str, quiet: bool) -> None:
     """Build the lab."""
     from analyzer.app.lab import lab_up
-    from analyzer.cli.output import note
+    from analyzer.cli.streams import note
 
     for line in lab_up(name, containers):
         note(line, quiet=quiet)
@@ -53,7 +53,7 @@ def up(containers: int, name: str, quiet: bool) -> None:
 def down(name: str, quiet: bool) -> None:
     """Take the lab down; nothing of it stays."""
     from analyzer.app.lab import lab_down
-    from analyzer.cli.output import note
+    from analyzer.cli.streams import note
 
     for line in lab_down(name):
         note(line, quiet=quiet)
@@ -64,14 +64,14 @@ def down(name: str, quiet: bool) -> None:
 def status(as_json: bool) -> None:
     """Which labs are up, and what is in them. Exit 1 where there is none."""
     from analyzer.app.lab import lab_status
-    from analyzer.cli.output import print_json
+    from analyzer.cli.streams import note, put_json, put_line
 
     labs = lab_status()
     if as_json:
-        print_json({"labs": [{"name": n, "namespaces": spaces} for n, spaces in labs.items()]})
+        put_json({"labs": [{"name": n, "namespaces": spaces} for n, spaces in labs.items()]})
     else:
         for name, spaces in labs.items():
-            click.echo(f"{name}: {', '.join(spaces)}")
+            put_line(f"{name}: {', '.join(spaces)}")
         if not labs:
-            click.echo("no lab is up; vethscope lab up builds one", err=True)
+            note("no lab is up; vethscope lab up builds one")
     raise SystemExit(0 if labs else 1)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from analyzer.cli.streams import log_to_stderr
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -64,10 +66,7 @@ def _processors() -> int:
 def _speak(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Have the tool's log lines on stderr."""
     if value:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("vethscope: %(message)s"))
-        logging.getLogger("vethscope").addHandler(handler)
-        logging.getLogger("vethscope").setLevel(logging.INFO)
+        log_to_stderr(logging.INFO)
 
 
 verbose_option = click.option(

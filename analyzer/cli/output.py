@@ -1,8 +1,10 @@
-"""Data to stdout, everything else to stderr."""
+"""What commands share: the report in the form that is asked for, progress, files for options.
+
+Data goes to stdout, everything else to stderr, through `analyzer.cli.streams`.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -12,8 +14,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from analyzer.cli.streams import (
+    end_status,
+    json_text,
+    note,
+    open_console,
+    put_json,
+    put_json_piece,
+    status,
+)
 from analyzer.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -27,40 +36,34 @@ _BAR = 30
 """characters of the bar that shows how much was read"""
 
 
-def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=1 if sys.stdout.isatty() else None))
-
-
 class JsonRows:
     """One JSON object on stdout, with a list in it that is printed as it comes."""
 
     def __init__(self, name: str) -> None:
-        self._before = json.dumps({name: []})[:-2]
+        self._before = json_text({name: []})[:-2]
 
     def add(self, row: Any) -> None:
         """One more element of the list."""
-        click.echo(self._before + json.dumps(row, ensure_ascii=False), nl=False)
+        put_json_piece(self._before + json_text(row))
         self._before = ", "
 
     def close(self, rest: dict[str, Any]) -> None:
         """The other keys of the object."""
         begun = "" if self._before == ", " else self._before
-        others = json.dumps(rest, ensure_ascii=False)[1:-1]
-        click.echo(f"{begun}]{', ' if rest else ''}{others}}}")
+        others = json_text(rest)[1:-1]
+        put_json_piece(f"{begun}]{', ' if rest else ''}{others}}}\n")
 
 
 def _print_report_json(report: Report) -> None:
-    """As `print_json`; packets one by one, because there may be more than memory has room for."""
+    """As `put_json`; packets one by one, because there may be more than memory has room for."""
     if not report.packets:
-        print_json(report.to_json())
+        put_json(report.to_json())
         return
-    whole = json.dumps(report.to_json_without_packets(), ensure_ascii=False)
-    before, after = whole.rsplit('"packets": []', 1)
-    click.echo(f'{before}"packets": [', nl=False)
+    before, after = json_text(report.to_json_without_packets()).rsplit('"packets": []', 1)
+    put_json_piece(f'{before}"packets": [')
     for number, row in enumerate(report.packets_json()):
-        click.echo(("," if number else "") + json.dumps(row, ensure_ascii=False), nl=False)
-    click.echo(f"]{after}")
+        put_json_piece(("," if number else "") + json_text(row))
+    put_json_piece(f"]{after}\n")
 
 
 def print_report(report: Report, *, as_json: bool, html: str | None = None) -> None:
@@ -70,20 +73,16 @@ def print_report(report: Report, *, as_json: bool, html: str | None = None) -> N
     if as_json:
         _print_report_json(report)
         return
-    from rich.console import Console
-
     from analyzer.report.text.report import render_text
 
-    render_text(report, Console(highlight=False, soft_wrap=False))
+    render_text(report, open_console(soft_wrap=False))
 
 
 def print_verdicts(report: Report) -> None:
     """The verdicts with their evidence."""
-    from rich.console import Console
-
     from analyzer.report.text.report import render_verdicts
 
-    render_verdicts(report, Console(highlight=False))
+    render_verdicts(report, open_console())
 
 
 @contextmanager
@@ -94,12 +93,12 @@ def progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
         return
 
     def tick(outcome: Any) -> None:
-        click.echo(f"\r{len(outcome.rtt_ns)} answered", nl=False, err=True)
+        status(f"{len(outcome.rtt_ns)} answered")
 
     try:
         yield tick
     finally:
-        click.echo("\r\033[K", nl=False, err=True)
+        end_status()
 
 
 @contextmanager
@@ -110,7 +109,7 @@ def reading_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from analyzer.report.numbers import format_bytes
+    from analyzer.formatting.numbers import format_bytes
 
     def draw(done: int, size: int) -> None:
         text = format_bytes(done)
@@ -118,12 +117,12 @@ def reading_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
             filled = _BAR * done // size
             bar = "█" * filled + "░" * (_BAR - filled)
             text = f"{bar} {100 * done // size:3d} % of {format_bytes(size)}"
-        click.echo(f"\r\033[K{text}", nl=False, err=True)
+        status(text)
 
     try:
         yield draw
     finally:
-        click.echo("\r\033[K", nl=False, err=True)
+        end_status()
 
 
 @contextmanager
@@ -141,24 +140,21 @@ def live_line(
     try:
         yield (_live() if wanted else (partial(note, quiet=quiet), None))
     finally:
-        click.echo("\r\033[K", nl=False, err=True)  # also what the terminal made of Ctrl-C
+        end_status()
 
 
 def _live() -> tuple[Callable[[str], None], Progress]:
     from analyzer.report.text.progress import Counts, LiveLine
 
     colour = "NO_COLOR" not in os.environ
-    line = LiveLine(lambda: shutil.get_terminal_size().columns, colour=colour)
-
-    def say(text: str) -> None:
-        click.echo(f"\r\033[K{text}", err=True)
+    line = LiveLine(lambda: shutil.get_terminal_size().columns)
 
     def progress(stats: CaptureStats) -> None:
         live = sum(1 for one in stats.vantages if one.ended_ns is None)
         counts = Counts(stats.frames, stats.dropped, stats.file_bytes, live)
-        click.echo(f"\r\033[K{line.text(counts, time.monotonic())}", nl=False, err=True)
+        status(line.text(counts, time.monotonic()), red=line.alarming(counts) if colour else "")
 
-    return say, progress
+    return end_status, progress
 
 
 def check_place(path: str | None, option: str) -> None:
@@ -186,19 +182,3 @@ def write_text(path: str, text: str, option: str) -> None:
         raise UsageProblem(
             f"cannot write {path}: {error.strerror}; choose another {option} FILE"
         ) from error
-
-
-def note(text: str, *, quiet: bool = False) -> None:
-    """A line for the person, on stderr."""
-    if not quiet:
-        click.echo(text, err=True)
-
-
-def alarm(text: str) -> None:
-    """What was lost, on stderr, in red on a terminal; also where it is quiet."""
-    click.echo(click.style(f"vethscope: {text}", fg="red"), err=True)
-
-
-def warn(text: str) -> None:
-    """A warning on stderr, in yellow on a terminal."""
-    click.echo(click.style(f"vethscope: {text}", fg="yellow"), err=True)

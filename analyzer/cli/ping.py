@@ -84,7 +84,8 @@ def command(
 
     ready_for(engine)  # before anything that starts threads is imported
     from analyzer.app.ping import PingPlan, run_ping
-    from analyzer.cli.output import check_place, note, print_report, progress
+    from analyzer.cli.output import check_place, print_report, progress
+    from analyzer.cli.streams import note
 
     check_place(html, "--html")
     plan = PingPlan(

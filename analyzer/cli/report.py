@@ -60,24 +60,21 @@ def command(
     prefix is analysed all the same.
     """
     from analyzer.analysis.window import parse_window
-    from analyzer.cli.output import check_place, print_report, reading_bar, warn
+    from analyzer.cli.output import check_place, print_report, reading_bar
+    from analyzer.cli.streams import warn
 
     check_place(html, "--html")
     window = parse_window(since, until)  # before anything heavy: a typo is told at once
     from analyzer.analysis.analyse import report_files
+    from analyzer.analysis.options import AnalysisOptions
     from analyzer.analysis.packet_choice import parse_choice
 
     choice = parse_choice(min_latency, lost, containers, protocols)
     with reading_bar(quiet) as bar:
-        report, errors = report_files(
-            files,
-            bridge=bridge,
-            packets=packets,
-            window=window,
-            choice=choice,
-            jobs=jobs,
-            progress=bar,
+        options = AnalysisOptions(
+            bridge=bridge, packets=packets, window=window, choice=choice, jobs=jobs, progress=bar
         )
+        report, errors = report_files(files, options)
     for error in errors:
         warn(str(error))
     print_report(report, as_json=as_json, html=html)

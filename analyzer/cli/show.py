@@ -45,7 +45,8 @@ def command(
     A packet's ID is the number of its first frame in the file, as Wireshark counts.
     """
     from analyzer.app.show import dissections, show_packets
-    from analyzer.cli.output import JsonRows, warn
+    from analyzer.cli.output import JsonRows
+    from analyzer.cli.streams import put_line, put_text, warn
     from analyzer.report.text.packets import dissection_lines, journey_lines, packet_line
 
     out = JsonRows("packets")
@@ -62,7 +63,7 @@ def command(
             elif full or journey is not None:
                 later.append((row, frame))
             else:
-                click.echo(packet_line(row))
+                put_line(packet_line(row))
 
     shown = show_packets(file, put, display_filter, journey=journey, count=count)
     wanted = {row["frame"] for row in shown.frames} if journey is not None else matched
@@ -76,9 +77,9 @@ def command(
         )
     for row, frame in later:
         lines = [packet_line(row)] if journey is None else journey_lines(row, shown.frames)
-        click.echo("\n".join(lines))
+        put_text("\n".join(lines))
         for number in ([frame] if journey is None else sorted(texts)) if full else ():
-            click.echo("\n".join(dissection_lines(number, texts.get(number, []))))
+            put_text("\n".join(dissection_lines(number, texts.get(number, []))))
     if shown.error:
         warn(str(shown.error))
         raise SystemExit(1)

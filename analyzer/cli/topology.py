@@ -36,11 +36,14 @@ def command(
 
     ready_for(engine)  # before anything that starts threads is imported
     from analyzer.app.topology import read_topology, watch_topology
-    from analyzer.cli.output import note
+    from analyzer.cli.streams import note, put_json_line, put_line
 
     if watch:
         for event in watch_topology(engine, lambda text: note(text, quiet=quiet)):
-            click.echo(event.to_json_line() if as_json else str(event))
+            if as_json:
+                put_json_line(event.to_json())
+            else:
+                put_line(str(event))
         return
     topology = read_topology(engine)
     _show(topology, as_json=as_json, dot=dot, svg=svg)
@@ -51,13 +54,14 @@ def command(
 def _show(topology: Topology, *, as_json: bool, dot: bool, svg: str | None) -> None:
     """In the form that is asked for."""
     from analyzer.app.topology import render_dot, render_svg, render_topology, to_json
-    from analyzer.cli.output import print_json, write_text
+    from analyzer.cli.output import write_text
+    from analyzer.cli.streams import put_json, put_text
 
     if as_json:
-        print_json(to_json(topology))
+        put_json(to_json(topology))
     elif svg == "-":
-        click.echo(render_svg(topology), nl=False)
+        put_text(render_svg(topology), end="")
     elif svg is not None:
         write_text(svg, render_svg(topology), "--svg")
     else:
-        click.echo(render_dot(topology) if dot else render_topology(topology))
+        put_text(render_dot(topology) if dot else render_topology(topology))

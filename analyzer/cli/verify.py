@@ -18,15 +18,18 @@ def command(files: tuple[str, ...], bridge: str, jobs: int, as_json: bool, quiet
     Exit 0 proved for every pair, 1 refuted for one, 3 undecided (and why), 2 error.
     """
     from analyzer.analysis.analyse import report_files, verdict_code
-    from analyzer.cli.output import print_json, print_verdicts, reading_bar, warn
+    from analyzer.analysis.options import AnalysisOptions
+    from analyzer.cli.output import print_verdicts, reading_bar
+    from analyzer.cli.streams import put_json, warn
 
     with reading_bar(quiet) as bar:
-        report, errors = report_files(files, bridge=bridge, jobs=jobs, progress=bar)
+        options = AnalysisOptions(bridge=bridge, jobs=jobs, progress=bar)
+        report, errors = report_files(files, options)
     for error in errors:
         warn(str(error))
     if as_json:
         keys = ("schema", "capture", "verdicts", "findings")
-        print_json({key: report.to_json()[key] for key in keys})
+        put_json({key: report.to_json()[key] for key in keys})
     elif not quiet:
         print_verdicts(report)
     raise SystemExit(verdict_code(report.verdicts))

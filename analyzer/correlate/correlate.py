@@ -9,13 +9,12 @@ the others are carried on into the next chunk. So matches do not depend on where
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.correlate.byte_ranges import Ranges, link_ranges
+from analyzer.correlate.byte_ranges import link_ranges
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
 from analyzer.correlate.journeys import (
@@ -25,6 +24,7 @@ from analyzer.correlate.journeys import (
     number_packets,
     stages_of,
 )
+from analyzer.correlate.links import Links
 from analyzer.correlate.loss import Watch, find_strays, judge
 from analyzer.correlate.match import link_segment, segment_keys
 from analyzer.correlate.packet_completion import Clock, find_held, find_open
@@ -39,21 +39,6 @@ from analyzer.model.nat_entries import NatEntries
 from analyzer.model.vantage import Vantage
 
 Columns = Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass(slots=True)
-class Links:
-    """n frames tied to each other."""
-
-    stage: npt.NDArray[np.int32]
-    parent: npt.NDArray[np.int32]
-    hop: npt.NDArray[np.uint8]
-    likely: npt.NDArray[np.bool_]
-    group: npt.NDArray[np.int32]
-    """of frames that look the same, within a segment"""
-    groups: int
-    ranges: Ranges
-    """what was tied by byte range instead"""
 
 
 class Correlator:

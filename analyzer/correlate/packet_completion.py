@@ -8,11 +8,12 @@ horizon: no match is made over a longer time.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.links import Links
 from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, PORT, Layout, own_keys
@@ -20,9 +21,6 @@ from analyzer.model.batch import Columns
 from analyzer.model.frames import VXLAN_PORTS
 from analyzer.model.journeys import Evidence, Journeys, Status
 from analyzer.native.compiled import allocating, compiled
-
-if TYPE_CHECKING:
-    from analyzer.correlate.correlate import Links
 
 MOST_CARRIED = 1 << 17
 """frames; of more, the oldest packets are given up"""

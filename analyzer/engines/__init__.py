@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.engines.base import Engine, open_engine
+from analyzer.engines.base import Engine
+from analyzer.engines.opening import open_engine
 
 __all__ = ["Engine", "open_engine"]

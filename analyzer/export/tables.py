@@ -22,10 +22,13 @@ from typing import BinaryIO, Protocol
 import polars as pl
 
 from analyzer.errors import UsageProblem
+from analyzer.formatting.sanitize import escape_json, sanitize
 
 LIST_SEPARATOR = ";"
 """between the elements of a list in CSV, which has no lists"""
 STDOUT = "-"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""what a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)"""
 
 
 class Sink(Protocol):
@@ -75,7 +78,11 @@ class ParquetDir:
 
 
 class CsvDir:
-    """``DIR/packets.csv`` …, with a header line; lists joined by ``;``, null empty."""
+    """``DIR/packets.csv`` …, with a header line; lists joined by ``;``, null empty.
+
+    Texts come from other people: control and bidi characters are escaped, and a text that a
+    spreadsheet would take for a formula gets a ``'`` in front.
+    """
 
     def __init__(self, directory: str) -> None:
         """Raises UsageProblem where the directory cannot be made."""
@@ -87,7 +94,7 @@ class CsvDir:
             first = name not in self._files
             if first:
                 self._files[name] = open(self._unfinished(name), "wb")  # noqa: SIM115
-            _flat(rows).write_csv(self._files[name], include_header=first)
+            _spreadsheet_safe(_flat(rows)).write_csv(self._files[name], include_header=first)
 
     def close(self) -> None:
         for name, file in self._files.items():
@@ -115,7 +122,8 @@ class NdjsonFile:
 
     def write(self, name: str, rows: pl.DataFrame) -> None:
         with _writing(self._path):
-            rows.select(pl.lit(name).alias("table"), pl.all()).write_ndjson(self._file)
+            text = rows.select(pl.lit(name).alias("table"), pl.all()).write_ndjson()
+            self._file.write(escape_json(text).encode())
 
     def close(self) -> None:
         with _writing(self._path):
@@ -159,6 +167,24 @@ def _writing(path: str) -> Iterator[None]:
     except (OSError, pl.exceptions.ComputeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageProblem(f"cannot write {path}: {reason}") from error
+
+
+def _spreadsheet_safe(rows: pl.DataFrame) -> pl.DataFrame:
+    """Texts without control characters, and none that begins as a formula does."""
+    texts = [name for name, kind in rows.schema.items() if kind in (pl.String, pl.Categorical)]
+    return rows.with_columns(_safe_texts(rows[name]) for name in texts)
+
+
+def _safe_texts(column: pl.Series) -> pl.Series:
+    """Each different text is looked at once."""
+    different = column.cast(pl.String).unique().drop_nulls()
+    changed = {text: safe for text in different if (safe := _safe_cell(text)) != text}
+    return column.cast(pl.String).replace(changed) if changed else column
+
+
+def _safe_cell(text: str) -> str:
+    safe = sanitize(text)
+    return f"'{safe}" if text.startswith(FORMULA) else safe
 
 
 def _flat(rows: pl.DataFrame) -> pl.DataFrame:

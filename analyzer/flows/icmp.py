@@ -9,8 +9,9 @@ nanosecond.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -72,18 +73,34 @@ HOPS = ("hop_from", "hop_to", "hop_kind", "hop_ns")
 _ELSEWHERE = 2
 """of _ANSWERED: a reply was seen, and nobody knows whether it came home"""
 _LOST = int(Status.LOST)
-_NOBODY = np.empty(0, np.int64)
+
+
+class EchoesOutside(Protocol):
+    """Of a time window: the echoes (`echo_numbers`) that were seen outside of it."""
+
+    @property
+    def asked(self) -> npt.NDArray[np.int64]:
+        """Those that began before it, which are not its own."""
+
+    @property
+    def went_on(self) -> npt.NDArray[np.int64]:
+        """Those seen after it, too, which are not called lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoEchoesOutside:
+    """Of a whole capture."""
+
+    asked: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    went_on: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 class Echoes:
     """Echo conversations, batch by batch."""
 
-    def __init__(self, keep: bool = False) -> None:
-        """keep: every echo as a row, too."""
-        self.before: Callable[[], npt.NDArray[np.int64]] = lambda: _NOBODY
-        """of a time window: echoes (`echo_numbers`) that began before it, which are not its own"""
-        self.went_on: Callable[[], npt.NDArray[np.int64]] = lambda: _NOBODY
-        """… and those seen after it, too, which are not called lost"""
+    def __init__(self, keep: bool = False, outside: EchoesOutside | None = None) -> None:
+        """keep: every echo as a row, too. outside: where only a time window is analysed."""
+        self._outside = outside or NoEchoesOutside()
         self._order = InOrder(_AT_ONCE)
         self._keys, self._groups = KeyNumbers(), KeyNumbers()
         self._open = np.zeros((_STATES, 0), np.int64)
@@ -104,7 +121,7 @@ class Echoes:
             self._take(events)
 
     def _without_early(self, events: pl.DataFrame) -> pl.DataFrame:
-        before = self.before()
+        before = self._outside.asked
         if not len(before):
             return events
         number = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
@@ -183,7 +200,7 @@ class Echoes:
 
     def _late(self, end_ns: int) -> npt.NDArray[np.bool_]:
         """[keys] whether the latest request may be answered after the end."""
-        went_on = np.isin(self._open[_NUMBER], self.went_on())
+        went_on = np.isin(self._open[_NUMBER], self._outside.went_on)
         late: npt.NDArray[np.bool_] = (self._open[_TS] > end_ns - GRACE_NS) | went_on
         return late
 
@@ -252,7 +269,9 @@ class Echoes:
         )
         answered = pl.col("rtt_ns").is_not_null()
         number = echo_numbers(found["id"].to_numpy(), found["seq"].to_numpy())
-        late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(np.isin(number, self.went_on()))
+        late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(
+            np.isin(number, self._outside.went_on)
+        )
         return found.with_columns(
             answered.alias("answered"),
             (~answered & (late | (pl.col("reply_status") != _LOST).fill_null(False))).alias("open"),

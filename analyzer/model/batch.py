@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,7 @@ class Aggregator(Protocol):
         """Take in one batch. Batches come in order of closing: see `Batch.settled_ns`."""
 
 
+@runtime_checkable
 class Reader(Protocol):
     """An aggregator that needs bytes of frames which decoding keeps no column of."""
 

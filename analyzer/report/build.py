@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.findings.of_flows import find_in_flows
+from analyzer.formatting.numbers import format_ns, format_plural
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
@@ -35,7 +36,6 @@ from analyzer.model.report import (
     Verdict,
 )
 from analyzer.model.vantage import Role, Vantage
-from analyzer.report.numbers import format_ns, format_plural
 from analyzer.report.summary import summarise_frame
 
 SET_NS = 1_000_000
@@ -79,27 +79,14 @@ class Tables:
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
     clock: tuple[int, int, int] = (0, 0, 0)
     """times that it was set back, by how much at most (ns), hops that end before their start"""
-    packets: Sequence[PacketRow] | None = None
-    """those that were selected while streaming, in order of time"""
+    packets: Sequence[PacketRow] = ()
+    """those that are listed, in order of time"""
     clock_set_ns: int = 0
     """by how much the time of day was set, by another clock's witness; forward if positive"""
-    translated: Sequence[list[str]] = ()
-    """what NAT made of each packet, where all are in memory"""
-    batch: Batch | None = None
-    """all frames and packets, where they are in memory at once"""
-
-    @property
-    def whole(self) -> Batch:
-        """The batch, where the analysis was made to keep it."""
-        if self.batch is None:
-            raise ValueError("the frames were not kept")
-        return self.batch
 
 
-def build_report(tables: Tables, *, packets: bool, echoes: bool | None = None) -> Report:
-    """The report; packets: with those that were selected, else all; echoes: with all of them, None:
-    as packets."""
-    echoes = packets if echoes is None else echoes
+def build_report(tables: Tables, *, packets: bool = False, echoes: bool = False) -> Report:
+    """The report; packets: with those that are listed; echoes: with every echo that was kept."""
     report = Report(
         capture=tables.info,
         vantages=_vantage_rows(tables),
@@ -117,17 +104,10 @@ def build_report(tables: Tables, *, packets: bool, echoes: bool | None = None) -
         udp=tables.udp,
         losses=tables.losses,
         verdicts=tables.verdicts,
-        packets=_packets(tables) if packets else [],
+        packets=tables.packets if packets else [],
     )
     report.findings = find(report, tables)
     return report
-
-
-def _packets(tables: Tables) -> Sequence[PacketRow]:
-    if tables.packets is not None:
-        return tables.packets
-    in_time = tables.whole.packets.sort("ts_ns", maintain_order=True)
-    return list(packet_rows(tables.whole, in_time, tables.translated))
 
 
 def _vantage_rows(tables: Tables) -> list[VantageRow]:
@@ -281,9 +261,9 @@ def packet_rows(
     translated: what NAT made of every packet of the batch.
     """
     frames, journeys, vantages = batch.frames, batch.journeys, batch.vantages
-    wanted = np.zeros(len(journeys.first), np.bool_)
+    wanted = np.zeros(len(journeys.first) + 1, np.bool_)  # the last: of frames of no packet, -1
     wanted[packets["packet"].to_numpy()] = True
-    mine = np.flatnonzero((journeys.packet >= 0) & wanted[journeys.packet])
+    mine = np.flatnonzero(wanted[journeys.packet])
     owner = journeys.packet[mine]
     order = np.lexsort((frames["ts_ns"][mine], owner))
     by_packet, owner = mine[order], owner[order]

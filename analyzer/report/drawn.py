@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from analyzer.formatting.numbers import format_count
 from analyzer.model.report import HopRow, IcmpRow, Path, PathNode, Report, VantageRow
-from analyzer.report.numbers import format_count
 from analyzer.report.view import Piece, conversations, main_conversation
 
 KIND_WORDS = {"veth": "veth pair", "span": "(not captured)"}

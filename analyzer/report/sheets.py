@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from analyzer.formatting.numbers import format_bytes, format_count, format_ns, format_plural
 from analyzer.model.report import (
     ArpRow,
     DhcpRow,
@@ -20,7 +21,6 @@ from analyzer.model.report import (
     TcpRow,
     UdpRow,
 )
-from analyzer.report.numbers import format_bytes, format_count, format_ns, format_plural
 from analyzer.report.view import Level, Piece, arp_answer
 
 ROWS = 15

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
 from analyzer.model.report import (
     ArpRow,
     Echo,
@@ -20,7 +21,6 @@ from analyzer.model.report import (
     Report,
     Verdict,
 )
-from analyzer.report.numbers import format_count, format_ns, format_plural, format_us_exact
 
 Level: TypeAlias = str
 """ok, bad, warn, or '' (neither)"""

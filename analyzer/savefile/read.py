@@ -23,12 +23,26 @@ BYTES_PER_CHUNK = 64 << 20
 """of the file: what large frames, mapped, may take of memory at a time"""
 
 
+@dataclass(frozen=True, slots=True)
+class CaptureFile:
+    """A capture file by the name that a person gave it, and where its bytes are."""
+
+    name: str
+    """as given; ``-`` is standard input"""
+    copy: str = ""
+    """a regular file with the same bytes, where the name is a pipe's"""
+
+    @property
+    def path(self) -> str:
+        """What to open."""
+        return self.copy or self.name
+
+
 @dataclass(slots=True)
 class Savefile:
     """A capture file. What it says about itself grows while ``chunks`` is gone through."""
 
-    path: str
-    """as given; ``-`` is standard input"""
+    file: CaptureFile
     format: str
     """pcap or pcapng"""
     interfaces: list[SavefileInterface]
@@ -50,6 +64,11 @@ class Savefile:
     """the file ends in the middle of a record; ``error`` is set too"""
     _opened: tuple[Source, Window] | None = field(default=None, repr=False)
     _source: Source | None = field(default=None, repr=False)
+
+    @property
+    def path(self) -> str:
+        """As given; ``-`` is standard input."""
+        return self.file.name
 
     def progress(self) -> tuple[int, int]:
         """(bytes of the file read so far, its size); size 0 where it has none (a pipe)."""
@@ -92,9 +111,9 @@ class Savefile:
         opened, self._opened = self._opened, None
         if opened:
             return opened
-        if not is_rereadable(self.path):
+        if not is_rereadable(self.file.path):
             raise UsageProblem(f"{self.path}: a pipe can be read only once; save it to a file")
-        source = open_source(self.path)
+        source = open_source(self.file.path)
         return source, source.advance()
 
     def _begin(self, window: Window) -> PcapReader | PcapngReader:
@@ -128,20 +147,29 @@ class Savefile:
         )
 
 
-def open_savefile(path: str | Path) -> Savefile:
+def open_savefile(path: str | Path | CaptureFile) -> Savefile:
     """Open a capture file of either format; ``-`` is standard input.
 
     Raises SavefileError where it is empty, no capture file or cut inside its header;
     UsageProblem where it does not exist, is a directory or may not be read.
     """
-    source = open_source(path)
+    file = path if isinstance(path, CaptureFile) else CaptureFile(str(path))
+    source = open_source(file.path)
     window = source.advance()
-    reader = _reader(str(path), window)
-    savefile = Savefile(str(path), reader.format, reader.interfaces, reader.names)
+    reader = _reader(file.name, window)
+    savefile = Savefile(file, reader.format, reader.interfaces, reader.names)
     reader.walk(window.data, reader.start, new_columns(0), 0)
     savefile.comment, savefile.application = reader.comment, reader.application
     savefile._opened = source, window
     return savefile
+
+
+def is_capture(start: bytes) -> bool:
+    """Whether a file that begins so is one of either format, as far as HEADER_LENGTH tells."""
+    try:
+        return bool(pcap_reader(start) or pcapng_reader(start))
+    except SavefileError:
+        return True
 
 
 def _reader(path: str, window: Window) -> PcapReader | PcapngReader:

@@ -26,6 +26,8 @@ from analyzer.errors import UsageProblem
 from analyzer.native.loads import Bytes
 from analyzer.savefile.compressed import MAGIC_LENGTH, Fill, decompressor
 
+STDIN = "-"
+"""the path that means standard input"""
 WINDOW_BYTES = 32 << 20
 """of a stream: large enough that a refill costs nothing beside the walk through it"""
 
@@ -101,7 +103,7 @@ def open_source(path: str | Path) -> Source:
     Raises UsageProblem where it does not exist, is a directory or may not be read, and
     EnvironmentProblem where nothing here can decompress it.
     """
-    if str(path) == "-":
+    if str(path) == STDIN:
         return _stream(cast(BufferedReader, sys.stdin.buffer).readinto)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -122,7 +124,7 @@ def open_source(path: str | Path) -> Source:
 
 def is_rereadable(path: str | Path) -> bool:
     """Whether the path can be opened again from its start: a regular file."""
-    return str(path) != "-" and os.path.isfile(path)
+    return str(path) != STDIN and os.path.isfile(path)
 
 
 def _mapped(fd: int) -> Source:

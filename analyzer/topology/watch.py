@@ -9,13 +9,13 @@ the last one.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from types import TracebackType
+from typing import Any
 
 from analyzer.model.topology import Container, Interface, Topology
 from analyzer.net import rtnetlink
@@ -54,9 +54,9 @@ class Change:
     def __str__(self) -> str:
         return self.text
 
-    def to_json_line(self) -> str:
-        """The change as one line of JSON."""
-        return json.dumps(asdict(self))
+    def to_json(self) -> dict[str, Any]:
+        """The change as ``topology --watch --json`` tells it."""
+        return asdict(self)
 
 
 class Watch:

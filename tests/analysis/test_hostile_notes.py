@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.report.html.page import render_html
 
 CAPTURES = Path(__file__).parents[2] / "captures"
@@ -90,7 +91,10 @@ def damage(value: Any, chance: random.Random, share: float) -> Any:
 def test_unchanged_json_changes_nothing(name: str, tmp_path: Path) -> None:
     source, copy = CAPTURES / f"{name}.pcapng", tmp_path / f"{name}.pcapng"
     copy.write_bytes(rewritten(source.read_bytes(), lambda told: told))
-    reports = [report_files([str(path)], packets=True)[0].to_json() for path in (source, copy)]
+    reports = [
+        report_files([str(path)], AnalysisOptions(packets=True))[0].to_json()
+        for path in (source, copy)
+    ]
     for report in reports:
         del report["capture"]["files"]
     assert reports[0] == reports[1]
@@ -104,7 +108,7 @@ def test_nonsense_in_the_notes_is_passed_over(name: str, seed: int, tmp_path: Pa
     chance = random.Random(seed)
     share = (0.02, 0.1, 0.4)[seed % 3]
     path.write_bytes(rewritten(data, lambda told: damage(told, chance, share)))
-    report, errors = report_files([str(path)], packets=True)
+    report, errors = report_files([str(path)], AnalysisOptions(packets=True))
     assert not errors
     assert report.capture.frames > 0
     json.dumps(report.to_json(), ensure_ascii=False).encode()

@@ -20,6 +20,7 @@ from world import World, mac_of, mac_text
 
 import analyzer
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.savefile import blocks
 
 CAPTURES = sorted((Path(__file__).parent.parent.parent / "captures").glob("*.pcapng"))
@@ -59,7 +60,7 @@ S = 1_000_000_000
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda p: p.stem)
 def test_tables_are_the_reports_rows(path: Path) -> None:
     found = analyzer.read(path)
-    report, _ = report_files([str(path)], packets=True)
+    report, _ = report_files([str(path)], AnalysisOptions(packets=True))
     said = report.to_json()
     for name in TABLES[3:]:
         rows = [{k: v for k, v in row.items() if k != "echoes"} for row in said[name]]
@@ -71,7 +72,7 @@ def test_tables_are_the_reports_rows(path: Path) -> None:
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda p: p.stem)
 def test_journeys_are_the_packets_of_the_report(path: Path) -> None:
     found = analyzer.read(path)
-    report, _ = report_files([str(path)], packets=True)
+    report, _ = report_files([str(path)], AnalysisOptions(packets=True))
     by_packet = found.journeys.partition_by("packet", as_dict=True)
     assert len(by_packet) == len(report.packets)
     for row in report.packets:

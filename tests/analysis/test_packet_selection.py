@@ -12,6 +12,7 @@ import pytest
 from faulty import Bench
 
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.analysis.packet_choice import parse_choice
 from analyzer.errors import UsageProblem
 from analyzer.model.report import PacketRow
@@ -37,7 +38,7 @@ def kept(bench: Bench) -> str:
 
 def chosen(file: str, **options: object) -> list[PacketRow]:
     values = {"min_latency": None, "lost": False, "containers": (), "protocols": (), **options}
-    report, errors = report_files([file], choice=parse_choice(**values))
+    report, errors = report_files([file], AnalysisOptions(choice=parse_choice(**values)))
     assert errors == []
     return report.packets
 

@@ -7,15 +7,21 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import analyzer
 from analyzer.analysis import reading
 from analyzer.analysis.analyse import report_files
-from analyzer.analysis.stream import analyse_files
+from analyzer.analysis.capture_analysis import analyse_files
+from analyzer.analysis.options import AnalysisOptions
+from analyzer.analysis.packet_choice import Choice
+from analyzer.analysis.window import parse_window
 from analyzer.errors import SavefileError
 
 CAPTURES = Path(__file__).parents[2] / "captures"
@@ -36,7 +42,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> Chunks:
 
 
 def told(*paths: Path, jobs: int = 1) -> dict[str, Any]:
-    report, _ = report_files([str(path) for path in paths], jobs=jobs)
+    report, _ = report_files([str(path) for path in paths], AnalysisOptions(jobs=jobs))
     found = report.to_json()
     del found["capture"]["files"]
     return found
@@ -48,7 +54,8 @@ def test_real_captures_in_chunks(name: str, frames: int, chunks: Chunks) -> None
     path = CAPTURES / f"{name}.pcapng"
     whole = told(path)
     chunks(frames)
-    assert analyse_files([str(path)], jobs=1).chunks == -(-whole["capture"]["frames"] // frames)
+    analysis = analyse_files([str(path)], AnalysisOptions(jobs=1))
+    assert analysis.assembly.chunks == -(-whole["capture"]["frames"] // frames)
     assert told(path) == whole
     assert told(path, jobs=2) == whole
 
@@ -106,6 +113,47 @@ def test_what_is_piped_waits_for_the_end_to_be_called_lost(tmp_path: Path) -> No
     assert found == json.loads(json.dumps(told(path)))
 
 
+LISTINGS = {
+    "all packets": AnalysisOptions(packets=True),
+    "lost ones": AnalysisOptions(choice=Choice(lost=True)),
+    "slow ones in a window": AnalysisOptions(
+        choice=Choice(min_latency_ns=1_500), window=parse_window("0.1", "0.3")
+    ),
+}
+
+
+@pytest.mark.parametrize("options", LISTINGS.values(), ids=list(LISTINGS))
+def test_packets_are_listed_from_a_pipe_as_from_a_file_and_in_chunks(
+    options: AnalysisOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: Chunks
+) -> None:
+    """With drops recorded: which packets were dropped is known at the end only."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    from big_captures import mixed, write_capture
+
+    path, pipe = tmp_path / "lost.pcapng", tmp_path / "pipe"
+    write_capture(path, 6_000, mixed(), snaplen=96, every_ns=200_000, lost_every=40)
+    os.mkfifo(pipe)
+    whole = report_files([str(path)], options)[0].to_json()
+    assert whole["packets"]
+    assert {row["fate"] for row in whole["packets"]} >= ({"lost"} if options.choice.lost else set())
+    chunks(512)
+    assert report_files([str(path)], options)[0].to_json() == whole
+    threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()), daemon=True).start()
+    piped = report_files([str(pipe)], options)[0].to_json()
+    assert piped["capture"].pop("files") == [str(pipe)]
+    del whole["capture"]["files"]
+    assert piped == whole
+
+
+def test_all_tables_are_the_same_in_chunks(mixed_capture: Path, chunks: Chunks) -> None:
+    whole = analyzer.read(mixed_capture)
+    chunks(700)
+    pieces = analyzer.read(mixed_capture)
+    for table in fields(whole):
+        assert getattr(pieces, table.name).equals(getattr(whole, table.name)), table.name
+        assert getattr(pieces, table.name).schema == getattr(whole, table.name).schema
+
+
 def test_sections_one_after_the_other(tmp_path: Path, chunks: Chunks) -> None:
     """The last section's statistics are not those of the first."""
     path = tmp_path / "two.pcapng"
@@ -131,7 +179,7 @@ def test_a_cut_capture_in_chunks(tmp_path: Path, chunks: Chunks) -> None:
     path.write_bytes((CAPTURES / "tomcat-ping.pcapng").read_bytes()[:9000])
     whole, errors = report_files([str(path)])
     chunks(5)
-    found, more = report_files([str(path)], jobs=2)
+    found, more = report_files([str(path)], AnalysisOptions(jobs=2))
     assert str(errors) == str(more) != "[]"
     assert found.to_json() == whole.to_json()
     assert found.capture.truncated
@@ -143,14 +191,15 @@ def test_the_reading_threads_failure_is_raised(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(reading, "_now_ns", fail)
     with pytest.raises(SavefileError, match="a disk that fails"):
-        analyse_files([str(CAPTURES / "tomcat-ping.pcapng")], jobs=2)
+        analyse_files([str(CAPTURES / "tomcat-ping.pcapng")], AnalysisOptions(jobs=2))
 
 
 def test_progress_reaches_the_size(chunks: Chunks) -> None:
     path = CAPTURES / "tomcat-ping.pcapng"
     chunks(20)
     seen: list[tuple[int, int]] = []
-    analyse_files([str(path)], jobs=1, progress=lambda done, size: seen.append((done, size)))
+    options = AnalysisOptions(jobs=1, progress=lambda done, size: seen.append((done, size)))
+    analyse_files([str(path)], options)
     size = os.path.getsize(path)
     assert {total for _, total in seen} == {size}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -6,21 +6,23 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from frames_report import report_on_frames
 from world import MICRO, World
 
 from analyzer.analysis import reading
-from analyzer.analysis.analyse import analyse, report_files
-from analyzer.analysis.cut import cut_window
-from analyzer.analysis.load import Loaded, VantageNotes, load
+from analyzer.analysis.analyse import report_files
+from analyzer.analysis.frames_table import read_frames
+from analyzer.analysis.notes import VantageNotes
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.analysis.window import Moment, Window, parse_window
 from analyzer.errors import UsageProblem
 from analyzer.model.report import Report
-from analyzer.report.build import build_report
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 PING = str(CAPTURES / "tomcat-ping.pcapng")
@@ -120,20 +122,23 @@ def test_times_far_away_are_only_far_away() -> None:
 @pytest.mark.parametrize(("since", "until"), [("2", "1"), ("1", "1"), ("5", "2000-01-01T00:00:00")])
 def test_since_has_to_be_before_until(since: str, until: str) -> None:
     with pytest.raises(UsageProblem, match=f"--since {since} is not before --until {until}"):
-        report_files([PING], window=parse_window(since, until))
+        report_files([PING], AnalysisOptions(window=parse_window(since, until)))
+
+
+def options(since: str | None, until: str | None) -> AnalysisOptions:
+    return AnalysisOptions(window=parse_window(since, until))
 
 
 def test_no_option_is_no_window() -> None:
     assert parse_window(None, None) is None
 
 
-def halves(loaded: Loaded, edge_ns: int) -> tuple[Report, Report]:
-    """The reports before and from an edge on, edge in nanoseconds."""
-    first = int(loaded.frames["ts_ns"].min())
-    after = f"{(edge_ns - first) // S}.{(edge_ns - first) % S:09}"
-    windows = Window(until=Moment(after, "--until")), Window(since=Moment(after, "--since"))
-    early, late = (analyse(cut_window(loaded, window)) for window in windows)
-    return build_report(early, packets=True), build_report(late, packets=True)
+def halves(after_ns: int, report: Callable[[AnalysisOptions], Report]) -> tuple[Report, Report]:
+    """The reports before and from an edge on, the edge in nanoseconds after the first frame."""
+    after = f"{after_ns // S}.{after_ns % S:09}"
+    early = report(AnalysisOptions(window=Window(until=Moment(after, "--until")), packets=True))
+    late = report(AnalysisOptions(window=Window(since=Moment(after, "--since")), packets=True))
+    return early, late
 
 
 def assert_nothing_lost(report: Report) -> None:
@@ -148,12 +153,12 @@ def assert_nothing_lost(report: Report) -> None:
 
 
 def test_wherever_it_is_cut_the_halves_are_the_whole_and_nothing_is_lost() -> None:
-    loaded = load([PING])
-    stamps = np.unique(loaded.frames["ts_ns"])
+    of_frames = read_frames(PING)["ts_ns"].to_numpy()
+    stamps = np.unique(of_frames)
     for edge in map(int, (*stamps, stamps[-1] + 1)):
-        early, late = halves(loaded, edge)
+        early, late = halves(edge - int(stamps[0]), lambda o: report_files([PING], o)[0])
         assert early.capture.frames + late.capture.frames == 110
-        assert early.capture.frames == np.count_nonzero(loaded.frames["ts_ns"] < edge)
+        assert early.capture.frames == np.count_nonzero(of_frames < edge)
         assert sum(row.sent for half in (early, late) for row in half.icmp) == 10
         answered = sum(row.answered for half in (early, late) for row in half.icmp)
         assert answered in (9, 10)
@@ -169,41 +174,45 @@ def test_a_window_of_a_capture_in_chunks(
 ) -> None:
     path = [str(CAPTURES / f"{name}.pcapng")]
     windows = [("0.05", None), (None, "0.1"), ("0.012", "0.3"), ("0.2", "0.2001"), ("90", None)]
-    whole = [report_files(path, window=parse_window(*window))[0].to_json() for window in windows]
+    whole = [report_files(path, options(*window))[0].to_json() for window in windows]
     monkeypatch.setattr(reading, "CHUNK_FRAMES", frames)
     for window, expected in zip(windows, whole, strict=True):
-        found, _ = report_files(path, window=parse_window(*window), jobs=1)
+        found, _ = report_files(path, replace(options(*window), jobs=1))
         assert found.to_json() == expected, window
 
 
 def test_a_loss_inside_the_window_is_still_one() -> None:
     whole, _ = report_files([str(CAPTURES / "iptables-drop.pcapng")])
     (icmp,) = whole.icmp
-    part, _ = report_files(
-        [str(CAPTURES / "iptables-drop.pcapng")], window=parse_window("0.05", None)
-    )
+    part, _ = report_files([str(CAPTURES / "iptables-drop.pcapng")], options("0.05", None))
     assert 0 < part.icmp[0].sent < icmp.sent
     assert part.icmp[0].lost == part.icmp[0].sent
     assert part.losses[0].packets == part.icmp[0].sent
     assert part.losses[0].expected == whole.losses[0].expected
 
 
-def loaded_world(world: World) -> Loaded:
+def halves_of(world: World) -> Callable[[int], tuple[Report, Report]]:
+    """Gives the reports before and from so many nanoseconds after the epoch."""
     for row in world.rows:
         row["ts_ns"] += S
         row.update(ethertype=0x0800, ip_version=4, protocol=17, l4_offset=34)
     frames = world.frames()
     notes = [VantageNotes(start_ns=1, end_ns=100 * S, ended=True) for _ in world.vantages]
-    return Loaded(["x"], frames, world.vantages, notes)
+    first_ns = int(frames["ts_ns"].min())
+
+    def report(options: AnalysisOptions) -> Report:
+        return report_on_frames(frames, world.vantages, notes, options)
+
+    return lambda edge_ns: halves(edge_ns - first_ns, report)
 
 
 def test_a_packet_that_a_queue_holds_over_the_edge_is_unmatched() -> None:
     world = World(qdisc="tbf")
     for n in range(10):
         world.send(0, 1, n * 200_000, key=n + 1, hop_us=(5, 900_000, 2))
-    loaded = loaded_world(world)
+    cut_at = halves_of(world)
     for edge in range(S + 3, S + 2_900 * 1000 * MICRO, 70_000 * MICRO):
-        early, late = halves(loaded, edge)
+        early, late = cut_at(edge)
         assert early.losses == late.losses == []
 
 
@@ -212,7 +221,7 @@ def test_a_loss_is_not_forgiven_for_another_packet_after_the_window() -> None:
     world.send(0, 1, 0, key=1)
     world.send(0, 1, 1_000, key=2, upto=2)
     world.send(0, 1, 900_000, key=3)
-    early, late = halves(loaded_world(world), S + 500_000 * MICRO)
+    early, late = halves_of(world)(S + 500_000 * MICRO)
     assert [loss.packets for loss in early.losses] == [1]
     assert late.losses == []
 
@@ -224,8 +233,7 @@ def test_the_bridges_copy_alone_is_no_delivery_to_the_host() -> None:
     copies = [row for row in world.rows if row["vantage"] == world.at("docker0")]
     for row in copies:  # TCP: the copy takes its own stamp
         row["ts_ns"] += 30 * MICRO
-    loaded = loaded_world(world)
-    _, late = halves(loaded, S + 10_020 * MICRO)
+    _, late = halves_of(world)(S + 10_020 * MICRO)
     assert [verdict.result for verdict in late.verdicts] == ["undecided"]
     assert late.verdicts[0].packets == 1
 

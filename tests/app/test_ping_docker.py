@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.app.ping import PingPlan, PingResult, ping
 from analyzer.engines.docker import DockerEngine
 from analyzer.errors import UsageProblem
@@ -196,7 +197,7 @@ def test_bridged_tcp_is_proved_too(engine: DockerEngine, container: Make, tmp_pa
         tap.stop()
         running.join()
     assert code == 0, told
-    report, _ = report_files([file], packets=True)
+    report, _ = report_files([file], AnalysisOptions(packets=True))
     assert {(v.source, v.destination, v.result) for v in report.verdicts} == {
         (one.name, two.name, "proved"),
         (two.name, one.name, "proved"),

@@ -13,6 +13,7 @@ import pytest
 from flood import send_identical
 
 from analyzer.analysis.analyse import report_files, verdict_code
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.app.ping import PingPlan, PingResult, choose_vantages, ping
 from analyzer.app.ping_endpoints import find_end
 from analyzer.engines.lab import Lab
@@ -71,7 +72,7 @@ def test_twenty_echoes_seen_timed_and_proved(lab: Lab, tmp_path: Path) -> None:
         assert sum(hops) + echo.turnaround_ns == echo.rtt_ns
         assert echo.process_rtt_ns > echo.rtt_ns
     assert [v.result for v in result.report.verdicts] == ["proved", "proved"]
-    offline, errors = report_files([file], packets=True)
+    offline, errors = report_files([file], AnalysisOptions(packets=True))
     assert errors == []
     assert conversation(offline, "tomcat01", "tomcat02").echoes == row.echoes
     assert verdict_code(offline.verdicts) == 0
@@ -186,7 +187,7 @@ def _captured(lab: Lab, names, act, *, filter_text: str = "", tmp: str = "", **o
             act()
             tap.stop()
             running.join()
-        report, errors = report_files([file.name], packets=True)
+        report, errors = report_files([file.name], AnalysisOptions(packets=True))
     assert errors == []
     return report
 
@@ -317,7 +318,7 @@ def test_two_networks_with_one_subnet_in_one_report_keep_apart(tmp_path: Path) -
             run(lab, count=n, output=f).report
             for lab, n, f in zip((one, other), (3, 5), files, strict=True)
         ]
-    report, _ = report_files(files, packets=True)
+    report, _ = report_files(files, AnalysisOptions(packets=True))
     assert [row.answered for row in report.icmp] == [3, 5]
     for single, row, (a, b) in zip(singles, report.icmp, veths, strict=True):
         assert row.echoes == single.icmp[0].echoes

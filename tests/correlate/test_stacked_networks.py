@@ -13,11 +13,11 @@ import pytest
 from faulty import Bench
 
 from analyzer.analysis import reading
-from analyzer.analysis.analyse import analyse_paths, report_files
+from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.engines.lab import Lab
 from analyzer.engines.netns import NetnsEngine
 from analyzer.model.report import Report
-from analyzer.report.build import build_report
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -68,7 +68,7 @@ def stacked(tmp_path: Path) -> Iterator[Bench]:
 
 def echoes(bench: Bench) -> Report:
     """The report on the bench's file, with every echo."""
-    return report_files([bench.file], packets=True)[0]
+    return report_files([bench.file], AnalysisOptions(packets=True))[0]
 
 
 def pinged(bench: Bench, targets: list[str], address: str) -> Report:
@@ -210,7 +210,7 @@ def way(*, there: bool) -> Steps:
 
 def test_a_journey_goes_on_inside_of_a_vxlan_tunnel(overlay: Overlay) -> None:
     overlay.capture(lambda: overlay.run("c1", "ping -c5 -i.01 -W2 10.0.0.2"))
-    report = report_files([overlay.file], packets=True)[0]
+    report = report_files([overlay.file], AnalysisOptions(packets=True))[0]
     one, two = PREFIX + "c1", PREFIX + "c2"
     assert ways(report) == (way(there=True), way(there=False))
     assert_hops_add_up(report)
@@ -229,11 +229,11 @@ def test_a_journey_goes_on_inside_of_a_vxlan_tunnel(overlay: Overlay) -> None:
 
 def test_chunks_do_not_change_the_way(overlay: Overlay, monkeypatch: pytest.MonkeyPatch) -> None:
     overlay.capture(lambda: overlay.run("c1", "ping -c20 -i.01 -W2 10.0.0.2"))
-    whole = build_report(analyse_paths([overlay.file])[0], packets=False)
+    whole = report_files([overlay.file])[0]
     for frames in (7, 50):
         monkeypatch.setattr(reading, "CHUNK_FRAMES", frames)
         monkeypatch.setattr(reading, "_FEWEST", frames)
-        chunked = build_report(analyse_paths([overlay.file], jobs=1)[0], packets=False)
+        chunked = report_files([overlay.file], AnalysisOptions(jobs=1))[0]
         assert chunked.hops == whole.hops
         assert chunked.verdicts == whole.verdicts
 

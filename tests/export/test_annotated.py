@@ -14,6 +14,7 @@ from tshark import count
 
 import analyzer
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.app.export import export_annotated
 from analyzer.savefile.read import open_savefile
 
@@ -88,7 +89,10 @@ def test_a_lost_packet_says_so_at_its_last_frame(tmp_path: Path) -> None:
 
 def test_it_is_the_same_capture_to_the_report(tmp_path: Path) -> None:
     target = annotated(tmp_path, PING)
-    reports = [report_files([str(path)], packets=True)[0].to_json() for path in (PING, target)]
+    reports = [
+        report_files([str(path)], AnalysisOptions(packets=True))[0].to_json()
+        for path in (PING, target)
+    ]
     for report in reports:
         del report["capture"]["files"]
     assert reports[0] == reports[1]

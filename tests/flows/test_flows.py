@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from frames_report import report_on_frames
 from world import BRIDGE_MAC, BROADCAST, MICRO, World, mac_of
 
-from analyzer.analysis.analyse import analyse, verdict_code
-from analyzer.analysis.load import Loaded, VantageNotes
+from analyzer.analysis.analyse import verdict_code
+from analyzer.analysis.notes import VantageNotes
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.model.vantage import Role, Vantage
-from analyzer.report.build import build_report
 
 V4 = 0xFFFF_0000_0000
 S = 1_000_000_000
@@ -56,19 +57,18 @@ class Pinging(World):
     def report(self, *, bridge="docker0", echoes=True, **notes):
         for row in self.rows:
             row["ts_ns"] += S
-        loaded = Loaded(["x"], self.frames(), self.vantages, [])
-        end = int(loaded.frames["ts_ns"].max()) + S
-        loaded.notes = [
+        frames = self.frames()
+        end = int(frames["ts_ns"].max()) + S
+        told = [
             VantageNotes(start_ns=0, end_ns=end, received=0, dropped=0, ended=True)
             for _ in self.vantages
         ]
-        loaded.notes[0].fdb = [
-            (v.peer_mac, v.ifindex) for v in self.vantages if v.role is Role.HOST_VETH
-        ]
+        told[0].fdb = [(v.peer_mac, v.ifindex) for v in self.vantages if v.role is Role.HOST_VETH]
         for name, value in notes.items():
-            for one in loaded.notes:
+            for one in told:
                 setattr(one, name, value)
-        return build_report(analyse(loaded, bridge=bridge), packets=False, echoes=echoes)
+        options = AnalysisOptions(bridge=bridge, echoes=echoes)
+        return report_on_frames(frames, self.vantages, told, options)
 
 
 def test_hops_and_turnaround_telescope_to_the_rtt_exactly():
@@ -395,8 +395,9 @@ def test_broadcast_is_never_a_verdict():
 
 def test_empty_capture_gives_an_empty_report():
     world = World()
-    loaded = Loaded(["x"], world.frames(), world.vantages, [VantageNotes() for _ in world.vantages])
-    report = build_report(analyse(loaded), packets=True)
+    notes = [VantageNotes() for _ in world.vantages]
+    options = AnalysisOptions(packets=True)
+    report = report_on_frames(world.frames(), world.vantages, notes, options)
     assert report.capture.frames == 0
     assert report.icmp == []
     assert report.to_json()["schema"] == "vethscope/report/1"
@@ -412,7 +413,7 @@ def test_a_clock_that_was_set_back_is_a_finding_and_no_delay_is_negative():
     frames["ts_ns"][back:] -= 600 * S
     frames["ts_ns"] += 1000 * S
     notes = [VantageNotes(start_ns=0, end_ns=5000 * S, ended=True) for _ in world.vantages]
-    report = build_report(analyse(Loaded(["x"], frames, world.vantages, notes)), packets=False)
+    report = report_on_frames(frames, world.vantages, notes)
     codes = {finding.code: finding for finding in report.findings}
     assert "by 600 s at most" in codes["clock-step"].text
     assert "negative-delay" in codes

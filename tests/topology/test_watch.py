@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import threading
@@ -49,7 +48,7 @@ def test_container_comes_after_its_pairs() -> None:
         f"container side ({'cd56' * 3}) appeared",
         f"container tomcat01 ({'ab12' * 3}) appeared: 172.17.0.2/16, 172.18.0.2/16",
     ]
-    assert json.loads(told[0].to_json_line()) == {
+    assert told[0].to_json() == {
         "kind": "veth",
         "action": "appeared",
         "name": "vethaaa",

@@ -1,9 +1,14 @@
-"""HTML and SVG elements as functions; whatever is not an element already gets escaped."""
+"""HTML and SVG elements as functions; whatever is not an element already gets escaped.
+
+Control, bidi and invisible characters are made visible here as well: no caller can forget it.
+"""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TypeAlias
+
+from analyzer.formatting.sanitize import sanitize_lines
 
 
 class Markup(str):
@@ -23,7 +28,7 @@ def tag(name: str, *children: Child, **attributes: str | float | None) -> Markup
     words = [name]
     for key, value in attributes.items():
         if value is not None:
-            words.append(f'{key.rstrip("_").replace("_", "-")}="{escape(_text(value))}"')
+            words.append(f'{key.rstrip("_").replace("_", "-")}="{_escaped(_text(value))}"')
     return Markup(f"<{' '.join(words)}>{join(*children)}</{name}>")
 
 
@@ -36,7 +41,11 @@ def svg_text(text: str, most: int, *rest: Child, **attributes: str | float | Non
 
 def join(*children: Child) -> Markup:
     """The children one after the other, escaped where they are plain text."""
-    return Markup("".join(c if isinstance(c, Markup) else escape(c) for c in children if c))
+    return Markup("".join(c if isinstance(c, Markup) else _escaped(c) for c in children if c))
+
+
+def _escaped(text: str) -> str:
+    return escape(sanitize_lines(text))
 
 
 def _text(value: str | float) -> str:

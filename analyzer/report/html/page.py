@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from analyzer.formatting.numbers import format_time
+from analyzer.formatting.sanitize import sanitized
 from analyzer.model.report import Report
 from analyzer.report import view
 from analyzer.report.html import sections
 from analyzer.report.html.markup import Markup, tag
 from analyzer.report.html.style import STYLE
-from analyzer.report.numbers import format_time
-from analyzer.report.sanitize import sanitized
 from analyzer.report.sheets import flow_sheets
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from analyzer.formatting.numbers import format_ns
 from analyzer.report.drawn import DrawnPath, House, Station, Step
 from analyzer.report.html.markup import Markup, svg_text, tag
-from analyzer.report.numbers import format_ns
 
 WIDTH = 420
 _LEFT = 1

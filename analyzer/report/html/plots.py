@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from math import ceil, floor, log10
 from typing import TypeAlias
 
+from analyzer.formatting.numbers import format_ns
 from analyzer.model.report import Echo, HopRow, IcmpRow
 from analyzer.report import view
 from analyzer.report.html.markup import Markup, svg_text, tag
-from analyzer.report.numbers import format_ns
 
 WIDTH = 720
 ECHOES = 500

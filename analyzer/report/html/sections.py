@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from analyzer.model.report import HopRow, Report, Verdict
-from analyzer.report import view
-from analyzer.report.drawn import drawn_paths
-from analyzer.report.html.markup import Markup, join, tag
-from analyzer.report.html.path import draw_path_svg
-from analyzer.report.html.plots import ECHOES, draw_delays, draw_echoes, legend
-from analyzer.report.numbers import (
+from analyzer.formatting.numbers import (
     format_bytes,
     format_count,
     format_ns,
     format_plural,
     format_us_exact,
 )
+from analyzer.model.report import HopRow, Report, Verdict
+from analyzer.report import view
+from analyzer.report.drawn import drawn_paths
+from analyzer.report.html.markup import Markup, join, tag
+from analyzer.report.html.path import draw_path_svg
+from analyzer.report.html.plots import ECHOES, draw_delays, draw_echoes, legend
 from analyzer.report.sheets import Sheet
 
 MOST_PACKETS = 20_000

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analyzer.report.numbers import format_ns, format_plural, format_us_exact
-from analyzer.report.sanitize import sanitize
+from analyzer.formatting.numbers import format_ns, format_plural, format_us_exact
+from analyzer.formatting.sanitize import sanitize
 
 
 def packet_line(row: Mapping[str, Any]) -> str:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from rich.cells import cell_len
 from rich.text import Text
 
+from analyzer.formatting.numbers import format_ns
 from analyzer.report.drawn import DrawnPath, House, Station, Step
-from analyzer.report.numbers import format_ns
 
 WIDTH = 80
 STYLES = {"container": "bold cyan", "bridge": "bold magenta", "host": "bold yellow"}

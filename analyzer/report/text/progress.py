@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analyzer.report.numbers import format_bytes, format_count, format_plural
-
-_RED, _PLAIN = "\033[31m", "\033[0m"
+from analyzer.formatting.numbers import format_bytes, format_count, format_plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +22,9 @@ class Counts:
 class LiveLine:
     """Frames, frames a second since the last line, drops, file size, vantages."""
 
-    def __init__(self, columns: Callable[[], int], *, colour: bool = True) -> None:
+    def __init__(self, columns: Callable[[], int]) -> None:
         """columns: how wide the terminal is now; a longer line would not stay one."""
         self._columns = columns
-        self._colour = colour
         self._before: tuple[int, float] | None = None
 
     def text(self, counts: Counts, now_s: float) -> str:
@@ -38,11 +35,16 @@ class LiveLine:
         parts = [
             format_plural(counts.frames, "frame"),
             f"{format_count(rate)}/s",
-            f"{format_count(counts.dropped)} dropped",
+            _dropped(counts),
             format_bytes(counts.file_bytes),
             format_plural(counts.vantages, "vantage"),
         ]
-        text = " · ".join(parts)[: max(1, self._columns() - 1)]
-        if counts.dropped and self._colour:
-            return text.replace(parts[2], f"{_RED}{parts[2]}{_PLAIN}")
-        return text
+        return " · ".join(parts)[: max(1, self._columns() - 1)]
+
+    def alarming(self, counts: Counts) -> str:
+        """The part of the text that should be red; empty where nothing is wrong."""
+        return _dropped(counts) if counts.dropped else ""
+
+
+def _dropped(counts: Counts) -> str:
+    return f"{format_count(counts.dropped)} dropped"

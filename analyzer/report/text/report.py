@@ -14,10 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from analyzer.model.report import Echo, HopRow, Report, Verdict
-from analyzer.report import view
-from analyzer.report.drawn import drawn_paths
-from analyzer.report.numbers import (
+from analyzer.formatting.numbers import (
     NONE,
     format_bytes,
     format_count,
@@ -26,7 +23,10 @@ from analyzer.report.numbers import (
     format_time,
     format_us_exact,
 )
-from analyzer.report.sanitize import sanitized
+from analyzer.formatting.sanitize import sanitized
+from analyzer.model.report import Echo, HopRow, Report, Verdict
+from analyzer.report import view
+from analyzer.report.drawn import drawn_paths
 from analyzer.report.sheets import Sheet, flow_sheets
 from analyzer.report.text.path import LEVELS, draw_path
 

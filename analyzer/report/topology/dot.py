@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from analyzer.formatting.sanitize import sanitize
 from analyzer.model.topology import Container, Interface, Topology
-from analyzer.report.sanitize import sanitize
 from analyzer.topology.relations import (
     interfaces_of,
     is_host,

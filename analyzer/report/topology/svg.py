@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from analyzer.formatting.sanitize import sanitize
 from analyzer.model.topology import Interface, Key, Topology
 from analyzer.report.html.markup import Child, Markup, svg_text, tag
-from analyzer.report.sanitize import sanitize
 from analyzer.report.topology.layout import (
     HEAD,
     LINE,

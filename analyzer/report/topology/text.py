@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
+from analyzer.formatting.sanitize import sanitize
 from analyzer.model.topology import Container, Interface, Topology
-from analyzer.report.sanitize import sanitize
 from analyzer.report.topology.dot import render_dot
 from analyzer.topology.relations import (
     bridge_of,

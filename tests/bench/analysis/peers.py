@@ -169,11 +169,12 @@ def report(jobs: int) -> Program:
 _REPORT = """
 import sys, time
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 path, jobs = sys.argv[1], int(sys.argv[3])
-report_files([sys.argv[2]], jobs=jobs)
+report_files([sys.argv[2]], AnalysisOptions(jobs=jobs))
 began = time.perf_counter()
 spent = time.process_time()
-found, _ = report_files([path], jobs=jobs)
+found, _ = report_files([path], AnalysisOptions(jobs=jobs))
 tell(found.capture.frames, time.perf_counter() - began, time.process_time() - spent)
 """
 

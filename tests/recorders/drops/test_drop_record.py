@@ -13,7 +13,7 @@ import pytest
 from faulty import Bench, the_loss
 
 from analyzer.analysis.analyse import report_files
-from analyzer.analysis.load import load
+from analyzer.analysis.frames_table import read_frames
 from analyzer.recorders.drops.record import ROW, Drops, decode_drops, encode_drops
 from analyzer.recorders.settings.facts import Facts, LinkFact, compare, decode_facts, encode_facts
 from analyzer.recorders.settings.iptables_rules import Rule
@@ -83,8 +83,8 @@ def kept(bench: Bench) -> str:
 @pytest.mark.root
 def test_any_part_of_the_file_can_be_read(kept: str, tmp_path: Path) -> None:
     data = Path(kept).read_bytes()
-    whole, everything = load([kept]), open_savefile(kept)
-    assert sum(len(chunk) for chunk in everything.chunks()) == len(whole.frames["ts_ns"])
+    whole, everything = read_frames(kept), open_savefile(kept)
+    assert sum(len(chunk) for chunk in everything.chunks()) == len(whole)
     ends, at = [], 0
     while at < len(data):
         kind, length = struct.unpack_from("=II", data, at)
@@ -100,7 +100,7 @@ def test_any_part_of_the_file_can_be_read(kept: str, tmp_path: Path) -> None:
         assert found.error is None
         assert len(found.own) == own.index(number) + 1
         assert found.own == everything.own[: len(found.own)]
-        assert frames <= len(whole.frames["ts_ns"])
+        assert frames <= len(whole)
         part.write_bytes(data[: ends[number][1] - 5])
         cut = open_savefile(part)
         assert sum(len(chunk) for chunk in cut.chunks()) == frames
@@ -144,7 +144,7 @@ def test_others_open_it_without_complaint(kept: str, argv: list[str], tmp_path: 
     ]
     assert (done.returncode, complaints) == (0, [])
     if argv[0] == "tshark":
-        assert len(done.stdout.splitlines()) == len(load([kept]).frames["ts_ns"])
+        assert len(done.stdout.splitlines()) == len(read_frames(kept))
 
 
 @pytest.mark.root
@@ -153,4 +153,4 @@ def test_scapy_reads_it(kept: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(rdpcap(kept)) == len(load([kept]).frames["ts_ns"])
+        assert len(rdpcap(kept)) == len(read_frames(kept))

@@ -6,7 +6,7 @@ import report_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.report.sanitize import sanitize, sanitized
+from analyzer.formatting.sanitize import sanitize, sanitized
 
 
 def test_visible_escapes() -> None:

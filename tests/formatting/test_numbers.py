@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.report.numbers import (
+from analyzer.formatting.numbers import (
     format_bytes,
     format_count,
     format_ns,

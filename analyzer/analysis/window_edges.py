@@ -9,14 +9,13 @@ no evidence for or against a bridge. Packets that the notes may change wait for 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.analysis.load import Loaded
 from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
 from analyzer.flows.arp import REPLY
@@ -39,7 +38,7 @@ _NOBODY = np.empty(0, np.int64)
 
 
 @dataclass(slots=True)
-class Edges:
+class WindowEdges:
     """The window's bounds, and what was noted outside of them."""
 
     window: Window
@@ -62,7 +61,7 @@ class Edges:
     """(who answers, who asked) by ARP after the window"""
 
     @property
-    def told(self) -> tuple[int | None, int | None]:
+    def wanted_ns(self) -> tuple[int | None, int | None]:
         """The bounds that were asked for."""
         since = self.since_ns if self.window.since else None
         return since, self.until_ns if self.window.until else None
@@ -118,9 +117,9 @@ class Edges:
             held |= begun < self.since_ns + NEAR_NS
         lost = (journeys.status == Status.LOST) & (seen >= self.until_ns - QUEUE_NS)
         count = np.cumsum(np.where(lost, journeys.frames, 0)[::-1])[::-1]
-        untold = lost & ~held & (count > MOST_HELD)
-        journeys.status[untold], journeys.expected[untold] = Status.UNMATCHED, -1
-        held |= lost & ~untold
+        no_room = lost & ~held & (count > MOST_HELD)
+        journeys.status[no_room], journeys.expected[no_room] = Status.UNMATCHED, -1
+        held |= lost & ~no_room
         return held
 
     def settle_losses(self, frames: Columns, journeys: Journeys) -> None:
@@ -137,12 +136,12 @@ class Edges:
                 "seen": frames["ts_ns"][last],
             }
         )
-        some = pl.col("l2key").is_in(missing["l2key"].unique().implode())
-        again = pl.concat(piece.filter(some) for piece in self._again)
-        found = missing.join(again, on=["l2key", "vantage"]).filter(
+        of_lost = pl.col("l2key").is_in(missing["l2key"].unique().implode())
+        again = pl.concat(piece.filter(of_lost) for piece in self._again)
+        seen_again = missing.join(again, on=["l2key", "vantage"]).filter(
             pl.col("ts_ns") - pl.col("seen") < QUEUE_NS
         )
-        packets = found["packet"].unique().to_numpy()
+        packets = seen_again["packet"].unique().to_numpy()
         journeys.status[packets] = Status.UNMATCHED
         journeys.expected[packets] = -1
 
@@ -151,12 +150,13 @@ class Edges:
         if not self._near:
             return packets
         keys = frames["l2key"][packets["first_frame"].to_numpy()]
-        ours = packets.select("packet", "ts_ns", pl.Series("l2key", keys)).filter(
+        near_edge = packets.select("packet", "ts_ns", pl.Series("l2key", keys)).filter(
             (pl.col("ts_ns") < self.since_ns + NEAR_NS)
             | (pl.col("ts_ns") >= self.until_ns - NEAR_NS)
         )
-        near = (pl.col("other_ns") - pl.col("ts_ns")).abs() < NEAR_NS
-        torn = ours.join(pl.concat(self._near), on="l2key").filter(near)["packet"].unique()
+        outside = pl.concat(self._near)
+        together = (pl.col("other_ns") - pl.col("ts_ns")).abs() < NEAR_NS
+        torn = near_edge.join(outside, on="l2key").filter(together)["packet"].unique()
         return packets.with_columns(pl.col("packet").is_in(torn.implode()).alias("torn"))
 
     def settle_arp(self, rows: Sequence[ArpRow]) -> None:
@@ -169,18 +169,10 @@ class Edges:
                 row.state = "resolved"
 
 
-def cut_window(loaded: Loaded, window: Window) -> Loaded:
-    """Only the frames in the window. Raises UsageProblem as `Edges.inside`."""
-    edges = Edges(window)
-    rows = edges.inside(loaded.frames)
-    frames = {name: column[rows] for name, column in loaded.frames.items()}
-    return replace(loaded, frames=frames, cut=edges)
-
-
 def _echoes(
     frames: Columns, which: npt.NDArray[np.bool_], types: Sequence[int]
 ) -> npt.NDArray[np.int64]:
     """The different echoes of which these frames hold messages of these types."""
-    there = which & np.isin(frames["protocol"], (1, 58)) & (frames["l4_offset"] > 0)
-    rows = there & np.isin(frames["icmp_type"], types)
+    icmp = which & np.isin(frames["protocol"], (1, 58)) & (frames["l4_offset"] > 0)
+    rows = icmp & np.isin(frames["icmp_type"], types)
     return np.unique(echo_numbers(frames["icmp_id"][rows], frames["icmp_seq"][rows]))

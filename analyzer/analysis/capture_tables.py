@@ -1,0 +1,196 @@
+"""What a report's aggregators have come to → the tables that the report is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from analyzer.analysis.capture_analysis import CaptureAnalysis
+from analyzer.analysis.findings import FindingInputs, collect_findings
+from analyzer.analysis.loss_diagnosis import LossEvidence
+from analyzer.analysis.notes import count_dropped
+from analyzer.analysis.options import DEFAULTS
+from analyzer.analysis.packet_assembly import PacketAssembly
+from analyzer.analysis.reading import Reading
+from analyzer.diagnosis.settings import Scene as LossScene
+from analyzer.findings.flooding import find_duplicate_macs
+from analyzer.flows.arp import name_arp
+from analyzer.flows.arp_claims import judge_claims
+from analyzer.flows.endpoints import address_text, inferred_address
+from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
+from analyzer.flows.nat import find_doubled, find_missing, find_translations
+from analyzer.flows.proxied import find_proxied
+from analyzer.flows.transport import name_tcp, name_udp
+from analyzer.flows.verdict import Scene, judge_pairs
+from analyzer.model.batch import Outlook
+from analyzer.model.report import ArpRow, CaptureInfo, Finding, LossRow, NatRow
+from analyzer.report.build import Tables
+from analyzer.report.paths import build_paths
+
+
+def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Tables:
+    """The tables of a capture, without packets. bridge: of the verdict's claim."""
+    assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
+    outlook = _outlook(assembly, bridge)
+    outcomes = partials.outcomes.table()
+    claims = judge_claims(partials.arp.claims.by_place(), assembly.segments.tolist(), outlook)
+    nat = partials.translations.rows(reading.vantages, assembly.nat)
+    arp = name_arp(partials.arp.table(claims.settled), assembly.endpoints)
+    nd = partials.neighbours.rows(assembly.endpoints)
+    dns = partials.dns.rows(outlook.end_ns)
+    if assembly.edges:
+        assembly.edges.settle_arp(arp)
+    talks = partials.conversations.table()
+    lost_between = partials.conversations.lost_between(reading.vantages)
+    tcp, udp = name_tcp(talks, lost_between), name_udp(talks, lost_between)
+    proxied = partials.proxied.rows(assembly.proxies, [*tcp, *udp])
+    icmp = _with_addresses(partials.echoes.table(outlook.end_ns))
+    finding_inputs = FindingInputs(outcomes, talks, arp, nd, dns, outlook)
+    return Tables(
+        info=_info(analysis),
+        vantages=reading.vantages,
+        counters=[(n.received, n.dropped) for n in reading.notes],
+        seen=assembly.totals.seen,
+        hops=partials.hops.table(outcomes),
+        echoes=partials.echoes.echoes(outlook.end_ns),
+        icmp=icmp,
+        arp=arp,
+        nd=nd,
+        icmp_errors=partials.errors.rows(),
+        nat=nat,
+        proxied=proxied,
+        dns=dns,
+        dhcp=partials.dhcp.rows(),
+        tcp=tcp,
+        udp=udp,
+        losses=_losses(analysis, outcomes, outlook, arp),
+        verdicts=judge_pairs(outcomes, _scene(outlook)),
+        paths=build_paths(outcomes, reading.vantages, icmp),
+        ends=assembly.endpoints.texts,
+        inferred=sorted({inferred_address(mac) for mac in assembly.endpoints.inferred}),
+        own_echoes=frozenset(int(ident) for notes in reading.notes for ident in notes.process_rtt),
+        process_rtt=_process_rtt(reading),
+        clock=(
+            assembly.totals.clock_steps,
+            assembly.totals.largest_step_ns,
+            partials.hops.negative,
+        ),
+        clock_set_ns=reading.clock_set_ns(),
+        notes=[
+            *_notes(analysis, nat),
+            *find_proxied(proxied),
+            *collect_findings(partials, reading, finding_inputs, claims),
+        ],
+    )
+
+
+def _losses(
+    analysis: CaptureAnalysis, outcomes: pl.DataFrame, outlook: Outlook, arp: Sequence[ArpRow]
+) -> list[LossRow]:
+    """The losses that the topology proves, with their reasons where those were recorded."""
+    partials, reading = analysis.partials, analysis.reading
+    diagnosis = partials.loss_diagnosis
+    table = summarise_losses(outcomes)
+    losses = name_losses(table, reading.vantages, reading.sysctls)
+    if diagnosis.recorded:
+        evidence = LossEvidence(
+            notes=reading.notes,
+            segments=analysis.assembly.segments,
+            outcomes=partials.outcomes,
+            echoes=partials.echoes,
+            end_ns=outlook.end_ns,
+            arp=arp,
+        )
+        losses = diagnosis.explain(losses, table, evidence, _scene_of_losses(reading))
+    return suggest_drops(losses) if diagnosis.summary() is None else losses
+
+
+def _notes(analysis: CaptureAnalysis, nat: Sequence[NatRow]) -> list[Finding]:
+    """What stands out in the traffic."""
+    assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
+    return [
+        *find_translations(nat),
+        *find_doubled(nat, reading.vantages, reading.sysctls),
+        *find_missing(assembly.nat),
+        *partials.flooding.findings(reading.vantages),
+        *find_duplicate_macs(assembly.segments, reading.vantages),
+        *partials.echoes.findings(reading.vantages),
+    ]
+
+
+def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:
+    """Bridge → its table at the end of the capture, where that was told."""
+    pairs = zip(reading.vantages, reading.notes, strict=True)
+    return {vantage.name: notes.fdb for vantage, notes in pairs if notes.fdb}
+
+
+def _scene_of_losses(reading: Reading) -> LossScene:
+    fdb = _fdb_at_end(reading)
+    return LossScene(reading.vantages, fdb, (), reading.sysctls, reading.engine)
+
+
+def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
+    reading, fdb = assembly.reading, _fdb_at_end(assembly.reading)
+    end_ns = max(
+        [notes.end_ns for notes in reading.notes if notes.end_ns] + [assembly.totals.end_ns or 0]
+    )
+    if assembly.edges:
+        end_ns = min(end_ns, assembly.edges.until_ns)
+    return Outlook(
+        vantages=reading.vantages,
+        end_ns=end_ns,
+        sysctls=reading.sysctls,
+        fdb={v.name: (*v.fdb, *fdb.get(v.name, ())) for v in reading.vantages},
+        complete=not count_dropped(reading.vantages, reading.notes),
+        bridge=bridge,
+        watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
+    )
+
+
+def _scene(outlook: Outlook) -> Scene:
+    return Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
+
+
+def _info(analysis: CaptureAnalysis) -> CaptureInfo:
+    assembly, reading = analysis.assembly, analysis.reading
+    totals = assembly.totals
+    since_ns, until_ns = assembly.edges.wanted_ns if assembly.edges else (None, None)
+    return CaptureInfo(
+        files=list(reading.paths),
+        frames=totals.frames,
+        bytes=totals.bytes,
+        start_ns=totals.start_ns,
+        end_ns=totals.end_ns,
+        truncated=bool(reading.errors),
+        since_ns=since_ns,
+        until_ns=until_ns,
+        dropped=count_dropped(reading.vantages, reading.notes),
+        drops=analysis.partials.loss_diagnosis.summary(),
+        engine=reading.engine,
+        sysctls=dict(reading.sysctls),
+        identity="certain and likely" if assembly.likely else "certain",
+        likely_matches=assembly.likely,
+    )
+
+
+def _with_addresses(icmp: pl.DataFrame) -> pl.DataFrame:
+    """Add source_ip and destination_ip as text."""
+
+    def texts(side: str) -> pl.Series:
+        pairs = icmp.select(f"{side}_hi", f"{side}_lo").iter_rows()
+        return pl.Series([address_text(hi, lo) for hi, lo in pairs], dtype=pl.String)
+
+    return icmp.with_columns(
+        texts("asker").alias("source_ip"), texts("target").alias("destination_ip")
+    )
+
+
+def _process_rtt(reading: Reading) -> dict[tuple[int, int], int]:
+    """(ICMP id, seq) → ns, as our own echo left it in the file."""
+    return {
+        (int(ident), int(seq)): rtt_ns
+        for notes in reading.notes
+        for ident, rtts in notes.process_rtt.items()
+        for seq, rtt_ns in rtts.items()
+    }

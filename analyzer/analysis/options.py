@@ -1,0 +1,44 @@
+"""What an analysis is asked for, from the command line to the engine: one frozen bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from analyzer.analysis.packet_choice import Choice
+from analyzer.analysis.window import Window
+
+Progress = Callable[[int, int], None]
+"""is told (bytes read, size of all files or 0)"""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisOptions:
+    """The defaults are those of ``report FILE``."""
+
+    bridge: str = "docker0"
+    """the bridge of the verdict's claim"""
+    packets: bool = False
+    """list every packet and every echo"""
+    echoes: bool = False
+    """list every echo"""
+    choice: Choice = field(default_factory=Choice)
+    """list these packets only"""
+    window: Window | None = None
+    """analyse only the frames in this time window"""
+    jobs: int = 2
+    """threads: 1 does one thing after the other"""
+    progress: Progress | None = None
+
+    @property
+    def lists_packets(self) -> bool:
+        """Whether packets are listed, all of them or some."""
+        return self.packets or bool(self.choice)
+
+    @property
+    def lists_echoes(self) -> bool:
+        """Whether every echo is listed."""
+        return self.packets or self.echoes
+
+
+DEFAULTS = AnalysisOptions()

@@ -1,0 +1,173 @@
+"""From decoded frames to packets that are closed, a chunk at a time: what is open is carried along.
+
+A packet is closed when no further frame of it is expected (`analyzer.correlate.packet_completion`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.analysis.frame_room import empty_frames, rows_of
+from analyzer.analysis.notes import VantageNotes
+from analyzer.analysis.reading import DecodedChunk, Reading, sort_own
+from analyzer.analysis.totals import Totals
+from analyzer.analysis.window_edges import WindowEdges
+from analyzer.correlate.correlate import Correlator
+from analyzer.correlate.loss import Watch
+from analyzer.correlate.translate import Translator
+from analyzer.flows.endpoints import Endpoints
+from analyzer.flows.packets import PacketTables
+from analyzer.model.batch import FOREVER_NS, Batch, Columns
+from analyzer.model.journeys import Journeys
+from analyzer.model.nat_entries import NatEntries
+from analyzer.model.proxy import Proxy
+from analyzer.recorders.conntrack.proxies import decode_proxies
+from analyzer.recorders.conntrack.record import decode_entries
+
+SLACK_NS = 50_000_000
+"""rings are written to the file in turn: a frame may come so much after younger ones"""
+UNCLEAN_TAIL_NS = 250_000_000
+"""a capture that was killed may miss the last frames of some rings: nothing that late is lost"""
+
+
+@dataclass(slots=True)
+class PacketAssembly:
+    """Makes packets of frames, and counts the frames."""
+
+    reading: Reading
+    edges: WindowEdges | None = None
+    """of a time window: only the frames in it are analysed"""
+    totals: Totals = field(default_factory=Totals)
+    likely: int = 0
+    """edges that are likely only"""
+    chunks: int = 0
+    nat: NatEntries = field(default_factory=NatEntries)
+    """what connection tracking told"""
+    proxies: list[Proxy] = field(default_factory=list)
+    _learned: int = 0
+    _translator: Translator = field(default_factory=lambda: Translator(NatEntries()))
+    _correlator: Correlator = field(default_factory=Correlator)
+    _tables: PacketTables | None = None
+    _carried: Columns | None = None
+
+    def __post_init__(self) -> None:
+        self._learn(len(self.reading.tracked))
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The names of everything seen so far."""
+        assert self._tables is not None
+        return self._tables.endpoints
+
+    @property
+    def segments(self) -> npt.NDArray[np.int32]:
+        """[v] the realm of each vantage in which a MAC is unique, as in `Journeys`."""
+        return self._correlator.layout.lan
+
+    def close(self, chunk: DecodedChunk) -> Batch:
+        """The packets that are closed when a chunk is looked at with what is open."""
+        self.chunks += 1
+        frames = self._inside(chunk)
+        self._learn(chunk.tracked)
+        journeys, settled_ns = self._correlate(frames, chunk.now_ns, final=chunk.final)
+        return self._batch(frames, journeys, settled_ns, chunk.own)
+
+    def close_without_frames(self) -> Batch:
+        """What there is to say of files that have not one frame."""
+        frames = empty_frames()
+        journeys, settled_ns = self._correlate(frames, 0, final=True)
+        return self._batch(frames, journeys, settled_ns, sort_own(self.reading.own)[0])
+
+    def _inside(self, chunk: DecodedChunk) -> Columns:
+        """The chunk's frames, behind those that are open from before."""
+        if self.edges is None:
+            self.totals.add(chunk.frames, self.reading.vantages)
+            return chunk.room.with_carried(self._carried)
+        inside = rows_of(chunk.frames, self.edges.inside(chunk.frames))
+        self.totals.add(inside, self.reading.vantages)
+        if self._carried is None:
+            return inside
+        return {name: np.concatenate([self._carried[name], inside[name]]) for name in inside}
+
+    def _learn(self, blocks: int) -> None:
+        """Take what the first of the file's own blocks tell of translations."""
+        if blocks > self._learned:
+            tracked = self.reading.tracked[:blocks]
+            self._learned, self.nat = blocks, decode_entries(tracked)
+            self.proxies = decode_proxies(tracked)
+            self._translator = Translator(self.nat)
+
+    def _correlate(self, frames: Columns, now_ns: int, *, final: bool) -> tuple[Journeys, int]:
+        """(the packets that are closed, `Batch.settled_ns`); the frames of the others are kept."""
+        notes = self.reading.notes if final else (self.reading.foreseen or self.reading.notes)
+        vantages = self.reading.vantages
+        fdb = {v.name: n.fdb for v, n in zip(vantages, notes, strict=False) if n.fdb}
+        watch = self._watch(notes, final=final)
+        journeys, links = self._correlator.correlate(frames, vantages, watch, fdb, self._translator)
+        self._carried = None
+        if self.edges:
+            self.edges.settle_losses(frames, journeys)
+        if final:
+            return journeys, FOREVER_NS
+        hold = self.reading.foreseen is None
+        also = self.edges.hold(frames, journeys, now_ns) if self.edges else None
+        open_ = self._correlator.close(frames, journeys, links, now_ns, hold, also)
+        self._carried = rows_of(frames, open_)
+        waiting = self._carried["ts_ns"]
+        oldest = int(waiting.min()) if len(waiting) else FOREVER_NS
+        return journeys, min(now_ns - SLACK_NS, oldest)
+
+    def _batch(
+        self, frames: Columns, journeys: Journeys, settled_ns: int, own: Sequence[bytes]
+    ) -> Batch:
+        """The closed packets with their names."""
+        self.likely += int(np.count_nonzero(journeys.likely & (journeys.packet >= 0)))
+        packets = self._packets().build(frames, journeys)
+        if self.edges:
+            packets = self.edges.mark_torn(packets, frames)
+        return Batch(frames, journeys, packets, settled_ns, self.reading.vantages, own)
+
+    def _watch(self, notes: list[VantageNotes], *, final: bool) -> Watch:
+        count, totals, edges = len(self.reading.vantages), self.totals, self.edges
+        if edges is None:
+            return watch_of(notes, totals.start_ns, totals.end_ns, count, final=final)
+        watch = watch_of(notes, edges.first_ns, edges.last_ns, count, final=final)
+        return replace(
+            watch,
+            start_ns=np.maximum(watch.start_ns, edges.since_ns),
+            end_ns=np.minimum(watch.end_ns, edges.until_ns),
+        )
+
+    def _packets(self) -> PacketTables:
+        """The maker of packet tables, knowing the names that are known by now."""
+        layout, reading = self._correlator.layout, self.reading
+        names = (list(reading.vantages), layout.lan, layout.site, reading.names)
+        if self._tables is None:
+            self._tables = PacketTables(Endpoints(*names))
+        else:
+            self._tables.endpoints.learn(*names)
+        return self._tables
+
+
+def watch_of(
+    notes: list[VantageNotes], start_ns: int | None, end_ns: int | None, count: int, *, final: bool
+) -> Watch:
+    """When each vantage was looked at; what has no end yet goes on for ever.
+
+    start_ns, end_ns: of all frames.
+    """
+    first, last = start_ns or 0, (end_ns or 0) if final else FOREVER_NS
+    spare = [VantageNotes()] * (count - len(notes))
+    all_notes = [*notes, *spare]
+    return Watch(
+        start_ns=np.array([n.start_ns or first for n in all_notes], np.int64),
+        end_ns=np.array(
+            [n.end_ns or (last if n.ended else last - UNCLEAN_TAIL_NS) for n in all_notes],
+            np.int64,
+        ),
+        complete=np.array([not (n.dropped or n.ring_dropped) for n in all_notes], np.bool_),
+    )

@@ -1,0 +1,93 @@
+"""The one place where captured text is made harmless before it is shown.
+
+Interface and container names come from other people: the kernel allows ESC sequences and
+``<b>`` in them. Whatever could steer a terminal or turn the direction of a line is replaced
+by a visible escape; escaping for HTML comes on top (`analyzer.report.html.markup`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_CONTROLS = "\x00-\x1f\x7f-\x9f"
+"""C0 (ESC, newline, tab …), DEL, C1"""
+_DECEIVING = (
+    "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"  # bidi, zero width
+    "\ud800-\udfff"  # surrogates: undecodable bytes, cannot be encoded
+    "\ufffe\uffff"  # no characters: XML with them is not well-formed
+    "\U000e0000-\U000e007f"  # tag characters, invisible
+)
+_UNSAFE = re.compile(f"[{_CONTROLS}{_DECEIVING}]")
+_UNSAFE_IN_JSON = re.compile(f"[\x7f-\x9f{_DECEIVING}]")
+
+
+def sanitize(text: str) -> str:
+    r"""The text with control, bidi, invisible characters and surrogates as ``\x1b``, ``\u202e``."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def sanitize_lines(text: str) -> str:
+    """The same for a text of several lines: line breaks stay."""
+    return "\n".join(map(sanitize, text.split("\n")))
+
+
+def escape_json(text: str) -> str:
+    r"""A JSON text with DEL, C1, bidi and invisible characters as ``\u202e``: its value stays.
+
+    JSON itself escapes C0; outside strings none of these can stand.
+    """
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _UNSAFE_IN_JSON.sub(_escape_in_json, text)
+
+
+def _escape_in_json(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def sanitized(value: T) -> T:
+    """A copy of a report (dataclasses, sequences, dicts at any depth), all strings sanitized."""
+    return _walk(value)  # type: ignore[no-any-return]
+
+
+def _walk(value: Any) -> Any:
+    if isinstance(value, str):
+        return sanitize(value)
+    if isinstance(value, list | tuple):
+        return type(value)(map(_walk, value))
+    if isinstance(value, Mapping):
+        return {_walk(key): _walk(inner) for key, inner in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _walk(getattr(value, f.name)) for f in fields(value)})
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return _SanitizedRows(value)
+    return value
+
+
+class _SanitizedRows(Sequence[Any]):
+    """Rows that may be more than memory has room for, sanitized one by one as they are read."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(_walk, self._rows)
+
+    def __getitem__(self, at: Any) -> Any:
+        return _walk(self._rows[at])
