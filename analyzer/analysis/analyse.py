@@ -53,7 +53,7 @@ def _list_packets(
     """
     selected = SelectedPackets(options.choice)
     analysis = analyse_files(
-        files, options, lambda reading: [] if reading.explained else [selected]
+        files, options, lambda reading: [] if reading.explained else [selected], once=True
     )
     if analysis.reading.explained:
         outcomes = analysis.partials.loss_diagnosis.outcomes()

@@ -94,7 +94,7 @@ def _losses(
     diagnosis = partials.loss_diagnosis
     table = summarise_losses(outcomes)
     losses = name_losses(table, reading.vantages, reading.sysctls)
-    if diagnosis.told:
+    if diagnosis.recorded:
         evidence = LossEvidence(
             notes=reading.notes,
             segments=analysis.assembly.segments,

@@ -61,9 +61,10 @@ def read(path: str | Path) -> Analysis:
     except SavefileError as error:
         error.frames = kept.frames()
         raise
+    frames, packets, journeys = kept.take()
     return Analysis(
-        frames=kept.frames_with_packets(),
-        packets=kept.packets(),
-        journeys=kept.journeys(),
+        frames=frames,
+        packets=packets,
+        journeys=journeys,
         tables=report_tables(build_report(build_tables(analysis))),
     )

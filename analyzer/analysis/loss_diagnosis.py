@@ -56,7 +56,7 @@ class LossDiagnosis:
     _addressed: Addressed = field(default_factory=Addressed)
     _asked: Asked = field(default_factory=Asked)
     _ended: DroppedPackets = field(init=False)
-    told: bool = False
+    recorded: bool = False
     """there was such a block"""
 
     def __post_init__(self) -> None:
@@ -64,8 +64,8 @@ class LossDiagnosis:
 
     def add(self, batch: Batch) -> None:
         """Take in one batch."""
-        self.told = self.told or bool(batch.own)
-        if self.told or self.expected:
+        self.recorded = self.recorded or bool(batch.own)
+        if self.recorded or self.expected:
             self._facts += [data for data in batch.own if data.startswith(FACTS)]
             for aggregator in (self._addressed, self._asked, self._ended):
                 aggregator.add(batch)
@@ -83,15 +83,15 @@ class LossDiagnosis:
             for row in evidence.echoes.silent(evidence.end_ns)
         ]
         frames, ended = self._examples.columns(), self._ended
-        told = explain_lost(rows, table, ended.reasons, frames, scene)
-        told += stack_losses(ended.stacks.values(), frames, scene)
-        told += unanswered_echoes(silent, frames, told, scene)
-        told += unheard_askers(evidence.arp, scene)
-        told = self._addressed.misaddressed(evidence.segments, told, scene)
+        losses = explain_lost(rows, table, ended.reasons, frames, scene)
+        losses += stack_losses(ended.stacks.values(), frames, scene)
+        losses += unanswered_echoes(silent, frames, losses, scene)
+        losses += unheard_askers(evidence.arp, scene)
+        losses = self._addressed.misaddressed(evidence.segments, losses, scene)
         gone, since = (
             [getattr(n, name) for n in evidence.notes] for name in ("gone_ns", "start_ns")
         )
-        return told + self._asked.went_away(gone, since, scene)
+        return losses + self._asked.went_away(gone, since, scene)
 
     def outcomes(self) -> pl.DataFrame:
         """number (of a packet), reason, location of those that were dropped themselves, in a

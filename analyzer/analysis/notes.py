@@ -70,21 +70,21 @@ def count_dropped(vantages: Sequence[Vantage], notes: Sequence[VantageNotes]) ->
 
 def _told_at_end(comment: str) -> dict[str, Any]:
     """What our comment of an Interface Statistics Block tells; what cannot be so is left out."""
-    found = object_in(comment)
-    told: dict[str, Any] = {
-        name: found[name]
+    comment_object = object_in(comment)
+    statistics: dict[str, Any] = {
+        name: comment_object[name]
         for name in ("ring_dropped", "ended_ns", CLOCK_OFFSET)
-        if type(found.get(name)) is int and 0 <= found[name] < _LARGEST
+        if type(comment_object.get(name)) is int and 0 <= comment_object[name] < _LARGEST
     }
     with suppress(ValueError):
-        told["fdb"] = check_fdb(found.get("fdb", ()))
-    rtts = object_in(str(found.get("note", ""))).get("process_rtt")
+        statistics["fdb"] = check_fdb(comment_object.get("fdb", ()))
+    rtts = object_in(str(comment_object.get("note", ""))).get("process_rtt")
     with suppress(ValueError, TypeError, AttributeError):
-        told["process_rtt"] = {
+        statistics["process_rtt"] = {
             str(int(ident)): {str(int(seq)): int(ns) for seq, ns in seen.items()}
             for ident, seen in (rtts or {}).items()
         }
-    return told
+    return statistics
 
 
 _LARGEST = 1 << 63
@@ -110,11 +110,11 @@ def _sum(counts: Sequence[int | None]) -> int | None:
 
 def told_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:
     """The vantage in our own comment; None where there is none (or not ours)."""
-    told = object_in(interface.comment)
-    if MARK not in told:
+    description = object_in(interface.comment)
+    if MARK not in description:
         return None
     try:
-        vantage = Vantage.from_json(told)
+        vantage = Vantage.from_json(description)
     except (KeyError, TypeError, ValueError):
         return None
     return replace(vantage, ring=vantage.ring + 1000 * file_number)
@@ -132,7 +132,7 @@ def object_in(text: str) -> dict[str, Any]:
     if not text.startswith("{"):
         return {}
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

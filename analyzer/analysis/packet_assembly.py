@@ -145,11 +145,11 @@ class PacketAssembly:
     def _packets(self) -> PacketTables:
         """The maker of packet tables, knowing the names that are known by now."""
         layout, reading = self._correlator.layout, self.reading
-        known = (list(reading.vantages), layout.lan, layout.site, reading.names)
+        names = (list(reading.vantages), layout.lan, layout.site, reading.names)
         if self._tables is None:
-            self._tables = PacketTables(Endpoints(*known))
+            self._tables = PacketTables(Endpoints(*names))
         else:
-            self._tables.endpoints.learn(*known)
+            self._tables.endpoints.learn(*names)
         return self._tables
 
 

@@ -56,11 +56,11 @@ class Choice:
 
         ends: all names of sources and destinations.
         """
-        known = {v.container for v in vantages if v.container}
+        captured = {v.container for v in vantages if v.container}
         for name in self.containers:
-            if name not in known and name not in ends:
-                there = ", ".join(sorted(known)) or "none"
-                raise UsageProblem(f"no container {name} in this capture: there are {there}")
+            if name not in captured and name not in ends:
+                names = ", ".join(sorted(captured)) or "none"
+                raise UsageProblem(f"no container {name} in this capture: there are {names}")
 
 
 def parse_choice(
@@ -69,10 +69,10 @@ def parse_choice(
     """What the options say. Raises UsageProblem for a duration that is none."""
     least = None
     if min_latency is not None:
-        found = _DURATION.fullmatch(min_latency.strip())
-        if not found:
+        duration = _DURATION.fullmatch(min_latency.strip())
+        if not duration:
             raise UsageProblem(
                 f"--min-latency {min_latency!r} is no duration: write 250us, 1ms or 0.5s"
             )
-        least = round(float(found[1]) * _UNITS[found[2]])
+        least = round(float(duration[1]) * _UNITS[duration[2]])
     return Choice(least, lost, tuple(containers), tuple(p.lower() for p in protocols))

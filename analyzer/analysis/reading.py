@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ FOREVER_NS = (1 << 63) - 1
 Peek = Callable[[FrameChunk, Columns], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class DecodedChunk:
     """Frames as read, in a room that is to be given back."""
 
@@ -104,13 +104,13 @@ class Reading:
         """
         savefiles = [open_savefile(file) for file in files]
         reading = cls([savefile.file for savefile in savefiles], savefiles=savefiles)
-        told = [i for s in reading.savefiles for i in s.interfaces]
-        reading.key_bytes = key_bytes_for([interface.snaplen for interface in told])
+        snaplens = [interface.snaplen for file in savefiles for interface in file.interfaces]
+        reading.key_bytes = key_bytes_for(snaplens)
         for number, savefile in enumerate(reading.savefiles):
             reading._take_notes(savefile, number)
         if reading.tunnels:
-            inside = [max(i.snaplen - TUNNEL_BYTES, 1) if i.snaplen else 0 for i in told]
-            reading.key_bytes = key_bytes_for(inside)
+            inner = [max(snaplen - TUNNEL_BYTES, 1) if snaplen else 0 for snaplen in snaplens]
+            reading.key_bytes = key_bytes_for(inner)
         return reading
 
     @property
@@ -133,24 +133,26 @@ class Reading:
         if not any(vantage.ifindex for vantage in self.vantages):
             self.foreseen, self.explained = [VantageNotes() for _ in self.vantages], False
             return
-        found: dict[int, VantageNotes] = {}
+        notes_at_end: dict[int, VantageNotes] = {}
         explained = False
         for number, file in enumerate(self.files):
             if not is_rereadable(file.path):
                 return
             ahead = None if thorough else look_at_end(file.path)
             if ahead is None:
-                whole = step_through(file.path, _for_the_start)
-                ahead = Ahead(whole.interfaces, whole.names, whole.own)
+                stepped = step_through(file.path, _for_the_start)
+                ahead = Ahead(stepped.interfaces, stepped.names, stepped.own)
             others, tracked = sort_own(ahead.own)
             self.tracked += tracked
             explained = explained or bool(others)
             for interface in ahead.interfaces:
-                notes = found.setdefault(self._place(interface, number, file.name), VantageNotes())
+                vantage = self._place(interface, number, file.name)
+                notes = notes_at_end.setdefault(vantage, VantageNotes())
                 notes.read(interface.statistics or {}, number)
             self.names.update(ahead.names)
         self._expected, self.explained = len(self.vantages), explained
-        self.foreseen = [found.get(at, VantageNotes()) for at in range(len(self.vantages))]
+        vantages = range(len(self.vantages))
+        self.foreseen = [notes_at_end.get(vantage, VantageNotes()) for vantage in vantages]
 
     def was_wrong(self) -> bool:
         """Whether the files turned out to hold more than was foreseen of them."""
@@ -162,19 +164,19 @@ class Reading:
     def clock_set_ns(self) -> int:
         """By how much the time of day was set while capturing, forward if positive: in the file
         where it is the most; 0 where nothing tells so."""
-        found = [
+        offsets_ns = [
             end - self.clock_starts_ns[number]
             for notes in self.notes
             for number, end in notes.clock_ends_ns.items()
             if number in self.clock_starts_ns
         ]
-        return max(found, key=abs, default=0)
+        return max(offsets_ns, key=abs, default=0)
 
     def progress(self) -> tuple[int, int]:
         """(bytes read, size) of all files; size 0 where one has none."""
-        found = [savefile.progress() for savefile in self.savefiles]
-        sizes = [size for _, size in found]
-        return sum(done for done, _ in found), sum(sizes) if all(sizes) else 0
+        pairs = [savefile.progress() for savefile in self.savefiles]
+        sizes = [size for _, size in pairs]
+        return sum(done for done, _ in pairs), sum(sizes) if all(sizes) else 0
 
     def chunks(
         self, rooms: Callable[[int], FrameRoom], peek: Peek | None = None
@@ -197,13 +199,16 @@ class Reading:
             following = next(files[number], None)
             if following:
                 ahead[number] = following
-            chunk.now_ns = min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())])
-            chunk.final = not ahead
-            chunk.own, tracked = sort_own(self.own)
+            own, tracked = sort_own(self.own)
             self.own = []
             self.tracked += tracked
-            chunk.tracked = len(self.tracked)
-            yield chunk
+            yield replace(
+                chunk,
+                now_ns=min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())]),
+                own=own,
+                tracked=len(self.tracked),
+                final=not ahead,
+            )
 
     def _file(
         self,
@@ -257,8 +262,8 @@ class Reading:
         sysctls = section.get("sysctls")
         if isinstance(sysctls, dict):
             self.sysctls.update({str(name): str(value) for name, value in sysctls.items()})
-        if isinstance(told := section.get("containers"), list):
-            self.census = read_census(told)
+        if isinstance(containers := section.get("containers"), list):
+            self.census = read_census(containers)
         if isinstance(offset_ns := section.get(CLOCK_OFFSET), int):
             self.clock_starts_ns[number] = offset_ns
 

@@ -53,12 +53,12 @@ class Moment:
         """
         text = self.text.strip()
         try:
-            found = _read(text, first_ns)
+            moment_ns = _read(text, first_ns)
         except (ValueError, OverflowError, OSError) as error:
             raise UsageProblem(f"{self.option} {self.text}: {error}; write {FORMS}") from None
-        if found is None:
+        if moment_ns is None:
             raise UsageProblem(f"{self.option} {self.text!r} is no time; write {FORMS}")
-        return min(max(found, MIN_NS), MAX_NS)
+        return min(max(moment_ns, MIN_NS), MAX_NS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +92,16 @@ def parse_window(since: str | None, until: str | None) -> Window | None:
 
 def _read(text: str, first_ns: int) -> int | None:
     """Nanoseconds; None where the text has none of the forms. Raises ValueError for 25:00:00."""
-    if found := _SECONDS.fullmatch(text):
-        whole = int(found["whole"] or 0)
-        return first_ns + whole * _S + _nanoseconds(found["fraction"] or found["only"])
-    if found := _TIME.fullmatch(text):
+    if match := _SECONDS.fullmatch(text):
+        seconds = int(match["whole"] or 0)
+        return first_ns + seconds * _S + _nanoseconds(match["fraction"] or match["only"])
+    if match := _TIME.fullmatch(text):
         day = datetime.fromtimestamp(first_ns // _S).date()
-        return _local(day, found["clock"], "") + _nanoseconds(found["fraction"])
-    if found := _DATE_TIME.fullmatch(text):
-        day = date.fromisoformat(found["date"])
-        offset = (found["offset"] or "").upper()
-        return _local(day, found["clock"], offset) + _nanoseconds(found["fraction"])
+        return _local(day, match["clock"], "") + _nanoseconds(match["fraction"])
+    if match := _DATE_TIME.fullmatch(text):
+        day = date.fromisoformat(match["date"])
+        offset = (match["offset"] or "").upper()
+        return _local(day, match["clock"], offset) + _nanoseconds(match["fraction"])
     return None
 
 

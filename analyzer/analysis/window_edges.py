@@ -117,9 +117,9 @@ class WindowEdges:
             held |= begun < self.since_ns + NEAR_NS
         lost = (journeys.status == Status.LOST) & (seen >= self.until_ns - QUEUE_NS)
         count = np.cumsum(np.where(lost, journeys.frames, 0)[::-1])[::-1]
-        untold = lost & ~held & (count > MOST_HELD)
-        journeys.status[untold], journeys.expected[untold] = Status.UNMATCHED, -1
-        held |= lost & ~untold
+        no_room = lost & ~held & (count > MOST_HELD)
+        journeys.status[no_room], journeys.expected[no_room] = Status.UNMATCHED, -1
+        held |= lost & ~no_room
         return held
 
     def settle_losses(self, frames: Columns, journeys: Journeys) -> None:
@@ -136,12 +136,12 @@ class WindowEdges:
                 "seen": frames["ts_ns"][last],
             }
         )
-        some = pl.col("l2key").is_in(missing["l2key"].unique().implode())
-        again = pl.concat(piece.filter(some) for piece in self._again)
-        found = missing.join(again, on=["l2key", "vantage"]).filter(
+        of_lost = pl.col("l2key").is_in(missing["l2key"].unique().implode())
+        again = pl.concat(piece.filter(of_lost) for piece in self._again)
+        seen_again = missing.join(again, on=["l2key", "vantage"]).filter(
             pl.col("ts_ns") - pl.col("seen") < QUEUE_NS
         )
-        packets = found["packet"].unique().to_numpy()
+        packets = seen_again["packet"].unique().to_numpy()
         journeys.status[packets] = Status.UNMATCHED
         journeys.expected[packets] = -1
 
@@ -150,12 +150,13 @@ class WindowEdges:
         if not self._near:
             return packets
         keys = frames["l2key"][packets["first_frame"].to_numpy()]
-        ours = packets.select("packet", "ts_ns", pl.Series("l2key", keys)).filter(
+        near_edge = packets.select("packet", "ts_ns", pl.Series("l2key", keys)).filter(
             (pl.col("ts_ns") < self.since_ns + NEAR_NS)
             | (pl.col("ts_ns") >= self.until_ns - NEAR_NS)
         )
-        near = (pl.col("other_ns") - pl.col("ts_ns")).abs() < NEAR_NS
-        torn = ours.join(pl.concat(self._near), on="l2key").filter(near)["packet"].unique()
+        outside = pl.concat(self._near)
+        together = (pl.col("other_ns") - pl.col("ts_ns")).abs() < NEAR_NS
+        torn = near_edge.join(outside, on="l2key").filter(together)["packet"].unique()
         return packets.with_columns(pl.col("packet").is_in(torn.implode()).alias("torn"))
 
     def settle_arp(self, rows: Sequence[ArpRow]) -> None:
@@ -172,6 +173,6 @@ def _echoes(
     frames: Columns, which: npt.NDArray[np.bool_], types: Sequence[int]
 ) -> npt.NDArray[np.int64]:
     """The different echoes of which these frames hold messages of these types."""
-    there = which & np.isin(frames["protocol"], (1, 58)) & (frames["l4_offset"] > 0)
-    rows = there & np.isin(frames["icmp_type"], types)
+    icmp = which & np.isin(frames["protocol"], (1, 58)) & (frames["l4_offset"] > 0)
+    rows = icmp & np.isin(frames["icmp_type"], types)
     return np.unique(echo_numbers(frames["icmp_id"][rows], frames["icmp_seq"][rows]))

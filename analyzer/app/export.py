@@ -89,7 +89,7 @@ def export_tables(
 
 def _put_analysis(path: str, put: Put) -> SavefileError | None:
     """Packets and journeys as they are closed, then the tables of the report; the damage."""
-    analysis = analyse_files([path], more_sinks=lambda _: [_Packets(put)])
+    analysis = analyse_files([path], more_sinks=lambda _: [_Packets(put)], once=True)
     tables = report_tables(build_report(build_tables(analysis)))
     for name, rows in {**tables, CONVERSATIONS: flow_table(tables)}.items():
         put(name, rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,6 @@ from analyzer.native.compiled import compiled, piece
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.uint32]
-Views: TypeAlias = tuple[Bytes, npt.NDArray[np.uint16], Words]
-"""the same memory thrice; see `views`"""
 Table: TypeAlias = npt.NDArray[np.int32]
 """shape (slots, 2): ifindex, interface id; see `build_table`"""
 Counters: TypeAlias = npt.NDArray[np.int64]
@@ -56,9 +54,54 @@ _CSUM_NOT_READY, _VLAN_VALID, _VLAN_TPID_VALID = 1 << 3, 1 << 4, 1 << 6
 _FLAGS = np.array([1 | 1 << 2, 1 | 3 << 2, 1 | 2 << 2, 1 | 4 << 2, 2, 1, 1, 1], np.uint32)
 
 
+class Views(NamedTuple):
+    """The same memory three times: compiled loops can make no array themselves."""
+
+    octets: Bytes
+    halves: npt.NDArray[np.uint16]
+    words: Words
+
+
+class Recording(NamedTuple):
+    """What becomes of frames."""
+
+    table: Table
+    """which interface is which in the file; see `build_table`"""
+    counters: Counters
+    """of the frames that are written"""
+    snaplen: int
+    """bytes kept of a frame"""
+
+
+class Frame(NamedTuple):
+    """One frame in a ring."""
+
+    at: int
+    """offset of its header"""
+    end: int
+    """of the block's data"""
+    readable: int
+    """end of the ring's memory"""
+    drops: int
+    """frames that the ring had no room for just before it"""
+
+
+class Header(NamedTuple):
+    """What an EPB tells of its frame."""
+
+    identifier: int
+    """interface id of the file"""
+    stamp: int
+    """ns since the epoch"""
+    caplen: int
+    wirelen: int
+    flags: int
+    """epb_flags"""
+
+
 def views(memory: Bytes) -> Views:
-    """Memory as bytes, 16-bit and 32-bit words: compiled loops can make no array themselves."""
-    return memory, memory.view(np.uint16), memory.view(np.uint32)
+    """Memory as bytes, 16-bit and 32-bit words."""
+    return Views(memory, memory.view(np.uint16), memory.view(np.uint32))
 
 
 def build_table(identifiers: Mapping[int, int]) -> Table:
@@ -126,22 +169,13 @@ def _drop_count(out32: Words, end: int, drops: int) -> Any:
 
 
 @piece
-def _frame_block(
-    out32: Words,
-    start: int,
-    end: int,
-    identifier: int,
-    stamp: int,
-    caplen: int,
-    wirelen: int,
-    flags: int,
-) -> None:
+def _frame_block(out32: Words, start: int, end: int, header: Header) -> None:
     """What stands before and after an EPB's data; ``end`` is where its options begin."""
     word, tail, length = start >> 2, end >> 2, end + 16 - start
-    out32[word], out32[word + 1], out32[word + 2] = 6, length, identifier
-    out32[word + 3], out32[word + 4] = stamp >> 32, stamp & 0xFFFFFFFF
-    out32[word + 5], out32[word + 6] = caplen, wirelen
-    out32[tail], out32[tail + 1] = _EPB_FLAGS_OPTION, flags
+    out32[word], out32[word + 1], out32[word + 2] = 6, length, header.identifier
+    out32[word + 3], out32[word + 4] = header.stamp >> 32, header.stamp & 0xFFFFFFFF
+    out32[word + 5], out32[word + 6] = header.caplen, header.wirelen
+    out32[tail], out32[tail + 1] = _EPB_FLAGS_OPTION, header.flags
     out32[tail + 2], out32[tail + 3] = 0, length
 
 
@@ -172,46 +206,45 @@ def room_for(ring32: Words, at: int, snaplen: int) -> Any:
 
 
 @piece
-def encode_frame(
-    ring: Views,
-    at: int,
-    end: int,
-    readable: int,
-    out: Views,
-    used: int,
-    identifier: int,
-    snaplen: int,
-    drops: int,
-) -> Any:
-    """Write the frame at ``at`` as an EPB; where it ends, the frame's stamp, its wirelen.
+def _copy_data(ring: Views, frame: Frame, out8: Bytes, to: int, snaplen: int) -> Any:
+    """The frame's bytes to ``to``, with the VLAN tag in its place; their number."""
+    head = frame.at >> 2
+    data: Any = frame.at + np.int64(ring.halves[(frame.at >> 1) + 12])
+    caplen = max(0, min(min(word_at(ring.words, head + 3), snaplen), frame.end - data))
+    status = word_at(ring.words, head + 5)
+    if not status & _VLAN_VALID or caplen < 12:
+        copy_within(out8, to, ring.octets, data, caplen, frame.readable)
+        return caplen
+    copy_within(out8, to, ring.octets, data, 12, frame.readable)
+    tag = _tag(ring.words, head, status)
+    for place in range(4):
+        out8[to + 12 + place] = tag >> (24 - 8 * place) & 0xFF
+    caplen = min(caplen + 4, snaplen)
+    copy_within(out8, to + 16, ring.octets, data + 12, max(0, caplen - 16), frame.readable)
+    return caplen
 
-    ``end``: of the block's data; ``readable``: of the ring's memory.
-    """
-    ring8, ring16, ring32 = ring
-    out8, _, out32 = out
-    head = at >> 2
-    caplen = min(word_at(ring32, head + 3), snaplen)
-    data: Any = at + np.int64(ring16[(at >> 1) + 12])
-    to = used + 28
-    caplen = max(0, min(caplen, end - data))
-    wirelen, status = word_at(ring32, head + 4), word_at(ring32, head + 5)
-    tagged = status & _VLAN_VALID
-    if tagged and caplen >= 12:
-        copy_within(out8, to, ring8, data, 12, readable)
-        tag = _tag(ring32, head, status)
-        for place in range(4):
-            out8[to + 12 + place] = tag >> (24 - 8 * place) & 0xFF
-        caplen = min(caplen + 4, snaplen)
-        copy_within(out8, to + 16, ring8, data + 12, max(0, caplen - 16), readable)
-    else:
-        copy_within(out8, to, ring8, data, caplen, readable)
-    wirelen += 4 if tagged else 0
-    flags: Any = np.int64(_FLAGS[ring8[at + 58] & 7])
+
+@piece
+def encode_frame(
+    ring: Views, frame: Frame, out: Views, used: int, identifier: int, snaplen: int
+) -> Any:
+    """Write a frame as an EPB; where it ends, the frame's stamp, its wirelen."""
+    head = frame.at >> 2
+    caplen = _copy_data(ring, frame, out.octets, used + 28, snaplen)
+    wirelen, status = word_at(ring.words, head + 4), word_at(ring.words, head + 5)
+    wirelen += 4 if status & _VLAN_VALID else 0
+    flags: Any = np.int64(_FLAGS[ring.octets[frame.at + 58] & 7])
     flags |= FLAG_CSUM_NOT_READY if status & _CSUM_NOT_READY else 0
-    stamp = stamp_at(ring32, at)
-    tail = _drop_count(out32, _pad(out8, to + caplen), drops)
-    _frame_block(out32, used, tail, identifier, stamp, caplen, wirelen, flags)
+    stamp = stamp_at(ring.words, frame.at)
+    tail = _drop_count(out.words, _pad(out.octets, used + 28 + caplen), frame.drops)
+    _frame_block(out.words, used, tail, Header(identifier, stamp, caplen, wirelen, flags))
     return tail + 16, stamp, wirelen
+
+
+@piece
+def count_frame(counters: Counters, identifier: int, wirelen: int) -> None:
+    counters[identifier, 0] += 1
+    counters[identifier, 1] += wirelen
 
 
 @compiled
@@ -219,53 +252,41 @@ def encode_block(
     ring: Views,
     cursor: Ints,
     out: Views,
-    used: int,
     index: Index,
+    used: int,
     count: int,
-    table: Table,
-    counters: Counters,
-    snaplen: int,
+    recording: Recording,
 ) -> tuple[int, int]:
     """Walk on from ``cursor`` until the block ends or ``out`` or ``index`` is full.
 
-    ``ring``: `views` of the mapped memory. ``used`` bytes of ``out`` and ``index[:, :count]``
-    are in use already; ``index`` has two rows: the greatest stamp of this ring so far (ns), the
-    EPB's place in ``out``. ``counters[id]``: frames, bytes on the wire. Advances ``cursor``
+    ``used`` bytes of ``out`` and ``index[:, :count]`` are in use already; ``index`` has two rows:
+    the greatest stamp of this ring so far (ns), the EPB's place in ``out``. Advances ``cursor``
     (LEFT > 0: call again, with room, or with a table that knows the STRANGER) and returns the
     new ``used`` and ``count``.
     """
-    ring8, _, ring32 = ring
+    table, counters, snaplen = recording
     at, left, latest = cursor[AT], cursor[LEFT], cursor[LATEST]
     while left > 0:
-        fetch(ring8, at)
-        if used + room_for(ring32, at, snaplen) > out[0].size or count == index.shape[1]:
+        fetch(ring.octets, at)
+        full = used + room_for(ring.words, at, snaplen) > out.octets.size
+        if full or count == index.shape[1]:
             break
-        identifier = lookup(table, 0, table.shape[0], interface_at(ring32, at))
+        identifier = lookup(table, 0, table.shape[0], interface_at(ring.words, at))
         if identifier == UNKNOWN and cursor[CURIOUS]:
-            cursor[STRANGER] = interface_at(ring32, at)
+            cursor[STRANGER] = interface_at(ring.words, at)
             break
         if identifier < 0:
             cursor[SKIPPED] += 1
         else:
-            tail, stamp, wirelen = encode_frame(
-                ring,
-                at,
-                cursor[END],
-                ring8.size,
-                out,
-                used,
-                identifier,
-                snaplen,
-                cursor[DROPS],
-            )
+            frame = Frame(at, cursor[END], ring.octets.size, cursor[DROPS])
+            tail, stamp, wirelen = encode_frame(ring, frame, out, used, identifier, snaplen)
             cursor[DROPS] = 0
             latest = max(latest, stamp)
             index[0, count], index[1, count] = latest, used
-            counters[identifier, 0] += 1
-            counters[identifier, 1] += wirelen
+            count_frame(counters, identifier, wirelen)
             used, count = tail, count + 1
         left -= 1
-        at += word_at(ring32, at >> 2)
+        at += word_at(ring.words, at >> 2)
     cursor[WALKED] += cursor[LEFT] - left
     cursor[AT], cursor[LEFT], cursor[LATEST] = at, left, latest
     return used, count

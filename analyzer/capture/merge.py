@@ -21,6 +21,7 @@ from analyzer.capture.encode import (
     Counters,
     Index,
     Ints,
+    Recording,
     Table,
     build_table,
     encode_block,
@@ -36,6 +37,7 @@ from analyzer.capture.runs import (
     Heads,
     Mask,
     Runs,
+    Staged,
     count_epbs,
     cut_epbs,
     mark_runs,
@@ -77,6 +79,7 @@ class Staging:
         self._portion = views(self._out[:_PORTION_BYTES])
         self._sorted: Bytes = np.zeros(0, np.uint8)
         self._index: Index = np.zeros((2, _BUFFER_BYTES // _SMALLEST_BLOCK), np.int64)
+        self._staged = Staged(self._out, self._views.words, self._index)
         self._used = self._count = 0
         self._waiting = 0
         """bytes; what was taken of ``used`` is no part of it"""
@@ -102,16 +105,9 @@ class Staging:
         """Encode on from the ring's cursor; False where the block's rest needs `take` first."""
         used, count = self._used, self._count
         room = self._views if self._waiting or self.hold_ns else self._portion
+        recording = Recording(table, counters, snaplen)
         self._used, self._count = encode_block(
-            ring.memory,
-            ring.cursor,
-            room,
-            used,
-            self._index,
-            count,
-            table,
-            counters,
-            snaplen,
+            ring.memory, ring.cursor, room, self._index, used, count, recording
         )
         self._waiting += self._used - used
         if self._count > count:
@@ -136,13 +132,13 @@ class Staging:
         """Give waiting frames new interface ids. mapping: [old ids]; −1 takes the frames out."""
         if self._waiting:
             left = self._left()
-            renumber_rows(self._views[2], self._index, mapping, left)
+            renumber_rows(self._staged, mapping, left)
             self._repack(left)
 
     def set_aside(self, identifier: int) -> Bytes:
         """Take the waiting frames of one interface out, in order."""
         left, taken = self._left(), np.empty(self._waiting, np.uint8)
-        length = pick_rows(self._out, self._views[2], self._index, identifier, left, taken)
+        length = pick_rows(self._staged, identifier, left, taken)
         if length:
             self._repack(left)
         return taken[:length]
@@ -196,14 +192,7 @@ class Staging:
         if len(self._sorted) < self._waiting:
             self._sorted = np.zeros(_BUFFER_BYTES, np.uint8)
         length, _, self._head_count = merge_runs(
-            self._out,
-            self._views[2],
-            self._index,
-            self._runs,
-            self._heads,
-            self._head_count,
-            limit,
-            self._sorted,
+            self._staged, self._runs, self._heads, self._head_count, limit, self._sorted
         )
         self._waiting -= length
         if not self._waiting:
@@ -223,14 +212,7 @@ class Staging:
             self._reset()
             return
         self._used, self._count, self._run_count, self._head_count = repack(
-            self._out,
-            self._views[2],
-            self._index,
-            self._runs,
-            self._run_count,
-            self._heads,
-            self._lasts,
-            kept,
+            self._staged, self._runs, self._run_count, self._heads, self._lasts, kept
         )
         self._waiting = self._used
 
@@ -265,24 +247,16 @@ def rewrite_blocks(blocks: Bytes, identifier: int) -> None:
 def warm() -> None:
     """Compile the loops, or load their machine code: seconds that no frame should wait for."""
     none, counters = np.zeros(0, np.uint8), np.zeros((0, 2), np.int64)
-    words, index, ints = none.view(np.uint32), np.zeros((2, 0), np.int64), np.zeros(0, np.int64)
+    index, ints = np.zeros((2, 0), np.int64), np.zeros(0, np.int64)
+    staged = Staged(none, none.view(np.uint32), index)
     runs, heads = np.zeros((0, RUN), np.int64), np.zeros((2, 0), np.int64)
-    encode_block(
-        views(none),
-        np.zeros(CURSOR, np.int64),
-        views(none),
-        0,
-        index,
-        0,
-        build_table({}),
-        counters,
-        0,
-    )
-    merge_runs(none, words, index, runs, heads, 0, 0, none)
-    repack(none, words, index, runs, 0, heads, ints, _ALL)
+    empty, recording = views(none), Recording(build_table({}), counters, 0)
+    encode_block(empty, np.zeros(CURSOR, np.int64), empty, index, 0, 0, recording)
+    merge_runs(staged, runs, heads, 0, 0, none)
+    repack(staged, runs, 0, heads, ints, _ALL)
     mark_runs(runs, 0, _ALL)
-    renumber_rows(words, index, ints, _ALL)
-    pick_rows(none, words, index, 0, _ALL, none)
+    renumber_rows(staged, ints, _ALL)
+    pick_rows(staged, 0, _ALL, none)
     cut_blocks(none, 0, 0)
     uncount_blocks(none, counters)
     count_blocks(none, counters)

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from analyzer.capture import describe
-from analyzer.capture import direct_merge as straight
+from analyzer.capture import describe, ring_loops
 from analyzer.capture.direct_merge import DirectMerge
 from analyzer.capture.encode import STRANGER, Bytes, Counters
 from analyzer.capture.merge import (
@@ -65,7 +64,7 @@ class Recorder:
         self._latest_ns = 0
         """greatest stamp that was written, with a rotation"""
         self._head = [describe.section(options.comment)]
-        straight.warm()
+        ring_loops.warm()
 
     def begin(self, now_ns: int) -> None:
         """Write the section header. ``now_ns``: the monotonic clock, here as everywhere."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import mmap
 import os
 import socket
 import struct
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.capture import encode
+from analyzer.capture.arena import Arena
 from analyzer.capture.bpf import NOTHING, Program
 from analyzer.capture.inside import open_inside
 from analyzer.capture.stamping import ask_for_stamps
@@ -64,6 +64,11 @@ class RingSettings:
     inside_bytes: int = 64 * MIB
     """for all rings inside containers together, as long as each gets its minimum"""
 
+    @property
+    def size(self) -> int:
+        """Bytes of a ring."""
+        return self.block_size * self.block_count
+
     @classmethod
     def fitting(cls, available_bytes: int) -> RingSettings:
         """For a machine with so much memory to spare: a 128th of it, 32 to 128 MiB, and as much
@@ -82,9 +87,9 @@ class RingSettings:
             )
         if self.block_count < 2:
             raise UsageProblem(f"ring block count {self.block_count}: must be 2 or more")
-        if size * self.block_count > _LARGEST_RING:
+        if self.size > _LARGEST_RING:
             raise UsageProblem(
-                f"ring of {size * self.block_count} bytes in all: must be {_LARGEST_RING} or less, "
+                f"ring of {self.size} bytes in all: must be {_LARGEST_RING} or less, "
                 "it is kernel memory that nothing can swap out"
             )
         if not 1 <= self.retire_ms <= 60:
@@ -120,9 +125,12 @@ class Ring:
     Without `attach` that is nothing.
     """
 
-    def __init__(self, path: str, inode: int, settings: RingSettings) -> None:
+    def __init__(
+        self, path: str, inode: int, settings: RingSettings, arena: Arena | None = None
+    ) -> None:
         """Open the ring inside the namespace at ``path``, which must be the one named ``inode``.
 
+        arena: where to map it; without one, or without room in it, it has one of its own.
         Raises EnvironmentProblem (rights, descriptors, memory), UsageProblem where the
         namespace is gone.
         """
@@ -138,31 +146,47 @@ class Ring:
         ask_for_stamps(self._socket)
         self.attach(NOTHING)
         try:
-            self._map = self._make_ring()
+            self._make_ring()
+            self.arena, self.offset = self._map_into(arena)
         except OSError as error:
             self._socket.close()
             raise EnvironmentProblem(
                 f"no ring of {settings.block_count} × {settings.block_size} bytes in network "
                 f"namespace {inode}: {error.strerror}; free memory or use a smaller ring"
             ) from error
-        self.memory: encode.Views = encode.views(np.frombuffer(self._map, np.uint8))
+        self.memory = self.arena.part(self.offset, settings.size)
         self.listens = False
         """whether `start` was called"""
         self._lost_after: list[list[int]] = []
         """[blocks to walk before, frames that were dropped there]"""
 
-    def _make_ring(self) -> mmap.mmap:
+    def _make_ring(self) -> None:
         settings, option = self.settings, self._socket.setsockopt
-        size = settings.block_size * settings.block_count
         option(_SOL_PACKET, _VERSION, _TPACKET_V3)
         option(_SOL_PACKET, _RESERVE, _RESERVED_BYTES)
-        request = (settings.block_size, settings.block_count, _FRAME_BYTES, size // _FRAME_BYTES)
-        whole = struct.pack("=7I", *request, settings.retire_ms, 0, 0)
+        request = (settings.block_size, settings.block_count, _FRAME_BYTES)
+        frames = settings.size // _FRAME_BYTES
+        whole = struct.pack("=7I", *request, frames, settings.retire_ms, 0, 0)
         # The kernel waits here (synchronize_net), and socket.setsockopt() keeps the GIL meanwhile.
         if _libc.setsockopt(self.fileno(), _SOL_PACKET, _RX_RING, whole, len(whole)) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
-        return mmap.mmap(self._socket.fileno(), size)
+
+    def _map_into(self, arena: Arena | None) -> tuple[Arena, int]:
+        """The arena and where in it the ring is."""
+        size = self.settings.size
+        offset = arena.map(self.fileno(), size) if arena else None
+        if arena and offset is not None:
+            return arena, offset
+        own = Arena(size)
+        offset = own.map(self.fileno(), size)
+        assert offset is not None
+        return own, offset
+
+    def move_cursor(self, to: npt.NDArray[np.int64]) -> None:
+        """Have the cursor kept in ``to`` from now on, among those of other rings."""
+        to[:] = self.cursor
+        self.cursor = to
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -240,14 +264,14 @@ class Ring:
         if status & _STATUS_LOSING:
             self.count()
         self._tell_drops()
-        _, count, first, length = self.memory[2][(start >> 2) + 2 : (start >> 2) + 6].tolist()
+        _, count, first, length = self.memory.words[(start >> 2) + 2 : (start >> 2) + 6].tolist()
         self.cursor[encode.AT] = start + first
         self.cursor[encode.LEFT] = count
         self.cursor[encode.END] = start + min(length, self.settings.block_size)
         return True
 
     def _status(self, block: int) -> int:
-        return int(self.memory[2][(block * self.settings.block_size >> 2) + 2])
+        return int(self.memory.words[(block * self.settings.block_size >> 2) + 2])
 
     def _before_mark(self) -> int:
         """How many blocks that wait were full before the drops.
@@ -271,7 +295,7 @@ class Ring:
         """Give the walked block back to the kernel."""
         for entry in self._lost_after:
             entry[0] -= 1
-        self.memory[2][(self._block * self.settings.block_size >> 2) + 2] = 0
+        self.memory.words[(self._block * self.settings.block_size >> 2) + 2] = 0
         self.cursor[encode.BLOCK] = (self._block + 1) % self.settings.block_count
 
     def count(self) -> None:
@@ -291,7 +315,7 @@ class Ring:
     def close(self) -> None:
         """Give socket and memory back; an open socket keeps a dead container's namespace."""
         self.memory = encode.views(np.zeros(0, np.uint8))
-        self._map.close()
+        self.arena.unmap(self.offset, self.settings.size)
         self._socket.close()
 
 

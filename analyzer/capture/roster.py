@@ -7,6 +7,7 @@ packet socket would keep a dead container's namespace (and its veth) in existenc
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -15,10 +16,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from analyzer.capture import bpf
+from analyzer.capture.arena import Arena
 from analyzer.capture.inside import open_inside
 from analyzer.capture.links import LinkWatch
 from analyzer.capture.options import CaptureOptions
-from analyzer.capture.ring import Ring
+from analyzer.capture.ring import Ring, RingSettings
 from analyzer.capture.source import Source
 from analyzer.errors import UsageProblem, VethscopeError
 from analyzer.model.topology import Key
@@ -26,6 +28,8 @@ from analyzer.model.vantage import Role, Vantage
 
 _DESCRIPTOR = re.compile(r"/proc/[^/]+/fd/\d+")
 """a path by which somebody, perhaps we, keeps a namespace on purpose"""
+_ARENA_TIMES = 8
+"""rings come and go, and those of later containers are shares of the same memory once more"""
 _AT_ONCE = 32
 """rings opened or closed side by side: in each the kernel waits some 20 ms for its other CPUs
 (synchronize_net in net/packet/af_packet.c), and the waits are shared"""
@@ -44,6 +48,7 @@ class Roster:
         self.watches: dict[int, LinkWatch] = {}
         """namespace inode → who hears of its interfaces"""
         self._options = options
+        self._arena = reserve_arena(options.ring)
         self._program: bpf.Program | None = None
         self._paths: dict[int, str] = {}
         """namespace inode → where it was found"""
@@ -51,7 +56,7 @@ class Roster:
     def reserve(self, path: str, inode: int) -> Ring:
         """A ring inside a container that hears all its interfaces from now on."""
         rings = len(self.sources) + 1
-        ring = Ring(path, inode, self._options.ring.inside(rings))
+        ring = Ring(path, inode, self._options.ring.inside(rings), self._arena)
         try:
             ring.attach(self._program or bpf.accept(self._options.snaplen))
             ring.start()
@@ -169,8 +174,8 @@ class Roster:
         settings = self._options.ring
 
         def make(inode: int) -> Ring:
-            inside = _is_inside(groups[inode])
-            return Ring(_path(inode, paths), inode, settings.inside(rings) if inside else settings)
+            own = settings.inside(rings) if _is_inside(groups[inode]) else settings
+            return Ring(_path(inode, paths), inode, own, self._arena)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             made = [pool.submit(make, inode) for inode in wanted]
@@ -218,6 +223,13 @@ class Roster:
     def _is_missing(self, number: int) -> bool:
         vantage = self.vantages[number]
         return self.sources[vantage.ring].ring.interface_name(vantage.ifindex) is None
+
+
+def reserve_arena(settings: RingSettings) -> Arena | None:
+    """Address space for several times what the rings of a host take; None where it is limited."""
+    with contextlib.suppress(OSError, OverflowError):
+        return Arena(_ARENA_TIMES * (settings.size + settings.inside_bytes))
+    return None
 
 
 def close_all(those: Collection[Ring | Source]) -> None:

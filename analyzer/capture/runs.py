@@ -10,7 +10,7 @@ EPBs that lie one behind the other (``…_epbs``) stand at the end.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +37,21 @@ RUN = 4
 _GREATEST = (1 << 63) - 1
 
 
+class Staged(NamedTuple):
+    """Frames that were encoded and wait."""
+
+    blocks: Bytes
+    """EPBs"""
+    words: Words
+    """the same memory"""
+    rows: Index
+
+
 @piece
-def _stop(blocks32: Words, index: Index, row: int) -> Any:
-    """Where the block of a row ends."""
-    start = index[1, row]
-    return start + np.int64(blocks32[(start >> 2) + 1])
+def _place(staged: Staged, row: int) -> Any:
+    """Where the block of a row begins and where it ends."""
+    start = staged.rows[1, row]
+    return start, start + np.int64(staged.words[(start >> 2) + 1])
 
 
 @piece
@@ -75,20 +85,13 @@ def _advance(runs: Runs, index: Index, heads: Heads, count: int, place: int, row
 
 @compiled
 def merge_runs(
-    blocks: Bytes,
-    blocks32: Words,
-    index: Index,
-    runs: Runs,
-    heads: Heads,
-    count: int,
-    limit: int,
-    target: Bytes,
+    staged: Staged, runs: Runs, heads: Heads, count: int, limit: int, target: Bytes
 ) -> tuple[int, int, int]:
     """Copy the frames up to the key ``limit`` to ``target``, merged.
 
     Returns bytes, frames, and how many of ``heads`` there are now (``count`` before).
     """
-    to, frames = 0, 0
+    index, to, frames = staged.rows, 0, 0
     while count > 0:
         place, key, other = _smallest(heads, count)
         if key > limit:
@@ -98,23 +101,29 @@ def merge_runs(
         row = first + 1
         while row < end and index[0, row] <= bound:
             row += 1
-        start, stop = index[1, first], _stop(blocks32, index, row - 1)
-        copy_bytes(target, to, blocks, start, stop - start)
+        start, stop = index[1, first], _place(staged, row - 1)[1]
+        copy_bytes(target, to, staged.blocks, start, stop - start)
         to, frames = to + stop - start, frames + row - first
         count = _advance(runs, index, heads, count, place, row)
     return to, frames, count
 
 
+@piece
+def _move_run(staged: Staged, run: Ints, kept: Mask, to: int, row: int) -> Any:
+    """What is left of a run goes to the bytes ``to`` and the rows ``row``; those behind it."""
+    index = staged.rows
+    for at in range(run[AT], run[END]):
+        if kept.size == 0 or kept[at]:
+            start, stop = _place(staged, at)
+            move_bytes(staged.blocks, to, staged.blocks, start, stop - start)
+            index[0, row], index[1, row] = index[0, at], to
+            to, row = to + stop - start, row + 1
+    return to, row
+
+
 @compiled
 def repack(
-    blocks: Bytes,
-    blocks32: Words,
-    index: Index,
-    runs: Runs,
-    run_count: int,
-    heads: Heads,
-    lasts: Ints,
-    kept: Mask,
+    staged: Staged, runs: Runs, run_count: int, heads: Heads, lasts: Ints, kept: Mask
 ) -> tuple[int, int, int, int]:
     """Move what is left to the front of the buffer, runs and index too; heads are found anew.
 
@@ -124,25 +133,19 @@ def repack(
     to, row, fresh, count = 0, 0, 0, 0
     lasts[:] = -1
     for number in range(run_count):
-        begun, at, end = row, runs[number, AT], runs[number, END]
-        while at < end:
-            start, stop = index[1, at], _stop(blocks32, index, at)
-            if kept.size == 0 or kept[at]:
-                move_bytes(blocks, to, blocks, start, stop - start)
-                index[0, row], index[1, row] = index[0, at], to
-                to, row = to + stop - start, row + 1
-            at += 1
-        if row > begun:
-            slot = runs[number, SLOT]
-            if lasts[slot] < 0:
-                heads[0, count], heads[1, count] = fresh, index[0, begun]
-                count += 1
-            else:
-                runs[lasts[slot], NEXT] = fresh
-            lasts[slot] = fresh
-            runs[fresh, AT], runs[fresh, END] = begun, row
-            runs[fresh, NEXT], runs[fresh, SLOT] = -1, slot
-            fresh += 1
+        begun, slot = row, runs[number, SLOT]
+        to, row = _move_run(staged, runs[number], kept, to, row)
+        if row == begun:
+            continue
+        if lasts[slot] < 0:
+            heads[0, count], heads[1, count] = fresh, staged.rows[0, begun]
+            count += 1
+        else:
+            runs[lasts[slot], NEXT] = fresh
+        lasts[slot] = fresh
+        runs[fresh, AT], runs[fresh, END] = begun, row
+        runs[fresh, NEXT], runs[fresh, SLOT] = -1, slot
+        fresh += 1
     return to, row, fresh, count
 
 
@@ -156,27 +159,25 @@ def mark_runs(runs: Runs, run_count: int, left: Mask) -> None:
 
 
 @compiled
-def renumber_rows(blocks32: Words, index: Index, mapping: Ints, left: Mask) -> None:
+def renumber_rows(staged: Staged, mapping: Ints, left: Mask) -> None:
     """Give the rows that are left new interface ids; no row any more is one whose id is −1."""
     for row in range(left.size):
         if left[row]:
-            word = (index[1, row] >> 2) + 2
-            new = mapping[np.int64(blocks32[word])]
+            word = (staged.rows[1, row] >> 2) + 2
+            new = mapping[np.int64(staged.words[word])]
             left[row] = new >= 0
             if new >= 0:
-                blocks32[word] = new
+                staged.words[word] = new
 
 
 @compiled
-def pick_rows(
-    blocks: Bytes, blocks32: Words, index: Index, identifier: int, left: Mask, target: Bytes
-) -> int:
+def pick_rows(staged: Staged, identifier: int, left: Mask, target: Bytes) -> int:
     """Copy the rows of one interface that are left to ``target``: no longer left; returns bytes."""
     to = 0
     for row in range(left.size):
-        if left[row] and np.int64(blocks32[(index[1, row] >> 2) + 2]) == identifier:
-            start, stop = index[1, row], _stop(blocks32, index, row)
-            copy_bytes(target, to, blocks, start, stop - start)
+        if left[row] and np.int64(staged.words[(staged.rows[1, row] >> 2) + 2]) == identifier:
+            start, stop = _place(staged, row)
+            copy_bytes(target, to, staged.blocks, start, stop - start)
             to += stop - start
             left[row] = False
     return to

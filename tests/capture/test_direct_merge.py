@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from test_encode import Raw, a_block
 from test_merge import stamps_of
 
 from analyzer.capture import encode
+from analyzer.capture.arena import Arena
 from analyzer.capture.direct_merge import DirectMerge
 from analyzer.capture.ring import RingSettings
 
@@ -16,15 +18,17 @@ HOLD_NS = 60_000_000
 SIZE, BLOCKS = 8192, 64
 USER, LOSING = 1, 4
 SNAPLEN = 262144
+ARENA = Arena(256 << 20)
+"""address space alone"""
 
 
 class HandRing:
     """A ring of hand-made blocks, with what `DirectMerge` uses of `Ring`."""
 
-    def __init__(self) -> None:
+    def __init__(self, arena: Arena) -> None:
         self.settings = RingSettings(SIZE, BLOCKS)
-        self.bytes = np.zeros(SIZE * BLOCKS, np.uint8)
-        self.memory = encode.views(self.bytes)
+        self.arena, self.offset = arena, map_memory(arena, self.settings.size)
+        self.bytes = arena.part(self.offset, self.settings.size).octets
         self.cursor = np.zeros(encode.CURSOR, np.int64)
         self.minds_blocks = False
         self.opened: list[int] = []
@@ -60,14 +64,30 @@ class HandRing:
         self.bytes[block * SIZE + 8] = 0
         self.cursor[encode.BLOCK] = (block + 1) % BLOCKS
 
+    def move_cursor(self, to: np.ndarray) -> None:
+        to[:] = self.cursor
+        self.cursor = to
+
     @property
     def free(self) -> bool:
         return not self.bytes.reshape(BLOCKS, SIZE)[:, 8].any()
 
 
+def map_memory(arena: Arena, size: int) -> int:
+    """As a ring's memory is mapped; the offset."""
+    fd = os.memfd_create("ring")
+    try:
+        os.ftruncate(fd, size)
+        offset = arena.map(fd, size)
+    finally:
+        os.close(fd)
+    assert offset is not None
+    return offset
+
+
 class HandSource:
-    def __init__(self, identifiers: dict[int, int]) -> None:
-        self.ring, self.is_open = HandRing(), True
+    def __init__(self, identifiers: dict[int, int], arena: Arena = ARENA) -> None:
+        self.ring, self.is_open = HandRing(arena), True
         self.table = encode.build_table(identifiers)
 
 
@@ -280,4 +300,9 @@ def test_few_long_rings_fit() -> None:
     assert DirectMerge.fits(sources)
     assert not DirectMerge.fits(sources[:1])
     sources[0].ring.settings = RingSettings(SIZE, 4)
+    assert not DirectMerge.fits(sources)
+
+
+def test_rings_of_different_arenas_do_not_fit() -> None:
+    sources: Any = [HandSource({3: 0}), HandSource({4: 1}, Arena(1 << 20))]
     assert not DirectMerge.fits(sources)

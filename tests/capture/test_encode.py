@@ -71,7 +71,13 @@ def encoded(
     counters = np.zeros((8, 2), np.int64)
     table = encode.build_table({3: 0, 4: 1} if known is None else known)
     used, count = encode.encode_block(
-        encode.views(memory), cursor, encode.views(out), 0, index, 0, table, counters, snaplen
+        encode.views(memory),
+        cursor,
+        encode.views(out),
+        index,
+        0,
+        0,
+        encode.Recording(table, counters, snaplen),
     )
     assert (out[used + CHUNK :] == 0xEE).all()
     return out[:used].tobytes(), index[:, :count], cursor, counters
@@ -153,12 +159,10 @@ def test_a_stranger_stops_the_walk_until_the_table_knows_it() -> None:
             encode.views(memory),
             cursor,
             encode.views(out),
-            used,
             index,
+            used,
             count,
-            encode.build_table(known),
-            counters,
-            262144,
+            encode.Recording(encode.build_table(known), counters, 262144),
         )
 
     used, count = walk({3: 0}, 0, 0)
@@ -179,12 +183,10 @@ def test_drops_are_told_with_the_next_frame_alone(drops: int) -> None:
         encode.views(memory),
         cursor,
         encode.views(out),
-        0,
         index,
         0,
-        encode.build_table({3: 0}),
-        np.zeros((1, 2), np.int64),
-        262144,
+        0,
+        encode.Recording(encode.build_table({3: 0}), np.zeros((1, 2), np.int64), 262144),
     )
     plain = blocks.enhanced_packet(0, TS_NS, bytes(61), 61, flags=5)
     first, second = out[: len(plain) + 12].tobytes(), out[len(plain) + 12 : used].tobytes()
@@ -213,12 +215,10 @@ def test_full_output_stops_before_a_frame_and_goes_on_later() -> None:
         encode.views(memory),
         cursor,
         encode.views(out),
-        0,
         more,
         0,
-        encode.build_table({3: 0}),
-        counters,
-        99,
+        0,
+        encode.Recording(encode.build_table({3: 0}), counters, 99),
     )
     assert (count, cursor[encode.LEFT], counters[0, 0]) == (3, 0, 5)
     assert found + out[:used].tobytes() == encoded(frames)[0]
@@ -233,12 +233,10 @@ def test_a_length_beyond_the_blocks_end_is_cut_there() -> None:
         encode.views(memory),
         cursor,
         encode.views(out),
-        0,
         index,
         0,
-        encode.build_table({3: 0}),
-        np.zeros((1, 2), np.int64),
-        262144,
+        0,
+        encode.Recording(encode.build_table({3: 0}), np.zeros((1, 2), np.int64), 262144),
     )
     caplen = struct.unpack_from("=I", out, 20)[0]
     assert caplen == int(cursor[encode.END]) - 48 - 84
@@ -264,12 +262,10 @@ def test_a_tagged_frame_cut_within_its_tag_at_the_very_end_of_the_ring(snaplen: 
         encode.views(memory),
         cursor,
         encode.views(out),
-        0,
         index,
         0,
-        encode.build_table({3: 0}),
-        np.zeros((1, 2), np.int64),
-        snaplen,
+        0,
+        encode.Recording(encode.build_table({3: 0}), np.zeros((1, 2), np.int64), snaplen),
     )
     tagged = data[:12] + b"\x81\x00\x00\x0a" + data[12:]
     assert count == 1
