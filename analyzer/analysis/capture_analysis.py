@@ -16,7 +16,6 @@ from analyzer.analysis.partials import Partials
 from analyzer.analysis.reading import Reading
 from analyzer.analysis.stream import stream_files
 from analyzer.analysis.window_edges import WindowEdges
-from analyzer.flows.icmp import Echoes
 from analyzer.model.batch import Aggregator
 from analyzer.savefile.read import CaptureFile
 
@@ -59,7 +58,8 @@ def analyse_files(
 def partials_for(options: AnalysisOptions, reading: Reading, edges: WindowEdges | None) -> Partials:
     """A report's aggregators, which keep what the options ask for."""
     return Partials(
-        echoes=Echoes(keep=options.lists_echoes, outside=edges),
+        keep_echoes=options.lists_echoes,
+        outside=edges,
         loss_diagnosis=LossDiagnosis(
             keep=options.lists_packets and reading.explained, expected=reading.explained
         ),
