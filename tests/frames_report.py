@@ -57,5 +57,4 @@ def report_on_frames(
     return build_report(
         replace(tables, packets=selected.rows),
         packets=options.lists_packets,
-        echoes=options.lists_echoes,
     )

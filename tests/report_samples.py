@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
+from analyzer.flows.registry import MODULES
 from analyzer.model.report import (
     ArpRow,
     CaptureInfo,
@@ -238,6 +240,16 @@ def verdict(source: str = "tomcat01", destination: str = "tomcat02", **more) -> 
     return Verdict(source, destination, **{**values, **more})
 
 
+def flows_of(**rows: list[Any]) -> dict[str, list[Any]]:
+    """Rows of some kinds, and no rows of the others."""
+    return {name: rows.get(name, []) for name in MODULES}
+
+
+def empty() -> Report:
+    """Of a file without a frame."""
+    return Report(CaptureInfo([], 0, 0, None, None, False), flows=flows_of())
+
+
 def healthy() -> Report:
     """20 echoes, all answered."""
     return Report(
@@ -256,8 +268,7 @@ def healthy() -> Report:
         vantages=vantages(),
         paths=[path()],
         hops=hops(),
-        icmp=[icmp([echo(seq) for seq in range(1, 21)])],
-        arp=[arp()],
+        flows=flows_of(icmp=[icmp([echo(seq) for seq in range(1, 21)])], arp=[arp()]),
         verdicts=[verdict(), verdict("tomcat02", "tomcat01")],
         findings=[Finding("info", "prequeue", "receive is stamped before the softirq runs.")],
     )
@@ -276,7 +287,7 @@ def dropped() -> Report:
     none = dict.fromkeys(
         ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
     )
-    report.icmp = [icmp(lost, answered=0, lost=20, process_rtt_p50_ns=None, **none)]
+    report.flows["icmp"] = [icmp(lost, answered=0, lost=20, process_rtt_p50_ns=None, **none)]
     report.losses = [
         LossRow(
             "icmp",
@@ -305,8 +316,8 @@ def dropped() -> Report:
 def arp_unanswered() -> Report:
     """Nobody has the address: no echo ever left."""
     report = healthy()
-    report.icmp, report.hops, report.paths, report.verdicts = [], [], [], []
-    report.arp = [
+    report.flows["icmp"], report.hops, report.paths, report.verdicts = [], [], [], []
+    report.flows["arp"] = [
         unanswered(),
         arp(state="gratuitous", asker="tomcat02", replies=0, latency_p50_ns=None),
         arp(state="probe", answered_by="", answer_mac="", replies=0, latency_p50_ns=None),
@@ -328,7 +339,7 @@ def hostile() -> Report:
     report.icmp[0].source = report.paths[0].source = HOSTILE
     report.hops[0].source = report.hops[0].from_ = HOSTILE
     report.icmp[0].echoes[0].request_hops[0].from_ = HOSTILE
-    report.arp = [arp(asker=HOSTILE, answered_by=HOSTILE)]
+    report.flows["arp"] = [arp(asker=HOSTILE, answered_by=HOSTILE)]
     report.losses = [
         LossRow("icmp", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE, HOSTILE, HOSTILE, [HOSTILE])
     ]
@@ -347,9 +358,11 @@ def crowd(count: int = 30) -> Report:
     report = healthy()
     names = [f"compose-project-web-frontend-{n:02d}" for n in range(count)]
     pairs = list(pairwise(names))
-    report.icmp = [icmp([], source=a, destination=b, id=n) for n, (a, b) in enumerate(pairs)]
+    report.flows["icmp"] = [
+        icmp([], source=a, destination=b, id=n) for n, (a, b) in enumerate(pairs)
+    ]
     report.verdicts = [verdict(a, b) for a, b in pairs]
-    report.arp = [
+    report.flows["arp"] = [
         arp(asker=a, answered_by=b, target_ip=f"172.17.0.{n}") for n, (a, b) in enumerate(pairs)
     ]
     report.vantages = [
@@ -380,7 +393,7 @@ def to_host() -> Report:
         hop(("host", "tomcat01"), ("docker0", WAY[1]), "originate", 2_101),
         hop(("host", "tomcat01"), (WAY[1], WAY[0]), "veth", 601),
     ]
-    report.icmp = [icmp([], destination="host")]
+    report.flows["icmp"] = [icmp([], destination="host")]
     reason = "the host itself is one end: it speaks through docker0 as its own interface"
     report.verdicts = [verdict("tomcat01", "host", result="refuted", reason=reason)]
     return report

@@ -39,7 +39,7 @@ def report_files(
         analysis = analyse_files(paths, options)
     tables = replace(build_tables(analysis, options.bridge), packets=rows)
     options.choice.check(tables.vantages, tables.ends)
-    report = build_report(tables, packets=options.lists_packets, echoes=options.lists_echoes)
+    report = build_report(tables, packets=options.lists_packets)
     return report, analysis.reading.errors
 
 
@@ -53,7 +53,7 @@ def _list_packets(
     """
     selected = SelectedPackets(options.choice)
     analysis = analyse_files(
-        files, options, lambda reading: [] if reading.explained else [selected]
+        files, options, lambda reading: [] if reading.explained else [selected], once=True
     )
     if analysis.reading.explained:
         outcomes = analysis.partials.loss_diagnosis.outcomes()

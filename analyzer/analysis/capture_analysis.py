@@ -16,7 +16,6 @@ from analyzer.analysis.partials import Partials
 from analyzer.analysis.reading import Reading
 from analyzer.analysis.stream import stream_files
 from analyzer.analysis.window_edges import WindowEdges
-from analyzer.flows.icmp import Echoes
 from analyzer.model.batch import Aggregator
 from analyzer.savefile.read import CaptureFile
 
@@ -37,27 +36,30 @@ class CaptureAnalysis:
 def analyse_files(
     files: Sequence[str | CaptureFile],
     options: AnalysisOptions = DEFAULTS,
-    more_sinks: Callable[[Reading], Sequence[Aggregator]] | None = None,
+    more_sinks: Callable[[Reading], Sequence[Aggregator]] = lambda _: (),
+    *,
+    once: bool = False,
 ) -> CaptureAnalysis:
-    """Give every packet to a report's aggregators, and to further sinks exactly once.
+    """Give every packet to a report's aggregators, and to further sinks. Raises as `stream_files`.
 
-    Raises as `stream_files`.
+    once: further sinks hand on what they get, so that they must get every packet exactly once.
     """
     partials = Partials()
 
     def sinks(reading: Reading, edges: WindowEdges | None) -> Sequence[Aggregator]:
         nonlocal partials
         partials = partials_for(options, reading, edges)
-        return [partials, *(more_sinks(reading) if more_sinks else ())]
+        return [partials, *more_sinks(reading)]
 
-    assembly = stream_files(files, options, sinks, once=more_sinks is not None)
+    assembly = stream_files(files, options, sinks, once=once)
     return CaptureAnalysis(assembly, partials)
 
 
 def partials_for(options: AnalysisOptions, reading: Reading, edges: WindowEdges | None) -> Partials:
     """A report's aggregators, which keep what the options ask for."""
     return Partials(
-        echoes=Echoes(keep=options.lists_echoes, outside=edges),
+        keep_echoes=options.lists_echoes,
+        outside=edges,
         loss_diagnosis=LossDiagnosis(
             keep=options.lists_packets and reading.explained, expected=reading.explained
         ),

@@ -15,13 +15,15 @@ from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
 from analyzer.diagnosis.settings import Scene as LossScene
 from analyzer.findings.flooding import find_duplicate_macs
-from analyzer.flows.arp import name_arp
-from analyzer.flows.arp_claims import judge_claims
-from analyzer.flows.endpoints import address_text, inferred_address
+from analyzer.flows.arp import Arp
+from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
+from analyzer.flows.endpoints import inferred_address
+from analyzer.flows.icmp import Echoes
+from analyzer.flows.kind import FlowContext
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.nat import find_doubled, find_missing, find_translations
 from analyzer.flows.proxied import find_proxied
-from analyzer.flows.transport import name_tcp, name_udp
+from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
 from analyzer.model.report import ArpRow, CaptureInfo, Finding, LossRow, NatRow
@@ -34,43 +36,24 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
     outlook = _outlook(assembly, bridge)
     outcomes = partials.outcomes.table()
-    claims = judge_claims(partials.arp.claims.by_place(), assembly.segments.tolist(), outlook)
-    nat = partials.translations.rows(reading.vantages, assembly.nat)
-    arp = name_arp(partials.arp.table(claims.settled), assembly.endpoints)
-    nd = partials.neighbours.rows(assembly.endpoints)
-    dns = partials.dns.rows(outlook.end_ns)
-    if assembly.edges:
-        assembly.edges.settle_arp(arp)
-    talks = partials.conversations.table()
-    lost_between = partials.conversations.lost_between(reading.vantages)
-    tcp, udp = name_tcp(talks, lost_between), name_udp(talks, lost_between)
-    proxied = partials.proxied.rows(assembly.proxies, [*tcp, *udp])
-    icmp = _with_addresses(partials.echoes.table(outlook.end_ns))
-    finding_inputs = FindingInputs(outcomes, talks, arp, nd, dns, outlook)
+    claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
+    flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
+    talks = partials.the(Conversations).table()
+    finding_inputs = FindingInputs(
+        outcomes, talks, flows["arp"], flows["nd"], flows["dns"], outlook
+    )
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=assembly.totals.seen,
         hops=partials.hops.table(outcomes),
-        echoes=partials.echoes.echoes(outlook.end_ns),
-        icmp=icmp,
-        arp=arp,
-        nd=nd,
-        icmp_errors=partials.errors.rows(),
-        nat=nat,
-        proxied=proxied,
-        dns=dns,
-        dhcp=partials.dhcp.rows(),
-        tcp=tcp,
-        udp=udp,
-        losses=_losses(analysis, outcomes, outlook, arp),
+        flows=flows,
+        losses=_losses(analysis, outcomes, outlook, flows["arp"]),
         verdicts=judge_pairs(outcomes, _scene(outlook)),
-        paths=build_paths(outcomes, reading.vantages, icmp),
+        paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
         inferred=sorted({inferred_address(mac) for mac in assembly.endpoints.inferred}),
-        own_echoes=frozenset(int(ident) for notes in reading.notes for ident in notes.process_rtt),
-        process_rtt=_process_rtt(reading),
         clock=(
             assembly.totals.clock_steps,
             assembly.totals.largest_step_ns,
@@ -78,10 +61,28 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         ),
         clock_set_ns=reading.clock_set_ns(),
         notes=[
-            *_notes(analysis, nat),
-            *find_proxied(proxied),
+            *_notes(analysis, flows["nat"]),
+            *find_proxied(flows["proxied"]),
             *collect_findings(partials, reading, finding_inputs, claims),
         ],
+    )
+
+
+def _flow_context(
+    analysis: CaptureAnalysis, outlook: Outlook, claims: ArpClaimVerdicts
+) -> FlowContext:
+    assembly, reading = analysis.assembly, analysis.reading
+    edges = assembly.edges
+    return FlowContext(
+        vantages=reading.vantages,
+        endpoints=assembly.endpoints,
+        end_ns=outlook.end_ns,
+        nat=assembly.nat,
+        proxies=assembly.proxies,
+        settled_claims=claims.settled,
+        settle_arp=edges.settle_arp if edges else lambda rows: None,
+        process_rtt=_process_rtt(reading),
+        own_echoes=frozenset(int(ident) for notes in reading.notes for ident in notes.process_rtt),
     )
 
 
@@ -98,7 +99,7 @@ def _losses(
             notes=reading.notes,
             segments=analysis.assembly.segments,
             outcomes=partials.outcomes,
-            echoes=partials.echoes,
+            echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
         )
@@ -115,7 +116,7 @@ def _notes(analysis: CaptureAnalysis, nat: Sequence[NatRow]) -> list[Finding]:
         *find_missing(assembly.nat),
         *partials.flooding.findings(reading.vantages),
         *find_duplicate_macs(assembly.segments, reading.vantages),
-        *partials.echoes.findings(reading.vantages),
+        *partials.the(Echoes).findings(reading.vantages),
     ]
 
 
@@ -171,18 +172,6 @@ def _info(analysis: CaptureAnalysis) -> CaptureInfo:
         sysctls=dict(reading.sysctls),
         identity="certain and likely" if assembly.likely else "certain",
         likely_matches=assembly.likely,
-    )
-
-
-def _with_addresses(icmp: pl.DataFrame) -> pl.DataFrame:
-    """Add source_ip and destination_ip as text."""
-
-    def texts(side: str) -> pl.Series:
-        pairs = icmp.select(f"{side}_hi", f"{side}_lo").iter_rows()
-        return pl.Series([address_text(hi, lo) for hi, lo in pairs], dtype=pl.String)
-
-    return icmp.with_columns(
-        texts("asker").alias("source_ip"), texts("target").alias("destination_ip")
     )
 
 

@@ -45,17 +45,23 @@ class KeptTables:
         nothing = table_of(empty_frames(), [])
         return pl.concat([nothing, *self._frames]).with_row_index("frame", 1)
 
-    def frames_with_packets(self) -> pl.DataFrame:
-        """The same, when all packets are closed, and the number of each frame's packet."""
-        frames, journeys = self.frames(), self.journeys()
+    def take(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """The frames, each with its packet's number; the packets and the journeys, by number.
+
+        When all packets are closed. The pieces are given up, so that they do not take memory twice.
+        """
+        packets, journeys = _by_packet(self._packets), _by_packet(self._journeys)
+        frames = self.frames()
+        self._frames.clear()
         packet = np.zeros(len(frames), np.int64)
         packet[journeys["frame"].to_numpy() - 1] = journeys["packet"].to_numpy()
-        return frames.with_columns(pl.Series("packet", packet))
+        return frames.with_columns(pl.Series("packet", packet)), packets, journeys
 
-    def packets(self) -> pl.DataFrame:
-        """A row a packet, by number."""
-        return pl.concat(self._packets).sort("packet", maintain_order=True)
 
-    def journeys(self) -> pl.DataFrame:
-        """A row a frame of each packet, by the packet's number."""
-        return pl.concat(self._journeys).sort("packet", maintain_order=True)
+def _by_packet(pieces: list[pl.DataFrame]) -> pl.DataFrame:
+    """One table of the pieces, which are given up; those of one packet are in one piece."""
+    table = pl.concat(pieces)
+    pieces.clear()
+    if table["packet"].is_sorted():
+        return table
+    return table.sort("packet", maintain_order=True)

@@ -1,60 +1,54 @@
-"""All aggregators of one analysis: what is kept while batches go by, and the tables at the end."""
+"""All aggregators of one analysis: what is kept while batches go by, for the tables at the end.
+
+The kinds of flows come from `analyzer.flows.registry`; beside them stand the aggregators that
+several tables and findings rest on.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from analyzer.analysis.depth import Depth
 from analyzer.analysis.loss_diagnosis import LossDiagnosis
 from analyzer.findings.flooding import Flooding
-from analyzer.flows.arp import Arp
 from analyzer.flows.checksums import Checksums
-from analyzer.flows.dhcp import Dhcp
-from analyzer.flows.dns import Dns
-from analyzer.flows.errors import IcmpErrors
+from analyzer.flows.frame_notes import FrameReaders
 from analyzer.flows.hops import Hops
-from analyzer.flows.icmp import Echoes
-from analyzer.flows.nat import Translations
-from analyzer.flows.neighbours import Neighbours
+from analyzer.flows.icmp import EchoesOutside
+from analyzer.flows.kind import AggregatorInputs, FlowContext
 from analyzer.flows.outcomes import PacketOutcomes
-from analyzer.flows.proxied import Proxied
+from analyzer.flows.registry import flow_kind, flow_kinds
 from analyzer.flows.resets import Resets
 from analyzer.flows.slow_handshakes import SlowHandshakes
-from analyzer.flows.transport import Conversations
-from analyzer.model.batch import Batch, Columns
+from analyzer.model.batch import Aggregator, Batch, Columns
 from analyzer.model.frames import FrameChunk
 
+A = TypeVar("A")
 
-@dataclass(slots=True)
+
 class Partials:
-    """One field an aggregator: being a field here is all the registration there is."""
+    """The aggregators of a report."""
 
-    outcomes: PacketOutcomes = field(default_factory=PacketOutcomes)
-    hops: Hops = field(default_factory=Hops)
-    echoes: Echoes = field(default_factory=Echoes)
-    arp: Arp = field(default_factory=Arp)
-    conversations: Conversations = field(init=False)
-    resets: Resets = field(default_factory=Resets)
-    handshakes: SlowHandshakes = field(default_factory=SlowHandshakes)
-    translations: Translations = field(default_factory=Translations)
-    proxied: Proxied = field(default_factory=Proxied)
-    flooding: Flooding = field(default_factory=Flooding)
-    loss_diagnosis: LossDiagnosis = field(default_factory=LossDiagnosis)
-    depth: Depth = field(default_factory=Depth)
-    """what the next ones need from the bytes of frames"""
-    dns: Dns = field(init=False)
-    errors: IcmpErrors = field(init=False)
-    neighbours: Neighbours = field(init=False)
-    dhcp: Dhcp = field(init=False)
-    checksums: Checksums = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.conversations = Conversations(self.depth.offers)
-        self.dns, self.errors = Dns(self.depth.dns), IcmpErrors(self.depth.errors)
-        self.neighbours = Neighbours(self.depth.neighbours)
-        self.dhcp = Dhcp(self.depth.dhcp)
-        self.checksums = Checksums(self.depth.corrupt, self.depth.unfinished)
+    def __init__(
+        self,
+        *,
+        keep_echoes: bool = False,
+        outside: EchoesOutside | None = None,
+        loss_diagnosis: LossDiagnosis | None = None,
+    ) -> None:
+        """keep_echoes, outside: see `AggregatorInputs`."""
+        self._readers = FrameReaders()
+        inputs = AggregatorInputs(self._readers, keep_echoes, outside)
+        makers = dict.fromkeys(kind.aggregator for kind in flow_kinds())
+        self._of_flows = {make: make(inputs) for make in makers}
+        self.outcomes = PacketOutcomes()
+        self.hops = Hops()
+        self.resets = Resets()
+        self.handshakes = SlowHandshakes()
+        self.flooding = Flooding()
+        self.loss_diagnosis = loss_diagnosis or LossDiagnosis()
+        self.checksums = Checksums.reading(self._readers)
 
     def add(self, batch: Batch) -> None:
         """Give a batch to every aggregator."""
@@ -63,8 +57,31 @@ class Partials:
 
     def peek(self, chunk: FrameChunk, frames: Columns) -> None:
         """Show a chunk just decoded to those that need its bytes."""
-        self.depth.peek(chunk, frames)
+        self._readers.peek(chunk, frames)
 
-    def _all(self) -> list[Any]:
-        values = (getattr(self, found.name) for found in fields(self))
-        return [value for value in values if hasattr(value, "add")]
+    def the(self, aggregator: type[A]) -> A:
+        """The aggregator of this class among those of the flows."""
+        return next(one for one in self._of_flows.values() if isinstance(one, aggregator))
+
+    def flow_rows(self, context: FlowContext) -> dict[str, list[Any]]:
+        """The report's rows of each kind; what context tells of other kinds comes from here."""
+        rows: dict[str, list[Any]] = {}
+
+        def rows_of(name: str) -> list[Any]:
+            if name not in rows:
+                kind = flow_kind(name)
+                rows[name] = kind.rows(self._of_flows[kind.aggregator], linked)
+            return rows[name]
+
+        linked = replace(context, rows_of=rows_of)
+        return {kind.name: rows_of(kind.name) for kind in flow_kinds()}
+
+    def _all(self) -> Iterator[Aggregator]:
+        yield self.outcomes
+        yield self.hops
+        yield from self._of_flows.values()
+        yield self.resets
+        yield self.handshakes
+        yield self.flooding
+        yield self.loss_diagnosis
+        yield self.checksums

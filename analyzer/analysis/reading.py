@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ FOREVER_NS = (1 << 63) - 1
 Peek = Callable[[FrameChunk, Columns], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class DecodedChunk:
     """Frames as read, in a room that is to be given back."""
 
@@ -199,13 +199,16 @@ class Reading:
             following = next(files[number], None)
             if following:
                 ahead[number] = following
-            chunk.now_ns = min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())])
-            chunk.final = not ahead
-            chunk.own, tracked = sort_own(self.own)
+            own, tracked = sort_own(self.own)
             self.own = []
             self.tracked += tracked
-            chunk.tracked = len(self.tracked)
-            yield chunk
+            yield replace(
+                chunk,
+                now_ns=min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())]),
+                own=own,
+                tracked=len(self.tracked),
+                final=not ahead,
+            )
 
     def _file(
         self,

@@ -42,9 +42,10 @@ def stream_files(
 ) -> PacketAssembly:
     """Read all files to their ends, and give every closed packet to every sink.
 
-    once: sinks are made once and get every packet exactly once; to be sure of what the files' ends
-    tell, they may be gone through beforehand. Without it that is guessed, and where the guess was
-    wrong all starts again with new sinks. Raises as `Reading.open` and `WindowEdges.inside`.
+    once: sinks are made once and get every packet exactly once: the files are gone through
+    beforehand where their ends do not tell enough. Without it what the ends tell is believed, and
+    where that turns out to be wrong all starts again with new sinks. Raises as `Reading.open` and
+    `WindowEdges.inside`.
     """
     for thorough in (True,) if once else (False, True):
         reading = Reading.open(files)

@@ -12,10 +12,11 @@ import polars as pl
 from analyzer.analysis.capture_analysis import analyse_files
 from analyzer.analysis.capture_tables import build_tables
 from analyzer.analysis.frames_table import frame_tables
-from analyzer.analysis.library import report_tables
 from analyzer.analysis.notes import foreign_vantage, told_vantage
 from analyzer.analysis.options import DEFAULTS
+from analyzer.analysis.report_tables import report_tables
 from analyzer.analysis.stream import stream_files
+from analyzer.analysis.table_names import CONVERSATIONS, TABLES
 from analyzer.analysis.tables import journey_table, packet_table
 from analyzer.app.annotate import FrameNotes, count_frames, write_annotated
 from analyzer.errors import SavefileError, UsageProblem
@@ -26,25 +27,6 @@ from analyzer.report.build import build_report
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
-
-TABLES = (
-    "packets",
-    "frames",
-    "journeys",
-    "hops",
-    "flows",
-    "icmp",
-    "icmp_errors",
-    "nat",
-    "proxied",
-    "arp",
-    "nd",
-    "dns",
-    "dhcp",
-    "losses",
-    "vantages",
-)
-
 
 Put = Callable[[str, pl.DataFrame], None]
 """takes a piece of the table of this name"""
@@ -107,9 +89,9 @@ def export_tables(
 
 def _put_analysis(path: str, put: Put) -> SavefileError | None:
     """Packets and journeys as they are closed, then the tables of the report; the damage."""
-    analysis = analyse_files([path], more_sinks=lambda _: [_Packets(put)])
+    analysis = analyse_files([path], more_sinks=lambda _: [_Packets(put)], once=True)
     tables = report_tables(build_report(build_tables(analysis)))
-    for name, rows in {**tables, "flows": flow_table(tables)}.items():
+    for name, rows in {**tables, CONVERSATIONS: flow_table(tables)}.items():
         put(name, rows)
     return next(iter(analysis.reading.errors), None)
 

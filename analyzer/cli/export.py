@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from analyzer.analysis.table_names import TABLES
 from analyzer.cli.options import common
 
 if TYPE_CHECKING:
@@ -13,22 +14,6 @@ if TYPE_CHECKING:
 
     from analyzer.errors import SavefileError
     from analyzer.export.tables import Sink
-
-TABLES = (
-    "packets",
-    "frames",
-    "journeys",
-    "hops",
-    "flows",
-    "icmp",
-    "icmp_errors",
-    "arp",
-    "nd",
-    "dns",
-    "dhcp",
-    "losses",
-    "vantages",
-)
 
 
 @click.command(name="export", epilog="Example: vethscope export ping.pcapng --parquet ping.d")

@@ -44,6 +44,11 @@ def frames_of(
     return start + columns["l4_offset"][rows], stop.astype(np.int64)
 
 
+def has_transport(columns: Columns, protocol: int, *ports: int) -> bool:
+    """Whether `transport_rows` finds any."""
+    return len(transport_rows(columns, protocol, *ports)) > 0
+
+
 def view_of(chunk: FrameChunk) -> Bytes:
     """The chunk's bytes as compiled loops take them: read-only, one type, one compilation."""
     view = chunk.buffer.view()

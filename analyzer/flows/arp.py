@@ -16,6 +16,8 @@ import polars as pl
 from analyzer.flows.arp_claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, address_text, mac_text
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
+from analyzer.formatting.pieces import Piece
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
 from analyzer.native.keys import KeyNumbers, mixed
@@ -258,3 +260,38 @@ def _row(row: dict[str, Any], endpoints: Endpoints) -> ArpRow:
 
 def _ip(value: int) -> str:
     return address_text(0, _V4_MAPPED | value)
+
+
+def answer_piece(row: ArpRow) -> Piece:
+    """Who answered, or why nobody had to."""
+    who = f"{row.answered_by} {row.answer_mac}".strip()
+    if row.state == "resolved":
+        return Piece(who, "ok")
+    if row.state == "conflict":
+        return Piece("conflict: " + ", ".join(row.macs), "bad")
+    if row.state == "probe":
+        return Piece(f"probe, taken: {who}" if who else "probe: nobody has it")
+    if row.state == "gratuitous":
+        return Piece("announces itself")
+    return Piece("nobody answered", "bad")
+
+
+def _aggregator(inputs: AggregatorInputs) -> Arp:
+    return Arp()
+
+
+def _rows(arp: Arp, context: FlowContext) -> list[ArpRow]:
+    rows = name_arp(arp.table(context.settled_claims), context.endpoints)
+    context.settle_arp(rows)
+    return rows
+
+
+KINDS = (
+    FlowKind(
+        name="arp",
+        row=ArpRow,
+        about="who asked for an address by ARP, and who answered (RFC 826)",
+        aggregator=_aggregator,
+        rows=_rows,
+    ),
+)

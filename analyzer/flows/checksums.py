@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.frame_notes import FrameNotes
-from analyzer.model.batch import Batch, Outlook
+from analyzer.decode.checksums import UNFINISHED, WRONG, checksum_states
+from analyzer.flows.frame_notes import FrameNotes, FrameReader, FrameReaders
+from analyzer.model.batch import Batch, Columns, Outlook
+from analyzer.model.frames import FrameChunk
 from analyzer.model.report import Finding
 
 _GROUP = ["protocol", "source", "destination", "port", "vantage"]
@@ -26,6 +28,18 @@ class Checksums:
     unfinished: dict[int, int] = field(default_factory=dict)
     """vantage → frames"""
     _table: pl.DataFrame | None = None
+
+    @classmethod
+    def reading(cls, readers: FrameReaders) -> Checksums:
+        """Of the frames that the readers see."""
+        unfinished: dict[int, int] = {}
+
+        def read(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
+            states = checksum_states(chunk, frames)
+            count_unfinished(unfinished, frames["vantage"], states == UNFINISHED)
+            return pl.DataFrame({"row": np.flatnonzero(states == WRONG).astype(np.uint32)})
+
+        return cls(readers.notes(FrameReader("checksums", read)), unfinished)
 
     def add(self, batch: Batch) -> None:
         """Count the corrupt packets of one batch, by where they arrived."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from analyzer.decode.dhcp import PORTS, dhcp_messages
+from analyzer.decode.rows import has_transport
+from analyzer.decode.udp import UDP
 from analyzer.flows.endpoints import address_text, mac_text
-from analyzer.flows.frame_notes import FrameNotes
+from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.formatting.numbers import format_ns
+from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Batch
 from analyzer.model.report import DhcpRow
 
@@ -111,3 +118,40 @@ def _state(row: dict[str, Any]) -> str:
     if row["naks"]:
         return "refused"
     return "offered" if row["offers"] else "unanswered"
+
+
+_READER = FrameReader("dhcp", dhcp_messages, lambda frames: has_transport(frames, UDP, *PORTS))
+
+
+def _aggregator(inputs: AggregatorInputs) -> Dhcp:
+    return Dhcp(inputs.readers.notes(_READER))
+
+
+def _cells(row: DhcpRow) -> Iterable[Piece]:
+    yield Piece(row.client or row.client_mac)
+    yield Piece(row.address)
+    yield Piece(row.server or row.server_ip)
+    yield state_piece(row.state)
+    yield count_piece(row.discovers + row.requests)
+    yield count_piece(row.offers + row.acks)
+    yield Piece(format_ns(row.latency_ns))
+
+
+KINDS = (
+    FlowKind(
+        name="dhcp",
+        row=DhcpRow,
+        about="what one client asked of DHCP servers, and what it was given (RFC 2131)",
+        aggregator=_aggregator,
+        rows=lambda dhcp, context: dhcp.rows(),
+        sheet=SheetForm(
+            place=7,
+            title="DHCP",
+            note="",
+            words=("client", "address", "server", "state"),
+            numbers=("asked", "given", "time"),
+            cells=_cells,
+            noun="client",
+        ),
+    ),
+)

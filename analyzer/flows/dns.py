@@ -7,15 +7,20 @@ was seen: the answer's last frame minus the question's first one, at the same va
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.decode.dns import dns_messages
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.frame_notes import FrameNotes
+from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.formatting.numbers import format_count, format_ns
+from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.report import DnsRow
 from analyzer.native.compiled import compiled
@@ -232,3 +237,44 @@ def _wider(table: npt.NDArray[np.int64], columns: int) -> npt.NDArray[np.int64]:
 def _padded(values: pl.Series, length: int) -> list[int | None]:
     found: list[int | None] = values.to_list()
     return found + [None] * (length - len(found))
+
+
+DNS_READER = FrameReader("dns", dns_messages)
+
+
+def _aggregator(inputs: AggregatorInputs) -> Dns:
+    return Dns(inputs.readers.notes(DNS_READER))
+
+
+def _cells(row: DnsRow) -> Iterable[Piece]:
+    yield Piece(row.client)
+    yield Piece(f"{row.name} {row.type}")
+    if row.unanswered:
+        yield Piece(f"{format_count(row.unanswered)} unanswered", "bad")
+    else:
+        yield Piece(", ".join(row.rcodes), "warn" if row.failures else "ok")
+    yield count_piece(row.queries)
+    yield count_piece(row.answered)
+    yield Piece(format_ns(row.latency_p50_ns))
+    yield Piece(format_ns(row.latency_max_ns))
+
+
+KINDS = (
+    FlowKind(
+        name="dns",
+        row=DnsRow,
+        about="the questions of one client to one server for one name and type (RFC 1035)",
+        aggregator=_aggregator,
+        rows=lambda dns, context: dns.rows(context.end_ns),
+        sheet=SheetForm(
+            place=3,
+            title="DNS",
+            note="answer's time at the client",
+            words=("client", "name", "answers"),
+            numbers=("asked", "ans", "p50", "max"),
+            cells=_cells,
+            noun="question",
+            size=lambda row: row.queries,
+        ),
+    ),
+)

@@ -7,15 +7,21 @@ seconds before the error; the latest that fits is meant.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.decode.icmp import ICMP, ICMPV6
+from analyzer.decode.inner import is_icmp_error, quoted_packets
 from analyzer.flows.endpoints import address_text
-from analyzer.flows.frame_notes import FrameNotes
-from analyzer.model.batch import Batch, InOrder
+from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.formatting.pieces import Piece, count_piece
+from analyzer.model.batch import Batch, Columns, InOrder
+from analyzer.model.frames import FrameChunk
 from analyzer.model.icmp import error_name
 from analyzer.model.report import IcmpErrorRow
 from analyzer.native.compiled import compiled
@@ -233,3 +239,72 @@ def _row(row: dict[str, Any], counts: npt.NDArray[np.int64]) -> IcmpErrorRow:
         tied=int(counts[_TIED]),
         cause=int(counts[_CAUSE]) or None,
     )
+
+
+QUOTED = (
+    "ip_version",
+    "protocol",
+    "src_hi",
+    "src_lo",
+    "dst_hi",
+    "dst_lo",
+    "src_port",
+    "dst_port",
+    "ip_id",
+    "tcp_seq",
+    "icmp_id",
+    "icmp_seq",
+    "l4_offset",
+)
+"""columns that are decoded of the packet in an error"""
+
+
+def read_quoted(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
+    """row, rest (see `quoted_packets`), and QUOTED as quoted_…."""
+    rows, found = quoted_packets(chunk, frames)
+    columns = {f"quoted_{name}": pl.Series(found[name]) for name in QUOTED}
+    return pl.DataFrame({"row": pl.Series(rows, dtype=pl.UInt32), "rest": found["rest"], **columns})
+
+
+def _has_errors(frames: Columns) -> bool:
+    rows = np.flatnonzero((frames["protocol"] == ICMP) | (frames["protocol"] == ICMPV6))
+    names = ("protocol", "icmp_type", "l4_offset")
+    return bool(is_icmp_error({name: frames[name][rows] for name in names}).any())
+
+
+_READER = FrameReader("icmp errors", read_quoted, _has_errors)
+
+
+def _aggregator(inputs: AggregatorInputs) -> IcmpErrors:
+    return IcmpErrors(inputs.readers.notes(_READER))
+
+
+def _cells(row: IcmpErrorRow) -> Iterable[Piece]:
+    mtu = f", MTU {row.mtu}" if row.mtu else ""
+    port = "" if row.destination_port is None else f":{row.destination_port}"
+    yield Piece(f"{row.reporter}: {row.error}{mtu}", "warn")
+    yield Piece(row.source)
+    yield Piece(f"{row.protocol} to {row.destination_ip}{port}")
+    yield count_piece(row.errors)
+    yield count_piece(row.tied)
+
+
+KINDS = (
+    FlowKind(
+        name="icmp_errors",
+        row=IcmpErrorRow,
+        about="errors of one kind that one node reported about packets to one destination",
+        aggregator=_aggregator,
+        rows=lambda errors, context: errors.rows(),
+        sheet=SheetForm(
+            place=5,
+            title="ICMP errors",
+            note="",
+            words=("who says what", "to", "about"),
+            numbers=("errors", "tied"),
+            cells=_cells,
+            noun="kind",
+            size=lambda row: row.errors,
+        ),
+    ),
+)

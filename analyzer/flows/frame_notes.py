@@ -6,13 +6,16 @@ later. The tables are joined by the frame's number in the capture.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from analyzer.model.batch import Batch
+from analyzer.model.batch import Batch, Columns
+from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled
 
 
@@ -49,6 +52,43 @@ class FrameNotes:
         if not len(packets):
             return None
         return batch.packets[packets].hstack(rows[place[packets]].drop("number", "ts_ns"))
+
+
+def _everywhere(frames: Columns) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReader:
+    """Something that is read from the bytes of some frames while their chunk is in memory."""
+
+    name: str
+    read: Callable[[FrameChunk, Columns], pl.DataFrame]
+    """a table with ``row`` (of the chunk) and what was found; without rows where nothing was"""
+    occurs: Callable[[Columns], bool] = _everywhere
+    """a cheap look at the decoded columns: may there be any?"""
+
+
+class FrameReaders:
+    """The readers that an analysis uses, each once, and what they have found."""
+
+    def __init__(self) -> None:
+        self._notes: dict[FrameReader, FrameNotes] = {}
+
+    def notes(self, reader: FrameReader) -> FrameNotes:
+        """What this reader finds: it is used from now on."""
+        return self._notes.setdefault(reader, FrameNotes())
+
+    def peek(self, chunk: FrameChunk, frames: Columns) -> None:
+        """Look into a chunk just decoded; frames: with ``number``."""
+        for reader, notes in self._notes.items():
+            if not reader.occurs(frames):
+                continue
+            rows = reader.read(chunk, frames)
+            if len(rows):
+                at = rows["row"].to_numpy()
+                places = {name: pl.Series(frames[name][at]) for name in ("number", "ts_ns")}
+                notes.note(rows.drop("row").with_columns(**places))
 
 
 @compiled

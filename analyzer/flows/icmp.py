@@ -111,6 +111,11 @@ class Echoes:
         self._echoes = 0
         self._kept: list[pl.DataFrame] | None = [] if keep else None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether `echoes` has them all."""
+        return self._kept is not None
+
     def add(self, batch: Batch) -> None:
         """Take in the echo messages of one batch."""
         events = self._without_early(_events(batch))

@@ -7,7 +7,7 @@ that is guessed from the packets alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import address_text
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Hop, Journeys, Status
 from analyzer.model.nat_entries import ENDED, NatEntries
@@ -320,3 +322,43 @@ def _row(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> NatRow:
         answers=row["answers"],
         told_by=row["told_by"],
     )
+
+
+def _aggregator(inputs: AggregatorInputs) -> Translations:
+    return Translations()
+
+
+def _cells(row: NatRow) -> Iterable[Piece]:
+    yield Piece(f"{row.protocol} {row.source} → {row.destination}")
+    before = [(row.source_ip, row.source_port), (row.destination_ip, row.destination_port)]
+    after = [
+        (row.new_source_ip, row.new_source_port),
+        (row.new_destination_ip, row.new_destination_port),
+    ]
+    ways = (" → ".join(end_text(*end) for end in ends) for ends in (before, after))
+    yield Piece(" becomes ".join(ways))
+    yield Piece("conntrack") if row.told_by == CONNTRACK else Piece("packets: likely", "warn")
+    yield count_piece(row.connections)
+    yield count_piece(row.packets)
+    yield count_piece(row.answers)
+
+
+KINDS = (
+    FlowKind(
+        name="nat",
+        row=NatRow,
+        about="connections of which addresses or ports were translated, and to what",
+        aggregator=_aggregator,
+        rows=lambda translations, context: translations.rows(context.vantages, context.nat),
+        sheet=SheetForm(
+            place=4,
+            title="NAT",
+            note="what became of addresses and ports",
+            words=("who → whom", "translation", "told by"),
+            numbers=("conns", "pkts", "back"),
+            cells=_cells,
+            noun="translation",
+            size=lambda row: row.packets,
+        ),
+    ),
+)

@@ -6,15 +6,23 @@ unspecified address asks whether the address is free (RFC 4862): an answer is a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.decode.icmp import ICMPV6
+from analyzer.decode.neighbour import neighbour_messages
+from analyzer.decode.rows import has_transport
+from analyzer.flows.arp import answer_piece
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, address_text, mac_text
-from analyzer.flows.frame_notes import FrameNotes
+from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.formatting.numbers import format_ns
+from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
 from analyzer.native.compiled import compiled
@@ -177,3 +185,40 @@ def _state(asker: tuple[int, int], answer: int, macs: list[int]) -> str:
     if asker == (0, 0):
         return "probe"
     return "resolved" if answer else "unanswered"
+
+
+_READER = FrameReader("nd", neighbour_messages, lambda frames: has_transport(frames, ICMPV6))
+
+
+def _aggregator(inputs: AggregatorInputs) -> Neighbours:
+    return Neighbours(inputs.readers.notes(_READER))
+
+
+def _cells(row: ArpRow) -> Iterable[Piece]:
+    yield Piece(row.asker)
+    yield Piece(row.target_ip)
+    yield answer_piece(row)
+    yield count_piece(row.requests)
+    yield count_piece(row.replies)
+    yield Piece(format_ns(row.latency_p50_ns))
+    yield Piece(format_ns(row.latency_max_ns))
+
+
+KINDS = (
+    FlowKind(
+        name="nd",
+        row=ArpRow,
+        about="who asked for an IPv6 address by Neighbour Discovery, and who answered (RFC 4861)",
+        aggregator=_aggregator,
+        rows=lambda neighbours, context: neighbours.rows(context.endpoints),
+        sheet=SheetForm(
+            place=6,
+            title="Neighbour Discovery",
+            note="",
+            words=("who asks", "for whom", "answer"),
+            numbers=("req", "repl", "p50", "max"),
+            cells=_cells,
+            noun="pair",
+        ),
+    ),
+)

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.flows.endpoints import address_text
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Evidence
 from analyzer.model.proxy import Proxy
@@ -199,3 +200,23 @@ def find_proxied(rows: Sequence[ProxyRow]) -> list[Finding]:
             )
         )
     return found[:_MOST]
+
+
+def _aggregator(inputs: AggregatorInputs) -> Proxied:
+    return Proxied()
+
+
+def _rows(proxied: Proxied, context: FlowContext) -> list[ProxyRow]:
+    talks = [*context.rows_of("tcp"), *context.rows_of("udp")]
+    return proxied.rows(context.proxies, talks)
+
+
+KINDS = (
+    FlowKind(
+        name="proxied",
+        row=ProxyRow,
+        about="two connections that docker-proxy ties: to the host, and on to the container",
+        aggregator=_aggregator,
+        rows=_rows,
+    ),
+)

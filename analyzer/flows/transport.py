@@ -10,7 +10,7 @@ What is particular to TCP is `analyzer.flows.tcp`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,11 @@ from analyzer.flows.conversation_statistics import (
     OneWayDelays,
     TcpOptionsOffered,
 )
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.frame_notes import FrameNotes
-from analyzer.flows.tcp import COUNTS, Segments
+from analyzer.flows.tcp import Segments
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
 from analyzer.model.journeys import Evidence, Status
-from analyzer.model.report import TcpRow, UdpRow
 from analyzer.model.vantage import Vantage
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix
@@ -370,65 +368,3 @@ def _side(role: str) -> list[pl.Expr]:
             for part in _SIDE
         ),
     ]
-
-
-Places = Mapping[int, list[str]]
-"""`Conversations.lost_between`"""
-
-
-def name_udp(table: pl.DataFrame, lost: Places) -> list[UdpRow]:
-    """The report's rows, addresses as text."""
-    return [UdpRow(**_ends(row, lost)) for row in _of(table, "udp")]
-
-
-def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
-    """The report's rows, addresses as text. Counts are of both directions together."""
-    return [
-        TcpRow(
-            **_ends(row, lost),
-            **{
-                f"{end}_{name}": row[f"{end}_{name}"]
-                for end in ("client", "server")
-                for name in (*OPTIONS, "window_max_bytes")
-            },
-            **{
-                name: row[f"client_{name}"] + row[f"server_{name}"]
-                for name in COUNTS
-                if name not in ("syns", "fins")
-            },
-            connections=row["connections"],
-            state=_state(row),
-            handshake_rtt_ns=row["handshake_rtt_ns"],
-            initial_rtt_ns=row["initial_rtt_ns"],
-        )
-        for row in _of(table, "tcp")
-    ]
-
-
-def _of(table: pl.DataFrame, protocol: str) -> Iterator[dict[str, Any]]:
-    return table.filter(pl.col("protocol") == protocol).iter_rows(named=True)
-
-
-def _ends(row: Mapping[str, Any], lost: Places) -> dict[str, Any]:
-    """What TCP and UDP rows have in common."""
-    same = ("client", "server", "client_port", "server_port", "packets", "bytes", "lost")
-    sides = ("packets", "bytes", "lost", "min_ns", "mean_ns", "max_ns", "p50_ns", "p99_ns")
-    return {
-        "lost_between": lost.get(row["conversation"], []),
-        "client_ip": address_text(row["client_hi"], row["client_lo"]),
-        "server_ip": address_text(row["server_hi"], row["server_lo"]),
-        **{name: row[name] for name in same},
-        **{f"{end}_{name}": row[f"{end}_{name}"] for end in ("client", "server") for name in sides},
-    }
-
-
-def _state(row: Mapping[str, Any]) -> str:
-    """What became of the conversation's connections, as far as was seen."""
-    asked, answered = row["client_syns"], row["answered"]
-    if asked and not answered:
-        if row["server_resets"]:
-            return "refused"
-        return "unanswered" if not row["server_packets"] else "open"
-    if row["client_resets"] or row["server_resets"]:
-        return "reset"
-    return "closed" if row["client_fins"] and row["server_fins"] else "open"

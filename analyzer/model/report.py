@@ -459,25 +459,23 @@ class PacketRow:
 
 @dataclass(slots=True)
 class Report:
+    """All that is known of a capture. ``report.dns`` is short for ``report.flows["dns"]``."""
+
     capture: CaptureInfo
     vantages: list[VantageRow] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
     hops: list[HopRow] = field(default_factory=list)
-    icmp: list[IcmpRow] = field(default_factory=list)
-    arp: list[ArpRow] = field(default_factory=list)
-    nd: list[ArpRow] = field(default_factory=list)
-    """Neighbour Discovery: requests are solicitations, replies advertisements"""
-    icmp_errors: list[IcmpErrorRow] = field(default_factory=list)
-    nat: list[NatRow] = field(default_factory=list)
-    proxied: list[ProxyRow] = field(default_factory=list)
-    dns: list[DnsRow] = field(default_factory=list)
-    dhcp: list[DhcpRow] = field(default_factory=list)
-    tcp: list[TcpRow] = field(default_factory=list)
-    udp: list[UdpRow] = field(default_factory=list)
+    flows: dict[str, list[Any]] = field(default_factory=dict)
+    """rows by the names of `analyzer.flows.registry`, in its order"""
     losses: list[LossRow] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     packets: Sequence[PacketRow] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> list[Any]:
+        if name == "flows" or name not in self.flows:
+            raise AttributeError(f"a report has no {name!r}")
+        return self.flows[name]
 
     def to_json(self) -> dict[str, Any]:
         """The contract's object: plain dicts and lists; ``from_`` becomes ``from``."""
@@ -485,7 +483,10 @@ class Report:
 
     def to_json_without_packets(self) -> dict[str, Any]:
         """The same with ``packets`` left empty: of a long capture they are printed one by one."""
-        return {"schema": SCHEMA, **_plain(asdict(replace(self, packets=[])))}
+        told: dict[str, Any] = {"schema": SCHEMA}
+        for key, value in _plain(asdict(replace(self, packets=[]))).items():
+            told |= value if key == "flows" else {key: value}
+        return told
 
     def packets_json(self) -> Iterator[dict[str, Any]]:
         """What belongs into ``packets``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,24 +14,13 @@ from analyzer.formatting.numbers import format_ns, format_plural
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
-    ArpRow,
     CaptureInfo,
-    DhcpRow,
-    DnsRow,
-    Echo,
-    EchoHop,
     Finding,
     HopRow,
-    IcmpErrorRow,
-    IcmpRow,
     LossRow,
-    NatRow,
     PacketRow,
     Path,
-    ProxyRow,
     Report,
-    TcpRow,
-    UdpRow,
     VantageRow,
     Verdict,
 )
@@ -53,17 +42,8 @@ class Tables:
     seen: Sequence[int]
     """frames per vantage; those at the end that saw none may be left out"""
     hops: pl.DataFrame
-    echoes: pl.DataFrame
-    icmp: pl.DataFrame
-    arp: list[ArpRow]
-    nd: list[ArpRow]
-    icmp_errors: list[IcmpErrorRow]
-    dns: list[DnsRow]
-    dhcp: list[DhcpRow]
-    tcp: list[TcpRow]
-    udp: list[UdpRow]
-    nat: list[NatRow]
-    proxied: list[ProxyRow]
+    flows: dict[str, list[Any]]
+    """rows by kind: see `analyzer.flows.registry`"""
     losses: list[LossRow]
     verdicts: list[Verdict]
     paths: list[Path]
@@ -73,10 +53,6 @@ class Tables:
     """addresses that were guessed from MACs of Docker's old scheme"""
     notes: Sequence[Finding] = ()
     """what stands out in the traffic, found by the stages"""
-    own_echoes: frozenset[int] = frozenset()
-    """ICMP ids of vethscope's own pings"""
-    process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
-    """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
     clock: tuple[int, int, int] = (0, 0, 0)
     """times that it was set back, by how much at most (ns), hops that end before their start"""
     packets: Sequence[PacketRow] = ()
@@ -85,23 +61,14 @@ class Tables:
     """by how much the time of day was set, by another clock's witness; forward if positive"""
 
 
-def build_report(tables: Tables, *, packets: bool = False, echoes: bool = False) -> Report:
-    """The report; packets: with those that are listed; echoes: with every echo that was kept."""
+def build_report(tables: Tables, *, packets: bool = False) -> Report:
+    """The report; packets: with those that are listed."""
     report = Report(
         capture=tables.info,
         vantages=_vantage_rows(tables),
         paths=tables.paths,
         hops=_hop_rows(tables),
-        icmp=_icmp_rows(tables, echoes),
-        arp=tables.arp,
-        nd=tables.nd,
-        icmp_errors=tables.icmp_errors,
-        nat=tables.nat,
-        proxied=tables.proxied,
-        dns=tables.dns,
-        dhcp=tables.dhcp,
-        tcp=tables.tcp,
-        udp=tables.udp,
+        flows=tables.flows,
         losses=tables.losses,
         verdicts=tables.verdicts,
         packets=tables.packets if packets else [],
@@ -163,94 +130,6 @@ def expected_kind(before: Vantage, after: Vantage) -> str:
         return Hop.DELIVER.name.lower()
     both_ports = before.master_ifindex and after.master_ifindex
     return (Hop.BRIDGE if both_ports else Hop.VETH).name.lower()
-
-
-def _icmp_rows(tables: Tables, with_echoes: bool) -> list[IcmpRow]:
-    return [_icmp_row(row, tables, with_echoes) for row in tables.icmp.iter_rows(named=True)]
-
-
-def _icmp_row(row: Mapping[str, Any], tables: Tables, with_echoes: bool) -> IcmpRow:
-    seen = [ns for (ident, _), ns in tables.process_rtt.items() if ident == row["id"]]
-    times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
-    return IcmpRow(
-        source=row["source"],
-        destination=row["destination"],
-        source_ip=row["source_ip"],
-        destination_ip=row["destination_ip"],
-        id=row["id"],
-        sent=row["sent"],
-        answered=row["answered"],
-        lost=row["sent"] - row["answered"] - row["unmatched"],
-        duplicates=row["duplicates"],
-        **{name: row[name] for name in times},
-        echoes=_echoes(row, tables) if with_echoes else [],
-        measured_at=tables.vantages[row["vantage"]].name,
-        unmatched=row["unmatched"],
-        process_rtt_p50_ns=sorted(seen)[(len(seen) - 1) // 2] if seen else None,
-        payload_len=row["payload_len"],
-        own=row["id"] in tables.own_echoes,
-        **_turning(row, tables.vantages),
-    )
-
-
-def _turning(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> dict[str, Any]:
-    """Where the turnaround was taken, and whether that is the answering end itself."""
-    if row["turnaround_p50_ns"] is None or row["turned_at"] < 0:
-        return {}
-    at = vantages[row["turned_at"]]
-    inside = at.container or ("host" if at.role in _OF_THE_HOST else "")
-    named = inside == row["destination"]
-    addresses = (address.partition("/")[0] for address in at.addresses)
-    return {
-        "turnaround_at": at.name,
-        "turnaround_inside": at.role is not Role.HOST_VETH
-        and (named or row["destination_ip"] in addresses),
-    }
-
-
-_OF_THE_HOST = (Role.BRIDGE, Role.HOST, Role.UPLINK)
-"""interfaces behind which the host's own stack is"""
-
-
-def _echoes(row: Mapping[str, Any], tables: Tables) -> list[Echo]:
-    """Every echo of a conversation."""
-    keys = ("site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id")
-    mine = tables.echoes.filter(*(pl.col(key) == row[key] for key in keys))
-    return [_echo(echo, tables) for echo in mine.iter_rows(named=True)]
-
-
-def _echo(row: Mapping[str, Any], tables: Tables) -> Echo:
-    names = tables.vantages
-    answered, back = row["answered"], row["reply_last"]
-    end = row["request_last"] if back is None else back
-    return Echo(
-        seq=row["seq"],
-        rtt_ns=row["rtt_ns"],
-        turnaround_ns=row["turnaround_ns"],
-        request_hops=_hops_of(row, "request", names),
-        reply_hops=[] if back is None else _hops_of(row, "reply", names),
-        lost_after=None if answered or row["open"] else names[end].name,
-        lost=None if answered else _which_was_lost(row),
-        ts_ns=row["ts_ns"],
-        process_rtt_ns=tables.process_rtt.get((row["id"], row["seq"])),
-        ttl=row["ttl"],
-    )
-
-
-def _which_was_lost(row: Mapping[str, Any]) -> str | None:
-    """'request' or 'reply' where correlation says lost; None: delivered, but never answered."""
-    if row["request_status"] == Status.LOST:
-        return "request"
-    return "reply" if row["reply_status"] == Status.LOST else None
-
-
-def _hops_of(row: Mapping[str, Any], way: str, vantages: Sequence[Vantage]) -> list[EchoHop]:
-    """The timed hops of a request's or a reply's journey."""
-    columns = (row[f"{way}_hop_{name}"] or () for name in ("from", "to", "kind", "ns"))
-    return [
-        EchoHop(vantages[from_].name, vantages[to].name, HOP_NAMES[kind], delay_ns)
-        for from_, to, kind, delay_ns in zip(*columns, strict=True)
-    ]
 
 
 def packet_rows(

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from analyzer.formatting.numbers import format_count
+from analyzer.formatting.pieces import Piece
 from analyzer.model.report import HopRow, IcmpRow, Path, PathNode, Report, VantageRow
-from analyzer.report.view import Piece, conversations, main_conversation
+from analyzer.report.view import conversations, main_conversation
 
 KIND_WORDS = {"veth": "veth pair", "span": "(not captured)"}
 PATHS_DRAWN = 2

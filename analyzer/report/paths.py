@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from analyzer.model.journeys import HOP_NAMES, Evidence, Status
-from analyzer.model.report import Path, PathNode
+from analyzer.model.report import IcmpRow, Path, PathNode
 from analyzer.model.vantage import Role, Vantage
 
 MOST = 8
@@ -16,7 +16,7 @@ MOST = 8
 
 
 def build_paths(
-    outcomes: pl.DataFrame, vantages: Sequence[Vantage], icmp: pl.DataFrame
+    outcomes: pl.DataFrame, vantages: Sequence[Vantage], icmp: Sequence[IcmpRow]
 ) -> list[Path]:
     """One path a pair of endpoints and protocol, each pair once, in the direction that spoke first.
 
@@ -51,12 +51,12 @@ def build_paths(
     return [_path(row, vantages) for row in kept.head(MOST).iter_rows(named=True)]
 
 
-def _is_longest(icmp: pl.DataFrame) -> pl.Expr:
+def _is_longest(icmp: Sequence[IcmpRow]) -> pl.Expr:
     """Whether a path is that of the conversation with the most echoes."""
-    if icmp.is_empty():
+    if not icmp:
         return pl.col("status").is_null()
-    main = icmp.sort("sent", descending=True, maintain_order=True).row(0, named=True)
-    ends = [pl.col(name) == main[name] for name in ("source", "destination")]
+    main = max(icmp, key=lambda row: row.sent)
+    ends = [pl.col("source") == main.source, pl.col("destination") == main.destination]
     return pl.all_horizontal(pl.col("protocol").str.starts_with("icmp"), *ends)
 
 

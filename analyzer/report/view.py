@@ -6,11 +6,10 @@ Nothing is measured here: rows of the report are selected, paired (there and bac
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
+from analyzer.formatting.pieces import Piece
 from analyzer.model.report import (
-    ArpRow,
     Echo,
     Fact,
     Finding,
@@ -22,9 +21,6 @@ from analyzer.model.report import (
     Verdict,
 )
 
-Level: TypeAlias = str
-"""ok, bad, warn, or '' (neither)"""
-
 MARKS = {True: "✓", False: "✗", None: "?"}
 RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
 RESULT_LEVELS = {"proved": "ok", "refuted": "bad", "undecided": "warn"}
@@ -35,14 +31,6 @@ FULL_VERDICTS = 4
 """so many proved verdicts are shown with their evidence; the rest in a line each"""
 
 NOTE_PERCENTILES = "Percentiles do not add up. The hops of one echo do, to the nanosecond:"
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A few words of a line, and whether they are good news."""
-
-    text: str
-    level: Level = ""
 
 
 @dataclass(slots=True)
@@ -203,20 +191,6 @@ def two_views(row: IcmpRow) -> str:
         f"process saw {format_ns(row.process_rtt_p50_ns)}: its system calls, the socket and "
         "its wake-up come on top."
     )
-
-
-def arp_answer(row: ArpRow) -> Piece:
-    """Who answered, or why nobody had to."""
-    who = f"{row.answered_by} {row.answer_mac}".strip()
-    if row.state == "resolved":
-        return Piece(who, "ok")
-    if row.state == "conflict":
-        return Piece("conflict: " + ", ".join(row.macs), "bad")
-    if row.state == "probe":
-        return Piece(f"probe, taken: {who}" if who else "probe: nobody has it")
-    if row.state == "gratuitous":
-        return Piece("announces itself")
-    return Piece("nobody answered", "bad")
 
 
 def packet_end(row: PacketRow) -> str:

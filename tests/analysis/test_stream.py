@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -145,23 +144,32 @@ def test_packets_are_listed_from_a_pipe_as_from_a_file_and_in_chunks(
     assert piped == whole
 
 
-def test_all_tables_are_the_same_in_chunks(mixed_capture: Path, chunks: Chunks) -> None:
-    whole = analyzer.read(mixed_capture)
-    chunks(700)
-    pieces = analyzer.read(mixed_capture)
-    for table in fields(whole):
-        assert getattr(pieces, table.name).equals(getattr(whole, table.name)), table.name
-        assert getattr(pieces, table.name).schema == getattr(whole, table.name).schema
-
-
-def test_sections_one_after_the_other(tmp_path: Path, chunks: Chunks) -> None:
+@pytest.fixture
+def two_sections(tmp_path: Path) -> Path:
     """The last section's statistics are not those of the first."""
     path = tmp_path / "two.pcapng"
     parts = [(CAPTURES / f"{name}.pcapng").read_bytes() for name in ("iptables-drop", NAMES[3])]
     path.write_bytes(b"".join(parts))
-    whole = told(path)
+    return path
+
+
+@pytest.mark.parametrize(("capture", "frames"), [("mixed_capture", 700), ("two_sections", 16)])
+def test_all_tables_are_the_same_in_chunks(
+    capture: str, frames: int, request: pytest.FixtureRequest, chunks: Chunks
+) -> None:
+    path = request.getfixturevalue(capture)
+    whole = analyzer.read(path)
+    chunks(frames)
+    pieces = analyzer.read(path)
+    for name in ("frames", "packets", "journeys", *whole.tables):
+        assert getattr(pieces, name).equals(getattr(whole, name)), name
+        assert getattr(pieces, name).schema == getattr(whole, name).schema
+
+
+def test_sections_one_after_the_other(two_sections: Path, chunks: Chunks) -> None:
+    whole = told(two_sections)
     chunks(16)
-    assert told(path) == whole
+    assert told(two_sections) == whole
 
 
 def test_files_side_by_side(chunks: Chunks) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from report_samples import flows_of
 from rich.console import Console
 
 from analyzer.findings.of_flows import MOST, find_in_flows
@@ -117,9 +119,8 @@ DHCP = DhcpRow(
 TITLES = ["TCP", "UDP", "DNS", "ICMP errors", "Neighbour Discovery", "DHCP"]
 
 
-def report(**rows: object) -> Report:
-    info = CaptureInfo(["a.pcapng"], 1, 60, 0, 1, False)
-    return replace(Report(info), **rows)
+def report(**rows: list[Any]) -> Report:
+    return Report(CaptureInfo(["a.pcapng"], 1, 60, 0, 1, False), flows=flows_of(**rows))
 
 
 FULL = report(tcp=[TCP], udp=[UDP], dns=[DNS], icmp_errors=[ERROR], nd=[ND], dhcp=[DHCP])

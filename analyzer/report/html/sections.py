@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from analyzer.flows.arp import answer_piece
 from analyzer.formatting.numbers import (
     format_bytes,
     format_count,
@@ -219,7 +220,7 @@ def build_arp(report: Report) -> Iterable[Markup]:
     """Who asked for whom and who answered."""
     rows = []
     for row in report.arp:
-        answer = view.arp_answer(row)
+        answer = answer_piece(row)
         rows.append(
             tag(
                 "tr",

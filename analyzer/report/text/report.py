@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from analyzer.flows.arp import answer_piece
 from analyzer.formatting.numbers import (
     NONE,
     format_bytes,
@@ -206,7 +207,7 @@ def _arp(report: Report) -> Iterable[RenderableType]:
         return
     table = _table(("who asks", "for whom", "answer"), ("req", "repl", "p50", "max"))
     for row in report.arp:
-        answer = view.arp_answer(row)
+        answer = answer_piece(row)
         table.add_row(
             Text(row.asker),
             Text(row.target_ip),

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 import report_samples as samples
 
-from analyzer.model.report import CaptureInfo, PacketRow, Report
+from analyzer.model.report import PacketRow
 from analyzer.report.html.markup import Markup, join, tag
 from analyzer.report.html.page import render_html
 from analyzer.report.html.plots import ECHOES, draw_echoes, nice_step
@@ -103,7 +103,7 @@ def test_hostile_names_are_text() -> None:
 
 def test_long_tables_are_folded_and_what_is_wrong_stands_first() -> None:
     report = samples.dropped()
-    report.arp = [samples.arp(target_ip=f"172.17.1.{n}") for n in range(100)]
+    report.flows["arp"] = [samples.arp(target_ip=f"172.17.1.{n}") for n in range(100)]
     html = render_html(report)
     assert "<summary>40 more</summary>" in html
     assert all(f"172.17.1.{n}</td>" in html for n in range(100))
@@ -113,7 +113,7 @@ def test_long_tables_are_folded_and_what_is_wrong_stands_first() -> None:
 
 
 def test_empty_sections_are_left_out() -> None:
-    html = render_html(Report(CaptureInfo([], 0, 0, None, None, False)))
+    html = render_html(samples.empty())
     assert re.findall(r"<h2[^>]*>([^<]+)", html) == ["Capture"]
 
 

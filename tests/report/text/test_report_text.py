@@ -8,7 +8,7 @@ import report_samples as samples
 from rich.cells import cell_len
 from rich.console import Console
 
-from analyzer.model.report import CaptureInfo, PacketRow, Report
+from analyzer.model.report import PacketRow, Report
 from analyzer.report.drawn import drawn_paths
 from analyzer.report.text.report import render_text
 
@@ -101,7 +101,7 @@ def test_sections_stand_in_order() -> None:
 
 
 def test_empty_sections_are_left_out() -> None:
-    text = render(Report(CaptureInfo([], 0, 0, None, None, False)))
+    text = render(samples.empty())
     assert [title for title in TITLES if re.search(rf"^{title}\b", text, re.M)] == ["Capture"]
 
 

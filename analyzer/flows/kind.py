@@ -1,0 +1,101 @@
+"""What a kind of flow is: one descriptor holds all that the rest of the program wants of it.
+
+`analyzer.flows.registry` lists the kinds; see there how to add one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from analyzer.formatting.pieces import Piece
+
+if TYPE_CHECKING:
+    from analyzer.flows.arp_claims import Place
+    from analyzer.flows.endpoints import Endpoints
+    from analyzer.flows.frame_notes import FrameReaders
+    from analyzer.flows.icmp import EchoesOutside
+    from analyzer.model.batch import Aggregator
+    from analyzer.model.nat_entries import NatEntries
+    from analyzer.model.proxy import Proxy
+    from analyzer.model.report import ArpRow
+    from analyzer.model.vantage import Vantage
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatorInputs:
+    """What an aggregator may need when it is made."""
+
+    readers: FrameReaders
+    """``readers.notes(reader)``: what a reader finds in the bytes of frames"""
+    keep_echoes: bool = False
+    """every single echo is wanted, not only the conversations"""
+    outside: EchoesOutside | None = None
+    """where only a time window is analysed"""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowContext:
+    """What is known when all packets have been seen, for the rows of a kind."""
+
+    vantages: Sequence[Vantage]
+    endpoints: Endpoints
+    """names of MACs and addresses"""
+    end_ns: int
+    """when the capture ended: what was asked right before may have been answered after it"""
+    nat: NatEntries
+    """what connection tracking told"""
+    rows_of: Callable[[str], list[Any]] = lambda name: []
+    """the rows of another kind, by its name"""
+    proxies: Sequence[Proxy] = ()
+    """docker-proxy processes"""
+    settled_claims: Collection[Place] = ()
+    """addresses that passed from one MAC to another in good order"""
+    settle_arp: Callable[[list[ArpRow]], None] = lambda rows: None
+    """what the edges of a time window hide of ARP"""
+    process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
+    own_echoes: frozenset[int] = frozenset()
+    """ICMP ids of vethscope's own pings"""
+
+
+@dataclass(frozen=True, slots=True)
+class SheetForm:
+    """How the rows of a kind are shown in a report: the columns of words come first."""
+
+    place: int
+    """sheets stand in the order of these numbers"""
+    title: str
+    note: str
+    """a few words behind the title"""
+    words: tuple[str, ...]
+    """titles of the columns of words"""
+    numbers: tuple[str, ...]
+    """titles of the columns of numbers"""
+    cells: Callable[[Any], Iterable[Piece]]
+    """a row's cells: words, then numbers"""
+    noun: str
+    """what one row is, for "and 5 more …" """
+    size: Callable[[Any], int] | None = None
+    """the largest rows are shown first; None: in order of appearance"""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowKind:
+    """A kind of flow."""
+
+    name: str
+    """its key in the report's JSON, and the name of its table"""
+    row: type
+    """a dataclass; its fields are the keys of a row and the columns of the table"""
+    about: str
+    """what one row is, in a few words: for the documentation"""
+    aggregator: Callable[[AggregatorInputs], Aggregator]
+    """makes what counts while packets go by; kinds that name the same one share it"""
+    rows: Callable[[Any, FlowContext], list[Any]]
+    """the report's rows, from the aggregator"""
+    sheet: SheetForm | None = None
+    """None: the report shows this kind in a section of its own, or not at all"""
+    nested: tuple[str, ...] = ()
+    """fields of the row that are lists of rows: they are no columns of the table"""

@@ -1,0 +1,172 @@
+"""TCP and UDP conversations as rows of the report, and how the report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analyzer.decode.tcp_options import tcp_options
+from analyzer.flows.conversation_statistics import OPTIONS
+from analyzer.flows.endpoints import address_text
+from analyzer.flows.frame_notes import FrameReader
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.tcp import COUNTS
+from analyzer.flows.transport import Conversations
+from analyzer.formatting.numbers import format_bytes, format_ns
+from analyzer.formatting.pieces import Piece, count_piece, state_piece
+from analyzer.model.batch import Columns
+from analyzer.model.frames import FrameChunk
+from analyzer.model.report import TcpRow, UdpRow
+
+_SYN = 0x02
+
+Places = Mapping[int, list[str]]
+"""`Conversations.lost_between`"""
+
+
+def name_udp(table: pl.DataFrame, lost: Places) -> list[UdpRow]:
+    """The report's rows, addresses as text."""
+    return [UdpRow(**_ends(row, lost)) for row in _of(table, "udp")]
+
+
+def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
+    """The report's rows, addresses as text. Counts are of both directions together."""
+    return [
+        TcpRow(
+            **_ends(row, lost),
+            **{
+                f"{end}_{name}": row[f"{end}_{name}"]
+                for end in ("client", "server")
+                for name in (*OPTIONS, "window_max_bytes")
+            },
+            **{
+                name: row[f"client_{name}"] + row[f"server_{name}"]
+                for name in COUNTS
+                if name not in ("syns", "fins")
+            },
+            connections=row["connections"],
+            state=_state(row),
+            handshake_rtt_ns=row["handshake_rtt_ns"],
+            initial_rtt_ns=row["initial_rtt_ns"],
+        )
+        for row in _of(table, "tcp")
+    ]
+
+
+def _of(table: pl.DataFrame, protocol: str) -> Iterator[dict[str, Any]]:
+    return table.filter(pl.col("protocol") == protocol).iter_rows(named=True)
+
+
+def _ends(row: Mapping[str, Any], lost: Places) -> dict[str, Any]:
+    """What TCP and UDP rows have in common."""
+    same = ("client", "server", "client_port", "server_port", "packets", "bytes", "lost")
+    sides = ("packets", "bytes", "lost", "min_ns", "mean_ns", "max_ns", "p50_ns", "p99_ns")
+    return {
+        "lost_between": lost.get(row["conversation"], []),
+        "client_ip": address_text(row["client_hi"], row["client_lo"]),
+        "server_ip": address_text(row["server_hi"], row["server_lo"]),
+        **{name: row[name] for name in same},
+        **{f"{end}_{name}": row[f"{end}_{name}"] for end in ("client", "server") for name in sides},
+    }
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """What became of the conversation's connections, as far as was seen."""
+    asked, answered = row["client_syns"], row["answered"]
+    if asked and not answered:
+        if row["server_resets"]:
+            return "refused"
+        return "unanswered" if not row["server_packets"] else "open"
+    if row["client_resets"] or row["server_resets"]:
+        return "reset"
+    return "closed" if row["client_fins"] and row["server_fins"] else "open"
+
+
+def read_syn_options(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
+    """row and the options of SYNs."""
+    syn = (frames["tcp_flags"] & _SYN != 0) & (frames["l4_offset"] != 0)
+    rows = np.flatnonzero(syn)
+    if not len(rows):
+        return pl.DataFrame()
+    return tcp_options(chunk, frames, rows).select("row", *OPTIONS)
+
+
+_READER = FrameReader("options of SYNs", read_syn_options)
+
+
+def conversations(inputs: AggregatorInputs) -> Conversations:
+    """TCP and UDP are counted by one aggregator."""
+    return Conversations(inputs.readers.notes(_READER))
+
+
+def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
+    return name_tcp(talks.table(), talks.lost_between(context.vantages))
+
+
+def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:
+    return name_udp(talks.table(), talks.lost_between(context.vantages))
+
+
+def _pair(row: TcpRow | UdpRow) -> Piece:
+    return Piece(f"{row.client}:{row.client_port} → {row.server}:{row.server_port}")
+
+
+def _tcp_cells(row: TcpRow) -> Iterable[Piece]:
+    yield _pair(row)
+    yield state_piece(row.state)
+    yield count_piece(row.packets)
+    yield Piece(format_bytes(row.client_bytes))
+    yield Piece(format_bytes(row.server_bytes))
+    yield count_piece(row.lost, "bad")
+    yield count_piece(row.retransmissions, "warn")
+    yield count_piece(row.out_of_order, "warn")
+    yield Piece(format_ns(row.handshake_rtt_ns))
+
+
+def _udp_cells(row: UdpRow) -> Iterable[Piece]:
+    yield _pair(row)
+    yield count_piece(row.packets)
+    yield Piece(format_bytes(row.client_bytes))
+    yield Piece(format_bytes(row.server_bytes))
+    yield count_piece(row.lost, "bad")
+
+
+KINDS = (
+    FlowKind(
+        name="tcp",
+        row=TcpRow,
+        about="a TCP conversation: both directions between two addresses and ports",
+        aggregator=conversations,
+        rows=_tcp_rows,
+        sheet=SheetForm(
+            place=1,
+            title="TCP",
+            note="client → server; RTT of the handshake",
+            words=("", "state"),
+            numbers=("pkts", "sent", "got", "lost", "retr", "ooo", "RTT"),
+            cells=_tcp_cells,
+            noun="conversation",
+            size=lambda row: row.packets,
+        ),
+    ),
+    FlowKind(
+        name="udp",
+        row=UdpRow,
+        about="a UDP conversation: both directions between two addresses and ports",
+        aggregator=conversations,
+        rows=_udp_rows,
+        sheet=SheetForm(
+            place=2,
+            title="UDP",
+            note="client → server",
+            words=("",),
+            numbers=("pkts", "sent", "got", "lost"),
+            cells=_udp_cells,
+            noun="conversation",
+            size=lambda row: row.packets,
+        ),
+    ),
+)
