@@ -265,7 +265,8 @@ class Recorder:
 
     def _rotate(self) -> None:
         """End the present file and begin the next, or end it all."""
-        if self._options.max_files is not None and self.series.number >= self._options.max_files:
+        most = self._options.limits.max_files
+        if most is not None and self.series.number >= most:
             self.finished = "files"
             return
         self._write(self._closing())
@@ -283,13 +284,13 @@ class Recorder:
         """How many bytes of the batch may go in, and the limit that they reach."""
         if self.finished:
             return 0, ""
-        options = self._options
-        if options.max_packets is None and options.max_kilobytes is None:
+        limits = self._options.limits
+        if limits.max_packets is None and limits.max_kilobytes is None:
             return len(batch), ""
-        frames = _UNLIMITED if options.max_packets is None else options.max_packets - self._frames
+        frames = _UNLIMITED if limits.max_packets is None else limits.max_packets - self._frames
         room = _UNLIMITED
-        if options.max_kilobytes is not None:
-            room = max(0, options.max_kilobytes * 1000 - self.series.size)
+        if limits.max_kilobytes is not None:
+            room = max(0, limits.max_kilobytes * 1000 - self.series.size)
         kept, count = cut_blocks(batch, room, frames)
         self._frames += count
         if count == frames:

@@ -21,7 +21,7 @@ from typing import Self
 from analyzer.capture import describe
 from analyzer.capture.encode import Bytes, Counters
 from analyzer.capture.links import LinkWatch
-from analyzer.capture.options import CaptureOptions
+from analyzer.capture.options import CaptureOptions, Hooks
 from analyzer.capture.output import Target
 from analyzer.capture.recorder import Recorder
 from analyzer.capture.ring import Ring
@@ -59,15 +59,12 @@ class CaptureSession:
         netns_paths: Mapping[int, str],
         output: Target,
         options: CaptureOptions | None = None,
-        on_batch: Callable[[Bytes], None] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
-        """``netns_paths``: namespace inode → a path that setns can open.
-
-        ``on_batch`` gets the EPBs just written, as uint8; valid during the call only.
-        """
+        """``netns_paths``: namespace inode → a path that setns can open."""
         self._wanted, self._paths, self._target = vantages, netns_paths, output
         self._options = options or CaptureOptions()
-        self._on_batch = on_batch
+        self._hooks = hooks or Hooks()
         self._roster = Roster(self._options)
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._warnings: list[str] = []
@@ -83,8 +80,6 @@ class CaptureSession:
         self._recorder: Recorder
         self._wake = -1
         self._is_open = False
-        self.file_end: Callable[[], bytes] = bytes
-        """gives blocks to put before a file's statistics when the next one is begun"""
 
     @property
     def vantages(self) -> tuple[Vantage, ...]:
@@ -106,7 +101,8 @@ class CaptureSession:
             if not wait_for_stamps():
                 self._warnings.append(_NO_STAMPS)
             series = Series(self._target, self._options.rotation)
-            self._recorder = Recorder(series, self._options, self._on_batch, self._end_file)
+            on_batch = self._tell_batch if self._hooks.on_batch else None
+            self._recorder = Recorder(series, self._options, on_batch, self._end_file)
             self._start_ns = self._file_start_ns = time.time_ns()
             self._recorder.begin(time.monotonic_ns())
             self._welcome(fresh)
@@ -124,7 +120,7 @@ class CaptureSession:
         ``until`` is asked about ten times a second. Raises CaptureError when the output fails;
         the file then holds what the message says.
         """
-        seconds = self._options.max_seconds
+        seconds = self._options.limits.max_seconds
         deadline = None if seconds is None else time.monotonic() + seconds
         while not self._stopped:
             self._step(self._tick(deadline))
@@ -394,6 +390,10 @@ class CaptureSession:
         )
         return replace(stats, vantages=vantages, rings=rings, start_ns=self._file_start_ns)
 
+    def _tell_batch(self, batch: Bytes) -> None:
+        if self._hooks.on_batch:
+            self._hooks.on_batch(batch, self._roster.vantages)
+
     def _end_file(self) -> bytes:
         """The blocks that end a file when another is begun."""
         for source in self._open_sources():
@@ -402,7 +402,7 @@ class CaptureSession:
         self._file_start_ns = stats.end_ns
         rings = enumerate(self._roster.sources)
         self._before_file = {n: (s.ring.received, s.ring.dropped) for n, s in rings}
-        return b"".join([self.file_end(), *describe.statistics(stats, {}, {})])
+        return b"".join([self._hooks.file_end(), *describe.statistics(stats, {}, {})])
 
     def _release(self) -> None:
         """Close whatever is open."""

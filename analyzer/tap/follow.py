@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from analyzer.capture.ring import Ring
-from analyzer.capture.session import CaptureSession
 from analyzer.engines.base import Engine
 from analyzer.errors import EnvironmentProblem, UsageProblem, VethscopeError
 from analyzer.model.topology import Container, Topology
@@ -34,7 +33,7 @@ from analyzer.net.rtnetlink import (
     RtnetlinkSocket,
     notifications,
 )
-from analyzer.tap.tap import container_names
+from analyzer.tap.tap import Tap, container_names
 from analyzer.topology.discover import discover
 from analyzer.topology.netlink import LinkFacts, decode_fdb_entry, read_links
 from analyzer.topology.newcomers import Candidate, Newcomers
@@ -82,20 +81,19 @@ class Follower:
         self,
         engine: Engine,
         topology: Topology,
-        session: CaptureSession,
+        tap: Tap,
         wanted: Wanted,
         say: Callable[[str], None],
     ) -> None:
         """topology: what the capture began with. say: told in one line who joined."""
-        self._engine, self._session, self._wanted, self._say = engine, session, wanted, say
+        self._engine, self._wanted, self._say = engine, wanted, say
+        self._session, self._learned = tap.session, tap.learned
         self._host = topology.host_netns
         host = [i.ifindex for i in topology.interfaces if i.netns == self._host]
         self._newcomers = Newcomers(host)
         self._known: dict[int, str] = {}
         """namespaces with a name, as they were last seen; an inode number is used again"""
         self._reserved: dict[int, tuple[Ring, float]] = {}
-        self.learned: dict[tuple[int, str, int], None] = {}
-        """(bridge ifindex, MAC, port ifindex): what the bridges learned, be it forgotten since"""
         self._ask_from_s = 0.0
         self._troubles: set[str] = set()
         self._ends = threading.Event()
@@ -162,7 +160,7 @@ class Follower:
         for kind, body in told:
             entry = decode_fdb_entry(body, self._host) if kind == RTM_NEWNEIGH else None
             if entry is not None and not entry.local:
-                self.learned.setdefault((entry.bridge_ifindex, entry.mac, entry.port_ifindex))
+                self._learned.setdefault((entry.bridge_ifindex, entry.mac, entry.port_ifindex))
         return any(kind in (RTM_NEWLINK, RTM_DELLINK) for kind, _ in told)
 
     def _look(self) -> None:
