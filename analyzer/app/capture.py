@@ -21,9 +21,10 @@ from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Topology
 from analyzer.net.netns import SELF, netns_inode
-from analyzer.tap.follow import Follower, Wanted
+from analyzer.tap.follow import Follower
 from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
+from analyzer.tap.wanted import Wanted
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import find_container, select_vantages
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from analyzer.capture.encode import Bytes
-from analyzer.capture.ring import RingSettings, available_bytes
+from analyzer.capture.ring_settings import RingSettings, available_bytes
 from analyzer.capture.series import Rotation
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Key

@@ -14,7 +14,7 @@ import pytest
 from sessions import numbers
 
 from analyzer.capture.options import CaptureOptions, Limits
-from analyzer.capture.ring import KIB, RingSettings
+from analyzer.capture.ring_settings import KIB, RingSettings
 from analyzer.capture.series import Rotation, file_name
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
