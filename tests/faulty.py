@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from analyzer.analysis import reading
 from analyzer.analysis.analyse import report_files
 from analyzer.app.ping import PingPlan, PingResult, ping
+from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
 from analyzer.engines.lab import Lab
 from analyzer.model.report import LossRow, Report
+from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -52,12 +54,22 @@ class Bench:
         self.expect_the_same_in_pieces()
         return found
 
-    def capture(self, targets: list[str], act: Callable[[], object], **options: object) -> Report:
+    def capture(
+        self,
+        targets: list[str],
+        act: Callable[[], object],
+        *,
+        filter_text: str = "",
+        snaplen: int = MAX_SNAPLEN,
+        promiscuous: bool = True,
+        uplink: bool = False,
+        warned: Sequence[str] = (),
+    ) -> Report:
         """Capture around ``act``, and report on the file."""
         topology = discover(self.lab)
-        uplink, warned = bool(options.pop("uplink", False)), options.pop("warned", [])
         vantages = select_vantages(topology, targets=targets, uplink=uplink)
-        tap = Tap(topology, vantages, self.file, drops=True, **options)
+        options = CaptureOptions(filter=filter_text, snaplen=snaplen, promiscuous=promiscuous)
+        tap = Tap(topology, vantages, self.file, TapOptions(options, drops=True))
         running = threading.Thread(target=tap.run)
         with tap:
             running.start()
@@ -66,7 +78,7 @@ class Bench:
             finally:
                 tap.stop()
                 running.join()
-        assert tap.warnings == warned
+        assert tap.warnings == list(warned)
         report, errors = report_files([self.file])
         assert errors == []
         self.expect_the_same_in_pieces()

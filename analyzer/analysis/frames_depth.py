@@ -72,8 +72,8 @@ def depth_of(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     """The DEPTH columns of a chunk's frames. columns: as `decode_frames` gives them."""
     table = pl.DataFrame({"row": np.arange(len(chunk), dtype=np.uint32)})
     for part in (_tcp, _dns, _neighbour, _dhcp, _quoted, _tunnelled):
-        found = part(chunk, columns).unique("row", keep="first", maintain_order=True)
-        table = table.join(found, on="row", how="left", maintain_order="left")
+        part_table = part(chunk, columns).unique("row", keep="first", maintain_order=True)
+        table = table.join(part_table, on="row", how="left", maintain_order="left")
     return table.select(pl.col(name).cast(kind) for name, kind in DEPTH.items())
 
 
@@ -82,8 +82,8 @@ def _tcp(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
 
 
 def _dns(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
-    found = dns_messages(chunk, columns)
-    return found.select(
+    messages = dns_messages(chunk, columns)
+    return messages.select(
         "row",
         "dns_id",
         pl.col("response").alias("dns_response"),
@@ -103,69 +103,69 @@ def _word(column: str, words: Mapping[int, str], other: str) -> pl.Expr:
 
 
 def _neighbour(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
-    found = neighbour_messages(chunk, columns)
-    high, low = found["target_hi"].to_numpy(), found["target_lo"].to_numpy()
-    return found.select(
+    messages = neighbour_messages(chunk, columns)
+    high, low = messages["target_hi"].to_numpy(), messages["target_lo"].to_numpy()
+    return messages.select(
         "row",
         address_texts(high, low).alias("nd_target"),
-        pl.when(pl.col("mac") != 0).then(mac_texts(found["mac"].to_numpy())).alias("nd_mac"),
+        pl.when(pl.col("mac") != 0).then(mac_texts(messages["mac"].to_numpy())).alias("nd_mac"),
     )
 
 
 def _dhcp(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     """dhcp_address: the one that is given, asked for, or in use."""
-    found = dhcp_messages(chunk, columns)
+    messages = dhcp_messages(chunk, columns)
     address = pl.coalesce(
-        pl.when(pl.col(name) != 0).then(ipv4_texts(found[name].to_numpy()))
+        pl.when(pl.col(name) != 0).then(ipv4_texts(messages[name].to_numpy()))
         for name in ("yiaddr", "requested", "ciaddr")
     )
-    return found.select(
+    return messages.select(
         "row",
         _word("dhcp_type", dhcp.TYPES, "type "),
         pl.col("xid").alias("dhcp_xid"),
-        mac_texts(found["mac"].to_numpy()).alias("dhcp_mac"),
+        mac_texts(messages["mac"].to_numpy()).alias("dhcp_mac"),
         address.alias("dhcp_address"),
         pl.when(pl.col("server") != 0)
-        .then(ipv4_texts(found["server"].to_numpy()))
+        .then(ipv4_texts(messages["server"].to_numpy()))
         .alias("dhcp_server"),
     )
 
 
 def _quoted(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
-    rows, found = quoted_packets(chunk, columns)
+    rows, inner = quoted_packets(chunk, columns)
     kind, code = columns["icmp_type"][rows], columns["icmp_code"][rows]
     protocol = columns["protocol"][rows]
-    told = (protocol == ICMP) & (kind == 3) & (code == 4) | (protocol == ICMPV6) & (kind == 2)
-    table = _inside("quoted", rows, found)
-    mtu = pl.Series(found["rest"] & np.where(protocol == ICMP, 0xFFFF, 0xFFFFFFFF))
-    return table.with_columns(mtu.set(pl.Series(~told), None).alias("icmp_mtu"))
+    has_mtu = (protocol == ICMP) & (kind == 3) & (code == 4) | (protocol == ICMPV6) & (kind == 2)
+    table = _inside("quoted", rows, inner)
+    mtu = pl.Series(inner["rest"] & np.where(protocol == ICMP, 0xFFFF, 0xFFFFFFFF))
+    return table.with_columns(mtu.set(pl.Series(~has_mtu), None).alias("icmp_mtu"))
 
 
 def _tunnelled(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
-    rows, found = tunnelled_frames(chunk, columns)
-    return _inside("inner", rows, found).with_columns(
-        pl.Series("vxlan_vni", found["vni"]),
-        mac_texts(found["eth_src"]).alias("inner_eth_src"),
-        mac_texts(found["eth_dst"]).alias("inner_eth_dst"),
-        pl.Series("inner_marks", found["marks"]),
+    rows, inner = tunnelled_frames(chunk, columns)
+    return _inside("inner", rows, inner).with_columns(
+        pl.Series("vxlan_vni", inner["vni"]),
+        mac_texts(inner["eth_src"]).alias("inner_eth_src"),
+        mac_texts(inner["eth_dst"]).alias("inner_eth_dst"),
+        pl.Series("inner_marks", inner["marks"]),
     )
 
 
-def _inside(prefix: str, rows: npt.NDArray[np.intp], found: Columns) -> pl.DataFrame:
+def _inside(prefix: str, rows: npt.NDArray[np.intp], inner: Columns) -> pl.DataFrame:
     """What both kinds of packet within a packet tell; null where theirs is cut before it."""
-    ip, there = found["ip_version"] != 0, found["l4_offset"] != 0
-    ports = there & np.isin(found["protocol"], (6, 17))
-    icmp = there & np.isin(found["protocol"], (ICMP, ICMPV6))
+    ip, complete = inner["ip_version"] != 0, inner["l4_offset"] != 0
+    ports = complete & np.isin(inner["protocol"], (6, 17))
+    icmp = complete & np.isin(inner["protocol"], (ICMP, ICMPV6))
     values = {
-        "src": (ip, address_texts(found["src_hi"], found["src_lo"])),
-        "dst": (ip, address_texts(found["dst_hi"], found["dst_lo"])),
-        "protocol": (found["protocol"] != NO_PROTOCOL, pl.Series(found["protocol"])),
-        "ip_id": (ip, pl.Series(found["ip_id"])),
-        "src_port": (ports, pl.Series(found["src_port"])),
-        "dst_port": (ports, pl.Series(found["dst_port"])),
-        "tcp_seq": (there & (found["protocol"] == 6), pl.Series(found["tcp_seq"])),
-        "icmp_id": (icmp, pl.Series(found["icmp_id"])),
-        "icmp_seq": (icmp, pl.Series(found["icmp_seq"])),
+        "src": (ip, address_texts(inner["src_hi"], inner["src_lo"])),
+        "dst": (ip, address_texts(inner["dst_hi"], inner["dst_lo"])),
+        "protocol": (inner["protocol"] != NO_PROTOCOL, pl.Series(inner["protocol"])),
+        "ip_id": (ip, pl.Series(inner["ip_id"])),
+        "src_port": (ports, pl.Series(inner["src_port"])),
+        "dst_port": (ports, pl.Series(inner["dst_port"])),
+        "tcp_seq": (complete & (inner["protocol"] == 6), pl.Series(inner["tcp_seq"])),
+        "icmp_id": (icmp, pl.Series(inner["icmp_id"])),
+        "icmp_seq": (icmp, pl.Series(inner["icmp_seq"])),
     }
     columns = {f"{prefix}_{n}": s.set(pl.Series(~holds), None) for n, (holds, s) in values.items()}
     return pl.DataFrame({"row": rows.astype(np.uint32), **columns})

@@ -108,7 +108,7 @@ def _sum(counts: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def told_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:
+def described_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:
     """The vantage in our own comment; None where there is none (or not ours)."""
     description = object_in(interface.comment)
     if MARK not in description:

@@ -47,8 +47,8 @@ HEADERS = (
 
 def packet_numbers(batch: Batch) -> npt.NDArray[np.int64]:
     """[packets] the number of each packet."""
-    found: npt.NDArray[np.int64] = batch.packets["number"].to_numpy() + 1
-    return found
+    numbers: npt.NDArray[np.int64] = batch.packets["number"].to_numpy() + 1
+    return numbers
 
 
 def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
@@ -98,8 +98,8 @@ def _translations(frames: Columns, journeys: Journeys) -> pl.DataFrame:
 
 def translated_packets(batch: Batch) -> pl.Series:
     """[packets] the list of each packet's translations, in order of time."""
-    found = _translations(batch.frames, batch.journeys)
-    lists = found.group_by("packet", maintain_order=True).agg("translated")
+    texts = _translations(batch.frames, batch.journeys)
+    lists = texts.group_by("packet", maintain_order=True).agg("translated")
     joined = batch.packets.select("packet").join(
         lists, on="packet", how="left", maintain_order="left"
     )
@@ -125,19 +125,19 @@ def _hops(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
         }
     )
     hops = pl.col("delay").is_not_null()
-    found = steps.group_by("row", maintain_order=True).agg(
+    of_packets = steps.group_by("row", maintain_order=True).agg(
         pl.col("vantage").alias("path"),
         pl.col("kind").filter(hops).alias("hop_kinds"),
         pl.col("delay").filter(hops).alias("hop_delays_ns"),
         *(_sum_of(kind).alias(f"{kind}_ns") for kind in TIMED),
     )
     rows = pl.DataFrame({"row": np.arange(len(batch.packets), dtype=np.uint32)})
-    return rows.join(found, on="row", how="left", maintain_order="left").drop("row")
+    return rows.join(of_packets, on="row", how="left", maintain_order="left").drop("row")
 
 
 def _sum_of(kind: str) -> pl.Expr:
-    mine = pl.col("delay").filter(pl.col("kind") == kind)
-    return pl.when(mine.len() > 0).then(mine.sum())
+    delays = pl.col("delay").filter(pl.col("kind") == kind)
+    return pl.when(delays.len() > 0).then(delays.sum())
 
 
 def journey_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
@@ -151,15 +151,15 @@ def journey_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     journeys, frames = batch.journeys, batch.frames
     ts = frames["ts_ns"]
     is_copy = journeys.hop == Hop.COPY
-    mine = np.flatnonzero(journeys.packet >= 0)
+    closed = np.flatnonzero(journeys.packet >= 0)
     keys = (ts, ~is_copy, depths(journeys), journeys.packet)
-    order = mine[np.lexsort([key[mine] for key in keys])]
+    order = closed[np.lexsort([key[closed] for key in keys])]
     packet, hop = journeys.packet[order], journeys.hop[order]
     parent = np.maximum(journeys.parent[order], 0)
     timed = (hop != Hop.NONE) & ~is_copy[order]
     texts = np.full(len(ts), None, object)
-    told = _translations(frames, journeys)
-    texts[told["frame"].to_numpy()] = told["translated"].to_list()
+    translated = _translations(frames, journeys)
+    texts[translated["frame"].to_numpy()] = translated["translated"].to_list()
     rows = pl.DataFrame(
         {
             "packet": packet_numbers(batch)[packet],
@@ -191,15 +191,15 @@ def depths(journeys: Journeys) -> npt.NDArray[np.int32]:
 def evidence_lists(bits: npt.NDArray[np.uint16]) -> pl.Series:
     """[n] the names of Evidence bits; each different list is made once."""
     different, place = np.unique(bits, return_inverse=True)
-    lists = [[bit.name.lower() for bit in Evidence if found & bit] for found in different.tolist()]
+    lists = [[bit.name.lower() for bit in Evidence if code & bit] for code in different.tolist()]
     return pl.Series(lists, dtype=pl.List(pl.String)).gather(place)
 
 
 def directions(flags: npt.NDArray[np.uint32]) -> pl.Series:
     """ingress, egress or null, from epb_flags."""
     words = {INGRESS: "ingress", EGRESS: "egress"}
-    found = pl.Series([words.get(code) for code in range(4)], dtype=pl.String)
-    return found.gather(flags & FLAG_DIRECTION)
+    by_code = pl.Series([words.get(code) for code in range(4)], dtype=pl.String)
+    return by_code.gather(flags & FLAG_DIRECTION)
 
 
 def named(codes: pl.Series, words: Sequence[str]) -> pl.Series:

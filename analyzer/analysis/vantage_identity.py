@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from analyzer.analysis.notes import foreign_vantage, told_vantage
+from analyzer.analysis.notes import described_vantage, foreign_vantage
 from analyzer.model.vantage import Role, Vantage
 from analyzer.savefile.interfaces import SavefileInterface
 
@@ -28,7 +28,7 @@ class VantageIdentities:
 
     def place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
         """The number of the vantage of a file's interface; the next one where it is new."""
-        vantage = told_vantage(interface, file_number) or foreign_vantage(interface, path)
+        vantage = described_vantage(interface, file_number) or foreign_vantage(interface, path)
         key: tuple[object, ...] = (vantage.netns, vantage.ifindex)
         if not vantage.ifindex:
             key = ("of a file", file_number, interface.index)

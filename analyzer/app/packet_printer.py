@@ -37,12 +37,8 @@ _NAME = 22
 class PacketPrinter:
     """Give each frame of a batch to ``line`` as text."""
 
-    def __init__(
-        self, line: Callable[[str], None], vantages: Callable[[], Sequence[Vantage]]
-    ) -> None:
-        """vantages: tells those that there are, in the order of their interface numbers."""
+    def __init__(self, line: Callable[[str], None]) -> None:
         self._line = line
-        self._ask = vantages
         self._vantages: Sequence[Vantage] = ()
         self._head = np.empty(0, np.uint8)
 
@@ -54,9 +50,10 @@ class PacketPrinter:
         blocks = [describe.section(""), *(describe.interface(v, MAX_SNAPLEN, "") for v in vantages)]
         self._head = np.frombuffer(b"".join(blocks), np.uint8)
 
-    def __call__(self, batch: npt.NDArray[np.uint8]) -> None:
-        if len(vantages := self._ask()) != len(self._vantages):
-            self._describe(vantages)
+    def __call__(self, batch: npt.NDArray[np.uint8], vantages: Sequence[Vantage]) -> None:
+        """vantages: those that there are by now, in the order of their interface numbers."""
+        if len(vantages) != len(self._vantages):
+            self._describe(tuple(vantages))
         data = np.concatenate([self._head, batch])
         columns = new_columns(len(batch) // _SMALLEST_BLOCK + 1)
         reader = PcapngReader()

@@ -14,6 +14,7 @@ from analyzer.analysis.analyse import report_files
 from analyzer.analysis.options import AnalysisOptions
 from analyzer.app.ping_endpoints import End, choose_address, find_end, is_near
 from analyzer.app.signals import stopping
+from analyzer.capture.options import CaptureOptions
 from analyzer.echo import EchoOutcome, EchoPlan, collect, echo_process
 from analyzer.engines import open_engine
 from analyzer.engines.base import Engine
@@ -21,6 +22,7 @@ from analyzer.errors import UsageProblem
 from analyzer.model.report import IcmpRow, Report
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Vantage
+from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -78,16 +80,13 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
     vantages = choose_vantages(topology, source, destination, inside=plan.inside)
     LOG.info("pinging %s from %s, %d requests", echo.destination, source.name, plan.count)
     with _output(plan.output) as path:
-        tap = Tap(
-            topology,
-            vantages,
-            path,
-            filter_text=FILTER,
-            promiscuous=plan.promiscuous,
+        options = TapOptions(
+            CaptureOptions(filter=FILTER, promiscuous=plan.promiscuous),
             drops=plan.drops,
             settings=True,
             protocols=PROTOCOLS,
         )
+        tap = Tap(topology, vantages, path, options)
         outcome = _echo_under(tap, echo, source, on_echo)
         report, _ = report_files([path], AnalysisOptions(echoes=True))
         report.capture.files = [plan.output] if plan.output else []

@@ -86,6 +86,10 @@ class DirectMerge:
             for source in sources
         )
 
+    def hold(self, hold_ns: int) -> None:
+        """So long do frames wait from now on."""
+        self.hold_ns = hold_ns
+
     @property
     def waiting(self) -> bool:
         """Whether frames waited when it was last looked."""

@@ -29,7 +29,7 @@ Counters: TypeAlias = npt.NDArray[np.int64]
 Index: TypeAlias = npt.NDArray[np.int64]
 """shape (2, frames): sort key in ns, offset"""
 
-AT, LEFT, END, LATEST, WALKED, SKIPPED, CURIOUS, STRANGER, DROPS, BLOCK = range(10)
+AT, LEFT, END, LATEST, WALKED, SKIPPED, CURIOUS, NEWCOMER, DROPS, BLOCK = range(10)
 """A ring's cursor: offset of the next frame, frames left in the block, end of the block's
 data; greatest stamp so far; frames walked, and of these those of no known vantage; 1 where the
 walk has to stop at an interface that the table does not know, and the ifindex at which it did;
@@ -261,7 +261,7 @@ def encode_block(
 
     ``used`` bytes of ``out`` and ``index[:, :count]`` are in use already; ``index`` has two rows:
     the greatest stamp of this ring so far (ns), the EPB's place in ``out``. Advances ``cursor``
-    (LEFT > 0: call again, with room, or with a table that knows the STRANGER) and returns the
+    (LEFT > 0: call again, with room, or with a table that knows the NEWCOMER) and returns the
     new ``used`` and ``count``.
     """
     table, counters, snaplen = recording
@@ -273,7 +273,7 @@ def encode_block(
             break
         identifier = lookup(table, 0, table.shape[0], interface_at(ring.words, at))
         if identifier == UNKNOWN and cursor[CURIOUS]:
-            cursor[STRANGER] = interface_at(ring.words, at)
+            cursor[NEWCOMER] = interface_at(ring.words, at)
             break
         if identifier < 0:
             cursor[SKIPPED] += 1

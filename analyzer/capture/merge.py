@@ -92,6 +92,10 @@ class Staging:
         self._marks: deque[tuple[int, int]] = deque()
         warm()
 
+    def hold(self, hold_ns: int) -> None:
+        """So long do frames wait from now on."""
+        self.hold_ns = hold_ns
+
     @property
     def waiting(self) -> bool:
         return self._waiting > 0

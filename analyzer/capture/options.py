@@ -1,19 +1,59 @@
-"""What a capture is asked to do, checked once."""
+"""What a capture is asked to do, checked once: one object from the command line to the ring."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from analyzer.capture.ring import RingSettings, available_bytes
+from analyzer.capture.encode import Bytes
+from analyzer.capture.ring_settings import RingSettings, available_bytes
 from analyzer.capture.series import Rotation
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Key
+from analyzer.model.vantage import Vantage
+
+OnBatch: TypeAlias = Callable[[Bytes, Sequence[Vantage]], None]
+"""gets the EPBs just written, valid during the call only, and the vantages by interface id"""
 
 MAX_SNAPLEN = 262144
 """as tcpdump and libpcap have it: more than any frame"""
 MIN_SNAPLEN = 16
 """a MAC header, rounded up"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a capture ends by itself; None: no such limit."""
+
+    max_packets: int | None = None
+    """frames, over all vantages, in the order of the file"""
+    max_seconds: float | None = None
+    max_kilobytes: int | None = None
+    """1,000 bytes of the file each; the closing statistics come on top"""
+    max_files: int | None = None
+    """of a rotation; the capture ends when so many are full"""
+
+    def check(self) -> None:
+        """Raises UsageProblem with the value that cannot be."""
+        named = (
+            ("packets", self.max_packets),
+            ("duration", self.max_seconds),
+            ("filesize", self.max_kilobytes),
+            ("files", self.max_files),
+        )
+        for name, value in named:
+            if value is not None and value <= 0:
+                raise UsageProblem(f"{name} limit {value}: must be more than 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is called while a capture runs, in its own thread."""
+
+    on_batch: OnBatch | None = None
+    file_end: Callable[[], bytes] = bytes
+    """gives blocks to put before a file's statistics when the next one is begun"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +66,7 @@ class CaptureOptions:
     """pcap-filter(7) syntax; empty: every frame"""
     promiscuous: bool = True
     """have bridges pass bridged unicast up; without it they show only what is for the host"""
-    max_packets: int | None = None
-    """frames, over all vantages, in the order of the file"""
-    max_seconds: float | None = None
-    max_kilobytes: int | None = None
-    """1,000 bytes of the file each; the closing statistics come on top"""
-    max_files: int | None = None
-    """of a rotation; the capture ends when so many are full"""
+    limits: Limits = Limits()
     rotation: Rotation | None = None
     """when a new file is begun; None: never"""
     newcomers: Key | None = None
@@ -50,19 +84,11 @@ class CaptureOptions:
             raise UsageProblem(
                 f"snaplen {self.snaplen}: must be {MIN_SNAPLEN} to {MAX_SNAPLEN} bytes"
             )
-        limits = (
-            ("packets", self.max_packets),
-            ("duration", self.max_seconds),
-            ("filesize", self.max_kilobytes),
-            ("files", self.max_files),
-        )
-        for name, value in limits:
-            if value is not None and value <= 0:
-                raise UsageProblem(f"{name} limit {value}: must be more than 0")
+        self.limits.check()
         self.ring.check()
         if self.rotation:
             self.rotation.check()
-        elif self.max_files:
+        elif self.limits.max_files:
             raise UsageProblem(
                 "-a files:N counts the files of -b: add -b filesize:KB or duration:S"
             )

@@ -55,13 +55,13 @@ class PendingInterface:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A stranger no more."""
+    """A pending interface of which somebody has told what it is."""
 
     row: int
     """its interface id until now"""
     identifier: int
     """the one it gets; −1 where it is ignored"""
-    stranger: PendingInterface
+    interface: PendingInterface
 
 
 class PendingInterfaces:

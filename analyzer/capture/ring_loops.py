@@ -22,8 +22,8 @@ from analyzer.capture.encode import (
     END,
     LATEST,
     LEFT,
+    NEWCOMER,
     SKIPPED,
-    STRANGER,
     UNKNOWN,
     WALKED,
     Frame,
@@ -145,7 +145,7 @@ def _encode_run(
         ifindex = interface_at(words, at)
         identifier = lookup(recording.table, head[TABLE], head[SLOTS], ifindex)
         if identifier == UNKNOWN and head[CURIOUS]:
-            head[STRANGER] = ifindex
+            head[NEWCOMER] = ifindex
             why = MEET
             break
         if identifier < 0:

@@ -20,7 +20,8 @@ from analyzer.capture.arena import Arena
 from analyzer.capture.inside import open_inside
 from analyzer.capture.links import LinkWatch
 from analyzer.capture.options import CaptureOptions
-from analyzer.capture.ring import Ring, RingSettings
+from analyzer.capture.ring import Ring
+from analyzer.capture.ring_settings import RingSettings
 from analyzer.capture.source import Source
 from analyzer.errors import UsageProblem, VethscopeError
 from analyzer.model.topology import Key
@@ -150,6 +151,10 @@ class Roster:
         for watch in self.watches.values():
             watch.close()
         close_all(self.sources)
+
+    @property
+    def open_sources(self) -> list[Source]:
+        return [source for source in self.sources if source.is_open]
 
     def source_of(self, number: int) -> Source:
         """The source of a vantage."""

@@ -94,32 +94,29 @@ def command(
     from analyzer.app.rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
-    from analyzer.app.capture import (
-        CapturePlan,
-        parse_autostop,
-        parse_rotation,
-        run_capture,
-        summary_lines,
-    )
+    from analyzer.app.capture import CapturePlan, run_capture
+    from analyzer.app.capture_conditions import parse_autostop, parse_rotation
+    from analyzer.app.capture_outcome import summary_lines
+    from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
     from analyzer.cli.output import live_line
     from analyzer.cli.streams import alarm, note, put_json, put_line
+    from analyzer.tap.options import TapOptions
 
-    limits = parse_autostop(autostop)
-    if count is not None:  # -c says it shorter; the lesser of two limits ends it
-        limits["max_packets"] = min(count, limits.get("max_packets", count))
+    options = CaptureOptions(
+        snaplen=snaplen or MAX_SNAPLEN,
+        filter=expression or "",
+        promiscuous=not no_promiscuous,
+        limits=parse_autostop(autostop, count),
+        rotation=parse_rotation(rotation),
+    )
     plan = CapturePlan(
         words=words,
         interfaces=interfaces,
         networks=networks,
         inside=not no_inside,
         output=output,
-        snaplen=snaplen,
-        promiscuous=not no_promiscuous,
-        expression=expression or "",
-        rotation=parse_rotation(rotation),
+        options=TapOptions(options, drops=drops),
         give_up_rights=True,
-        drops=drops,
-        **limits,
     )
     with live_line(quiet=quiet, wanted=output not in (None, "-")) as (say, progress):
         outcome = run_capture(engine, plan, ready=say, line=put_line, progress=progress)

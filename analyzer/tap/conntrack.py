@@ -21,14 +21,9 @@ _ROUTING = (Role.BRIDGE, Role.HOST_VETH, Role.UPLINK, Role.HOST)
 class Tracking:
     """Begins with `open`, once the session is; `close` gives the blocks that remain."""
 
-    def __init__(
-        self,
-        session: CaptureSession,
-        paths: Mapping[int, str],
-        protocols: Collection[int] = (),
-    ) -> None:
+    def __init__(self, paths: Mapping[int, str], protocols: Collection[int] = ()) -> None:
         """paths: namespace inode → a path that setns can open. protocols: as of ConntrackWatch."""
-        self._session = session
+        self._session: CaptureSession
         self._paths = paths
         self._protocols = protocols
         self._watches: list[ConntrackWatch] = []
@@ -39,9 +34,9 @@ class Tracking:
         """what was told at the end: files that are filled only then tell it, too"""
         self.warnings: list[str] = []
 
-    def open(self) -> None:
-        vantages = self._session.vantages
-        self._session.file_end = self._whole
+    def open(self, session: CaptureSession) -> None:
+        self._session = session
+        vantages = session.vantages
         self._spaces = sorted(
             {v.netns for v in vantages if v.role in _ROUTING} & self._paths.keys()
         )
@@ -62,7 +57,7 @@ class Tracking:
         for watch in self._watches:
             watch.stop()
         self._look_at_proxies()
-        self._last = self._whole()
+        self._last = self.whole()
         for watch in self._watches:
             watch.close()
         self._watches, self._spaces = [], []
@@ -72,7 +67,8 @@ class Tracking:
         if self._watches:
             self._session.keep(lambda: self._blocks(w.take() for w in self._watches))
 
-    def _whole(self) -> bytes:
+    def whole(self) -> bytes:
+        """Everything once more: what a file ends with when the next one is begun."""
         if not self._watches and self._last:
             return self._last
         proxies = own(encode_proxies(list(self._proxies))) if self._proxies else b""

@@ -11,31 +11,31 @@ from analyzer.capture.session import CaptureSession
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.vantage import Role, Vantage
 from analyzer.recorders.drops.watch import DropWatch
-from analyzer.recorders.settings.facts import compare, encode_facts, read_facts
+from analyzer.recorders.settings.facts import Facts, compare, encode_facts, read_facts
 from analyzer.savefile.blocks import own
 
 
 class Dropping:
     """Begins with `open`, once the session is; `close` gives the blocks that remain."""
 
-    def __init__(
-        self, session: CaptureSession, paths: Mapping[int, str], *, drops: bool = True
-    ) -> None:
+    def __init__(self, paths: Mapping[int, str], *, drops: bool = True) -> None:
         """paths: namespace inode → a path that setns can open. drops: not the settings alone."""
         self._drops = drops
-        self._session = session
         self._paths = paths
+        self._session: CaptureSession
+        self._start: Facts
         self._watch: DropWatch | None = None
         self.warnings: list[str] = []
 
-    def open(self) -> None:
-        vantages = self._session.vantages
+    def open(self, session: CaptureSession) -> None:
+        self._session = session
+        vantages = session.vantages
         self._start = read_facts(vantages, self._paths)
-        self._session.keep(lambda: own(encode_facts(self._start)))
+        session.keep(lambda: own(encode_facts(self._start)))
         if not self._drops:
             return
         host, inside = names_by_side(vantages)
-        watch = DropWatch(host, inside, lambda: self._session.keep(self._take))
+        watch = DropWatch(host, inside, lambda: session.keep(self._take))
         try:
             self._watch = watch.open()
         except EnvironmentProblem as error:

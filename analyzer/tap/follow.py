@@ -14,16 +14,15 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 
 from analyzer.capture.ring import Ring
-from analyzer.capture.session import CaptureSession
 from analyzer.engines.base import Engine
 from analyzer.errors import EnvironmentProblem, UsageProblem, VethscopeError
 from analyzer.model.topology import Container, Topology
-from analyzer.net.netns import netns_inode, open_netns, run_inside
+from analyzer.net.netns import run_inside
 from analyzer.net.rtnetlink import (
     RECEIVE_BYTES,
     RTM_DELLINK,
@@ -34,11 +33,13 @@ from analyzer.net.rtnetlink import (
     RtnetlinkSocket,
     notifications,
 )
-from analyzer.tap.tap import container_names
+from analyzer.tap.namespaces import links_here, namespace_of_peer
+from analyzer.tap.tap import Tap, container_names
+from analyzer.tap.wanted import Few, Wanted
 from analyzer.topology.discover import discover
-from analyzer.topology.netlink import LinkFacts, decode_fdb_entry, read_links
+from analyzer.topology.netlink import decode_fdb_entry, read_links
 from analyzer.topology.newcomers import Candidate, Newcomers
-from analyzer.topology.procfs import mounted_namespaces, process_namespaces
+from analyzer.topology.procfs import mounted_namespaces
 from analyzer.topology.vantages import select_vantages
 
 LOG = logging.getLogger("vethscope")
@@ -50,31 +51,6 @@ _RESERVED_S = 3.0
 """how long a namespace is heard of which nobody says what it is"""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which of the containers to come are captured too."""
-
-    everything: bool = False
-    containers: frozenset[str] = frozenset()
-    """by name: they may be started again"""
-    networks: tuple[str, ...] = ()
-    """only their interfaces in these, as far as they are not wanted by name"""
-    inside: bool = True
-
-    def __bool__(self) -> bool:
-        return bool(self.everything or self.containers or self.networks)
-
-    def takes(self, container: Container) -> bool:
-        """Whether a container is wanted; its networks are looked at where they restrict."""
-        if self.networks and container.name not in self.containers:
-            return any(a.network in self.networks for a in container.networks)
-        return self.everything or container.name in self.containers
-
-    def narrowed(self, container: Container) -> tuple[str, ...]:
-        """The networks in which its interfaces are wanted; none: in all."""
-        return () if container.name in self.containers else self.networks
-
-
 class Follower:
     """From entering it as a context manager until leaving it, newcomers are captured."""
 
@@ -82,20 +58,19 @@ class Follower:
         self,
         engine: Engine,
         topology: Topology,
-        session: CaptureSession,
+        tap: Tap,
         wanted: Wanted,
         say: Callable[[str], None],
     ) -> None:
         """topology: what the capture began with. say: told in one line who joined."""
-        self._engine, self._session, self._wanted, self._say = engine, session, wanted, say
+        self._engine, self._wanted, self._say = engine, wanted, say
+        self._session, self._learned = tap.session, tap.learned
         self._host = topology.host_netns
         host = [i.ifindex for i in topology.interfaces if i.netns == self._host]
         self._newcomers = Newcomers(host)
         self._known: dict[int, str] = {}
         """namespaces with a name, as they were last seen; an inode number is used again"""
         self._reserved: dict[int, tuple[Ring, float]] = {}
-        self.learned: dict[tuple[int, str, int], None] = {}
-        """(bridge ifindex, MAC, port ifindex): what the bridges learned, be it forgotten since"""
         self._ask_from_s = 0.0
         self._troubles: set[str] = set()
         self._ends = threading.Event()
@@ -162,7 +137,7 @@ class Follower:
         for kind, body in told:
             entry = decode_fdb_entry(body, self._host) if kind == RTM_NEWNEIGH else None
             if entry is not None and not entry.local:
-                self.learned.setdefault((entry.bridge_ifindex, entry.mac, entry.port_ifindex))
+                self._learned.setdefault((entry.bridge_ifindex, entry.mac, entry.port_ifindex))
         return any(kind in (RTM_NEWLINK, RTM_DELLINK) for kind, _ in told)
 
     def _look(self) -> None:
@@ -206,7 +181,7 @@ class Follower:
 
     def _introduce(self, candidate: Candidate) -> bool:
         """Capture a port whose container is known; False: it is not known yet."""
-        found = self._namespace_of(candidate.link)
+        found = namespace_of_peer(candidate.link, self._netlink, self._mounted)
         who = self._who(*found, candidate.bridge.name) if found else []
         if not found or not who:
             return False
@@ -215,7 +190,7 @@ class Follower:
             self._newcomers.settle(candidate.link, wanted=False)
             return True
         self._listen(*found)
-        topology = discover(_Few(self._engine, who))
+        topology = discover(Few(self._engine, who))
         try:
             vantages = select_vantages(
                 topology,
@@ -243,7 +218,7 @@ class Follower:
         """A port of which nobody says whose it is: it is captured where everything is."""
         link = candidate.link
         if self._wanted.everything and not self._wanted.networks:
-            topology = discover(_Few(self._engine, self._heard_of(candidate.bridge.name)))
+            topology = discover(Few(self._engine, self._heard_of(candidate.bridge.name)))
             vantages = select_vantages(topology, interfaces=[link.name, candidate.bridge.name])
             self._session.add(vantages, topology.netns_paths)
             owner = vantages[0].container
@@ -257,23 +232,11 @@ class Follower:
             return [replace(one, running=True) for one in self._engine.starting(bridge)]
         return []
 
-    def _namespace_of(self, link: LinkFacts) -> tuple[int, str] | None:
-        """(inode, path) of the namespace in which the other end of a pair is."""
-        if link.link_nsid is None or link.link_nsid < 0:
-            return None
-        for places in (self._mounted, process_namespaces):
-            # The newest are the likeliest.
-            for inode, path in reversed(places().items()):
-                with contextlib.suppress(OSError), _opened(path) as fd:
-                    if self._netlink.nsid(fd) == link.link_nsid and netns_inode(fd) == inode:
-                        return inode, path
-        return None
-
     def _who(self, inode: int, path: str, bridge: str) -> list[Container]:
         """The containers in a namespace, the owner first; without an answer, none."""
         try:
             starting = self._engine.starting(bridge)
-            macs = {link.mac for link in run_inside(path, _links_here)} if starting else set()
+            macs = {link.mac for link in run_inside(path, links_here)} if starting else set()
             for one in starting:
                 if one.networks[0].mac in macs:
                     return [replace(one, netns=inode, netns_path=path, running=True)]
@@ -292,44 +255,3 @@ class Follower:
         if text not in self._troubles:
             self._troubles.add(text)
             self._say(text)
-
-
-@dataclass(frozen=True)
-class _Few:
-    """An engine of which only some containers are looked at."""
-
-    engine: Engine
-    few: Sequence[Container]
-
-    @property
-    def name(self) -> str:
-        return self.engine.name
-
-    @property
-    def host_netns_path(self) -> str:
-        return self.engine.host_netns_path
-
-    @property
-    def warnings(self) -> list[str]:
-        return []
-
-    def containers(self) -> list[Container]:
-        return list(self.few)
-
-    def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
-        return self.engine.subscribe(changed)
-
-
-def _links_here() -> list[LinkFacts]:
-    with RtnetlinkSocket() as netlink:
-        return read_links(netlink)
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
-    """A descriptor of a namespace. Raises OSError."""
-    fd = open_netns(path)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

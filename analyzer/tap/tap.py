@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from analyzer.capture.clock import clock_offset_ns
-from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
+from analyzer.capture.options import Hooks, OnBatch
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
 from analyzer.errors import EnvironmentProblem
@@ -26,6 +26,7 @@ from analyzer.net.netns import run_inside
 from analyzer.recorders.drops.tracefs import clean_leftovers
 from analyzer.tap.conntrack import Tracking
 from analyzer.tap.drops import Dropping
+from analyzer.tap.options import TapOptions
 from analyzer.topology.netlink import read_bridge_tables
 
 LOG = logging.getLogger("vethscope")
@@ -43,41 +44,27 @@ class Tap:
         topology: Topology,
         vantages: Sequence[Vantage],
         output: str | BinaryIO,
-        *,
-        filter_text: str = "",
-        promiscuous: bool = True,
-        snaplen: int = MAX_SNAPLEN,
-        limits: Mapping[str, Any] | None = None,
-        on_batch: Callable[[Any], None] | None = None,
-        newcomers: bool = False,
-        drops: bool = False,
-        settings: bool = False,
-        protocols: Collection[int] = (),
+        options: TapOptions | None = None,
+        on_batch: OnBatch | None = None,
     ) -> None:
-        """newcomers: hear interfaces that the host gets later, too, for a `Follower`.
-
-        drops: record why the kernel dropped what it dropped. settings: only what ports, stacks
-        and packet filters were set to, which explains many losses and costs no frame anything.
-        protocols: those whose translations are kept; none: all.
-        """
-        options = CaptureOptions(
-            filter=filter_text,
-            promiscuous=promiscuous,
-            snaplen=snaplen,
+        options = options or TapOptions()
+        self._paths = topology.netns_paths
+        self._dropping = None
+        if options.drops or options.settings:
+            self._dropping = Dropping(self._paths, drops=options.drops)
+        self._tracking = Tracking(self._paths, options.protocols)
+        capture = replace(
+            options.capture,
             comment=section_comment(topology),
             names=container_names(topology),
-            newcomers=_newest(topology) if newcomers else None,
-            **(limits or {}),
+            newcomers=_newest(topology) if options.newcomers else None,
         )
-        self._paths = topology.netns_paths
-        self.session = CaptureSession(vantages, topology.netns_paths, output, options, on_batch)
-        self._dropping = None
-        if drops or settings:
-            self._dropping = Dropping(self.session, topology.netns_paths, drops=drops)
-        self._tracking = Tracking(self.session, topology.netns_paths, protocols)
+        hooks = Hooks(on_batch, self._tracking.whole)
+        self.session = CaptureSession(vantages, self._paths, output, capture, hooks)
         self._notes: dict[str, str] = {}
-        self.learned: Iterable[tuple[int, str, int]] = ()
-        """(bridge ifindex, MAC, port ifindex) that the host's bridges learned during the capture"""
+        self.learned: dict[tuple[int, str, int], None] = {}
+        """(bridge ifindex, MAC, port ifindex) that the host's bridges learned during the capture,
+        be it forgotten since; a `Follower` fills it"""
         self.stats: CaptureStats | None = None
 
     def __enter__(self) -> Tap:
@@ -86,9 +73,9 @@ class Tap:
         rings = {v.ring for v in self.session.vantages}
         LOG.info("capturing at %d vantages in %d rings", len(self.session.vantages), len(rings))
         try:
-            self._tracking.open()
+            self._tracking.open(self.session)
             if self._dropping:
-                self._dropping.open()
+                self._dropping.open(self.session)
         except BaseException:
             self._tracking.close()
             self.session.close()

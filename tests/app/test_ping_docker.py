@@ -15,9 +15,11 @@ import pytest
 from analyzer.analysis.analyse import report_files
 from analyzer.analysis.options import AnalysisOptions
 from analyzer.app.ping import PingPlan, PingResult, ping
+from analyzer.capture.options import CaptureOptions
 from analyzer.engines.docker import DockerEngine
 from analyzer.errors import UsageProblem
 from analyzer.model.report import IcmpRow, Report
+from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -187,7 +189,7 @@ def test_bridged_tcp_is_proved_too(engine: DockerEngine, container: Make, tmp_pa
     topology = discover(engine)
     vantages = select_vantages(topology, targets=[one.name, two.name])
     file = str(tmp_path / "tcp.pcapng")
-    tap = Tap(topology, vantages, file, filter_text="tcp")
+    tap = Tap(topology, vantages, file, TapOptions(CaptureOptions(filter="tcp")))
     two.exec_run(["sh", "-c", "nc -l -p 9000 > /dev/null"], detach=True)
     script = f"for i in $(seq 50); do echo hi | nc {address} 9000 && exit 0; done; exit 1"
     running = threading.Thread(target=tap.run)

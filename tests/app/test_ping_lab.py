@@ -16,8 +16,10 @@ from analyzer.analysis.analyse import report_files, verdict_code
 from analyzer.analysis.options import AnalysisOptions
 from analyzer.app.ping import PingPlan, PingResult, choose_vantages, ping
 from analyzer.app.ping_endpoints import find_end
+from analyzer.capture.options import CaptureOptions
 from analyzer.engines.lab import Lab
 from analyzer.model.report import IcmpRow, Report
+from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -173,14 +175,15 @@ def test_flood_of_a_who_has_is_one_journey() -> None:
     assert (kinds.count("bridge"), kinds.count("deliver")) == (4, 1)
 
 
-def _captured(lab: Lab, names, act, *, filter_text: str = "", tmp: str = "", **options) -> Report:
+def _captured(lab: Lab, names, act, *, filter_text: str = "") -> Report:
     """Capture around ``act`` and report."""
     import tempfile
 
     topology = discover(lab)
     vantages = select_vantages(topology, targets=names)
     with tempfile.NamedTemporaryFile(suffix=".pcapng") as file:
-        tap = Tap(topology, vantages, file.name, filter_text=filter_text, **options)
+        options = TapOptions(CaptureOptions(filter=filter_text))
+        tap = Tap(topology, vantages, file.name, options)
         running = threading.Thread(target=tap.run)
         with tap:
             running.start()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from analyzer.capture.arena import Arena
-from analyzer.capture.ring import KIB, MIB, Ring, RingSettings
+from analyzer.capture.ring import Ring
+from analyzer.capture.ring_settings import KIB, MIB, RingSettings
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

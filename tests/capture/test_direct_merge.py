@@ -12,7 +12,7 @@ from test_merge import stamps_of
 from analyzer.capture import encode
 from analyzer.capture.arena import Arena
 from analyzer.capture.direct_merge import DirectMerge
-from analyzer.capture.ring import RingSettings
+from analyzer.capture.ring_settings import RingSettings
 
 HOLD_NS = 60_000_000
 SIZE, BLOCKS = 8192, 64
@@ -227,7 +227,7 @@ def test_a_stranger_stops_the_walk_before_its_frame() -> None:
     counters = np.zeros((2, 2), np.int64)
     part, more, met = straight.take(100, counters, SNAPLEN)
     assert (stamps_of(part), more, met) == ([(0, 10)], True, sources[0])
-    assert ring.cursor[[encode.STRANGER, encode.LEFT, encode.WALKED]].tolist() == [9, 2, 1]
+    assert ring.cursor[[encode.NEWCOMER, encode.LEFT, encode.WALKED]].tolist() == [9, 2, 1]
     assert not ring.free
 
 

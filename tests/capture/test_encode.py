@@ -166,9 +166,9 @@ def test_a_stranger_stops_the_walk_until_the_table_knows_it() -> None:
         )
 
     used, count = walk({3: 0}, 0, 0)
-    assert (count, cursor[encode.LEFT], cursor[encode.STRANGER]) == (1, 3, 9)
+    assert (count, cursor[encode.LEFT], cursor[encode.NEWCOMER]) == (1, 3, 9)
     used, count = walk({3: 0, 9: 1}, used, count)
-    assert (count, cursor[encode.LEFT], cursor[encode.STRANGER]) == (2, 2, 8)
+    assert (count, cursor[encode.LEFT], cursor[encode.NEWCOMER]) == (2, 2, 8)
     used, count = walk({3: 0, 9: 1, 8: encode.IGNORED}, used, count)
     assert (count, cursor[encode.LEFT], cursor[encode.SKIPPED]) == (3, 0, 1)
     assert counters[:, 0].tolist() == [2, 1, 0]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from analyzer.capture import bpf, encode
-from analyzer.capture.ring import KIB, MIB, Ring, RingSettings, available_bytes
+from analyzer.capture.ring import Ring
+from analyzer.capture.ring_settings import KIB, MIB, RingSettings, available_bytes
 from analyzer.capture.stamping import wait_for_stamps
 from analyzer.errors import EnvironmentProblem, UsageProblem
 

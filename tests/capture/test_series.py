@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sessions import numbers
 
-from analyzer.capture.options import CaptureOptions
-from analyzer.capture.ring import KIB, RingSettings
+from analyzer.capture.options import CaptureOptions, Limits
+from analyzer.capture.ring_settings import KIB, RingSettings
 from analyzer.capture.series import Rotation, file_name
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
@@ -52,7 +52,7 @@ def test_a_rotation_that_cannot_be_is_named(rotation: Rotation, words: str) -> N
 
 def test_files_to_stop_at_need_a_rotation() -> None:
     with pytest.raises(UsageProblem, match="add -b filesize"):
-        CaptureOptions(max_files=3).check()
+        CaptureOptions(limits=Limits(max_files=3)).check()
 
 
 def capture(lab: Any, path: Path, frames: list[bytes], **options: Any) -> CaptureStats:
@@ -63,7 +63,7 @@ def capture(lab: Any, path: Path, frames: list[bytes], **options: Any) -> Captur
     with ThreadPoolExecutor(1) as pool, session:
         future = pool.submit(session.run)
         lab.send(frames)
-        if not options.get("max_files"):
+        if "limits" not in options:
             session.stop()
         future.result(timeout=60)
     return session.close()
@@ -112,7 +112,9 @@ def test_only_the_last_files_are_kept(lab: Any, tmp_path: Path, reading: Any) ->
 @pytest.mark.root
 def test_it_ends_when_so_many_files_are_full(lab: Any, tmp_path: Path, reading: Any) -> None:
     rotation = Rotation(max_packets=100)
-    stats = capture(lab, tmp_path / "x", lab.numbered(150), rotation=rotation, max_files=3)
+    stats = capture(
+        lab, tmp_path / "x", lab.numbered(150), rotation=rotation, limits=Limits(max_files=3)
+    )
     assert (stats.stopped, len(stats.files), stats.frames) == ("files", 3, 300)
     assert [len(reading(Path(name)).frames) for name in stats.files] == [100] * 3
 

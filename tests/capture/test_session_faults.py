@@ -16,7 +16,7 @@ import pytest
 from sessions import OURS, numbers, open_sockets, running, wait_for
 
 from analyzer.capture.options import CaptureOptions
-from analyzer.capture.ring import KIB, RingSettings
+from analyzer.capture.ring_settings import KIB, RingSettings
 from analyzer.capture.session import CaptureSession
 from analyzer.errors import CaptureError
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sessions import OURS, numbers, open_sockets, running, wait_for
 
-from analyzer.capture.options import CaptureOptions
+from analyzer.capture.options import CaptureOptions, Hooks, Limits
 from analyzer.capture.session import CaptureSession
 from analyzer.errors import UsageProblem
 
@@ -37,7 +37,10 @@ def test_max_packets_are_the_first_in_time(
     lab: Any, tmp_path: Path, reading: Any, count: int
 ) -> None:
     session = CaptureSession(
-        lab.vantages(), lab.paths, tmp_path / "a", CaptureOptions(filter=OURS, max_packets=count)
+        lab.vantages(),
+        lab.paths,
+        tmp_path / "a",
+        CaptureOptions(filter=OURS, limits=Limits(max_packets=count)),
     )
     with running(session) as future:
         lab.send(lab.numbered(60))
@@ -52,7 +55,10 @@ def test_max_packets_are_the_first_in_time(
 
 def test_max_kilobytes_hold(lab: Any, tmp_path: Path, reading: Any) -> None:
     session = CaptureSession(
-        lab.vantages(), lab.paths, tmp_path / "a", CaptureOptions(filter=OURS, max_kilobytes=20)
+        lab.vantages(),
+        lab.paths,
+        tmp_path / "a",
+        CaptureOptions(filter=OURS, limits=Limits(max_kilobytes=20)),
     )
     with running(session) as future:
         lab.send(lab.numbered(100))
@@ -67,7 +73,7 @@ def test_max_kilobytes_hold(lab: Any, tmp_path: Path, reading: Any) -> None:
 def test_max_seconds_and_until_end_it(lab: Any, tmp_path: Path) -> None:
     started = time.monotonic()
     with CaptureSession(
-        lab.vantages(), lab.paths, tmp_path / "a", CaptureOptions(max_seconds=0.3)
+        lab.vantages(), lab.paths, tmp_path / "a", CaptureOptions(limits=Limits(max_seconds=0.3))
     ) as session:
         assert session.run().stopped == "duration"
     assert 0.3 <= time.monotonic() - started < 3
@@ -97,7 +103,7 @@ def test_batches_are_handed_on_as_written(lab: Any, tmp_path: Path, reading: Any
         lab.paths,
         tmp_path / "a",
         CaptureOptions(filter=OURS),
-        on_batch=lambda batch: seen.append(batch.tobytes()),
+        hooks=Hooks(lambda batch, vantages: seen.append(batch.tobytes())),
     )
     with running(session):
         lab.send(lab.numbered(10))
@@ -142,7 +148,7 @@ def test_what_does_not_exist_is_told_and_the_file_is_untouched(lab: Any, tmp_pat
     with pytest.raises(UsageProblem, match=r"snaplen 5"):
         CaptureSession(wanted, lab.paths, path, CaptureOptions(snaplen=5)).open()
     with pytest.raises(UsageProblem, match=r"packets limit 0"):
-        CaptureSession(wanted, lab.paths, path, CaptureOptions(max_packets=0)).open()
+        CaptureSession(wanted, lab.paths, path, CaptureOptions(limits=Limits(max_packets=0))).open()
     assert path.read_bytes() == b"precious"
     with pytest.raises(UsageProblem, match=r"cannot write .*nowhere"):
         CaptureSession(

@@ -14,7 +14,9 @@ from faulty import the_loss
 
 from analyzer.analysis.analyse import report_files
 from analyzer.app.ping import PingPlan, PingResult, ping
+from analyzer.capture.options import CaptureOptions
 from analyzer.engines.docker import DockerEngine
+from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -154,8 +156,7 @@ def test_containers_that_come_and_go_are_no_alarm(
         topology,
         select_vantages(topology, targets=["all"]),
         str(tmp_path / "a"),
-        drops=True,
-        snaplen=128,
+        TapOptions(CaptureOptions(snaplen=128), drops=True),
     )
     running = threading.Thread(target=tap.run)
     with tap:

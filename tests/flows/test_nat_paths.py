@@ -21,6 +21,7 @@ import analyzer
 from analyzer.analysis.analyse import report_files
 from analyzer.app.ping import PingPlan
 from analyzer.app.ping import ping as captured_ping
+from analyzer.capture.options import CaptureOptions
 from analyzer.capture.series import Rotation
 from analyzer.engines.lab import Lab
 from analyzer.errors import EnvironmentProblem
@@ -29,6 +30,7 @@ from analyzer.net.netns import run_inside
 from analyzer.recorders.conntrack import ctnetlink, watch
 from analyzer.recorders.conntrack.record import MAGIC
 from analyzer.savefile import blocks
+from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -494,8 +496,7 @@ def test_each_file_of_a_series_tells_for_itself(bench: Bench, tmp_path: Path) ->
         topology,
         vantages,
         str(tmp_path / "series.pcapng"),
-        filter_text="port 5001",
-        limits={"rotation": Rotation(max_packets=16)},
+        TapOptions(CaptureOptions(filter="port 5001", rotation=Rotation(max_packets=16))),
     )
     running = threading.Thread(target=tap.run)
     with tap:

@@ -18,9 +18,11 @@ import pytest
 
 import analyzer
 from analyzer.analysis.analyse import report_files
+from analyzer.capture.options import CaptureOptions
 from analyzer.engines.docker import DockerEngine
 from analyzer.model.report import Report
 from analyzer.net.netns import new_netns, run_inside
+from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -143,7 +145,8 @@ def capture(
     topology = discover(engine)
     vantages = select_vantages(topology, targets=targets, interfaces=interfaces)
     file = str(folder / "paths.pcapng")
-    tap = Tap(topology, vantages, file, drops=True, filter_text=expression)
+    options = TapOptions(CaptureOptions(filter=expression), drops=True)
+    tap = Tap(topology, vantages, file, options)
     running = threading.Thread(target=tap.run)
     with tap:
         running.start()

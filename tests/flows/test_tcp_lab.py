@@ -13,7 +13,9 @@ import pytest
 
 import analyzer
 from analyzer.app.export import export_pcap
+from analyzer.capture.options import CaptureOptions
 from analyzer.engines.lab import Lab
+from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -50,7 +52,7 @@ def lab() -> Iterator[Lab]:
 def captured(lab: Lab, path: Path, act: Callable[[], Any]) -> analyzer.Analysis:
     topology = discover(lab)
     vantages = select_vantages(topology, targets=["tomcat01", "tomcat02"])
-    tap = Tap(topology, vantages, str(path), filter_text="ip")
+    tap = Tap(topology, vantages, str(path), TapOptions(CaptureOptions(filter="ip")))
     running = threading.Thread(target=tap.run)
     with tap:
         running.start()

@@ -134,6 +134,22 @@ def _is_wanted(row: Any, networks: Any, protocols: Any) -> Any:
     return there or _is_within(row[back + _SRC_HI], row[back + _SRC_LO], networks)
 
 
+@piece
+def _take_message(data: Bytes, at: int, end: int, row: Any) -> Any:
+    """The attributes of a message into its row."""
+    while end - at >= 4:
+        length, kind = file16(data, at, False), file16(data, at + 2, False) & _TYPE_MASK
+        if length < 4 or at + length > end:
+            return
+        if kind == TUPLE_ORIGINAL:
+            _take_tuple(data, at + 4, at + length, row, 0)
+        elif kind == TUPLE_REPLY:
+            _take_tuple(data, at + 4, at + length, row, _WIDTH)
+        elif kind == ZONE and length >= 6:
+            row[_IN_ZONE] = np.uint64(be16(data, at + 4))
+        at += (length + 3) & ~3
+
+
 @compiled
 def walk_messages(data: Bytes, stop: int, networks: Any, protocols: Any, out: Any, row: int) -> Any:
     """(rows filled, position) over the messages of data[:stop]; it stops where ``out`` is full.
@@ -152,19 +168,7 @@ def walk_messages(data: Bytes, stop: int, networks: Any, protocols: Any, out: An
             one = out[row]
             one[:] = 0
             one[_WHAT] = ENDED if kind == MSG_DELETE else (THERE if flags & _MULTI else NEW)
-            place, end = at + _ATTRIBUTES, at + length
-            while end - place >= 4:
-                size, name = file16(data, place, False), file16(data, place + 2, False)
-                name &= _TYPE_MASK
-                if size < 4 or place + size > end:
-                    break
-                if name == TUPLE_ORIGINAL:
-                    _take_tuple(data, place + 4, place + size, one, 0)
-                elif name == TUPLE_REPLY:
-                    _take_tuple(data, place + 4, place + size, one, _WIDTH)
-                elif name == ZONE and size >= 6:
-                    one[_IN_ZONE] = np.uint64(be16(data, place + 4))
-                place += (size + 3) & ~3
+            _take_message(data, at + _ATTRIBUTES, at + length, one)
             if _is_translated(one) and _is_wanted(one, networks, protocols):
                 row += 1
         at += (length + 3) & ~3

@@ -14,9 +14,10 @@ only counted, by place and reason: a row each would fill the file where somebody
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, file16, file32, native64
@@ -67,16 +68,39 @@ _AGE_NS = np.uint64(1_000_000)
 """a softirq does not hold one packet for longer"""
 
 
+Longs: TypeAlias = npt.NDArray[np.uint64]
+
+
+class Tables(NamedTuple):
+    """What a walk knows and what it fills."""
+
+    layout: npt.NDArray[np.int64]
+    """[LAYOUT] where the fields lie"""
+    state: Longs
+    """[STATE] of the page's CPU"""
+    out: Longs
+    """[n, OUT] tied drops, with room for ``page bytes // SMALLEST_EVENT`` rows more"""
+    tally: Longs
+    """[m, TALLY] where the others are counted; what finds no row goes into the last"""
+
+
+class Record(NamedTuple):
+    """One event of a page."""
+
+    start: int
+    """of its data"""
+    length: int
+    now: Any
+    """when, ns on the trace's clock"""
+
+
 @compiled
-def walk_page(
-    data: Bytes, used: int, layout: Any, state: Any, out: Any, row: int, tally: Any
-) -> Any:
+def walk_page(data: Bytes, used: int, tables: Tables, row: int) -> Any:
     """Append the tied drops of one page to ``out`` from ``row`` on; returns the row behind them.
 
-    used: bytes of ``data`` that were read. out: [n, OUT] uint64, with room for
-    ``len(data) // SMALLEST_EVENT`` rows. state: [STATE] uint64 of the page's CPU. tally:
-    [m, TALLY] uint64, where the others are counted; what finds no row goes into the last.
+    used: bytes of ``data`` that were read.
     """
+    layout = tables.layout
     if used < layout[DATA]:
         return row
     now = native64(data, 0)
@@ -84,7 +108,7 @@ def walk_page(
     position = layout[DATA]
     end = min(used, position + (commit & _COMMIT_BITS))
     if commit & _MISSED:
-        _note_missed(data, commit, end, used, state)
+        _note_missed(data, commit, end, used, tables.state)
     while position + 4 <= end:
         head = file32(data, position, False)
         kind, delta = head & 31, np.uint64(head >> 5)
@@ -108,7 +132,7 @@ def walk_page(
                 start, length = position + 8, file32(data, position + 4, False) - 4
             if length < 0 or start + length > end:
                 return row
-            row = _take(data, start, length, now, layout, state, out, row, tally)
+            row = _take(data, Record(start, length, now), tables, row)
             position = start + length
     return row
 
@@ -117,7 +141,7 @@ def warm() -> None:
     """Compile the loop, or load its machine code."""
     layout, state = np.zeros(LAYOUT, np.int64), np.zeros(STATE, np.uint64)
     table, tally = np.zeros((1, OUT), np.uint64), np.zeros((1, TALLY), np.uint64)
-    walk_page(np.zeros(64, np.uint8), -1, layout, state, table, 0, tally)
+    walk_page(np.zeros(64, np.uint8), -1, Tables(layout, state, table, tally), 0)
 
 
 @piece
@@ -138,21 +162,13 @@ def _note_missed(data: Bytes, commit: int, end: int, used: int, state: Any) -> A
 
 
 @piece
-def _take(
-    data: Bytes,
-    start: int,
-    length: int,
-    now: Any,
-    layout: Any,
-    state: Any,
-    out: Any,
-    row: int,
-    tally: Any,
-) -> Any:
-    """One record."""
+def _take(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
+    """One record; returns the row behind those that are filled."""
+    start, now = record.start, record.now
+    layout, state, out = tables.layout, tables.state, tables.out
     event = file16(data, start, False)
     if event == layout[RECEIVE_ID]:
-        _hold(data, start, length, now, layout, state)
+        _hold(data, record, layout, state)
         return row
     if event != layout[KFREE_ID]:
         return row
@@ -163,7 +179,7 @@ def _take(
         reason = np.uint64(file32(data, start + layout[KFREE_REASON], False) & 0xFFFF)
     softirq = data[start + layout[KFREE_FLAGS]] & _SOFTIRQ
     if state[SKB] == 0 or not softirq or now - state[SEEN_NS] > _AGE_NS:
-        _count(location, reason, protocol, tally)
+        _count(location, reason, protocol, tables.tally)
         return row
     same = native64(data, start + layout[KFREE_SKB]) == state[SKB]
     out[row, OUT_TS] = now
@@ -202,16 +218,17 @@ def _count(location: Any, reason: Any, protocol: Any, tally: Any) -> Any:
 
 
 @piece
-def _hold(data: Bytes, start: int, length: int, now: Any, layout: Any, state: Any) -> Any:
+def _hold(data: Bytes, record: Record, layout: Any, state: Any) -> Any:
     """A frame comes in: it is in hand from now on."""
+    start = record.start
     state[RECEIVED] += 1
-    state[SEEN_NS] = now
+    state[SEEN_NS] = record.now
     state[SKB] = native64(data, start + layout[RECEIVE_SKB])
     state[LEN] = file32(data, start + layout[RECEIVE_LEN], False)
     told = file32(data, start + layout[RECEIVE_NAME], False)
     at, size = told & 0xFFFF, min(told >> 16, 16)
     low, high = np.uint64(0), np.uint64(0)
-    if at + size <= length:
+    if at + size <= record.length:
         for i in range(size):
             byte = np.uint64(data[start + at + i])
             if byte == 0:

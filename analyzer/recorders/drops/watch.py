@@ -32,6 +32,7 @@ from analyzer.recorders.drops.pages import (
     SMALLEST_EVENT,
     STATE,
     TALLY,
+    Tables,
     walk_page,
     warm,
 )
@@ -157,7 +158,7 @@ class DropWatch:
         instance.write("buffer_size_kb", str(ring_kib(os.cpu_count() or 1)))
         drop = parse_format(instance.read(f"{DROP}/format"))
         receive = parse_format(instance.read(f"{RECEIVE}/format"))
-        self._layout = build_layout(instance.read("events/header_page"), drop, receive)
+        layout = build_layout(instance.read("events/header_page"), drop, receive)
         self._naming = Naming(read_symbols(), drop.symbols, clock)
         self._rings = instance.open_rings()
         self._state = {cpu: np.zeros(STATE, np.uint64) for cpu in self._rings}
@@ -165,6 +166,9 @@ class DropWatch:
         per_page = len(self._page) // SMALLEST_EVENT
         self._tally = np.zeros((_TALLIES, TALLY), np.uint64)
         self._out = np.zeros((ROWS_PER_BLOCK + per_page, OUT), np.uint64)
+        self._tables = {
+            cpu: Tables(layout, state, self._out, self._tally) for cpu, state in self._state.items()
+        }
         instance.write(f"{DROP}/filter", drop_filter(drop))
         self._listen(ALL)
         instance.write(f"{DROP}/enable", "1")
@@ -202,8 +206,7 @@ class DropWatch:
                     break
                 if not used:
                     break
-                state = self._state[cpu]
-                row = walk_page(self._page, used, self._layout, state, self._out, row, self._tally)
+                row = walk_page(self._page, used, self._tables[cpu], row)
                 if row >= ROWS_PER_BLOCK:
                     self._keep(cpu, row)
                     row = 0

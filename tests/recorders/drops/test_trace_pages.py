@@ -14,7 +14,7 @@ from faulty import Bench
 
 from analyzer.recorders.drops import pages
 from analyzer.recorders.drops.formats import parse_format
-from analyzer.recorders.drops.pages import LOST, OUT, STATE, TALLY, walk_page
+from analyzer.recorders.drops.pages import LOST, OUT, STATE, TALLY, Tables, walk_page
 from analyzer.recorders.drops.prepare import DROP, RECEIVE, build_layout
 from analyzer.recorders.drops.tracefs import Instance, Tracefs
 
@@ -64,7 +64,7 @@ class Walk:
         """(time, tie, seen, reason) of each tied drop."""
         out = np.zeros((64, OUT), np.uint64)
         there = np.frombuffer(data, np.uint8).copy()
-        rows = walk_page(there, len(data), LAYOUT, self.state, out, 0, self.tally)
+        rows = walk_page(there, len(data), Tables(LAYOUT, self.state, out, self.tally), 0)
         columns = [pages.OUT_TS, pages.OUT_TIE, pages.OUT_SEEN, pages.OUT_REASON]
         return [tuple(row) for row in out[:rows, columns].tolist()]
 
@@ -206,7 +206,7 @@ def decode_all(instance: Instance, layout: Any) -> list[tuple[int, float]]:
             except BlockingIOError:
                 break
             out = np.zeros((1024, OUT), np.uint64)
-            rows = walk_page(buffer, used, layout, state, out, 0, tally)
+            rows = walk_page(buffer, used, Tables(layout, state, out, tally), 0)
             found += [(cpu, at / 1e9) for at in out[:rows, pages.OUT_TS].tolist()]
         os.close(fd)
     return sorted(found)

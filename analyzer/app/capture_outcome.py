@@ -1,0 +1,89 @@
+"""What a capture came to: as JSON, and as the lines that close it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analyzer.capture.stats import CaptureStats
+
+_ROWS = 40
+"""vantages that have lines of their own"""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOutcome:
+    """What was captured."""
+
+    stats: CaptureStats
+    warnings: tuple[str, ...]
+    output: str | None
+
+    @property
+    def files(self) -> list[str]:
+        """Those that there are, the oldest first; none where packets were printed or piped."""
+        return list(self.stats.files) if self.output not in (None, "-") else []
+
+    def to_json(self) -> dict[str, Any]:
+        """frames, received, dropped in all and per vantage."""
+        stats = self.stats
+        return {
+            "schema": "vethscope/capture-summary/1",
+            "file": self.output,
+            "files": self.files,
+            "frames": stats.frames,
+            "bytes": stats.bytes,
+            "received": stats.received,
+            "dropped": stats.dropped,
+            "start_ns": stats.start_ns,
+            "end_ns": stats.end_ns,
+            "stopped": stats.stopped,
+            "vantages": [
+                {
+                    "name": v.vantage.name,
+                    "container": v.vantage.container or None,
+                    "frames": v.frames,
+                    "bytes": v.bytes,
+                    "received": v.received,
+                    "dropped": v.dropped,
+                    "ended_ns": v.ended_ns,
+                }
+                for v in stats.vantages
+            ],
+        }
+
+
+def summary_lines(outcome: CaptureOutcome) -> list[str]:
+    """The closing lines: per vantage, then in all."""
+    stats = outcome.stats
+    width = max([len(v.vantage.name) for v in stats.vantages], default=0)
+    lines = [
+        f"{v.vantage.name:<{width}}  {_frames(v.frames)}, {_told(v.received)} received, "
+        f"{_told(v.dropped)} dropped" + (", ended (interface gone)" if v.ended_ns else "")
+        for v in stats.vantages[:_ROWS]
+    ]
+    if len(stats.vantages) > _ROWS:
+        lines.append(f"… and {len(stats.vantages) - _ROWS} more vantages; --json tells them all")
+    where = f" → {_files(outcome.files)}" if outcome.files else ""
+    lines.append(
+        f"{_frames(stats.frames)} captured, {stats.received} received by filter, "
+        f"{stats.dropped} dropped by kernel{where}"
+    )
+    return lines
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
+
+
+def _told(count: int | None) -> str:
+    return "?" if count is None else str(count)
+
+
+def _files(names: Sequence[str]) -> str:
+    """The one file, or the first and the last of several."""
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]} … {os.path.basename(names[-1])} ({len(names)} files)"

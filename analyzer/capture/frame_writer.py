@@ -1,0 +1,179 @@
+"""The files of a capture: whole frames go in, as far as limits, rotation and disk allow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from analyzer.capture.encode import Bytes, Counters
+from analyzer.capture.merge import count_blocks, cut_blocks, uncount_blocks
+from analyzer.capture.options import CaptureOptions
+from analyzer.capture.series import Series
+from analyzer.errors import CaptureError, UsageProblem
+
+_UNLIMITED = 1 << 62
+_UNSEEN_NS = 500_000_000
+"""many times what a frame takes into the staging while we keep up"""
+
+
+class FrameWriter:
+    """Owns the files; says by ``finished`` when nothing more goes in."""
+
+    def __init__(
+        self,
+        series: Series,
+        options: CaptureOptions,
+        file_end: Callable[[], bytes],
+        forget_waiting: Callable[[], Counters],
+    ) -> None:
+        """``file_end``: the blocks that end a file when the next one is begun.
+
+        ``forget_waiting``: drops the frames that wait to be written, after a failure, and gives
+        the counts of those that are in the files.
+        """
+        self.series = series
+        self.in_file: Counters = np.zeros((0, 2), np.int64)
+        """per interface id, with a rotation: frames and bytes in the present file"""
+        self.finished = ""
+        """packets, filesize, files, pipe, error: nothing more goes in; empty while it does"""
+        self.problem: CaptureError | None = None
+        self._limits, self._rotation = options.limits, options.rotation
+        self._file_end = file_end
+        self._forget_waiting = forget_waiting
+        self._frames = 0
+        self._now_ns = self._begun_ns = 0
+        self._latest_ns = 0
+        """greatest stamp that was written, with a rotation"""
+        self._head: list[bytes] = []
+        """blocks that every file begins with"""
+
+    def begin(self, section: bytes, now_ns: int) -> None:
+        """Write the section header. ``now_ns``: the monotonic clock, here as everywhere."""
+        self._now_ns = self._begun_ns = now_ns
+        self.describe(section)
+
+    def describe(self, blocks: bytes, interfaces: int = 0) -> None:
+        """Write blocks that every file begins with; they tell of so many further interfaces."""
+        if interfaces:
+            self.in_file = np.vstack([self.in_file, np.zeros((interfaces, 2), np.int64)])
+        if blocks:
+            self._head.append(blocks)
+            self.write(blocks)
+
+    def write(self, blocks: bytes) -> None:
+        """Write blocks that are no frames; also after a limit was reached, not after a failure."""
+        output = self.series.current
+        if blocks and not output.failure and output.write(blocks) < len(blocks):
+            self._fail()
+
+    def record(self, batch: Bytes, counters: Counters, now_ns: int) -> int:
+        """Write frames as far as the limits allow; how many bytes of them went in.
+
+        Those that did not are taken off ``counters``.
+        """
+        self._now_ns = now_ns
+        kept, limit = self._within_limits(batch)
+        done = self._write_frames(batch[:kept])
+        self.finished = self.finished or limit
+        uncount_blocks(batch[done:], counters)
+        if done < kept and not self.finished:
+            self._fail()
+        return done
+
+    def advance(self, now_ns: int) -> None:
+        """So late is it now: begin the next file where the present one is old enough."""
+        self._now_ns = now_ns
+        seconds = self._rotation and self._rotation.max_seconds
+        if seconds and not self.finished and now_ns - self._begun_ns >= seconds * 1e9:
+            self._rotate()
+
+    def complete_until(self, start_ns: int, waiting: bool) -> int:
+        """Until when the present file, begun at ``start_ns``, has all frames (ns since the epoch).
+
+        What waits is for the next file; a frame is surely in the staging a moment after its stamp.
+        """
+        if not waiting:
+            return max(start_ns, self._latest_ns, time.time_ns() - _UNSEEN_NS)
+        return max(start_ns, self._latest_ns)
+
+    def _write_frames(self, batch: Bytes) -> int:
+        """Write whole blocks to the present file, and to the next ones; how many bytes went in."""
+        if self._rotation is None:
+            return self.series.current.write(batch) if len(batch) else 0
+        done = 0
+        while done < len(batch) and not self.finished:
+            room, frames = self._room()
+            part, _ = cut_blocks(batch[done:], room, frames)
+            if not part and self.in_file[:, 0].any():
+                self._rotate()
+                continue
+            if not part:  # a frame that is greater than a file has one of its own
+                part, _ = cut_blocks(batch[done:], _UNLIMITED, 1)
+            written = self.series.current.write(batch[done : done + part])
+            latest = count_blocks(batch[done : done + written], self.in_file)
+            self._latest_ns = max(self._latest_ns, latest)
+            done += written
+            if written < part:
+                break
+        return done
+
+    def _room(self) -> tuple[int, int]:
+        """Bytes and frames that the present file has room for."""
+        rotation = self._rotation
+        assert rotation is not None
+        size, frames = _UNLIMITED, _UNLIMITED
+        if rotation.max_kilobytes is not None:
+            size = max(0, rotation.max_kilobytes * 1000 - self.series.current.size)
+        if rotation.max_packets is not None:
+            frames = rotation.max_packets - int(self.in_file[:, 0].sum())
+        return size, frames
+
+    def _rotate(self) -> None:
+        """End the present file and begin the next, or end it all."""
+        most = self._limits.max_files
+        if most is not None and self.series.number >= most:
+            self.finished = "files"
+            return
+        self.write(self._file_end())
+        try:
+            self.series.advance()
+        except UsageProblem as error:
+            self.finished = "error"
+            self.problem = CaptureError(f"no further file: {error}")
+            return
+        self._begun_ns = self._now_ns
+        self.in_file[:] = 0
+        self.write(b"".join(self._head))
+
+    def _within_limits(self, batch: Bytes) -> tuple[int, str]:
+        """How many bytes of the batch may go in, and the limit that they reach."""
+        if self.finished:
+            return 0, ""
+        limits = self._limits
+        if limits.max_packets is None and limits.max_kilobytes is None:
+            return len(batch), ""
+        frames = _UNLIMITED if limits.max_packets is None else limits.max_packets - self._frames
+        room = _UNLIMITED
+        if limits.max_kilobytes is not None:
+            room = max(0, limits.max_kilobytes * 1000 - self.series.size)
+        kept, count = cut_blocks(batch, room, frames)
+        self._frames += count
+        if count == frames:
+            return kept, "packets"
+        return kept, "filesize" if kept < len(batch) else ""
+
+    def _fail(self) -> None:
+        """The output takes no more: say what the files hold."""
+        output = self.series.current
+        self.finished = "pipe" if output.broken_pipe else "error"
+        counters = self._forget_waiting()
+        failure = output.failure
+        if self.finished == "error" and failure is not None:
+            whole = counters if self._rotation is None else self.in_file
+            self.problem = CaptureError(
+                f"cannot write on to {output.name}: {failure.strerror}; it holds "
+                f"{int(whole[:, 0].sum())} whole frames ({output.size} bytes) and is "
+                "readable; make room or write elsewhere (-w)"
+            )
