@@ -32,6 +32,7 @@ MODULES = {
     "nat": "nat",
     "proxied": "proxied",
     "dns": "dns",
+    "mdns": "mdns",
     "dhcp": "dhcp",
     "tcp": "transport_rows",
     "udp": "transport_rows",
