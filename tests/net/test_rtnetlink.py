@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyzer.net.netlink import attributes
 from analyzer.net.netns import allow_descriptors, netns_inode, new_netns, run_inside
-from analyzer.net.rtnetlink import attributes
 from analyzer.topology.netlink import read_namespace
 from analyzer.topology.resolve import resolve_peers
 
