@@ -26,6 +26,7 @@ import polars as pl
 
 import analyzer
 from analyzer.cli import cli
+from analyzer.diagnosis import reasons
 from analyzer.findings import catalogue
 from analyzer.flows import registry
 from analyzer.flows.kind import FlowKind
@@ -359,6 +360,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "flow-tables": registry.documentation_table,
     "packet-columns": packet_columns,
     "findings": catalogue.documentation_table,
+    "reasons": reasons.documentation_table,
     "layers": layers,
 }
 
