@@ -2,8 +2,8 @@
 
 What is larger than the MTU of the receiving end is dropped between the two, and nobody is told: no
 ICMP error is sent, for no router is involved (is_skb_forwardable() in the kernel's dev.c). Frames
-of segmentation offload pass, so that bulk TCP may work where a large ping does not. It is no warning:
-where nobody sends packets of that size, as in an overlay network, nothing is wrong.
+of segmentation offload pass, so that bulk TCP may work where a large ping does not. It is no
+warning: where nobody sends packets of that size, as in an overlay network, nothing is wrong.
 """
 
 from __future__ import annotations
