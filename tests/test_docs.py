@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import fault_table
 import pytest
 
 from analyzer.cli import COMMANDS, cli
@@ -195,6 +196,12 @@ def test_findings_that_are_named_exist() -> None:
     }
     assert len(named) > 10
     assert named - set(catalogue.codes()) == set()
+
+
+def test_every_fault_that_a_test_makes_is_documented() -> None:
+    made = fault_table.faults()
+    assert len(made) > 20
+    assert list(fault_table.documented()) == made
 
 
 def test_every_own_block_is_described() -> None:
