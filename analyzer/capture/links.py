@@ -35,17 +35,17 @@ class LinkWatch:
 
         None: more happened than the socket's buffer held; look for yourself.
         """
-        found: set[int] = set()
+        deleted: set[int] = set()
         while True:
             try:
                 message = self._socket.recv(_BUFFER)
             except BlockingIOError:
-                return found
+                return deleted
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     return None
                 raise
-            found |= deleted_links(message)
+            deleted |= deleted_links(message)
 
     def close(self) -> None:
         self._socket.close()
@@ -56,14 +56,14 @@ def deleted_links(message: bytes) -> set[int]:
 
     Those of family AF_BRIDGE only say that a port left its bridge.
     """
-    found, at = set(), 0
+    deleted, at = set(), 0
     while at + _HEADER.size + _LINK.size <= len(message):
         length, kind, *_ = _HEADER.unpack_from(message, at)
         family, _, ifindex = _LINK.unpack_from(message, at + _HEADER.size)
         if kind == _RTM_DELLINK and family == socket.AF_UNSPEC:
-            found.add(ifindex)
+            deleted.add(ifindex)
         at += max(_HEADER.size, (length + 3) & ~3)
-    return found
+    return deleted
 
 
 def _open() -> socket.socket:

@@ -158,11 +158,11 @@ class Lab:
         if self.lab_name:  # others may have taken one away
             numbers = [int(m[6:]) for m in paths if m.startswith("tomcat") and m[6:].isdecimal()]
             plan = LabPlan(max(numbers, default=0))
-        found = []
+        containers = []
         for planned in plan_containers(self._seed, plan):
             if path := paths.get(planned.shares or planned.name):
-                found.append(_container(planned, path))
-        return sorted(found, key=lambda c: c.name)
+                containers.append(_container(planned, path))
+        return sorted(containers, key=lambda c: c.name)
 
     def starting(self, bridge: str) -> list[Container]:
         """None: `containers` knows a container as soon as its namespace is there."""
@@ -294,8 +294,8 @@ def _check_name(name: str, plan: LabPlan) -> None:
 
 
 def _not_up(name: str) -> str:
-    known = lab_names()
-    others = f" (up: {', '.join(known)})" if known else ""
+    up = lab_names()
+    others = f" (up: {', '.join(up)})" if up else ""
     return f"lab {name} is not up{others}"
 
 

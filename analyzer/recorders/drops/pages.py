@@ -225,8 +225,8 @@ def _hold(data: Bytes, record: Record, layout: Any, state: Any) -> Any:
     state[SEEN_NS] = record.now
     state[SKB] = native64(data, start + layout[RECEIVE_SKB])
     state[LEN] = file32(data, start + layout[RECEIVE_LEN], False)
-    told = file32(data, start + layout[RECEIVE_NAME], False)
-    at, size = told & 0xFFFF, min(told >> 16, 16)
+    place = file32(data, start + layout[RECEIVE_NAME], False)
+    at, size = place & 0xFFFF, min(place >> 16, 16)
     low, high = np.uint64(0), np.uint64(0)
     if at + size <= record.length:
         for i in range(size):
