@@ -190,28 +190,27 @@ class Follower:
             self._newcomers.settle(candidate.link, wanted=False)
             return True
         self._listen(*namespace)
-        topology = discover(Few(self._engine, owners))
+        return self._capture(candidate, wanted[0], discover(Few(self._engine, owners)))
+
+    def _capture(self, candidate: Candidate, container: Container, topology: Topology) -> bool:
+        """A container's port, and its own interfaces; False: not all is there yet."""
         try:
             vantages = select_vantages(
                 topology,
-                targets=[wanted[0].name],
-                networks=self._wanted.narrowed(wanted[0]),
+                targets=[container.name],
+                networks=self._wanted.narrowed(container),
                 inside=self._wanted.inside,
             )
         except UsageProblem:
             return False  # it has gone, or its interface is not there yet
         if candidate.link.ifindex not in {v.ifindex for v in vantages if v.netns == self._host}:
             return False
-        ring = self._reserved.pop(namespace[0], None)
-        self._session.add(
-            vantages,
-            topology.netns_paths,
-            container_names(topology),
-            {namespace[0]: ring[0]} if ring else None,
-        )
+        reserved = self._reserved.pop(container.netns, None)
+        rings = {container.netns: reserved[0]} if reserved else None
+        self._session.add(vantages, topology.netns_paths, container_names(topology), rings)
         self._newcomers.settle(candidate.link, wanted=True)
-        names = [v.name for v in vantages if v.container == wanted[0].name]
-        self._say(f"{wanted[0].name} is captured from now on: {', '.join(names)}")
+        names = [v.name for v in vantages if v.container == container.name]
+        self._say(f"{container.name} is captured from now on: {', '.join(names)}")
         return True
 
     def _introduce_alone(self, candidate: Candidate) -> None:
