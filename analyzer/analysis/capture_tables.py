@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
-from analyzer.analysis.findings import FindingInputs, collect_findings
 from analyzer.analysis.loss_diagnosis import LossEvidence
 from analyzer.analysis.notes import count_dropped
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
 from analyzer.diagnosis.settings import Scene as LossScene
-from analyzer.findings.flooding import find_duplicate_macs
+from analyzer.findings.catalogue import find_all
+from analyzer.findings.rule import Clocks, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.endpoints import inferred_address
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import FlowContext
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
-from analyzer.flows.nat import find_doubled, find_missing, find_translations
-from analyzer.flows.proxied import find_proxied
 from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
-from analyzer.model.report import ArpRow, CaptureInfo, Finding, LossRow, NatRow
+from analyzer.model.report import ArpRow, CaptureInfo, LossRow
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
 
@@ -38,10 +37,6 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
     flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
-    talks = partials.the(Conversations).table()
-    finding_inputs = FindingInputs(
-        outcomes, talks, flows["arp"], flows["nd"], flows["dns"], outlook
-    )
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -53,18 +48,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
-        inferred=sorted({inferred_address(mac) for mac in assembly.endpoints.inferred}),
-        clock=(
-            assembly.totals.clock_steps,
-            assembly.totals.largest_step_ns,
-            partials.hops.negative,
-        ),
-        clock_set_ns=reading.clock_set_ns(),
-        notes=[
-            *_notes(analysis, flows["nat"]),
-            *find_proxied(flows["proxied"]),
-            *collect_findings(partials, reading, finding_inputs, claims),
-        ],
+        findings=list(find_all(_finding_inputs(analysis, outlook, outcomes, flows, claims))),
     )
 
 
@@ -107,17 +91,38 @@ def _losses(
     return suggest_drops(losses) if diagnosis.summary() is None else losses
 
 
-def _notes(analysis: CaptureAnalysis, nat: Sequence[NatRow]) -> list[Finding]:
-    """What stands out in the traffic."""
+def _finding_inputs(
+    analysis: CaptureAnalysis,
+    outlook: Outlook,
+    outcomes: pl.DataFrame,
+    flows: Mapping[str, Sequence[Any]],
+    claims: ArpClaimVerdicts,
+) -> FindingInputs:
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
-    return [
-        *find_translations(nat),
-        *find_doubled(nat, reading.vantages, reading.sysctls),
-        *find_missing(assembly.nat),
-        *partials.flooding.findings(reading.vantages),
-        *find_duplicate_macs(assembly.segments, reading.vantages),
-        *partials.the(Echoes).findings(reading.vantages),
-    ]
+    totals, hops = assembly.totals, partials.hops
+    return FindingInputs(
+        info=_info(analysis),
+        outlook=outlook,
+        flows=flows,
+        outcomes=outcomes,
+        conversations=partials.the(Conversations).table(),
+        has_hops=len(hops.table(outcomes)) > 0,
+        census=reading.census,
+        engine=reading.engine,
+        segments=assembly.segments.tolist(),
+        nat=assembly.nat,
+        clocks=Clocks(
+            totals.clock_steps, totals.largest_step_ns, hops.negative, reading.clock_set_ns()
+        ),
+        inferred=sorted({inferred_address(mac) for mac in assembly.endpoints.inferred}),
+        claims=claims.verdicts,
+        resets=partials.resets.rows(),
+        handshakes=partials.handshakes.rows(),
+        slow_echoes=partials.the(Echoes).slow(),
+        flooded=partials.flooding.rows(),
+        corrupt=partials.checksums.rows(),
+        unfinished=partials.checksums.unfinished,
+    )
 
 
 def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode import dhcp, dns
+from analyzer.decode import dhcp
 from analyzer.decode.dhcp import dhcp_messages
 from analyzer.decode.dns import dns_messages
 from analyzer.decode.icmp import ICMP, ICMPV6
@@ -22,6 +22,7 @@ from analyzer.decode.neighbour import neighbour_messages
 from analyzer.decode.tcp_options import tcp_options
 from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
 from analyzer.model.frames import NO_PROTOCOL, FrameChunk
+from analyzer.net import dns_names
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -88,8 +89,8 @@ def _dns(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
         "dns_id",
         pl.col("response").alias("dns_response"),
         pl.col("name").alias("dns_name"),
-        _word("qtype", dns.TYPES, "TYPE").alias("dns_type"),
-        _word("rcode", dns.RCODES, "RCODE").alias("dns_rcode"),
+        _word("qtype", dns_names.TYPES, "TYPE").alias("dns_type"),
+        _word("rcode", dns_names.RCODES, "RCODE").alias("dns_rcode"),
         pl.col("answers").alias("dns_answers"),
     )
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from analyzer.analysis.loss_diagnosis import LossDiagnosis
-from analyzer.findings.flooding import Flooding
 from analyzer.flows.checksums import Checksums
+from analyzer.flows.flooding import Flooding
 from analyzer.flows.frame_notes import FrameReaders
 from analyzer.flows.hops import Hops
 from analyzer.flows.icmp import EchoesOutside

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
@@ -19,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.analysis.tables import named, packet_numbers
+from analyzer.app.binary_output import binary_stdout
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.export.pcapng import DONE, SECTION, Notes, annotate, build_blocks, scan
 from analyzer.model.batch import Batch
@@ -163,7 +163,7 @@ def write_annotated(path: str, target: str, notes: FrameNotes, vantages: Sequenc
 def _finished(target: str) -> Iterator[BinaryIO]:
     """A file that bears its name only when it is complete."""
     if target == "-":
-        yield sys.stdout.buffer
+        yield binary_stdout("--pcapng")
         return
     unfinished = f"{target}.{os.getpid()}"
     try:

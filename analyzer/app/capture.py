@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from analyzer.app.binary_output import binary_stdout
 from analyzer.app.capture_arguments import split_words
 from analyzer.app.capture_outcome import CaptureOutcome
 from analyzer.app.rights import give_up_rights
@@ -177,9 +177,7 @@ def _give_up_rights(engine: Engine, plan: CapturePlan, wanted: Wanted) -> None:
 def _output(plan: CapturePlan, stack: ExitStack) -> str | BinaryIO:
     """The file, stdout for -, and nothing that stays where packets are printed."""
     if plan.output == "-":
-        if sys.stdout.isatty():
-            raise UsageProblem("-w - writes binary data: pipe it into something, or name a file")
-        return sys.stdout.buffer
+        return binary_stdout("-w")
     if plan.output:
         return plan.output
     return stack.enter_context(open(os.devnull, "wb"))

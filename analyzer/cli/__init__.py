@@ -15,7 +15,7 @@ import sys
 
 import click
 
-from analyzer.cli.streams import fail, log_to_stderr, show_usage_error
+from analyzer.cli.streams import fail, log_to_stderr, show_usage_error, tame_interpreter
 from analyzer.errors import VethscopeError
 from analyzer.version import __version__
 
@@ -69,6 +69,7 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 100)  # imports make 200,000 objects, none of which is garbage
     _speak_whatever()
     log_to_stderr(logging.WARNING)
+    tame_interpreter()
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

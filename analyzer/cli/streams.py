@@ -11,7 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import traceback
+import warnings
 from collections.abc import Iterable, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -124,8 +128,11 @@ def open_console(**options: Any) -> Console:
     return SafeConsole(highlight=False, **options)
 
 
-class _LogHandler(logging.StreamHandler[Any]):
-    """The tool's log lines on stderr."""
+class _LogHandler(logging.Handler):
+    """Log lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
 
     def format(self, record: logging.LogRecord) -> str:
         return f"vethscope: {sanitize(record.getMessage())}"
@@ -138,3 +145,30 @@ def log_to_stderr(level: int) -> None:
         logger.addHandler(_LogHandler())
         logger.propagate = False
     logger.setLevel(level)
+
+
+def tame_interpreter() -> None:
+    """What Python itself and libraries print on stderr is made harmless too.
+
+    Tracebacks, warnings and log lines of libraries quote whatever made them.
+    """
+    logging.lastResort = _LogHandler(logging.WARNING)
+    sys.excepthook = _show_traceback
+    threading.excepthook = lambda args: _show_traceback(
+        args.exc_type, args.exc_value, args.exc_traceback
+    )
+    sys.unraisablehook = lambda args: _show_traceback(
+        args.exc_type, args.exc_value, args.exc_traceback
+    )
+    warnings.showwarning = _show_warning
+
+
+def _show_traceback(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    text = "".join(traceback.format_exception(kind, error, trace))
+    click.echo(sanitize_lines(text), nl=False, err=True)
+
+
+def _show_warning(message: Warning | str, *_where: Any, **_options: Any) -> None:
+    warn(str(message))

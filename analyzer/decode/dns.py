@@ -20,7 +20,8 @@ from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16
 
-PORTS = (53, 5353)
+DNS_PORT, MDNS_PORT = 53, 5353
+PORTS = (DNS_PORT, MDNS_PORT)
 _HEADER = 12
 _LENGTH = 2
 """in front of each message in a TCP stream"""
@@ -32,31 +33,6 @@ _RESPONSE, _TRUNCATED, _RCODE = 0x8000, 0x0200, 0x000F
 _OPCODE = 11
 _BACKSLASH, _DOT, _ZERO = 0x5C, 0x2E, 0x30
 _FIRST_PRINTED, _LAST_PRINTED = 0x21, 0x7E
-TYPES = {
-    1: "A",
-    2: "NS",
-    5: "CNAME",
-    6: "SOA",
-    12: "PTR",
-    15: "MX",
-    16: "TXT",
-    28: "AAAA",
-    33: "SRV",
-    35: "NAPTR",
-    43: "DS",
-    48: "DNSKEY",
-    64: "SVCB",
-    65: "HTTPS",
-    255: "ANY",
-}
-RCODES = {
-    0: "NOERROR",
-    1: "FORMERR",
-    2: "SERVFAIL",
-    3: "NXDOMAIN",
-    4: "NOTIMP",
-    5: "REFUSED",
-}
 
 
 class _Out(NamedTuple):
@@ -74,13 +50,15 @@ class _Out(NamedTuple):
     """of the name"""
 
 
-def dns_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+def dns_messages(
+    chunk: FrameChunk, columns: Columns, ports: tuple[int, ...] = PORTS
+) -> pl.DataFrame:
     """A row each DNS message whose first question (mDNS: or answer) was captured.
 
     row (of the chunk), dns_id, response, opcode, rcode (of a response, else null), truncated,
     answers (their number), name, qtype (number). What does not look like DNS is left out.
     """
-    udp, tcp = (transport_rows(columns, protocol, *PORTS) for protocol in (UDP, TCP))
+    udp, tcp = (transport_rows(columns, protocol, *ports) for protocol in (UDP, TCP))
     rows = np.sort(np.concatenate([udp, tcp]))
     n = len(rows)
     out = _Out(

@@ -21,6 +21,8 @@ from analyzer.native.compiled import allocating
 MAGIC_NS = 0xA1B23C4D
 _HEADER = struct.Struct("<IHHiIII")
 _RECORD = 16
+_LONGEST_STEM = 200
+"""characters: file systems take names of 255 bytes, with a number and an ending"""
 DEFAULT_SNAPLEN = 262144
 
 
@@ -32,7 +34,7 @@ def file_names(names: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     found = []
     for name in names:
-        stem = re.sub(r"[^A-Za-z0-9._@+-]+", "-", name).strip("-.") or "vantage"
+        stem = re.sub(r"[^A-Za-z0-9._@+-]+", "-", name).strip("-.")[:_LONGEST_STEM] or "vantage"
         candidate, n = stem, 1
         while candidate.lower() in taken:
             n += 1

@@ -6,16 +6,30 @@ the conversations: nothing here is looked at packet by packet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
+from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST, address_text
 from analyzer.model.journeys import Hop
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
+
+ASYMMETRIC_PATH = Code(
+    "asymmetric-path",
+    (WARNING,),
+    "Answers take another way than the requests: connection tracking sees one half only.",
+    "ip route get at both ends, ip rule show",
+)
+ANSWERS_ELSEWHERE = Code(
+    "answers-elsewhere",
+    (WARNING,),
+    "Answers leave by another interface or address than the one that was asked.",
+    "ip route get ADDRESS from ADDRESS inside; sysctl -a -r rp_filter",
+)
+
 
 Way = tuple[str, ...]
 Address = tuple[int, int]
@@ -38,10 +52,12 @@ class _Direction:
     last: set[int] = field(default_factory=set)
 
 
-def find_asymmetric_paths(outcomes: pl.DataFrame, vantages: Sequence[Vantage]) -> list[Finding]:
-    """A finding a pair of addresses whose answers never take the way of the requests back."""
-    directions = _directions(outcomes, vantages)
-    found = []
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    """One a pair of addresses whose answers never take the way of the requests back."""
+    if inputs.outcomes is None:
+        return
+    vantages = inputs.outlook.vantages
+    directions = _directions(inputs.outcomes, vantages)
     for (protocol, source, target), asked in directions.items():
         answered = directions.get((protocol, target, source))
         if answered is None or answered.number < asked.number or source == target:
@@ -51,12 +67,11 @@ def find_asymmetric_paths(outcomes: pl.DataFrame, vantages: Sequence[Vantage]) -
         what = f"{protocol} {asked.source} → {asked.destination}"
         exits = _other_interface(asked, answered, vantages)
         ends = address_text(*source), address_text(*target)
-        found.append(
+        yield (
             _elsewhere(what, asked, exits, ends)
             if exits
             else _asymmetric(what, asked, answered, ends[1])
         )
-    return found
 
 
 def _directions(
@@ -131,9 +146,7 @@ def _space(vantage: Vantage) -> tuple[int, str]:
 def _elsewhere(
     what: str, asked: _Direction, exits: tuple[str, str], ends: tuple[str, str]
 ) -> Finding:
-    return Finding(
-        "warning",
-        "answers-elsewhere",
+    return ANSWERS_ELSEWHERE.finding(
         f"{what}: {asked.destination} was asked at {exits[0]} and answers out of {exits[1]}; "
         "strict reverse path filters drop such answers. See inside "
         f"{asked.destination}: ip route get {ends[0]} from {ends[1]}; and "
@@ -143,48 +156,11 @@ def _elsewhere(
 
 def _asymmetric(what: str, asked: _Direction, answered: _Direction, target: str) -> Finding:
     there, back = (" → ".join(one.ways[0]) for one in (asked, answered))
-    return Finding(
-        "warning",
-        "asymmetric-path",
+    return ASYMMETRIC_PATH.finding(
         f"{what} goes by {there}, and its answers by {back}: connection tracking and reverse "
         f"path filters see one half only. Compare ip route get at both ends (for {target} and "
         "back), and ip rule show",
     )
 
 
-def find_other_addresses(talks: pl.DataFrame) -> list[Finding]:
-    """UDP that is answered from another address of the container than the one that was asked."""
-    if "server_packets" not in talks.columns:
-        return []
-    alone = talks.filter(pl.col("protocol") == "udp", pl.col("server_packets") == 0)
-    rows = list(alone.iter_rows(named=True))
-    asked: dict[tuple[object, ...], Mapping[str, Any]] = {}
-    found = []
-    for row in rows:
-        question = asked.get(_ends(row, "server", "client"))
-        if question is not None and _address(question, "client") == _address(row, "server"):
-            found += list(_from_elsewhere(question, row))
-        asked.setdefault(_ends(row, "client", "server"), row)
-    return found
-
-
-def _ends(row: Mapping[str, Any], one: str, other: str) -> tuple[object, ...]:
-    return tuple(row[f"{end}{part}"] for end in (one, other) for part in ("", "_port"))
-
-
-def _address(row: Mapping[str, Any], end: str) -> Address:
-    return row[f"{end}_hi"], row[f"{end}_lo"]
-
-
-def _from_elsewhere(question: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[Finding]:
-    asked, told = _address(question, "server"), _address(answer, "client")
-    if asked == told or question["server"] == address_text(*asked):
-        return
-    yield Finding(
-        "warning",
-        "answers-elsewhere",
-        f"udp {question['client']} → {question['server']}: asked at {address_text(*asked)} port "
-        f"{question['server_port']}, answered from {address_text(*told)}; a client that waits for "
-        "the address that it asked drops the answer. Bind the server to its address: "
-        f"ss -lunp inside {question['server']}",
-    )
+RULE = Rule((ASYMMETRIC_PATH, ANSWERS_ELSEWHERE), find, needs="a topology", place=290)

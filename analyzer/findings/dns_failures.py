@@ -9,28 +9,43 @@ failure is what a capture can show of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.model.census import Census
 from analyzer.model.report import DnsRow, Finding
+
+DNS_UNANSWERED = Code(
+    "dns-unanswered",
+    (WARNING,),
+    "A DNS server left questions unanswered.",
+    "dig @SERVER NAME from inside the client; capture with --drops",
+)
+DNS_FAILURE = Code(
+    "dns-failure",
+    (WARNING,),
+    "A DNS server answered with an error.",
+    "dig @SERVER NAME TYPE; cat /etc/resolv.conf inside the client",
+)
+
 
 DOCKER, DEFAULT_NETWORK = "docker", "bridge"
 EMBEDDED = "127.0.0.11"
 
 
-def find_dns_trouble(rows: Sequence[DnsRow], census: Census, engine: str) -> Iterator[Finding]:
-    """A finding a row: questions left unanswered, and answers that are errors."""
-    for row in rows:
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    """One a row: questions left unanswered, and answers that are errors."""
+    for row in inputs.flows.get("dns", ()):
         whose = f"{row.client} for {row.name} {row.type}"
         if row.unanswered:
             what = f"{row.unanswered} question{'' if row.unanswered == 1 else 's'}"
             text = f"{row.server} left {what} of {whose} unanswered"
-            yield Finding("warning", "dns-unanswered", text + _advice(row, census, engine))
-    for row in rows:
+            yield DNS_UNANSWERED.finding(text + _advice(row, inputs.census, inputs.engine))
+    for row in inputs.flows.get("dns", ()):
         if row.failures:
             codes = ", ".join(code for code in row.rcodes if code != "NOERROR")
             text = f"{row.server} answers {codes} to {row.client} for {row.name} {row.type}"
-            yield Finding("warning", "dns-failure", text + _advice(row, census, engine))
+            yield DNS_FAILURE.finding(text + _advice(row, inputs.census, inputs.engine))
 
 
 def _advice(row: DnsRow, census: Census, engine: str) -> str:
@@ -42,3 +57,6 @@ def _advice(row: DnsRow, census: Census, engine: str) -> str:
             f"-f '{{{{.HostConfig.Dns}}}}' {row.client}"
         )
     return f": dig @{row.server_ip} {row.name} {row.type}"
+
+
+RULE = Rule((DNS_UNANSWERED, DNS_FAILURE), find, place=250)

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
 from analyzer.model.report import ArpRow, Finding
 from analyzer.model.vantage import Role, Vantage
 
+ARP_UNANSWERED = Code(
+    "arp-unanswered",
+    (WARNING,),
+    "Somebody asked for an address by ARP, and nobody answered.",
+    "docker ps -a; is the target running, and in the same network?",
+)
+ND_UNANSWERED = Code(
+    "nd-unanswered",
+    (WARNING,),
+    "Somebody asked for an IPv6 address, and nobody answered.",
+    "docker ps -a; is the target running, and in the same network?",
+)
+
+
 DOCKER = "docker"
 
 
-def find_unanswered(
-    arp: Sequence[ArpRow], nd: Sequence[ArpRow], outlook: Outlook, census: Census, engine: str
-) -> Iterator[Finding]:
-    """A finding an asker and target that nobody answered for, with its cause where it is known."""
-    for code, verb, rows in (
-        ("arp-unanswered", "asked {times}× who has", arp),
-        ("nd-unanswered", "solicited {times}×", nd),
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    """One an asker and target that nobody answered for, with its cause where it is known."""
+    for code, verb, kind in (
+        (ARP_UNANSWERED, "asked {times}× who has", "arp"),
+        (ND_UNANSWERED, "solicited {times}×", "nd"),
     ):
-        for row in rows:
+        for row in inputs.flows.get(kind, ()):
             if row.state == "unanswered":
                 asked = f"{row.asker} {verb.format(times=row.requests)} {row.target_ip}"
-                why = _cause(row, outlook, census, engine)
-                yield Finding("warning", code, f"{asked} and nobody answered: {why}")
+                why = _cause(row, inputs.outlook, inputs.census, inputs.engine)
+                yield code.finding(f"{asked} and nobody answered: {why}")
 
 
 def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
@@ -86,3 +99,6 @@ def _networks(container: str, outlook: Outlook, census: Census) -> set[str]:
     """Those that the asker is in."""
     told = {one.network for one in census.residents if one.name == container}
     return told | {v.network for v in outlook.vantages if v.container == container and v.network}
+
+
+RULE = Rule((ARP_UNANSWERED, ND_UNANSWERED), find, place=240)

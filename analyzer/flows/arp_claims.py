@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import combinations
 
 import polars as pl
 
-from analyzer.flows.endpoints import HOST, address_text, address_value, mac_text
+from analyzer.flows.endpoints import HOST, address_text, address_value
 from analyzer.model.batch import Outlook
-from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 
 _KEY = ["segment", "hi", "lo", "mac"]
@@ -99,11 +99,36 @@ class Claims:
         return found
 
 
+class ClaimKind(Enum):
+    """What a claim of an address turned out to be."""
+
+    PROXY = "the host answers for it"
+    FLUX = "another interface of its owner answers"
+    SPOOFED = "somebody claims it unasked while its owner is there"
+    CONFLICT = "several hold it at once"
+    MOVED = "it was handed over"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimVerdict:
+    """A claim that is not everyday's."""
+
+    kind: ClaimKind
+    address: str
+    macs: tuple[int, ...]
+    """of the claim, or of all that hold the address"""
+    sender: str = ""
+    """who claims: a container, or the host"""
+    claim: Claim | None = None
+    owners: tuple[Owner, ...] = ()
+    """as the topology knows them"""
+
+
 @dataclass(slots=True)
 class ArpClaimVerdicts:
     """What became of the claims."""
 
-    findings: list[Finding] = field(default_factory=list)
+    verdicts: list[ClaimVerdict] = field(default_factory=list)
     settled: set[Place] = field(default_factory=set)
     """addresses that more than one MAC claimed, one after the other: no conflict"""
 
@@ -116,7 +141,7 @@ def judge_claims(
     judged = ArpClaimVerdicts()
     for place, said in claims.items():
         mine = owners.get(place, [])
-        judged.findings += _judge(place, said, mine, judged.settled, outlook.vantages)
+        judged.verdicts += _judge(place, said, mine, judged.settled, outlook.vantages)
     return judged
 
 
@@ -126,29 +151,34 @@ def _judge(
     owners: Sequence[Owner],
     settled: set[Place],
     vantages: Sequence[Vantage],
-) -> Iterator[Finding]:
+) -> Iterator[ClaimVerdict]:
     address = address_text(*place[1:])
     known = {owner.mac for owner in owners}
     pending = [c for c in said if c.mac not in known and _while_owned(c, owners)]
     for claim in pending:
         sender = _sender(claim, vantages)
         if sender in (HOST, owners[0].who):
-            yield _in_place(address, claim, owners[0], sender)
+            own = sender == owners[0].who
+            kind = ClaimKind.FLUX if own else ClaimKind.PROXY
+            yield ClaimVerdict(kind, address, (claim.mac,), sender, claim, tuple(owners))
         elif _handed_over(claim, said, owners):
-            yield _moved(address, claim, sender)
+            yield ClaimVerdict(ClaimKind.MOVED, address, (claim.mac,), sender, claim)
         elif claim.unasked or claim.announced:
-            yield _spoofed(address, claim, owners[0], sender)
+            yield ClaimVerdict(
+                ClaimKind.SPOOFED, address, (claim.mac,), sender, claim, tuple(owners)
+            )
         else:  # it answers when it is asked, as who has the address, too
-            yield _conflict(address, [owners[0].mac, claim.mac], owners)
+            macs = (owners[0].mac, claim.mac)
+            yield ClaimVerdict(ClaimKind.CONFLICT, address, macs, owners=tuple(owners))
     holders = _at_once(said, owners)
     if len(holders) > 1:
-        yield _conflict(address, holders, owners)
+        yield ClaimVerdict(ClaimKind.CONFLICT, address, tuple(holders), owners=tuple(owners))
     if len(said) > 1 and len(holders) < 2:
         if not pending:
             settled.add(place)
         last = max(said, key=lambda claim: claim.first_ns)
         if not owners and last.announced:
-            yield _moved(address, last, _sender(last, vantages))
+            yield ClaimVerdict(ClaimKind.MOVED, address, (last.mac,), _sender(last, vantages), last)
 
 
 def _while_owned(claim: Claim, owners: Sequence[Owner]) -> bool:
@@ -231,53 +261,3 @@ def _sender(claim: Claim, vantages: Sequence[Vantage]) -> str:
     if vantage.container:
         return vantage.container
     return HOST if vantage.role is Role.BRIDGE else f"a station behind {vantage.name}"
-
-
-def _in_place(address: str, claim: Claim, owner: Owner, sender: str) -> Finding:
-    """Two that are no attack: the host answers for all (proxy ARP), a container for itself."""
-    mac = mac_text(claim.mac)
-    if sender != owner.who:
-        return Finding(
-            "info",
-            "proxy-arp",
-            f"the host answers for {address}, which is {owner.name}'s, with its own MAC {mac}: "
-            "proxy ARP, see sysctl -a -r proxy_arp",
-        )
-    return Finding(
-        "info",
-        "arp-flux",
-        f"{sender} claims {address} with {mac} besides {owner.name}'s {mac_text(owner.mac)}: "
-        f"each of its interfaces answers for all of its addresses (ARP flux), see inside {sender}: "
-        "sysctl -a -r arp_ignore",
-    )
-
-
-def _spoofed(address: str, claim: Claim, owner: Owner, sender: str) -> Finding:
-    counts = f"{claim.unasked} unasked replies, {claim.announced} announcements"
-    return Finding(
-        "error",
-        "arp-spoofing",
-        f"{sender} claims {address} for {mac_text(claim.mac)}, but it is {owner.name}'s "
-        f"{mac_text(owner.mac)} ({counts}): the shape of ARP spoofing. ip neigh show "
-        f"inside the others tells whom they believe; docker pause {sender} stops it",
-    )
-
-
-def _conflict(address: str, macs: Sequence[int], owners: Sequence[Owner]) -> Finding:
-    names = {owner.mac: owner.name for owner in owners}
-    told = ", ".join(mac_text(mac) + (f" ({names[mac]})" if mac in names else "") for mac in macs)
-    return Finding(
-        "error",
-        "address-conflict",
-        f"{address} is claimed by {len(macs)} MACs: {told}; whoever answers first gets the "
-        "traffic. Give each its own: ip addr show inside, docker network inspect",
-    )
-
-
-def _moved(address: str, claim: Claim, sender: str) -> Finding:
-    return Finding(
-        "info",
-        "address-moved",
-        f"{address} moved to {mac_text(claim.mac)} ({sender}), which announced "
-        "it; the one before is silent since: a failover. ip neigh show tells who believes it",
-    )

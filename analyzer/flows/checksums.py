@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +11,11 @@ import polars as pl
 
 from analyzer.decode.checksums import UNFINISHED, WRONG, checksum_states
 from analyzer.flows.frame_notes import FrameNotes, FrameReader, FrameReaders
-from analyzer.model.batch import Batch, Columns, Outlook
+from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
-from analyzer.model.report import Finding
 
 _GROUP = ["protocol", "source", "destination", "port", "vantage"]
 MOST = 10_000
-_NAMED = 3
 
 
 @dataclass(slots=True)
@@ -57,43 +56,9 @@ class Checksums:
         groups = pl.concat(both).group_by(_GROUP, maintain_order=True)
         self._table = groups.agg(pl.col("count").sum()).head(MOST)
 
-    def findings(self, outlook: Outlook) -> list[Finding]:
-        """The corrupt ones, then a word on the unfinished."""
-        rows = self._table.iter_rows(named=True) if self._table is not None else ()
-        return [
-            *(_corrupt(row, outlook.vantages[row["vantage"]].name) for row in rows),
-            *self._offload(outlook),
-        ]
-
-    def _offload(self, outlook: Outlook) -> list[Finding]:
-        if not self.unfinished:
-            return []
-        frames = sum(self.unfinished.values())
-        most = sorted(self.unfinished, key=lambda at: (-self.unfinished[at], at))
-        names = ", ".join(outlook.vantages[at].name for at in most[:_NAMED])
-        more = ", …" if len(most) > _NAMED else ""
-        return [
-            Finding(
-                "info",
-                "checksum-offload",
-                f"{frames} frames have TCP or UDP checksums that are unfinished ({names}{more}): "
-                "a veth has no device that would finish them, and the receiver knows. No error, "
-                "though tcpdump -v and Wireshark may say so: tcpdump -K, "
-                "tshark -o tcp.check_checksum:FALSE",
-            )
-        ]
-
-
-def _corrupt(row: dict[str, object], seen: str) -> Finding:
-    protocol = str(row["protocol"]).upper()
-    return Finding(
-        "error",
-        "bad-checksum",
-        f"{row['count']} {protocol} packets {row['source']} → {row['destination']} port "
-        f"{row['port']} have a wrong checksum, not an unfinished one (first seen at {seen}): the "
-        f"receiver drops them, see nstat -az '*Csum*' inside {row['destination']}; "
-        "ethtool -K DEVICE tx off at the sender if its device finishes them wrongly",
-    )
+    def rows(self) -> list[dict[str, Any]]:
+        """protocol, source, destination, port, vantage (where first seen), count."""
+        return [] if self._table is None else self._table.to_dicts()
 
 
 def count_unfinished(

@@ -8,13 +8,14 @@ was seen: the answer's last frame minus the question's first one, at the same va
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode.dns import dns_messages
+from analyzer.decode.dns import DNS_PORT, dns_messages
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import address_text
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
@@ -25,12 +26,13 @@ from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.report import DnsRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.dns_names import rcode_name, type_name
 
 GRACE_NS = 100_000_000
 """a question so shortly before the capture's end may still have been answered after it"""
 _PATIENCE_NS = 30_000_000_000
 """no resolver waits for an answer longer"""
-PORT = 53
+PORT = DNS_PORT
 """multicast DNS asks everybody and awaits nobody's answer: it is left out"""
 _RCODES = 16
 _ENDS = ("hi", "lo", "port")
@@ -45,29 +47,6 @@ _SIDES = [
     for part in (*_ENDS, "name")
 ]
 """column of a question, that of an answer, and what both tell"""
-
-TYPES = {
-    1: "A",
-    2: "NS",
-    5: "CNAME",
-    6: "SOA",
-    12: "PTR",
-    15: "MX",
-    16: "TXT",
-    28: "AAAA",
-    33: "SRV",
-    64: "SVCB",
-    65: "HTTPS",
-    255: "ANY",
-}
-CODES = {
-    0: "NOERROR",
-    1: "FORMERR",
-    2: "SERVFAIL",
-    3: "NXDOMAIN",
-    4: "NOTIMP",
-    5: "REFUSED",
-}
 
 
 class Dns:
@@ -216,13 +195,13 @@ def _row(
         client_ip=address_text(row["client_hi"], row["client_lo"]),
         server_ip=address_text(row["server_hi"], row["server_lo"]),
         name=row["name"],
-        type=TYPES.get(kind, f"TYPE{kind}"),
+        type=type_name(kind),
         queries=int(counts[_QUERIES]),
         answered=int(counts[_ANSWERED]),
         unanswered=unanswered,
         retries=int(counts[_RETRIES]),
         failures=int(codes[1:].sum()),
-        rcodes=[CODES.get(c, f"RCODE{c}") for c in np.argsort(-codes, kind="stable") if codes[c]],
+        rcodes=[rcode_name(c) for c in np.argsort(-codes, kind="stable") if codes[c]],
         latency_p50_ns=times["p50"],
         latency_p99_ns=times["p99"],
         latency_max_ns=times["max"],
@@ -239,11 +218,11 @@ def _padded(values: pl.Series, length: int) -> list[int | None]:
     return found + [None] * (length - len(found))
 
 
-DNS_READER = FrameReader("dns", dns_messages)
+_READER = FrameReader("dns", partial(dns_messages, ports=(DNS_PORT,)))
 
 
 def _aggregator(inputs: AggregatorInputs) -> Dns:
-    return Dns(inputs.readers.notes(DNS_READER))
+    return Dns(inputs.readers.notes(_READER))
 
 
 def _cells(row: DnsRow) -> Iterable[Piece]:

@@ -9,7 +9,7 @@ nanosecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,11 +20,9 @@ import polars as pl
 from analyzer.flows.delays import Delays
 from analyzer.flows.packets import path_matrix
 from analyzer.flows.silent_echoes import LAST, SilentEchoes
-from analyzer.flows.slow_echoes import SLOWEST, SlowEchoes, slowest_hops
+from analyzer.flows.slow_echoes import SLOWEST, SlowEcho, SlowEchoes, slowest_hops
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.journeys import Status
-from analyzer.model.report import Finding
-from analyzer.model.vantage import Vantage
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 
@@ -193,9 +191,9 @@ class Echoes:
             )
         )
 
-    def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
-        """Echoes that took far longer than the others."""
-        return self._slow.findings(vantages)
+    def slow(self) -> list[SlowEcho]:
+        """Echoes that took far longer than the others of their pair."""
+        return self._slow.rows()
 
     def silent(self, end_ns: int) -> Iterator[dict[str, Any]]:
         """Requests that came to their end and brought no reply: see `SilentEchoes.rows`."""

@@ -20,7 +20,7 @@ from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Hop, Journeys, Status
 from analyzer.model.nat_entries import ENDED, NatEntries
-from analyzer.model.report import Finding, NatRow
+from analyzer.model.report import NatRow
 from analyzer.model.vantage import Vantage
 from analyzer.native.keys import KeyNumbers, mixed
 
@@ -105,64 +105,6 @@ class Translations:
         return both.with_columns(pl.col("answers").fill_null(0)).filter(
             pl.col("other").is_null() | (pl.col("number") < pl.col("other"))
         )
-
-
-def find_translations(rows: Sequence[NatRow]) -> list[Finding]:
-    """A finding a translation."""
-    return [
-        Finding(
-            "info",
-            "nat",
-            f"{row.protocol} {row.source} → {row.destination}: {' and '.join(changes(row))} "
-            f"between {row.from_} and {row.to} ({row.packets} packets{_how_sure(row)})",
-        )
-        for row in rows
-    ]
-
-
-def _how_sure(row: NatRow) -> str:
-    return "" if row.told_by == CONNTRACK else "; likely, from the packets alone"
-
-
-def find_doubled(
-    rows: Sequence[NatRow], vantages: Sequence[Vantage], sysctls: Mapping[str, str]
-) -> list[Finding]:
-    """Where the capture itself made packets two: a promiscuous bridge, NAT between its ports."""
-    if sysctls.get("net.bridge.bridge-nf-call-iptables") != "1":
-        return []
-    of_port = {v.name: v.bridge for v in vantages if v.master_ifindex}
-    heard = {v.name for v in vantages if v.promiscuous}
-    found = dict.fromkeys(
-        (of_port.get(row.from_, ""), f"{row.source} → {row.destination}") for row in rows
-    )
-    return [
-        Finding(
-            "warning",
-            "doubled",
-            f"{pair}: NAT between two ports of {bridge}, which was in promiscuous mode: the kernel "
-            f"then routes a second copy of such packets; capture with -p (out of it)",
-        )
-        for bridge, pair in found
-        if bridge in heard
-    ]
-
-
-def find_missing(entries: NatEntries) -> list[Finding]:
-    """Where connection tracking told less than there was."""
-    found = []
-    if entries.overruns:
-        text = (
-            "the kernel had more to tell of connections than there was room for "
-            f"({entries.overruns}×): of some, NAT is guessed from the packets"
-        )
-        found.append(Finding("info", "conntrack-overrun", text))
-    if entries.left_out:
-        text = (
-            f"{entries.left_out} translated connections more than a file keeps: "
-            "of these, NAT is guessed from the packets"
-        )
-        found.append(Finding("info", "conntrack-full", text))
-    return found
 
 
 def changes(row: NatRow) -> list[str]:

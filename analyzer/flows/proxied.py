@@ -21,7 +21,7 @@ from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Evidence
 from analyzer.model.proxy import Proxy
-from analyzer.model.report import Finding, ProxyRow, TransportRow
+from analyzer.model.report import ProxyRow, TransportRow
 from analyzer.native.keys import KeyNumbers, mixed
 
 PROXY_NS = 1_000_000_000
@@ -178,28 +178,6 @@ def _row(proxy: Proxy, first: _Begun, second: _Begun, certain: bool) -> ProxyRow
         delay_ns=second.ts_ns - first.ts_ns,
         certain=certain,
     )
-
-
-def find_proxied(rows: Sequence[ProxyRow]) -> list[Finding]:
-    """A finding for each client, port and server."""
-    kinds: dict[tuple[Any, ...], list[ProxyRow]] = {}
-    for row in rows:
-        kind = (row.protocol, row.client, row.host_ip, row.host_port, row.server, row.server_port)
-        kinds.setdefault(kind, []).append(row)
-    found = []
-    for (protocol, client, host_ip, host_port, server, port), some in kinds.items():
-        likely = sum(not row.certain for row in some)
-        sure = f", {likely} of them likely" if likely else ""
-        found.append(
-            Finding(
-                "info",
-                "proxied",
-                f"{client} → {server}: docker-proxy hands {protocol} {host_ip} port {host_port} on "
-                f"to {server} port {port}: two connections each, no journey of one packet "
-                f"({len(some)}{sure})",
-            )
-        )
-    return found[:_MOST]
 
 
 def _aggregator(inputs: AggregatorInputs) -> Proxied:

@@ -32,7 +32,9 @@ MODULES = {
     "nat": "nat",
     "proxied": "proxied",
     "dns": "dns",
+    "mdns": "mdns",
     "dhcp": "dhcp",
+    "multicast": "multicast",
     "tcp": "transport_rows",
     "udp": "transport_rows",
 }

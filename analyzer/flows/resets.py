@@ -8,18 +8,14 @@ between its first and its last vantage, a published port was asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from analyzer.flows.endpoints import HOST, address_text
-from analyzer.model.batch import Batch, Outlook
+from analyzer.model.batch import Batch
 from analyzer.model.frames import FLAG_DIRECTION
-from analyzer.model.report import Finding
-from analyzer.model.vantage import Role, Vantage
 
 _RST, _ACK = 0x04, 0x10
 _EGRESS = 2
@@ -40,9 +36,6 @@ _GROUP = [
     "lo",
 ]
 
-Published = Mapping[tuple[str, int], str]
-"""(container, its TCP port) → where the engine publishes it"""
-
 
 @dataclass(slots=True)
 class Resets:
@@ -61,13 +54,9 @@ class Resets:
             groups = pl.concat(both).group_by(_GROUP, maintain_order=True)
             self._table = groups.agg(pl.col("count").sum()).head(MOST)
 
-    def findings(self, outlook: Outlook, published: Published) -> list[Finding]:
-        """Refused connections, and resets of others, in order of appearance."""
-        if self._table is None:
-            return []
-        rows = list(self._table.iter_rows(named=True))
-        refused = [_refused(row, outlook, published) for row in rows if row["refusal"]]
-        return [*refused, *_cut(rows, outlook)]
+    def rows(self) -> list[dict[str, Any]]:
+        """_GROUP and count, in order of appearance."""
+        return [] if self._table is None else self._table.to_dicts()
 
 
 def _resets(batch: Batch, packets: pl.DataFrame) -> pl.DataFrame:
@@ -93,82 +82,3 @@ def _resets(batch: Batch, packets: pl.DataFrame) -> pl.DataFrame:
         pl.lit(1, pl.Int64).alias("count"),
         "stray",
     )
-
-
-def _maker(row: Mapping[str, Any], outlook: Outlook) -> str:
-    """Who made it, by where it was first seen; '' where that does not tell."""
-    vantage = outlook.vantages[row["vantage"]]
-    if not vantage.ifindex or not outlook.complete:
-        return ""
-    out: bool = row["egress"]
-    if out == (vantage.role is Role.CONTAINER):
-        return vantage.container if vantage.role in (Role.CONTAINER, Role.HOST_VETH) else ""
-    is_hosts = vantage.role in (Role.HOST_VETH, Role.BRIDGE, Role.UPLINK, Role.HOST)
-    return HOST if out and is_hosts else ""
-
-
-def _refused(row: Mapping[str, Any], outlook: Outlook, published: Published) -> Finding:
-    server, maker, port = row["source"], _maker(row, outlook), row["port"]
-    times = f", {row['count']}×" if row["count"] > 1 else ""
-    what = f"{row['destination']} → {server} TCP port {port}: refused{times}"
-    seen = _name(row["vantage"], outlook.vantages)
-    if maker == HOST and server != HOST:
-        return Finding(
-            "warning",
-            "tcp-refused",
-            f"{what} by the host in {server}'s name (its RST is first seen going out of {seen}): "
-            "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD; "
-            "iptables -nvL DOCKER-USER",
-        )
-    asked = _asked_at(row, published)
-    if maker and maker == server:
-        where = "on the host" if maker == HOST else f"inside {server}"
-        text = (
-            f"{what} by {server} itself{asked}: nothing listens there, see ss -ltnp {where}, "
-            "or a rule with REJECT, iptables -nvL INPUT there"
-        )
-        return Finding("warning", "published-unserved" if asked else "tcp-refused", text)
-    return Finding(
-        "warning",
-        "tcp-refused",
-        f"{what} (RST first seen at {seen}){asked}: nothing listens there (ss -ltnp), or a rule "
-        "with REJECT",
-    )
-
-
-def _asked_at(row: Mapping[str, Any], published: Published) -> str:
-    """The published port that was asked, or is known of the engine; '' where there is none."""
-    if (row["as_hi"], row["as_lo"], row["as_port"]) != (row["hi"], row["lo"], row["port"]):
-        address = address_text(row["as_hi"], row["as_lo"])
-        address = f"[{address}]" if ":" in address else address
-        return f", asked at the published port {address}:{row['as_port']}"
-    told = published.get((row["source"], row["port"]), "")
-    return f", published as {told}" if told else ""
-
-
-def _cut(rows: Sequence[Mapping[str, Any]], outlook: Outlook) -> Iterator[Finding]:
-    """Connections that were reset: one finding a pair, service and maker."""
-    counts: dict[tuple[str, str, int, str, str], int] = {}
-    for row in rows:
-        if not row["refusal"]:
-            maker, seen = _maker(row, outlook), _name(row["vantage"], outlook.vantages)
-            key = (row["source"], row["destination"], row["port"], maker, seen)
-            counts[key] = counts.get(key, 0) + row["count"]
-    for (source, destination, port, maker, seen), count in counts.items():
-        forged = maker == HOST and source != HOST
-        who = f"the host in {source}'s name" if forged else source
-        why = (
-            "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD"
-            if forged
-            else f"its process closed with data unread, or knows of no connection: ss -tin at {who}"
-        )
-        yield Finding(
-            "warning" if forged else "info",
-            "tcp-reset",
-            f"{who} reset TCP towards {destination}, port {port}, {count}× (first seen at {seen}): "
-            f"{why}",
-        )
-
-
-def _name(at: int, vantages: Sequence[Vantage]) -> str:
-    return vantages[at].name

@@ -6,8 +6,7 @@ echo is a few numbers and no frame.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,6 @@ import polars as pl
 from analyzer.flows.delays import Delays
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Journeys
-from analyzer.model.report import Finding
-from analyzer.model.vantage import Vantage
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers
 
@@ -41,6 +38,17 @@ def slowest_hops(
     return found
 
 
+class SlowEcho(NamedTuple):
+    """The longest round trip of a pair."""
+
+    source: str
+    destination: str
+    median_ns: int
+    """of all round trips of the pair"""
+    trip: dict[str, int]
+    """ROUND_TRIP by name"""
+
+
 class SlowEchoes:
     """By the pair of ends: how long round trips take, and all of the longest one."""
 
@@ -61,37 +69,16 @@ class SlowEchoes:
         self._times.add(pairs, columns[_RTT])
         _keep_longest(pairs, columns, self._longest)
 
-    def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
-        """One a pair whose longest round trip is far off."""
+    def rows(self) -> list[SlowEcho]:
+        """One a pair that is far off its usual time."""
         usual = self._times.table((0.5,))
-        found = []
+        rows = []
         for pair, (source, destination) in enumerate(self._names):
             trip = dict(zip(ROUND_TRIP, self._longest[:, pair].tolist(), strict=True))
-            median = usual["p50_ns"][pair]
-            if usual["timed"][pair] < _ENOUGH or trip["rtt_ns"] < _FAR_OFF * median:
-                continue
-            where, part = _slowest_part(trip, vantages)
-            found.append(
-                Finding(
-                    "info",
-                    "slow-echo",
-                    f"{source} → {destination}: the echo with seq {trip['seq']} took "
-                    f"{trip['rtt_ns'] / 1e3:.0f} µs, {trip['rtt_ns'] / max(1, median):.0f} times "
-                    f"the median; {part / 1e3:.0f} µs of it {where}",
-                )
-            )
-        return found
-
-
-def _slowest_part(trip: Mapping[str, int], vantages: Sequence[Vantage]) -> tuple[str, int]:
-    """The hop of the request or the reply, or the turnaround, that took the longest."""
-    way = "request_" if trip["request_slow_ns"] >= trip["slow_ns"] else ""
-    delay, turnaround = trip[f"{way}slow_ns"], trip["turnaround_ns"]
-    if delay < turnaround:
-        name = vantages[trip["request_seen_last"]].name
-        return f"in the turnaround behind {name}", turnaround
-    before, after = (vantages[trip[f"{way}slow_{end}"]].name for end in ("from", "to"))
-    return f"between {before} → {after}", delay
+            median_ns = usual["p50_ns"][pair]
+            if usual["timed"][pair] >= _ENOUGH and trip["rtt_ns"] >= _FAR_OFF * median_ns:
+                rows.append(SlowEcho(source, destination, median_ns, trip))
+        return rows
 
 
 @compiled

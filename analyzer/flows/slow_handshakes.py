@@ -7,9 +7,8 @@ percentile is told where it is far off the usual.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,6 @@ import polars as pl
 from analyzer.flows.delays import Delays
 from analyzer.flows.slow_echoes import SLOWEST, slowest_hops
 from analyzer.model.batch import Batch
-from analyzer.model.report import Finding
-from analyzer.model.vantage import Vantage
 from analyzer.native.keys import KeyNumbers, mixed
 
 _SYN, _SYN_ACK = 0x02, 0x12
@@ -30,6 +27,19 @@ _ENOUGH, _FAR_OFF = 10, 5
 """round trips, to speak of a usual one; times the median"""
 _PAIR = ["source", "destination", "port"]
 _KEPT_OF_SYN = ("number", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", *SLOWEST[:3])
+
+
+class SlowHandshake(NamedTuple):
+    """The handshake at the 99th percentile of a service."""
+
+    source: str
+    destination: str
+    port: int
+    handshakes: int
+    """of the service"""
+    median_ns: int
+    trip: dict[str, Any]
+    """rtt_ns, turnaround_ns, slow_ns, slow_from, slow_to, at: see `_round_trips`"""
 
 
 @dataclass(slots=True)
@@ -70,19 +80,19 @@ class SlowHandshakes:
             .select(new.columns)
         )
 
-    def findings(self, vantages: Sequence[Vantage]) -> list[Finding]:
+    def rows(self) -> list[SlowHandshake]:
         """One a service of which the 99th percentile is far off the median."""
         if self._slowest is None:
             return []
         times = self._times.table((0.5,))
-        found = []
+        rows = []
         for pair, names in enumerate(self._pairs):
-            count, median = times["timed"][pair], times["p50_ns"][pair]
+            count, median_ns = times["timed"][pair], times["p50_ns"][pair]
             rank = min((count - 1) // 100, _KEPT - 1)
             trip = self._slowest.filter(pl.col("pair") == pair).row(rank, named=True)
-            if count >= _ENOUGH and trip["rtt_ns"] >= _FAR_OFF * max(median, 1):
-                found.append(_finding(names, count, median, trip, vantages))
-        return found
+            if count >= _ENOUGH and trip["rtt_ns"] >= _FAR_OFF * max(median_ns, 1):
+                rows.append(SlowHandshake(*names, count, median_ns, trip))
+        return rows
 
 
 def _messages(batch: Batch) -> pl.DataFrame | None:
@@ -154,28 +164,4 @@ def _round_trips(asked: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
         .alias("turnaround_ns"),
         *(pl.when(there).then(f"syn_{name}").otherwise(name).alias(name) for name in SLOWEST[:3]),
         pl.col("syn_last_vantage").alias("at"),
-    )
-
-
-def _finding(
-    names: tuple[str, str, int],
-    count: int,
-    median: int,
-    trip: Mapping[str, Any],
-    vantages: Sequence[Vantage],
-) -> Finding:
-    source, destination, port = names
-    part, where = trip["slow_ns"], ""
-    if trip["turnaround_ns"] > part:
-        part, where = trip["turnaround_ns"], f"in the turnaround behind {vantages[trip['at']].name}"
-    elif part >= 0:
-        hop = (vantages[trip[f"slow_{end}"]].name for end in ("from", "to"))
-        where = f"between {' → '.join(hop)}"
-    told = f"; {part / 1e3:.0f} µs of it {where}" if where else ""
-    return Finding(
-        "info",
-        "slow-handshake",
-        f"{source} → {destination} TCP port {port}: the 99th percentile of {count} handshakes took "
-        f"{trip['rtt_ns'] / 1e3:.0f} µs, {trip['rtt_ns'] / max(median, 1):.0f} times the median"
-        f"{told}",
     )

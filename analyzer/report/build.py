@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analyzer.findings.of_flows import find_in_flows
-from analyzer.formatting.numbers import format_ns, format_plural
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
@@ -26,9 +24,6 @@ from analyzer.model.report import (
 )
 from analyzer.model.vantage import Role, Vantage
 from analyzer.report.summary import summarise_frame
-
-SET_NS = 1_000_000
-"""a clock that is less off was not set: two clocks cannot be read at once"""
 
 
 @dataclass(slots=True)
@@ -49,21 +44,15 @@ class Tables:
     paths: list[Path]
     ends: Sequence[str] = ()
     """names of all sources and destinations"""
-    inferred: Sequence[str] = ()
-    """addresses that were guessed from MACs of Docker's old scheme"""
-    notes: Sequence[Finding] = ()
-    """what stands out in the traffic, found by the stages"""
-    clock: tuple[int, int, int] = (0, 0, 0)
-    """times that it was set back, by how much at most (ns), hops that end before their start"""
+    findings: Sequence[Finding] = ()
+    """what stands out: see `analyzer.findings.catalogue`"""
     packets: Sequence[PacketRow] = ()
     """those that are listed, in order of time"""
-    clock_set_ns: int = 0
-    """by how much the time of day was set, by another clock's witness; forward if positive"""
 
 
 def build_report(tables: Tables, *, packets: bool = False) -> Report:
     """The report; packets: with those that are listed."""
-    report = Report(
+    return Report(
         capture=tables.info,
         vantages=_vantage_rows(tables),
         paths=tables.paths,
@@ -71,10 +60,9 @@ def build_report(tables: Tables, *, packets: bool = False) -> Report:
         flows=tables.flows,
         losses=tables.losses,
         verdicts=tables.verdicts,
+        findings=list(tables.findings),
         packets=tables.packets if packets else [],
     )
-    report.findings = find(report, tables)
-    return report
 
 
 def _vantage_rows(tables: Tables) -> list[VantageRow]:
@@ -169,112 +157,3 @@ def packet_rows(
 def _dropped_late(row: Mapping[str, Any]) -> bool:
     """By the stack behind its last vantage: the topology alone would call it delivered."""
     return bool(row.get("dropped")) and row["status"] != Status.LOST
-
-
-def find(report: Report, tables: Tables) -> list[Finding]:
-    """What a person should know before believing the numbers, and what stands out."""
-    return [*_about_capture(report, tables), *find_in_flows(report), *tables.notes]
-
-
-def _about_capture(report: Report, tables: Tables) -> list[Finding]:
-    info, found = report.capture, []
-
-    def add(when: object, severity: str, code: str, text: str) -> None:
-        if when:
-            found.append(Finding(severity, code, text))
-
-    add(
-        info.truncated,
-        "warning",
-        "truncated",
-        "the file is damaged or cut short: only what is readable was analysed",
-    )
-    add(
-        (info.since_ns, info.until_ns) != (None, None),
-        "info",
-        "window",
-        "only a time window of the capture: what its edges cut is unmatched, never lost",
-    )
-    add(
-        info.dropped,
-        "warning",
-        "dropped",
-        f"the kernel dropped {info.dropped} frames for want of room: "
-        "what is missing is not called lost",
-    )
-    steps, largest_ns, negative = tables.clock
-    add(
-        steps,
-        "warning",
-        "clock-step",
-        f"the clock was set back during the capture ({steps}×, by {format_ns(largest_ns)} at "
-        "most): delays and losses around that time mean nothing",
-    )
-    add(
-        tables.clock_set_ns > SET_NS or (tables.clock_set_ns < -SET_NS and not steps),
-        "warning",
-        "clock-set",
-        f"the clock was set {'forward' if tables.clock_set_ns > 0 else 'back'} by "
-        f"{format_ns(abs(tables.clock_set_ns))} in all during the capture, though not when: of a "
-        "silence or a delay of that length nobody can say that it was one",
-    )
-    add(
-        negative,
-        "warning",
-        "negative-delay",
-        f"{format_plural(negative, 'hop')} would end before they begin (the clock was adjusted): "
-        "counted, but without a delay",
-    )
-    for v in tables.vantages:
-        add(
-            v.role is Role.BRIDGE and not v.promiscuous,
-            "warning",
-            "not-promiscuous",
-            f"{v.name} was not in promiscuous mode: it shows no bridged unicast, "
-            "only broadcasts and the host's own",
-        )
-    for name in dict.fromkeys(v.container for v in tables.vantages if v.paused):
-        add(
-            True,
-            "warning",
-            "paused",
-            f"{name} was paused: the kernel answers pings and accepts connections for it, its "
-            f"processes do not answer: docker unpause {name}",
-        )
-    deaf = info.drops.get("partly_untied_s", 0) if info.drops else 0
-    add(
-        deaf,
-        "info",
-        "drops-busy",
-        f"for {deaf:.1f} s there were too many frames to tie every drop to its frame: reasons are "
-        "told for a part of the losses then",
-    )
-    add(
-        info.drops and info.drops["lost"],
-        "info",
-        "drops-lost",
-        f"{info.drops['lost'] if info.drops else 0} of the kernel's events found no room: some "
-        "drops have no reason here",
-    )
-    add(
-        info.likely_matches,
-        "info",
-        "likely",
-        f"{info.likely_matches} matches are likely, not certain: "
-        "identical packets were in flight at the same time",
-    )
-    add(
-        tables.inferred,
-        "info",
-        "inferred",
-        f"no topology in the file: {', '.join(tables.inferred)} inferred from "
-        "Docker's old MAC scheme 02:42:ac:11:…",
-    )
-    add(
-        report.hops and info.sysctls.get("net.core.netdev_tstamp_prequeue") == "1",
-        "info",
-        "prequeue",
-        "receive stamps are taken at enqueue (net.core.netdev_tstamp_prequeue=1): "
-        "the bridge hop includes the wait for the softirq",
-    )
-    return found

@@ -12,6 +12,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,21 +156,6 @@ def test_nothing_that_steers_reaches_a_pipe(
         )
 
 
-@pytest.mark.parametrize("name", OF_FILES)
-def test_every_option_of_commands_for_files_is_tried(name: str) -> None:
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
-    used = {word for words in OF_FILES[name] for word in words} | {"--help"}
-    missing = [
-        option.opts
-        for option in command.params
-        if isinstance(option, click.Option)
-        and not used & set(option.opts)
-        and option.name != "help"
-    ]
-    assert missing == []
-
-
 @pytest.mark.parametrize(
     "words",
     [["report", "{file}", "--packets"], ["show", "{file}"], ["verify", "{file}"]],
@@ -204,6 +190,7 @@ def test_no_table_cell_is_a_formula(capture: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
+    """In it a container's interface has a name that steers."""
     name = f"vshostile{os.getpid()}"
     with suppress(VethscopeError):
         take_down_lab(name)
@@ -225,7 +212,26 @@ LIVE = [
     ["capture", "tomcat01", "-a", "duration:1", "-w", "{tmp}/x.pcapng", "--json", "-v"],
     ["capture", "-i", f"tomcat01:{LINK}", "-a", "duration:1", "-w", "{tmp}/x.pcapng"],
     ["capture", f"nobody{EVIL}"],
+    ["capture", "all", "--network", EVIL, "-q"],
+    ["capture", "all", "-f", EVIL],
+    ["capture", "all", "-b", EVIL],
+    ["capture", "all", "-a", "duration:1", "-p", "--no-inside", "-s", "99", "-c", "1", "--strict"],
+    ["capture", "all", "-a", "duration:1", "--drops", "-w", f"{{tmp}}/{LINK}"],
+    ["topology", "-q", "-v"],
+    ["ping", "tomcat01", "tomcat02", "-c", "1", "-i", "1", "-s", "9", "-q", "-v", "--no-inside"],
+    ["ping", "tomcat01", f"nobody{EVIL}", "-p", "--drops"],
+    ["ping", "tomcat01", "tomcat02", "-c1", "-w", f"{{tmp}}/{LINK}", "--html", "{tmp}/x.html"],
+    ["ping", "tomcat01", "tomcat02", "--html", f"/{EVIL}/x.html"],
+    ["demo", "-c", "1", "-w", f"{{tmp}}/{LINK}", "--html", "{tmp}/x.html", "-q", "-v"],
+    ["demo", "-c", "1", "-w", f"{{tmp}}/{LINK}", "--json"],
+    ["lab", "status"],
+    ["lab", "status", "--json"],
+    ["lab", "down", "--name", EVIL, "-q"],
+    ["lab", "up", "--name", EVIL, "--containers", "1", "-q"],
+    ["doctor"],
+    ["doctor", "--json"],
 ]
+WITHOUT_ENGINE = ("demo", "lab", "doctor")
 
 
 @pytest.mark.root
@@ -234,22 +240,111 @@ def test_an_interface_in_a_container_cannot_steer_our_terminal(
     lab: Lab, tmp_path: Path, words: list[str]
 ) -> None:
     words = [word.replace("{tmp}", str(tmp_path)) for word in words]
-    output, _ = run(*words, "--engine", f"lab:{lab.name.removeprefix('lab:')}")
+    if words[0] not in WITHOUT_ENGINE:
+        words += ["--engine", f"lab:{lab.lab_name}"]
+    output, _ = run(*words)
     assert b"Traceback" not in output, output
+    assert output or "-q" in words
+    assert f"lab {lab.lab_name} is not up".encode() not in output
     assert_harmless(output)
+    for page in tmp_path.glob("*.html"):
+        assert not UNSAFE.search(page.read_text())
+
+
+WATCH = [["topology", "--watch"], ["topology", "--watch", "--json"]]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("words", WATCH, ids=lambda words: words[-1])
+def test_an_interface_that_comes_cannot_steer_our_terminal(lab: Lab, words: list[str]) -> None:
+    command = [sys.executable, "-m", "analyzer", *words, "--engine", f"lab:{lab.lab_name}"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        seen = process.stdout.readline()
+        assert b"watching" in seen
+        lab.run("host", ["ip", "link", "add", LINK, "type", "veth", "peer", "name", f"p{LINK}"])
+        seen += process.stdout.readline()
+        lab.run("host", ["ip", "link", "del", LINK])
+        seen += process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        seen += process.stdout.read()
+    assert b"]0;x" in seen
+    assert_harmless(seen)
+
+
+def options(command: click.Command) -> Iterator[list[str]]:
+    """The spellings of each option of a command and its subcommands."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            yield from options(one)
+    yield from (one.opts for one in command.params if isinstance(one, click.Option))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_every_command_is_tried(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    lines = OF_FILES.get(name, []) + [line for line in LIVE + WATCH if line[0] == name]
+    used = {word for words in lines for word in words} | {"--engine"}
+    assert [spellings for spellings in options(command) if not used & set(spellings)] == []
+
+
+def test_what_the_interpreter_prints_is_harmless() -> None:
+    script = f"""
+import logging, sys, threading, warnings
+from analyzer.cli.streams import tame_interpreter
+tame_interpreter()
+def fail(): raise ValueError({EVIL!r})
+class Dying:
+    def __del__(self): fail()
+threading.Thread(target=fail).start()
+del [Dying()][0]
+warnings.warn({EVIL!r})
+logging.getLogger("other").warning({EVIL!r})
+fail()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count(b"]52;c;QQ") == 5
+    assert_harmless(done.stderr)
+
+
+@pytest.mark.parametrize("words", [["export", "{file}", "--pcapng", "-"]], ids=lambda one: one[0])
+def test_binary_data_is_refused_on_a_terminal(capture: Path, words: list[str]) -> None:
+    seen = run_on_terminal(*(word.replace("{file}", str(capture)) for word in words))
+    assert b"writes binary data" in seen
+    assert_harmless(seen)
 
 
 PRINTING = {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write", "Console"}
-EXITS = {"cli/streams.py": PRINTING, "echo.py": {"print"}}
-"""our own echo speaks to its parent, in JSON"""
+STREAMS = {"sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
+EXITS = {
+    "cli/streams.py": PRINTING | STREAMS,
+    "echo.py": {"print"} | STREAMS,  # our own echo speaks to its parent, in JSON
+    "cli/__init__.py": STREAMS,  # sets their encoding
+    "app/binary_output.py": STREAMS,  # refuses terminals
+    "export/tables.py": STREAMS,  # NDJSON, escaped
+}
 
 
 def test_there_is_one_way_out() -> None:
     found = []
     for file in sorted((ROOT / "analyzer").rglob("*.py")):
         name = str(file.relative_to(ROOT / "analyzer"))
-        for node in ast.walk(ast.parse(file.read_text())):
-            call = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            if call in PRINTING - EXITS.get(name, set()):
-                found.append(f"{name}:{node.lineno} {call}")
+        tree = ast.parse(file.read_text())
+        asked = {
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and node.attr in ("isatty", "fileno")
+        }
+        for node in ast.walk(tree):
+            used = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Attribute) and node not in asked:
+                used = ast.unparse(node)
+            if used in (PRINTING | STREAMS) - EXITS.get(name, set()):
+                found.append(f"{name}:{node.lineno} {used}")
     assert found == []

@@ -8,7 +8,7 @@ import struct
 import pytest
 from faulty import Bench
 
-from analyzer.flows.arp_claims import Claim, judge_claims
+from analyzer.flows.arp_claims import Claim, ClaimKind, judge_claims
 from analyzer.model.batch import Outlook
 from analyzer.model.report import Report
 from analyzer.model.vantage import Vantage
@@ -142,13 +142,13 @@ def test_without_topology_two_answers_to_one_question_conflict() -> None:
     outlook = Outlook([Vantage("eth0", "eth0")])
     place = (0, 0, 0xFFFF_0000_0000 | 0xAC110003)
 
-    def codes(*claims: Claim) -> list[str]:
-        return [f.code for f in judge_claims({place: claims}, [0], outlook).findings]
+    def codes(*claims: Claim) -> list[ClaimKind]:
+        return [v.kind for v in judge_claims({place: claims}, [0], outlook).verdicts]
 
     first = Claim(1, 10 * s, 10 * s, 0, 1, 0, 0)
-    assert codes(first, Claim(2, 10 * s + 9, 10 * s + 9, 0, 1, 0, 0)) == ["address-conflict"]
+    assert codes(first, Claim(2, 10 * s + 9, 10 * s + 9, 0, 1, 0, 0)) == [ClaimKind.CONFLICT]
     assert codes(first, Claim(2, 20 * s, 20 * s, 0, 1, 0, 0)) == []
-    assert codes(first, Claim(2, 10 * s + 9, 11 * s, 0, 1, 0, 1)) == ["address-moved"]
+    assert codes(first, Claim(2, 10 * s + 9, 11 * s, 0, 1, 0, 1)) == [ClaimKind.MOVED]
     assert codes(Claim(1, 10 * s, 30 * s, 0, 2, 0, 0), Claim(2, 20 * s, 20 * s, 0, 1, 0, 0)) == [
-        "address-conflict"
+        ClaimKind.CONFLICT
     ]

@@ -11,7 +11,6 @@ import pytest
 from report_samples import flows_of
 from rich.console import Console
 
-from analyzer.findings.of_flows import MOST, find_in_flows
 from analyzer.model.report import (
     ArpRow,
     CaptureInfo,
@@ -173,22 +172,3 @@ def test_captured_names_are_harmless(evil: str) -> None:
     assert "\x1b" not in text + html
     assert "\u202e" not in text + html
     assert "<script>" not in html
-
-
-def test_findings_say_what_is_wrong_in_a_line_each() -> None:
-    found = {finding.code: finding.text for finding in find_in_flows(FULL)}
-    assert found == {
-        "icmp-error": "host says fragmentation needed (MTU 1400) to tomcat01, 3×, about tcp to "
-        "10.9.9.9 port 443: larger than an MTU on the way, with DF set: ip link show",
-        "tcp-zero-window": "tomcat01 → tomcat02 TCP port 80: the window was full 4×, a receiver "
-        "does not read fast enough",
-        "dhcp-unanswered": "no DHCP server answers tomcat01",
-    }
-    assert find_in_flows(report(tcp=[replace(TCP, state="open", zero_windows=0)])) == []
-
-
-def test_a_port_scan_does_not_flood_the_findings() -> None:
-    scan = [replace(TCP, server_port=n, zero_windows=0, state="unanswered") for n in range(1000)]
-    found = find_in_flows(report(tcp=scan))
-    assert len(found) == MOST + 1
-    assert found[-1].text == f"and {1000 - MOST} more of this kind: see --json"

@@ -1,0 +1,56 @@
+"""A clock that was set while capturing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.formatting.numbers import format_ns, format_plural
+from analyzer.model.report import Finding
+
+CLOCK_STEP = Code(
+    "clock-step",
+    (WARNING,),
+    "The clock was set back while capturing.",
+    "look at delays away from that moment only",
+)
+CLOCK_SET = Code(
+    "clock-set",
+    (WARNING,),
+    "The time of day was set while capturing; another clock tells by how much.",
+    "mistrust silences and delays of that length",
+)
+NEGATIVE_DELAY = Code(
+    "negative-delay",
+    (WARNING,),
+    "Some hops would end before they begin.",
+    "these have no delay; the others hold",
+)
+
+
+SET_NS = 1_000_000
+"""a clock that is less off was not set: two clocks cannot be read at once"""
+
+
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    clocks = inputs.clocks
+    if clocks.steps:
+        yield CLOCK_STEP.finding(
+            f"the clock was set back during the capture ({clocks.steps}×, by "
+            f"{format_ns(clocks.largest_step_ns)} at most): delays and losses around that time "
+            "mean nothing"
+        )
+    if clocks.set_ns > SET_NS or (clocks.set_ns < -SET_NS and not clocks.steps):
+        yield CLOCK_SET.finding(
+            f"the clock was set {'forward' if clocks.set_ns > 0 else 'back'} by "
+            f"{format_ns(abs(clocks.set_ns))} in all during the capture, though not when: of a "
+            "silence or a delay of that length nobody can say that it was one"
+        )
+    if clocks.negative_hops:
+        yield NEGATIVE_DELAY.finding(
+            f"{format_plural(clocks.negative_hops, 'hop')} would end before they begin (the clock "
+            "was adjusted): counted, but without a delay"
+        )
+
+
+RULE = Rule((CLOCK_STEP, CLOCK_SET, NEGATIVE_DELAY), find, place=40)

@@ -1,0 +1,43 @@
+"""A MAC address that two stations of one segment have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzer.findings.rule import ERROR, Code, FindingInputs, Rule
+from analyzer.model.report import Finding
+from analyzer.model.vantage import Role
+
+DUPLICATE_MAC = Code(
+    "duplicate-mac",
+    (ERROR,),
+    "Two stations of one layer-2 segment have the same MAC: a bridge cannot serve both.",
+    "give each its own (docker run --mac-address)",
+)
+
+
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    """Two stations of one segment with the same MAC."""
+    owners: dict[tuple[int, str], set[str]] = {}
+    for segment, vantage in zip(inputs.segments, inputs.outlook.vantages, strict=True):
+        # ports and devices on others share a MAC with these by design, macvlans do not
+        if (
+            not vantage.ifindex
+            or vantage.is_bridge
+            or (vantage.role is Role.CONTAINER and vantage.master_ifindex)
+            or (vantage.lower_ifindex and not vantage.kind.startswith("macv"))
+        ):
+            continue
+        if vantage.role is Role.CONTAINER and vantage.mac:
+            owners.setdefault((segment, vantage.mac), set()).add(vantage.name)
+        elif vantage.role is Role.HOST_VETH and vantage.peer and vantage.peer_mac:
+            owners.setdefault((segment, vantage.peer_mac), set()).add(vantage.peer)
+    for (_, mac), names in owners.items():
+        if len(names) > 1:
+            yield DUPLICATE_MAC.finding(
+                f"{mac} is the MAC of {', '.join(sorted(names))}: the bridge sends what is for one "
+                "of them to whichever spoke last; give each its own"
+            )
+
+
+RULE = Rule((DUPLICATE_MAC,), find, needs="a topology", most=None, place=200)

@@ -1,0 +1,30 @@
+"""Unicast that left by several ports of a bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
+from analyzer.flows.endpoints import mac_text
+from analyzer.model.report import Finding
+
+FLOODED = Code(
+    "flooded",
+    (INFO,),
+    "The bridge sent unicast out of several ports: it does not know the MAC.",
+    "bridge fdb show br BRIDGE",
+)
+
+
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    for row in inputs.flooded:
+        port = row["in_port"]
+        bridge = inputs.outlook.vantages[port].bridge if port >= 0 else "the bridge"
+        yield FLOODED.finding(
+            f"{bridge} flooded {row['packets']} unicast packets of {row['source']} for "
+            f"{mac_text(row['mac'])} out of several ports: it does not know where that MAC "
+            f"is: bridge fdb show br {bridge}"
+        )
+
+
+RULE = Rule((FLOODED,), find, needs="a topology", most=None, place=190)

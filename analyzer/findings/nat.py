@@ -1,0 +1,28 @@
+"""Addresses that were translated on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
+from analyzer.flows.nat import CONNTRACK, changes
+from analyzer.model.report import Finding
+
+NAT = Code(
+    "nat",
+    (INFO,),
+    "Addresses or ports were translated between two vantages.",
+    "conntrack -L shows the kernel's own table",
+)
+
+
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    for row in inputs.flows.get("nat", ()):
+        sure = "" if row.told_by == CONNTRACK else "; likely, from the packets alone"
+        yield NAT.finding(
+            f"{row.protocol} {row.source} → {row.destination}: {' and '.join(changes(row))} "
+            f"between {row.from_} and {row.to} ({row.packets} packets{sure})"
+        )
+
+
+RULE = Rule((NAT,), find, most=None, place=160)

@@ -1,0 +1,128 @@
+"""What a finding rests on, and how it is declared: a rule reads tables and facts, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from analyzer.model.batch import Outlook
+from analyzer.model.census import Census
+from analyzer.model.nat_entries import NatEntries
+from analyzer.model.report import CaptureInfo, Finding
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from analyzer.flows.arp_claims import ClaimVerdict
+
+INFO, WARNING, ERROR = "info", "warning", "error"
+TOLD = 5
+"""findings of one code; those behind them are counted"""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What the stamps and a second clock tell of the clock that stamped."""
+
+    steps: int = 0
+    """times that it was set back"""
+    largest_step_ns: int = 0
+    negative_hops: int = 0
+    """hops that would end before they begin"""
+    set_ns: int = 0
+    """by how much it was set in all, by another clock's witness; forward if positive"""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingInputs:
+    """All that rules may look at. Tables without rows stand for what was not seen."""
+
+    info: CaptureInfo
+    outlook: Outlook
+    """vantages, sysctls, FDB, and when the capture ended"""
+    flows: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """the report's rows by kind: see `analyzer.flows.registry`"""
+    outcomes: pl.DataFrame | None = None
+    """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
+    conversations: pl.DataFrame | None = None
+    """see `analyzer.flows.transport.Conversations.table`"""
+    has_hops: bool = False
+    """some hop was timed"""
+    census: Census = field(default_factory=Census)
+    """the engine's containers, running or not"""
+    engine: str = ""
+    segments: Sequence[int] = ()
+    """[v] the layer-2 segment of each vantage"""
+    nat: NatEntries = field(default_factory=NatEntries)
+    clocks: Clocks = field(default_factory=Clocks)
+    inferred: Sequence[str] = ()
+    """addresses that were guessed from MACs of Docker's old scheme"""
+    claims: Sequence[ClaimVerdict] = ()
+    """what became of ARP claims"""
+    resets: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.resets.Resets.rows`"""
+    handshakes: Sequence[Any] = ()
+    """the slow one of each service: `analyzer.flows.slow_handshakes.SlowHandshake`"""
+    slow_echoes: Sequence[Any] = ()
+    """the longest round trip of each pair: `analyzer.flows.slow_echoes.SlowEcho`"""
+    flooded: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.flooding.Flooding.rows`"""
+    corrupt: Sequence[Mapping[str, Any]] = ()
+    """packets with a wrong checksum: see `analyzer.flows.checksums.Checksums.rows`"""
+    unfinished: Mapping[int, int] = field(default_factory=dict)
+    """vantage → frames whose checksum offload left unfinished"""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A finding's code, as JSON tells it, and what the documentation says of it."""
+
+    name: str
+    severities: tuple[str, ...]
+    """info, warning or error; the first where a rule does not choose"""
+    meaning: str
+    """one sentence"""
+    next_step: str
+    """what to do"""
+
+    def finding(self, text: str, severity: str = "") -> Finding:
+        """Raises ValueError for a severity that is not declared."""
+        severity = severity or self.severities[0]
+        if severity not in self.severities:
+            raise ValueError(f"{self.name} is declared as {self.severities}, not as {severity}")
+        return Finding(severity, self.name, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Finds what its codes stand for."""
+
+    codes: tuple[Code, ...]
+    find: Callable[[FindingInputs], Iterable[Finding]]
+    place: int
+    """in the report, rules stand in the order of these numbers"""
+    needs: str = ""
+    """what has to be in the capture, in words; empty: nothing particular"""
+    most: int | None = TOLD
+    """findings of one code that are told; None: all"""
+
+    def findings(self, inputs: FindingInputs) -> Iterator[Finding]:
+        """Those that are told, and a line for the others of each code.
+
+        Raises ValueError for a finding whose code the rule does not declare.
+        """
+        declared = {code.name for code in self.codes}
+        counts: dict[tuple[str, str], int] = {}
+        for finding in self.find(inputs):
+            if finding.code not in declared:
+                raise ValueError(f"{finding.code} is not declared by its rule")
+            kind = (finding.severity, finding.code)
+            counts[kind] = counts.get(kind, 0) + 1
+            if self.most is None or counts[kind] <= self.most:
+                yield finding
+        for (severity, name), count in counts.items():
+            if self.most is not None and count > self.most:
+                yield Finding(
+                    severity, name, f"and {count - self.most} more of this kind: see --json"
+                )

@@ -1,0 +1,121 @@
+"""TCP resets: refused connections and others, by who made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
+from analyzer.flows.endpoints import HOST, address_text
+from analyzer.model.batch import Outlook
+from analyzer.model.report import Finding
+from analyzer.model.vantage import Role, Vantage
+
+TCP_REFUSED = Code(
+    "tcp-refused",
+    (WARNING,),
+    "A connection was refused by an RST: nothing listens, or a rule rejects.",
+    "ss -ltnp where the RST was made; iptables -nvL for REJECT rules",
+)
+PUBLISHED_UNSERVED = Code(
+    "published-unserved",
+    (WARNING,),
+    "A published port was asked, and nothing in its container listens.",
+    "ss -ltnp inside the container; docker port NAME",
+)
+TCP_RESET = Code(
+    "tcp-reset",
+    (INFO, WARNING),
+    "A connection was reset; a warning where the host did it in a container's name.",
+    "ss -tin at who reset; iptables -nvL FORWARD where it was the host",
+)
+
+
+Published = Mapping[tuple[str, int], str]
+"""(container, its TCP port) → where the engine publishes it"""
+
+
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    """Refused connections, and resets of others, in order of appearance."""
+    published = inputs.census.published or {}
+    for row in inputs.resets:
+        if row["refusal"]:
+            yield _refused(row, inputs.outlook, published)
+    yield from _cut(inputs.resets, inputs.outlook)
+
+
+def _maker(row: Mapping[str, Any], outlook: Outlook) -> str:
+    """Who made it, by where it was first seen; '' where that does not tell."""
+    vantage = outlook.vantages[row["vantage"]]
+    if not vantage.ifindex or not outlook.complete:
+        return ""
+    out: bool = row["egress"]
+    if out == (vantage.role is Role.CONTAINER):
+        return vantage.container if vantage.role in (Role.CONTAINER, Role.HOST_VETH) else ""
+    is_hosts = vantage.role in (Role.HOST_VETH, Role.BRIDGE, Role.UPLINK, Role.HOST)
+    return HOST if out and is_hosts else ""
+
+
+def _refused(row: Mapping[str, Any], outlook: Outlook, published: Published) -> Finding:
+    server, maker, port = row["source"], _maker(row, outlook), row["port"]
+    times = f", {row['count']}×" if row["count"] > 1 else ""
+    what = f"{row['destination']} → {server} TCP port {port}: refused{times}"
+    seen = _name(row["vantage"], outlook.vantages)
+    if maker == HOST and server != HOST:
+        return TCP_REFUSED.finding(
+            f"{what} by the host in {server}'s name (its RST is first seen going out of {seen}): "
+            "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD; "
+            "iptables -nvL DOCKER-USER",
+        )
+    asked = _asked_at(row, published)
+    if maker and maker == server:
+        where = "on the host" if maker == HOST else f"inside {server}"
+        text = (
+            f"{what} by {server} itself{asked}: nothing listens there, see ss -ltnp {where}, "
+            "or a rule with REJECT, iptables -nvL INPUT there"
+        )
+        return (PUBLISHED_UNSERVED if asked else TCP_REFUSED).finding(text)
+    return TCP_REFUSED.finding(
+        f"{what} (RST first seen at {seen}){asked}: nothing listens there (ss -ltnp), or a "
+        "rule with REJECT",
+    )
+
+
+def _asked_at(row: Mapping[str, Any], published: Published) -> str:
+    """The published port that was asked, or is known of the engine; '' where there is none."""
+    if (row["as_hi"], row["as_lo"], row["as_port"]) != (row["hi"], row["lo"], row["port"]):
+        address = address_text(row["as_hi"], row["as_lo"])
+        address = f"[{address}]" if ":" in address else address
+        return f", asked at the published port {address}:{row['as_port']}"
+    told = published.get((row["source"], row["port"]), "")
+    return f", published as {told}" if told else ""
+
+
+def _cut(rows: Sequence[Mapping[str, Any]], outlook: Outlook) -> Iterator[Finding]:
+    """Connections that were reset: one finding a pair, service and maker."""
+    counts: dict[tuple[str, str, int, str, str], int] = {}
+    for row in rows:
+        if not row["refusal"]:
+            maker, seen = _maker(row, outlook), _name(row["vantage"], outlook.vantages)
+            key = (row["source"], row["destination"], row["port"], maker, seen)
+            counts[key] = counts.get(key, 0) + row["count"]
+    for (source, destination, port, maker, seen), count in counts.items():
+        forged = maker == HOST and source != HOST
+        who = f"the host in {source}'s name" if forged else source
+        why = (
+            "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD"
+            if forged
+            else f"its process closed with data unread, or knows of no connection: ss -tin at {who}"
+        )
+        yield TCP_RESET.finding(
+            f"{who} reset TCP towards {destination}, port {port}, {count}× (first seen at {seen}): "
+            f"{why}",
+            WARNING if forged else INFO,
+        )
+
+
+def _name(at: int, vantages: Sequence[Vantage]) -> str:
+    return vantages[at].name
+
+
+RULE = Rule((TCP_REFUSED, PUBLISHED_UNSERVED, TCP_RESET), find, place=260)
