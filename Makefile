@@ -1,5 +1,6 @@
 # make demo    the tool at work: a ping between two containers of the embedded lab
 # make test    all tests; Docker tests where an engine answers
+# make test-long  the same with many more drawn examples, and new ones each time
 # make lint    ruff, mypy, import-linter
 # make bench   benchmark tables
 # make setup   only install: system packages, .venv, compiled functions
@@ -9,16 +10,19 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 SOURCES := $(shell find analyzer -name '*.py' 2>/dev/null)
-KEEP := --preserve-env=VETHSCOPE_REQUIRE,DOCKER_HOST,NO_COLOR,CI,PYTEST_ADDOPTS
+KEEP := --preserve-env=VETHSCOPE_REQUIRE,VETHSCOPE_LONG,DOCKER_HOST,NO_COLOR,CI,PYTEST_ADDOPTS
 SUDO = $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || echo sudo -n $(KEEP))
 
-.PHONY: demo test lint bench setup packages test-packages
+.PHONY: demo test test-long lint bench setup packages test-packages
 
 demo: setup
 	@$(SUDO) $(BIN)/vethscope demo
 
 test: setup test-packages
 	@$(SUDO) $(BIN)/python -m pytest
+
+test-long: setup test-packages
+	@VETHSCOPE_LONG=1 $(SUDO) $(BIN)/python -m pytest
 
 lint: setup
 	$(BIN)/ruff check

@@ -16,13 +16,13 @@ import polars as pl
 from analyzer.decode import dhcp
 from analyzer.decode.dhcp import dhcp_messages
 from analyzer.decode.dns import dns_messages
-from analyzer.decode.icmp import ICMP, ICMPV6
 from analyzer.decode.inner import quoted_packets, tunnelled_frames
 from analyzer.decode.neighbour import neighbour_messages
 from analyzer.decode.tcp_options import tcp_options
 from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
 from analyzer.model.frames import NO_PROTOCOL, FrameChunk
 from analyzer.net import dns_names
+from analyzer.net.ip import ICMP, ICMPV6
 
 Columns = Mapping[str, npt.NDArray[Any]]
 

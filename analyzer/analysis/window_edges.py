@@ -19,10 +19,11 @@ import polars as pl
 from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
 from analyzer.flows.arp import REPLY
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.icmp import REPLIES, REQUESTS, echo_numbers
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.report import ArpRow
+from analyzer.net.ethernet import ARP
+from analyzer.net.ip import address_text
 
 QUEUE_NS = 5_000_000_000
 """a queue may hold a packet this long; a copy later than that is another packet's"""
@@ -30,7 +31,6 @@ NEAR_NS = 100_000_000
 """a packet this near to an edge may be cut by it"""
 _MOST_AGAIN = 1 << 21
 """frames after the window that are noted to take losses back"""
-ARP = 0x0806
 _V4_MAPPED = 0xFFFF_0000_0000
 
 Columns = Mapping[str, npt.NDArray[Any]]

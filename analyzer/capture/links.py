@@ -1,22 +1,11 @@
-"""Notice when an interface vanishes: RTM_DELLINK on a netlink socket (rtnetlink(7)).
-
-Three fields of one message are read by hand, so that the capture needs no netlink library
-in its loop.
-"""
+"""Notice when an interface vanishes: RTM_DELLINK on a netlink socket (rtnetlink(7))."""
 
 from __future__ import annotations
 
 import errno
-import socket
-import struct
 
 from analyzer.capture.inside import open_inside
-
-_RTMGRP_LINK = 1
-_RTM_DELLINK = 17
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
-_LINK = struct.Struct("=BxHi")  # ifinfomsg: family, type, ifindex
-_BUFFER = 1 << 16
+from analyzer.net.rtnetlink import RTMGRP_LINK, RtnetlinkSocket, deleted_links
 
 
 class LinkWatch:
@@ -38,7 +27,7 @@ class LinkWatch:
         deleted: set[int] = set()
         while True:
             try:
-                message = self._socket.recv(_BUFFER)
+                message = self._socket.receive()
             except BlockingIOError:
                 return deleted
             except OSError as error:
@@ -51,24 +40,7 @@ class LinkWatch:
         self._socket.close()
 
 
-def deleted_links(message: bytes) -> set[int]:
-    """The ifindexes that the RTM_DELLINK messages of one datagram name.
-
-    Those of family AF_BRIDGE only say that a port left its bridge.
-    """
-    deleted, at = set(), 0
-    while at + _HEADER.size + _LINK.size <= len(message):
-        length, kind, *_ = _HEADER.unpack_from(message, at)
-        family, _, ifindex = _LINK.unpack_from(message, at + _HEADER.size)
-        if kind == _RTM_DELLINK and family == socket.AF_UNSPEC:
-            deleted.add(ifindex)
-        at += max(_HEADER.size, (length + 3) & ~3)
-    return deleted
-
-
-def _open() -> socket.socket:
-    made = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0
-    )
-    made.bind((0, _RTMGRP_LINK))
+def _open() -> RtnetlinkSocket:
+    made = RtnetlinkSocket(RTMGRP_LINK)
+    made.socket.setblocking(False)
     return made

@@ -24,8 +24,8 @@ from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import allocating
 from analyzer.native.keys import mixed
+from analyzer.net.ip import TCP
 
-_TCP = 6
 _COPY = int(Hop.COPY)
 _MOST_OPEN = 512
 """frames of one connection that may be under way at once"""
@@ -55,7 +55,7 @@ def link_ranges(
     n = len(parent)
     found = Ranges(*(np.zeros(n, np.bool_) for _ in range(3)))
     loose = np.zeros(n, np.uint8)
-    data = (frames["protocol"] == _TCP) & (frames["payload_len"] > 0) & (frames["l4_offset"] > 0)
+    data = (frames["protocol"] == TCP) & (frames["payload_len"] > 0) & (frames["l4_offset"] > 0)
     data &= (frames["marks"] & MARK_FRAGMENT) == 0
     ends, starts = _find_loose(
         data, parent, hop, stage, frames["vantage"], layout.kind, layout.peer, loose

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from analyzer.correlate.stages import BRIDGE, PORT, STATION
 from analyzer.model.journeys import Evidence, Hop
 from analyzer.native.compiled import allocating, compiled, piece
+from analyzer.net.ethernet import GROUP_BIT_U64
 
 _COPY, _ROUTE, _TUNNEL = int(Hop.COPY), int(Hop.ROUTE), int(Hop.TUNNEL)
 _TUNNELLED = int(Evidence.TUNNELLED)
@@ -18,7 +19,6 @@ _PORT_IN, _PORT_OUT = int(Evidence.PORT_IN), int(Evidence.PORT_OUT)
 _BRIDGE_COPY, _BRIDGE_OUT = int(Evidence.BRIDGE_COPY), int(Evidence.BRIDGE_OUT)
 _DELIVERED_UP, _ROUTED = int(Evidence.DELIVERED_UP), int(Evidence.ROUTED)
 _FLOODED, _SAME_STAMP = int(Evidence.FLOODED), int(Evidence.SAME_STAMP)
-_MULTICAST = np.uint64(1 << 40)
 
 
 def number_packets(
@@ -93,7 +93,7 @@ def find_ends(
         if inner[i] or hop[i] == _COPY:
             continue
         q, v = packet[i], vantage[i]
-        if eth_dst[first[q]] & _MULTICAST:
+        if eth_dst[first[q]] & GROUP_BIT_U64:
             continue
         rank = _rank(kind[v], stage[i], np.int32(kind[v] != PORT and mac[v] == eth_dst[i]))
         if best[q] < 0 or (rank < best[q] if cut[q] else rank > best[q]):
@@ -162,7 +162,7 @@ def gather_evidence(
                     bits |= _FLOODED
                 leaves_by[q] = v
         elif kind[v] == BRIDGE:
-            up = stage[i] == 2 and (eth_dst[i] == mac[v] or eth_dst[i] & _MULTICAST != 0)
+            up = stage[i] == 2 and (eth_dst[i] == mac[v] or eth_dst[i] & GROUP_BIT_U64 != 0)
             bits = _BRIDGE_OUT if stage[i] == 1 else (_DELIVERED_UP if up else 0)
             if stage[i] == 2 and parent[i] >= 0:
                 bits |= _copy_bits(ts[i], ts[parent[i]])

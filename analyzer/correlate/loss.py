@@ -19,9 +19,9 @@ from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout
 from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Status
 from analyzer.native.compiled import compiled
+from analyzer.net.ethernet import GROUP_BIT_U64
 
 _DELIVERED, _LOST, _UNMATCHED = int(Status.DELIVERED), int(Status.LOST), int(Status.UNMATCHED)
-_MULTICAST = np.uint64(1 << 40)
 GRACE_NS = 20_000_000
 """A packet seen this shortly before a vantage's end may still have been on its way."""
 
@@ -85,7 +85,7 @@ def _judge(
         i = last[q]
         v, here = vantage[i], stage[i]
         status[q], expected[q] = _DELIVERED, -1
-        if eth_dst[i] & _MULTICAST or here == FREE:
+        if eth_dst[i] & GROUP_BIT_U64 or here == FREE:
             continue
         entering = here == 1 or (here == 0 and peer[v] < 0)
         following = np.int64(-1)
@@ -141,6 +141,6 @@ def _mere_copies(
         i = first[q]
         v = vantage[i]
         if stage[i] == 2 and kind[v] == BRIDGE and last[q] == i:
-            found[q] = not eth_dst[i] & _MULTICAST and eth_dst[i] != mac[v]
+            found[q] = not eth_dst[i] & GROUP_BIT_U64 and eth_dst[i] != mac[v]
             count += found[q]
     return count

@@ -21,6 +21,7 @@ from analyzer.model.batch import Columns
 from analyzer.model.frames import VXLAN_PORTS
 from analyzer.model.journeys import Evidence, Journeys, Status
 from analyzer.native.compiled import allocating, compiled
+from analyzer.net.ethernet import GROUP_BIT_U64
 
 MOST_CARRIED = 1 << 17
 """frames; of more, the oldest packets are given up"""
@@ -32,7 +33,6 @@ MOST_HELD = 1 << 17
 """frames held back because the end of the watch is not known"""
 FLUSH_NS = 300_000_000
 """how long a ring's frames may lie in memory before they are written to the file"""
-_MULTICAST = np.uint64(1 << 40)
 _COPY = int(Evidence.BRIDGE_COPY)
 _DELIVERED = int(Status.DELIVERED)
 
@@ -187,7 +187,7 @@ def _find_incomplete(
         begin, end = first[q], last[q]
         v, s, w = vantage[end], stage[end], vantage[begin]
         may_go_on[q] = False
-        if s == FREE or eth_dst[begin] & _MULTICAST:
+        if s == FREE or eth_dst[begin] & GROUP_BIT_U64:
             waits[q] = frames[q] != size[w] or onward[w]
             continue
         head = stage[begin]

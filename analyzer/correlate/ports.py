@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout, mac_value
+from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix, mixed
+from analyzer.net.ethernet import mac_value
 
 
 class Ports:

@@ -24,11 +24,12 @@ from analyzer.correlate.stages import BRIDGE, STATION, Layout
 from analyzer.model.frames import FLAG_DIRECTION, VXLAN_PORTS
 from analyzer.model.journeys import Evidence, Hop, Status
 from analyzer.native.keys import mixed
+from analyzer.net.ethernet import GROUP_BIT_U64
+from analyzer.net.ip import UDP
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.intp]
-_GROUP_BIT = np.uint64(1 << 40)
-_EGRESS, _UDP = 2, 17
+_EGRESS = 2
 
 
 class _Links:
@@ -75,7 +76,7 @@ def link_stacks(
     targets = tie.free(beneath)
     tie.add(sent, targets, both(sent, over, targets, under), Hop.STACKED)
     shown = beneath[~out[beneath]]
-    to_one = (frames["eth_dst"][got] & _GROUP_BIT) == 0
+    to_one = (frames["eth_dst"][got] & GROUP_BIT_U64) == 0
     # a broadcast reaches every device once: each is tied by itself
     single = [got[to_one]]
     single += [got[~to_one & (vantage[got] == v)] for v in np.flatnonzero(layout.over >= 0)]
@@ -96,7 +97,7 @@ def link_tunnels(
     vantage, out = frames["vantage"], (frames["flags"] & FLAG_DIRECTION) == _EGRESS
     device = layout.tunnel[vantage]
     kind = layout.kind[vantage]
-    carriers = (frames["protocol"] == _UDP) & np.isin(frames["dst_port"], VXLAN_PORTS) & ~device
+    carriers = (frames["protocol"] == UDP) & np.isin(frames["dst_port"], VXLAN_PORTS) & ~device
     leaving = carriers & (((kind == BRIDGE) & (stage == 1)) | ((kind == STATION) & (stage == 0)))
     arrived = carriers & (((kind == BRIDGE) & (stage == 2)) | ((kind == STATION) & (stage == 3)))
     netns = layout.netns[vantage]
@@ -130,7 +131,7 @@ def judge_beyond(
         return
     status, expected, evidence = judged
     out = (frames["flags"][last] & FLAG_DIRECTION) == _EGRESS
-    to_one = (frames["eth_dst"][last] & _GROUP_BIT) == 0
+    to_one = (frames["eth_dst"][last] & GROUP_BIT_U64) == 0
     for at in np.flatnonzero(to_one & (status == Status.DELIVERED)):
         frame = last[at]
         mac = frames["eth_dst"][frame]

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from analyzer.model.vantage import Vantage
 from analyzer.native.keys import mixed
+from analyzer.net.ethernet import mac_value
 
 FREE = 4
 """no topology: frames of these vantages are tied by identity and time alone"""
@@ -98,11 +99,6 @@ class _Union:
 
     def join(self, a: Hashable, b: Hashable) -> None:
         self._up[self.find(a)] = self.find(b)
-
-
-def mac_value(mac: str) -> int:
-    """``02:42:ac:11:00:02`` → 0x0242ac110002; 0 for an empty text."""
-    return int(mac.replace(":", ""), 16) if mac else 0
 
 
 def build_layout(vantages: Sequence[Vantage]) -> Layout:

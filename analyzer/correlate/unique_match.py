@@ -14,12 +14,12 @@ from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.stages import BRIDGE, FREE
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import compiled, piece
+from analyzer.net.ethernet import GROUP_BIT_U64
 
 _VETH, _BRIDGE, _DELIVER = int(Hop.VETH), int(Hop.BRIDGE), int(Hop.DELIVER)
 _ORIGINATE, _SPAN, _COPY = int(Hop.ORIGINATE), int(Hop.SPAN), int(Hop.COPY)
 _FEW = 8
 """frames of a group that are compared each with each"""
-_MULTICAST = np.uint64(1 << 40)
 """the group bit of a MAC as a 48-bit value (IEEE 802)"""
 
 
@@ -63,7 +63,7 @@ def fits(v: Any, stage: Any, w: Any, s: Any, peer: Any) -> Any:
 @piece
 def is_up(eth_dst: Any, mac: Any) -> Any:
     """Whether what a bridge device takes in is for the host itself, too."""
-    return (eth_dst & _MULTICAST) != 0 or eth_dst == mac
+    return (eth_dst & GROUP_BIT_U64) != 0 or eth_dst == mac
 
 
 @compiled

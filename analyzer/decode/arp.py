@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from analyzer.decode.columns import ARP_OP, ARP_SHA, ARP_SPA, ARP_THA, ARP_TPA, Out
-from analyzer.decode.link import ETHERTYPE_IPV4, mac_at
+from analyzer.decode.link import mac_at
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32
+from analyzer.net.ethernet import IPV4 as ETHERTYPE_IPV4
 
 ARP_LENGTH = 28
 """what follows on the wire is Ethernet's padding"""

@@ -17,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.decode.rows import Columns, view_of
-from analyzer.decode.tcp import TCP
-from analyzer.decode.udp import UDP
 from analyzer.model.frames import (
     FLAG_CSUM_NOT_READY,
     MARK_FRAGMENT,
@@ -29,6 +27,7 @@ from analyzer.model.frames import (
 )
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16, be32
+from analyzer.net.ip import TCP, UDP
 
 UNKNOWN, RIGHT, UNFINISHED, WRONG = range(4)
 SHORT = 256

@@ -10,10 +10,11 @@ import polars as pl
 
 from analyzer.decode.link import mac_at
 from analyzer.decode.rows import Columns, frames_of, transport_rows, view_of
-from analyzer.decode.udp import UDP, UDP_HEADER
+from analyzer.decode.udp import UDP_HEADER
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled
 from analyzer.native.loads import Bytes, be32
+from analyzer.net.ip import UDP
 
 PORTS = (67, 68)
 TYPES = {

@@ -14,11 +14,12 @@ import polars as pl
 
 from analyzer.decode.identity import add_bytes, finished
 from analyzer.decode.rows import Columns, frames_of, texts_of, transport_rows, view_of
-from analyzer.decode.tcp import TCP, TCP_HEADER
-from analyzer.decode.udp import UDP, UDP_HEADER
+from analyzer.decode.tcp import TCP_HEADER
+from analyzer.decode.udp import UDP_HEADER
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16
+from analyzer.net.ip import TCP, UDP
 
 DNS_PORT, MDNS_PORT = 53, 5353
 PORTS = (DNS_PORT, MDNS_PORT)

@@ -19,13 +19,13 @@ from analyzer.decode.columns import (
     columns_of,
     new_out,
 )
-from analyzer.decode.icmp import ICMP, ICMPV6, parse_icmp
+from analyzer.decode.icmp import parse_icmp
 from analyzer.decode.identity import KEY_BYTES, other_key, store_ip_keys, store_l2_key
 from analyzer.decode.ipv4 import parse_ipv4
 from analyzer.decode.ipv6 import parse_ipv6
-from analyzer.decode.link import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, parse_link
-from analyzer.decode.tcp import TCP, parse_tcp
-from analyzer.decode.udp import UDP, parse_udp
+from analyzer.decode.link import parse_link
+from analyzer.decode.tcp import parse_tcp
+from analyzer.decode.udp import parse_udp
 from analyzer.model.frames import (
     FLAG_CSUM_NOT_READY,
     MARK_CSUM_NOT_READY,
@@ -37,6 +37,10 @@ from analyzer.model.frames import (
 )
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes
+from analyzer.net.ethernet import ARP as ETHERTYPE_ARP
+from analyzer.net.ethernet import IPV4 as ETHERTYPE_IPV4
+from analyzer.net.ethernet import IPV6 as ETHERTYPE_IPV6
+from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
 
 _NO_HEADER = -1
 _UNKNOWN_LINK = -1

@@ -15,8 +15,8 @@ from analyzer.decode.columns import (
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16
+from analyzer.net.ip import ICMPV6
 
-ICMP, ICMPV6 = 1, 58
 ICMP_HEADER = 8
 _MIN_HEADER = 4
 QUERIES = (0, 8, 13, 14, 15, 16, 17, 18)

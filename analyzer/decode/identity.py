@@ -38,13 +38,12 @@ from analyzer.decode.columns import (
     TTL,
     Out,
 )
-from analyzer.decode.icmp import ICMP, ICMPV6, is_query
+from analyzer.decode.icmp import is_query
 from analyzer.decode.ipv4 import FRAGMENT, IDENTIFICATION, IPV4_HEADER, PROTOCOL_AT, TOTAL_LENGTH
 from analyzer.decode.ipv6 import IPV6_HEADER, NEXT_HEADER, PAYLOAD_LENGTH
-from analyzer.decode.tcp import TCP
-from analyzer.decode.udp import UDP
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32, le64
+from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
 
 KEY_BYTES = 128
 """from the L3 header on: headers and enough of the payload to tell one packet from the next"""

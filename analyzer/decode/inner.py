@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.decode.frames import decode_frames
-from analyzer.decode.icmp import ICMP, ICMP_HEADER, ICMPV6
+from analyzer.decode.icmp import ICMP_HEADER
 from analyzer.decode.identity import KEY_BYTES
 from analyzer.decode.link import ETHERNET, RAW
 from analyzer.decode.rows import Columns, Rows, frames_of, transport_rows
-from analyzer.decode.udp import UDP, UDP_HEADER
+from analyzer.decode.udp import UDP_HEADER
 from analyzer.model.frames import MARK_INNER, VXLAN_PORTS, FrameChunk
+from analyzer.net.ip import ICMP, ICMPV6, UDP
 
 ERRORS = (3, 4, 5, 11, 12)
 """unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792)"""

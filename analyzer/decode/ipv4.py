@@ -25,12 +25,11 @@ from analyzer.model.frames import (
 )
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32
+from analyzer.net.ip import MAPPED
 
 IPV4_HEADER = 20
 TOTAL_LENGTH, IDENTIFICATION, FRAGMENT, TIME_TO_LIVE, PROTOCOL_AT = 2, 4, 6, 8, 9
 SOURCE, DESTINATION = 12, 16
-MAPPED = 0xFFFF00000000
-"""low half of ::ffff:0.0.0.0 (RFC 4291, 2.5.5.2)"""
 _MORE_FRAGMENTS = 0x2000
 _OFFSET = 0x1FFF
 

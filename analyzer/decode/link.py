@@ -13,14 +13,16 @@ from analyzer.decode.columns import ETH_DST, ETH_SRC, VLAN, Out
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32
+from analyzer.net.ethernet import IPV4 as ETHERTYPE_IPV4
+from analyzer.net.ethernet import IPV6 as ETHERTYPE_IPV6
+from analyzer.net.ethernet import VLAN as TPID_8021Q
 
 NULL, ETHERNET, LOOP, LINUX_SLL, LINUX_SLL2 = 0, 1, 108, 113, 276
 RAW, RAW_IPV4, RAW_IPV6 = 101, 228, 229
 RAW_BSD, RAW_OPENBSD = 12, 14
 """DLT_RAW of two systems, which old files bear instead of 101"""
 
-ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_ARP = 0x0800, 0x86DD, 0x0806
-TPID_8021Q, TPID_8021AD, TPID_QINQ_OLD = 0x8100, 0x88A8, 0x9100
+TPID_8021AD, TPID_QINQ_OLD = 0x88A8, 0x9100
 
 ETHERNET_HEADER = 14
 _MAC = 6

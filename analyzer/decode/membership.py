@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode.icmp import ICMPV6
 from analyzer.decode.rows import Columns, frames_of, transport_rows, view_of
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16, be32, be64
+from analyzer.net.ip import ICMPV6, IGMP, MAPPED
 
-IGMP = 2
 QUERY, JOIN, LEAVE = 0, 1, 2
 """what a row is: somebody asks who is a member; a node is one (still, or from now on); not any
 more"""
@@ -29,7 +28,7 @@ _RECORDS, _COUNT = 8, 6
 _TO_INCLUDE, _BLOCK = 3, 6
 """record types that name no sources any more: CHANGE_TO_INCLUDE_MODE, BLOCK_OLD_SOURCES"""
 _INCLUDES = (1, 3, 5)
-_MAPPED = np.uint64(0xFFFF00000000)
+_MAPPED = np.uint64(MAPPED)
 _RECORDS_PER_BYTE = 8
 """a record has 8 bytes at the least"""
 

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode.icmp import ICMP_HEADER, ICMPV6
+from analyzer.decode.icmp import ICMP_HEADER
 from analyzer.decode.link import mac_at
 from analyzer.decode.rows import Columns, frames_of, transport_rows, view_of
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled
 from analyzer.native.loads import Bytes, be64
+from analyzer.net.ip import ICMPV6
 
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134
 SOLICITATION, ADVERTISEMENT, REDIRECT = 135, 136, 137

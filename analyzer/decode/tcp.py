@@ -18,7 +18,6 @@ from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32
 
-TCP = 6
 TCP_HEADER = 20
 _SEQ, _ACK, _DATA_OFFSET, _FLAGS, _WINDOW = 4, 8, 12, 13, 14
 

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.decode.rows import Columns, frames_of, transport_rows, view_of
-from analyzer.decode.tcp import TCP, TCP_HEADER
+from analyzer.decode.tcp import TCP_HEADER
 from analyzer.model.frames import MARK_MALFORMED, FrameChunk
 from analyzer.native.compiled import compiled
 from analyzer.native.loads import Bytes, be16, be32
+from analyzer.net.ip import TCP
 
 _DATA_OFFSET = 12
 _END, _NOP, _MSS, _SCALE, _SACK_PERMITTED, _SACK, _TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8

@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-_MAPPED = 0xFFFF
-"""upper 32 of the lower 64 bits of ::ffff:a.b.c.d"""
-
-
-def mac_text(value: int) -> str:
-    """0x0242ac110002 → ``02:42:ac:11:00:02``."""
-    return (value & 0xFFFFFFFFFFFF).to_bytes(6, "big").hex(":")
-
-
-def address_text(high: int, low: int) -> str:
-    """The two halves of a 128-bit address; IPv4, which is kept as ::ffff:a.b.c.d, as IPv4.
-
-    IPv6 as RFC 5952 writes it.
-    """
-    if high == 0 and low >> 32 == _MAPPED:
-        return str(IPv4Address(low & 0xFFFFFFFF))
-    return str(IPv6Address(high << 64 | low))
-
-
-def ipv4_text(value: int) -> str:
-    """0xac110002 → ``172.17.0.2``."""
-    return str(IPv4Address(value))
+from analyzer.net.ethernet import mac_text
+from analyzer.net.ip import address_text, ipv4_text
 
 
 def mac_texts(values: npt.NDArray[np.uint64]) -> pl.Series:

@@ -9,7 +9,6 @@ from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16
 
-UDP = 17
 UDP_HEADER = 8
 _LENGTH = 4
 

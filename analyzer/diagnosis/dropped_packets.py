@@ -24,11 +24,11 @@ from analyzer.model.batch import Batch
 from analyzer.model.frames import EXAMPLE
 from analyzer.model.journeys import Status
 from analyzer.native.keys import KeyNumbers
+from analyzer.net.ethernet import GROUP_BIT_U64
+from analyzer.net.ip import TCP, UDP
+from analyzer.net.tcp_flags import SYN, SYN_ACK
 from analyzer.recorders.drops.record import DropLog
 
-_MULTICAST = np.uint64(1 << 40)
-_SYN, _SYN_ACK = 0x02, 0x12
-_TCP, _UDP = 6, 17
 _OF_PACKET = ("number", "pair", "last_vantage", "expected", "status", "stray")
 _STACK = ["protocol", "source", "destination", "last_vantage", "reason", "location", "answer"]
 _REMEMBERED = 1 << 16
@@ -134,8 +134,8 @@ def _without_harmless(
 ) -> pl.DataFrame:
     protocol = [names[pair][0] for pair in ended["packet_pair"]]
     flags = ended["tcp_flags"].to_numpy()
-    opens = (ended["protocol"].to_numpy() != _TCP) | (flags & _SYN_ACK == _SYN)
-    unicast = (ended["eth_dst"].to_numpy() & _MULTICAST) == 0
+    opens = (ended["protocol"].to_numpy() != TCP) | (flags & SYN_ACK == SYN)
+    unicast = (ended["eth_dst"].to_numpy() & GROUP_BIT_U64) == 0
     told = ended.with_columns(
         pl.Series("opens", opens), pl.Series("kind", protocol, pl.String)
     ).filter(pl.Series(unicast & ~late))
@@ -154,7 +154,7 @@ class _Beginnings:
         self._by = np.empty(0, np.uint64)
 
     def add(self, frames: Columns, mine: npt.NDArray[np.bool_]) -> None:
-        udp = np.flatnonzero((frames["protocol"] == _UDP) & mine)
+        udp = np.flatnonzero((frames["protocol"] == UDP) & mine)
         source, target = (
             _ends({n: frames[n][udp] for n in EXAMPLE if n in frames}, side)
             for side in ("src", "dst")
@@ -173,7 +173,7 @@ class _Beginnings:
         columns = {name: rows[name].to_numpy() for name in EXAMPLE}
         target = _ends(columns, "dst")
         keys = _ends(columns, "src") + target
-        udp = np.flatnonzero(columns["protocol"] == _UDP)
+        udp = np.flatnonzero(columns["protocol"] == UDP)
         found = np.zeros(len(rows), np.bool_)
         ids, fresh = self._numbers.take(keys[udp])
         assert not len(fresh)  # each is a packet that was added

@@ -6,7 +6,6 @@ were dropped in the stack behind it become losses of their own.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,8 @@ from analyzer.diagnosis.settings import (
 )
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ethernet import mac_text
+from analyzer.net.ip import address_text
 from analyzer.recorders.drops.record import UNKNOWN
 from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.nftables_rules import look_at
@@ -57,7 +58,7 @@ def explain_lost(
         reasons = counted.get(tuple(group[name] for name in GROUP), Counter())
         packet = describe_packet(frames, group["last_frame"], row.protocol)
         last, expected = (scene.vantages[group[n]] for n in ("last_vantage", "expected"))
-        mac = _mac_text(int(frames["eth_dst"][group["last_frame"]]))
+        mac = mac_text(int(frames["eth_dst"][group["last_frame"]]))
         found.append(_explained(row, reasons, last, expected, mac, packet, scene))
     return found
 
@@ -212,20 +213,9 @@ def describe_packet(frames: Columns, row: int, protocol: str) -> Packet:
     ip = frames["ip_version"][row] > 0
     return Packet(
         protocol=protocol,
-        source_ip=_address(frames, "src", row) if ip else "",
-        destination_ip=_address(frames, "dst", row) if ip else "",
+        source_ip=address_text(frames["src_hi"][row], frames["src_lo"][row]) if ip else "",
+        destination_ip=address_text(frames["dst_hi"][row], frames["dst_lo"][row]) if ip else "",
         port=int(frames["dst_port"][row]) if protocol in ("tcp", "udp") else 0,
         ttl=int(frames["ttl"][row]),
         len_bytes=int(frames["wirelen"][row]),
     )
-
-
-def _address(frames: Columns, side: str, row: int) -> str:
-    hi, lo = int(frames[f"{side}_hi"][row]), int(frames[f"{side}_lo"][row])
-    if hi == 0 and lo >> 32 == 0xFFFF:
-        return str(ipaddress.IPv4Address(lo & 0xFFFFFFFF))
-    return str(ipaddress.IPv6Address(hi << 64 | lo))
-
-
-def _mac_text(mac: int) -> str:
-    return mac.to_bytes(6, "big").hex(":")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +15,12 @@ from analyzer.model.batch import Batch
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.ethernet import ARP, GROUP_BIT_U64, mac_text, mac_value
+from analyzer.net.ip import address_value
 
 HOST = "host"
 NOBODY = "nobody"
-_MULTICAST = np.uint64(1 << 40)
 _V4_MAPPED = 0xFFFF
-_ARP = 0x0806
 _NAMES = ("protocol", "source", "destination")
 
 
@@ -41,7 +40,7 @@ class Addressed:
         self._add_claims(batch)
         packets, frames = batch.packets, batch.frames
         first = packets["first_frame"].to_numpy()
-        unicast = (frames["eth_dst"][first] & _MULTICAST) == 0
+        unicast = (frames["eth_dst"][first] & GROUP_BIT_U64) == 0
         mine = unicast & (frames["ip_version"][first] > 0) & ~packets["stray"].to_numpy()
         rows, first = np.flatnonzero(mine), first[mine]
         columns = {name: frames[name][first] for name in ("eth_dst", "dst_hi", "dst_lo")}
@@ -68,7 +67,7 @@ class Addressed:
     def _add_claims(self, batch: Batch) -> None:
         """(segment, MAC, IPv4 address) that somebody said by ARP to have: then it moved there."""
         frames, journeys = batch.frames, batch.journeys
-        said = (frames["ethertype"] == _ARP) & (frames["arp_op"] > 0) & (journeys.packet >= 0)
+        said = (frames["ethertype"] == ARP) & (frames["arp_op"] > 0) & (journeys.packet >= 0)
         rows = np.flatnonzero(said)
         segment = journeys.segment[frames["vantage"][rows]]
         told = (segment, frames["arp_sha"][rows], frames["arp_spa"][rows])
@@ -107,7 +106,7 @@ def _misaddressed_row(
     last: Vantage = scene.vantages[row["last_vantage"]]
     sender = next((v for v in scene.vantages if v.container == row["source"]), last)
     place = place_of(sender, scene)
-    wrong, right = (mac.to_bytes(6, "big").hex(":") for mac in (row["eth_dst"], wanted))
+    wrong, right = (mac_text(mac) for mac in (row["eth_dst"], wanted))
     return LossRow(
         row["protocol"],
         row["source"],
@@ -132,7 +131,7 @@ def _neighbours(
         if not vantage.ifindex:
             continue
         for mac, _ in (*vantage.fdb, *scene.fdb.get(vantage.name, ())):
-            whose.setdefault((segment, _value(mac)), f"somebody else behind {vantage.name}")
+            whose.setdefault((segment, mac_value(mac)), f"somebody else behind {vantage.name}")
         own = vantage.container if vantage.role is Role.CONTAINER else HOST
         ends = (
             (vantage.mac, vantage.addresses, own),
@@ -140,18 +139,7 @@ def _neighbours(
         )
         for mac, addresses, name in ends:
             if mac:
-                whose[(segment, _value(mac))] = name or HOST
+                whose[(segment, mac_value(mac))] = name or HOST
                 for address in addresses:
-                    owners.setdefault((segment, *_address(address)), set()).add(_value(mac))
+                    owners.setdefault((segment, *address_value(address)), set()).add(mac_value(mac))
     return {key: found.pop() for key, found in owners.items() if len(found) == 1}, whose
-
-
-def _value(mac: str) -> int:
-    return int(mac.replace(":", ""), 16)
-
-
-def _address(text: str) -> tuple[int, int]:
-    found = ipaddress.ip_address(text.partition("/")[0].partition("%")[0])
-    if found.version == 4:
-        return 0, _V4_MAPPED << 32 | int(found)
-    return int(found) >> 64, int(found) & (1 << 64) - 1

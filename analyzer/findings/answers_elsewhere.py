@@ -9,8 +9,8 @@ import polars as pl
 
 from analyzer.findings.asymmetric_paths import ANSWERS_ELSEWHERE, Address
 from analyzer.findings.rule import FindingInputs, Rule
-from analyzer.flows.endpoints import address_text
 from analyzer.model.report import Finding
+from analyzer.net.ip import address_text
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from analyzer.findings.rule import ERROR, INFO, Code, FindingInputs, Rule
 from analyzer.flows.arp_claims import Claim, ClaimKind, ClaimVerdict
-from analyzer.flows.endpoints import mac_text
 from analyzer.model.report import Finding
+from analyzer.net.ethernet import mac_text
 
 ADDRESS_CONFLICT = Code(
     "address-conflict",

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
-from analyzer.flows.endpoints import HOST, address_text
+from analyzer.flows.endpoints import HOST
 from analyzer.model.journeys import Hop
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ip import address_text
 
 ASYMMETRIC_PATH = Code(
     "asymmetric-path",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
-from analyzer.flows.endpoints import mac_text
 from analyzer.model.report import Finding
+from analyzer.net.ethernet import mac_text
 
 FLOODED = Code(
     "flooded",

@@ -2,20 +2,21 @@
 
 What is larger than the MTU of the receiving end is dropped between the two, and nobody is told: no
 ICMP error is sent, for no router is involved (is_skb_forwardable() in the kernel's dev.c). Frames
-of segmentation offload pass, so that bulk TCP may work where a large ping does not.
+of segmentation offload pass, so that bulk TCP may work where a large ping does not. It is no
+warning: where nobody sends packets of that size, as in an overlay network, nothing is wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
 
 MTU_MISMATCH = Code(
     "mtu-mismatch",
-    (WARNING,),
+    (INFO,),
     "The two ends of a veth pair have different MTUs: larger packets are dropped between them.",
     "ip link set dev DEVICE mtu N at one end, so that both are equal",
 )

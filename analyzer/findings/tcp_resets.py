@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
-from analyzer.flows.endpoints import HOST, address_text
+from analyzer.flows.endpoints import HOST
 from analyzer.model.batch import Outlook
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ip import address_text
 
 TCP_REFUSED = Code(
     "tcp-refused",

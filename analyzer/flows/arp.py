@@ -15,20 +15,20 @@ import polars as pl
 
 from analyzer.flows.arp_claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
-from analyzer.flows.endpoints import Endpoints, address_text, mac_text
+from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.formatting.pieces import Piece
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.ethernet import ARP, mac_text
+from analyzer.net.ip import MAPPED, address_text
 
 REQUEST, REPLY = 1, 2
-_ARP = 0x0806
 _AT_ONCE = 1 << 16
 """packets that are looked at together"""
 _PATIENCE_NS = 1_000_000_000
 """a reply that comes later was not to the question"""
-_V4_MAPPED = 0xFFFF_0000_0000
 _KEY = ["segment", "asker_mac", "asker_ip", "target_ip"]
 
 _EMPTY = pl.DataFrame()
@@ -121,7 +121,7 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
     """One row an ARP packet: its addresses, op, when and where it was first and last seen."""
     frames = batch.frames
     first = batch.packets["first_frame"].to_numpy().astype(np.intp)
-    arp = (frames["ethertype"][first] == _ARP) & ~batch.packets["stray"].to_numpy()
+    arp = (frames["ethertype"][first] == ARP) & ~batch.packets["stray"].to_numpy()
     chosen = batch.packets[np.flatnonzero(arp)]
     first = chosen["first_frame"].to_numpy().astype(np.intp)
     return pl.DataFrame(
@@ -148,7 +148,7 @@ def _claims(rows: pl.DataFrame, announces: pl.Expr, tied: pl.DataFrame) -> pl.Da
     return rows.filter(pl.col("spa") != 0).select(
         "segment",
         pl.lit(0, pl.UInt64).alias("hi"),
-        (pl.col("spa").cast(pl.UInt64) | _V4_MAPPED).alias("lo"),
+        (pl.col("spa").cast(pl.UInt64) | MAPPED).alias("lo"),
         pl.col("sha").alias("mac"),
         pl.col("ts_ns").alias("ts"),
         pl.col("first_vantage").alias("vantage"),
@@ -240,7 +240,7 @@ def _row(row: dict[str, Any], endpoints: Endpoints) -> ArpRow:
 
     def owner(mac: int, address: int) -> str:
         version = 4 if address else 0
-        return endpoints.name(segment, mac, version, 0, _V4_MAPPED | address)
+        return endpoints.name(segment, mac, version, 0, MAPPED | address)
 
     return ArpRow(
         asker=owner(asker_mac, row["asker_ip"]),
@@ -259,7 +259,7 @@ def _row(row: dict[str, Any], endpoints: Endpoints) -> ArpRow:
 
 
 def _ip(value: int) -> str:
-    return address_text(0, _V4_MAPPED | value)
+    return address_text(0, MAPPED | value)
 
 
 def answer_piece(row: ArpRow) -> Piece:

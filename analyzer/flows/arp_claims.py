@@ -16,9 +16,11 @@ from itertools import combinations
 
 import polars as pl
 
-from analyzer.flows.endpoints import HOST, address_text, address_value
+from analyzer.flows.endpoints import HOST
 from analyzer.model.batch import Outlook
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ethernet import mac_value
+from analyzer.net.ip import address_text, address_value
 
 _KEY = ["segment", "hi", "lo", "mac"]
 _FOR_EVER = (1 << 63) - 1
@@ -245,14 +247,15 @@ def _interfaces(vantage: Vantage) -> Iterator[tuple[str, str, int, Sequence[str]
         return
     if vantage.role is Role.HOST_VETH:
         if vantage.peer and vantage.peer_mac:
-            yield vantage.peer, vantage.container, _value(vantage.peer_mac), vantage.peer_addresses
+            yield (
+                vantage.peer,
+                vantage.container,
+                mac_value(vantage.peer_mac),
+                vantage.peer_addresses,
+            )
     elif vantage.mac:
         who = vantage.container if vantage.role is Role.CONTAINER else HOST
-        yield vantage.name, who, _value(vantage.mac), vantage.addresses
-
-
-def _value(mac: str) -> int:
-    return int(mac.replace(":", ""), 16)
+        yield vantage.name, who, mac_value(vantage.mac), vantage.addresses
 
 
 def _sender(claim: Claim, vantages: Sequence[Vantage]) -> str:

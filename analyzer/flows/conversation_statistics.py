@@ -17,8 +17,8 @@ import polars as pl
 from analyzer.flows.delays import bucket_of, middle_of
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers
+from analyzer.net.tcp_flags import RST, SYN
 
-_SYN, _RST = 0x02, 0x04
 _UNKNOWN, _NONE = -1, -2
 """of an option: no SYN was seen; it was, without the option"""
 _MSS, _SCALE, _SACK, _TOLD_NS, _WIDEST = range(5)
@@ -71,7 +71,7 @@ class TcpOptionsOffered:
 
     def see(self, segments: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
         """Windows: of segments with flags and window."""
-        plain = (segments["flags"].to_numpy() & (_SYN | _RST)) == 0
+        plain = (segments["flags"].to_numpy() & (SYN | RST)) == 0
         window = segments["window"].to_numpy()[plain].astype(np.int64)
         np.maximum.at(self._state[_WIDEST], flow[plain], window)
 

@@ -8,6 +8,7 @@ clock was set in between; it is counted apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,12 @@ BUCKETS = (64 - _SUB_BITS) << _SUB_BITS
 _FLUSH = 1 << 20
 """values kept before groups are looked for that have too many"""
 _MAX = (1 << 63) - 1
+
+
+def percentile(values: Sequence[int], quantile: float) -> int | None:
+    """The value nearest to the rank, as `Delays.table` has it; None of no values."""
+    ordered = sorted(values)
+    return ordered[math.floor((len(ordered) - 1) * quantile + 0.5)] if ordered else None
 
 
 class Delays:

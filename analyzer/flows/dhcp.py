@@ -10,19 +10,18 @@ import polars as pl
 
 from analyzer.decode.dhcp import PORTS, dhcp_messages
 from analyzer.decode.rows import has_transport
-from analyzer.decode.udp import UDP
-from analyzer.flows.endpoints import address_text, mac_text
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Batch
 from analyzer.model.report import DhcpRow
+from analyzer.net.ethernet import mac_text
+from analyzer.net.ip import UDP, ipv4_text
 
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = range(1, 9)
 _ASKS = (DISCOVER, REQUEST, INFORM)
 _KEY = ["site", "mac"]
-_V4_MAPPED = 0xFFFF_0000_0000
 _COUNTED = {
     "discovers": DISCOVER,
     "offers": OFFER,
@@ -107,7 +106,7 @@ def _row(row: dict[str, Any]) -> DhcpRow:
 
 
 def _ip(value: int) -> str:
-    return address_text(0, _V4_MAPPED | value) if value else ""
+    return ipv4_text(value) if value else ""
 
 
 def _state(row: dict[str, Any]) -> str:

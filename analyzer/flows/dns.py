@@ -17,7 +17,6 @@ import polars as pl
 
 from analyzer.decode.dns import DNS_PORT, dns_messages
 from analyzer.flows.delays import Delays
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.numbers import format_count, format_ns
@@ -27,6 +26,7 @@ from analyzer.model.report import DnsRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.dns_names import rcode_name, type_name
+from analyzer.net.ip import address_text
 
 GRACE_NS = 100_000_000
 """a question so shortly before the capture's end may still have been answered after it"""

@@ -7,7 +7,6 @@ MAC belongs to the host, which routes for others, or to nobody that we know.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,39 +17,19 @@ import polars as pl
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix
+from analyzer.net.ethernet import GROUP_BIT, mac_text, mac_value
+from analyzer.net.ip import MAPPED, address_text, address_value
 
 HOST = "host"
 BROADCAST = "broadcast"
 _BROADCAST_MAC = (1 << 48) - 1
-_GROUP_BIT = 1 << 40
-_V4_MAPPED = 0xFFFF_0000_0000
 _DOCKER_PREFIX = 0x0242AC11
-
-
-def address_text(hi: int, lo: int) -> str:
-    """128 bits as text; IPv4-mapped addresses as IPv4."""
-    if hi == 0 and lo >> 32 == 0xFFFF:
-        return str(ipaddress.IPv4Address(lo & 0xFFFF_FFFF))
-    return str(ipaddress.IPv6Address(hi << 64 | lo))
-
-
-def address_value(text: str) -> tuple[int, int]:
-    """The reverse of `address_text`; a prefix length is ignored. Raises ValueError."""
-    address = ipaddress.ip_address(text.partition("/")[0].partition("%")[0])
-    if address.version == 4:
-        return 0, _V4_MAPPED | int(address)
-    return int(address) >> 64, int(address) & (1 << 64) - 1
-
-
-def mac_text(mac: int) -> str:
-    """48 bits as ``02:42:ac:11:00:02``."""
-    return ":".join(f"{mac >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
 
 
 def _is_link_scoped(hi: int, lo: int) -> bool:
     """Unspecified or link-local: an address that no router passes on (RFC 4291, RFC 3927)."""
-    v4_link_local = lo >> 16 == (_V4_MAPPED | 169 << 24 | 254 << 16) >> 16
-    return hi >> 54 == 0xFE80 >> 6 or (hi == 0 and (lo in (0, _V4_MAPPED) or v4_link_local))
+    v4_link_local = lo >> 16 == (MAPPED | 169 << 24 | 254 << 16) >> 16
+    return hi >> 54 == 0xFE80 >> 6 or (hi == 0 and (lo in (0, MAPPED) or v4_link_local))
 
 
 def inferred_address(mac: int) -> str:
@@ -104,7 +83,7 @@ class Endpoints:
 
     def _add(self, segment: int, site: int, owner: str, mac: str, addresses: Sequence[str]) -> None:
         if mac:
-            self._by_mac[(segment, int(mac.replace(":", ""), 16))] = owner
+            self._by_mac[(segment, mac_value(mac))] = owner
         for address in filter(_is_address, addresses):
             self._by_address.setdefault((site, address_value(address)), set()).add(owner)
 
@@ -112,7 +91,7 @@ class Endpoints:
         """The name of one endpoint: container, ``host``, else its address, else its MAC."""
         if mac == _BROADCAST_MAC:
             return BROADCAST
-        owner = "" if mac & _GROUP_BIT else self._by_mac.get((segment, mac), "")
+        owner = "" if mac & GROUP_BIT else self._by_mac.get((segment, mac), "")
         if not version:
             return owner or self._infer(mac) or mac_text(mac)
         if owner and owner != HOST:

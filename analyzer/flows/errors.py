@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode.icmp import ICMP, ICMPV6
 from analyzer.decode.inner import is_icmp_error, quoted_packets
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.pieces import Piece, count_piece
@@ -26,12 +24,12 @@ from analyzer.model.icmp import error_name
 from analyzer.model.report import IcmpErrorRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix, mixed
+from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP, address_text
 
 _BEFORE_NS = 5_000_000_000
 """how long before an error its cause may lie: three times asking for an address takes 3 s"""
 _MOST = 1 << 21
 """packets that are kept to be looked through"""
-_TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 _IDENTITY = (
     "src_hi",
@@ -199,11 +197,11 @@ def _identities(
         key = mix(key, np.uint64(where) << np.uint64(40) | np.uint64(ip_id[row]))
         rest = np.uint64(0)
         if l4_offset[row]:
-            if protocol[row] == _TCP:
+            if protocol[row] == TCP:
                 rest = np.uint64(tcp_seq[row])
-            elif protocol[row] in (_ICMP, _ICMPV6):
+            elif protocol[row] in (ICMP, ICMPV6):
                 rest = np.uint64(icmp_id[row]) << np.uint64(16) | np.uint64(icmp_seq[row])
-            if protocol[row] in (_TCP, _UDP):
+            if protocol[row] in (TCP, UDP):
                 key = mix(key, np.uint64(src_port[row]) << np.uint64(16) | np.uint64(dst_port[row]))
         keys[at] = mix(key, rest << np.uint64(8) | np.uint64(protocol[row]))
 
@@ -231,7 +229,7 @@ def _row(row: dict[str, Any], counts: npt.NDArray[np.int64]) -> IcmpErrorRow:
         source=row["destination"],
         source_ip=address_text(row["quoted_src_hi"], row["quoted_src_lo"]),
         destination_ip=address_text(row["quoted_dst_hi"], row["quoted_dst_lo"]),
-        destination_port=port if protocol in (_TCP, _UDP) else None,
+        destination_port=port if protocol in (TCP, UDP) else None,
         protocol=_PROTOCOLS.get(protocol, "other"),
         error=error_name(row["version"], row["icmp_type"], row["icmp_code"]),
         mtu=int(counts[_MTU]) or None,

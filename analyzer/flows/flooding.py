@@ -9,8 +9,7 @@ import polars as pl
 
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Evidence
-
-_GROUP_BIT = 1 << 40
+from analyzer.net.ethernet import GROUP_BIT
 
 
 class Flooding:
@@ -29,7 +28,7 @@ class Flooding:
         mac = pl.Series("mac", batch.frames["eth_dst"][flooded["first_frame"].to_numpy()])
         found = flooded.select(
             mac, "number", "in_port", pl.col("source").cast(pl.String), packets=pl.lit(1)
-        ).filter(pl.col("mac") & _GROUP_BIT == 0)
+        ).filter(pl.col("mac") & GROUP_BIT == 0)
         both = found if self._rows is None else pl.concat([self._rows, found])
         self._rows = (
             both.sort("number")

@@ -25,10 +25,10 @@ from analyzer.model.batch import Batch, InOrder
 from analyzer.model.journeys import Status
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.ip import ICMP, ICMPV6
 
 REQUESTS = (8, 128)
 REPLIES = (0, 129)
-_ICMP, _ICMPV6 = 1, 58
 GRACE_NS = 100_000_000
 """a request sent this shortly before the capture's end may still have been answered after it"""
 
@@ -333,8 +333,8 @@ def _events(batch: Batch) -> pl.DataFrame:
     packets, frames = batch.packets, batch.frames
     first = packets["first_frame"].to_numpy().astype(np.intp)
     protocol = frames["protocol"][first]
-    rows = np.flatnonzero((protocol == _ICMP) | (protocol == _ICMPV6))
-    kind, version4 = frames["icmp_type"][first[rows]], protocol[rows] == _ICMP
+    rows = np.flatnonzero((protocol == ICMP) | (protocol == ICMPV6))
+    kind, version4 = frames["icmp_type"][first[rows]], protocol[rows] == ICMP
     ours = np.where(version4, (kind == 8) | (kind == 0), (kind == 128) | (kind == 129))
     ours &= (frames["l4_offset"][first[rows]] > 0) & ~packets["stray"].to_numpy()[rows]
     chosen: pl.DataFrame = packets.select(*_OF_PACKET)[rows[ours]]

@@ -7,12 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.flows.endpoints import address_text
+from analyzer.flows.delays import percentile
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.model.journeys import HOP_NAMES, Status
 from analyzer.model.report import Echo, EchoHop, IcmpRow
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ip import address_text
 
 
 def _aggregator(inputs: AggregatorInputs) -> Echoes:
@@ -43,7 +44,7 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
         echoes=[] if echoes is None else _echoes(row, context, echoes),
         measured_at=context.vantages[row["vantage"]].name,
         unmatched=row["unmatched"],
-        process_rtt_p50_ns=sorted(seen)[(len(seen) - 1) // 2] if seen else None,
+        process_rtt_p50_ns=percentile(seen, 0.5),
         payload_len=row["payload_len"],
         own=row["id"] in context.own_echoes,
         **_turning(row, target_ip, context.vantages),

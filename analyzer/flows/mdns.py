@@ -18,15 +18,14 @@ import polars as pl
 
 from analyzer.decode.dns import MDNS_PORT, dns_messages
 from analyzer.decode.rows import has_transport
-from analyzer.decode.udp import UDP
 from analyzer.flows.delays import Delays
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
 from analyzer.net.dns_names import type_name
+from analyzer.net.ip import UDP, address_text
 
 PATIENCE_NS = 5_000_000_000
 """an answer so much later is to another question: RFC 6762 delays answers by 0.5 s at the most"""

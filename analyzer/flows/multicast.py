@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 
 from analyzer.decode.membership import JOIN, LEAVE, QUERY, has_membership, membership_messages
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
+from analyzer.net.ip import address_text
 
 MOST = 100_000
 """rows that are kept; a flood of reports ends there"""

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
@@ -23,6 +22,7 @@ from analyzer.model.nat_entries import ENDED, NatEntries
 from analyzer.model.report import NatRow
 from analyzer.model.vantage import Vantage
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.ip import address_text
 
 Columns = Mapping[str, npt.NDArray[Any]]
 CONNTRACK, PACKETS = "conntrack", "packets"

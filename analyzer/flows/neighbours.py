@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode.icmp import ICMPV6
 from analyzer.decode.neighbour import neighbour_messages
 from analyzer.decode.rows import has_transport
 from analyzer.flows.arp import answer_piece
 from analyzer.flows.delays import Delays
-from analyzer.flows.endpoints import Endpoints, address_text, mac_text
+from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.numbers import format_ns
@@ -27,6 +26,8 @@ from analyzer.model.batch import Batch, InOrder
 from analyzer.model.report import ArpRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.ethernet import mac_text
+from analyzer.net.ip import ICMPV6, address_text
 
 SOLICITATION, ADVERTISEMENT = 135, 136
 _PATIENCE_NS = 10_000_000_000

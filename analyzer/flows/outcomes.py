@@ -19,8 +19,8 @@ from analyzer.model.frames import EXAMPLE, MARK_FRAGMENT
 from analyzer.model.journeys import Hop, Journeys, Status
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix
+from analyzer.net.ethernet import GROUP_BIT_U64
 
-_GROUP_BIT = np.uint64(1 << 40)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _FATE = (
     "protocol",
@@ -131,7 +131,7 @@ def _facts(batch: Batch) -> dict[str, npt.NDArray[Any]]:
     first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     mac = frames["eth_dst"][last]
     whole = (frames["marks"][first] & MARK_FRAGMENT) == 0  # the first fragment stands for all
-    judged = (frames["ip_version"][first] > 0) & whole & ((mac & _GROUP_BIT) == 0)
+    judged = (frames["ip_version"][first] > 0) & whole & ((mac & GROUP_BIT_U64) == 0)
     columns = {name: packets[name].to_numpy() for name in _FATE if name not in _NAMES}
     return {**columns, "judged": judged, "dst_mac": np.where(judged, mac, np.uint64(0))}
 

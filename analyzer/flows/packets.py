@@ -16,9 +16,9 @@ import polars as pl
 from analyzer.flows.endpoints import Endpoints
 from analyzer.model.journeys import Evidence, Journeys
 from analyzer.native.keys import KeyNumbers
+from analyzer.net.ethernet import ARP
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
-ARP = 0x0806
 OTHER = "other"
 PROTOCOL_NAMES = (OTHER, "arp", *PROTOCOLS.values())
 _CODES = np.zeros(256, np.uint32)

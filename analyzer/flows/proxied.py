@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Evidence
 from analyzer.model.proxy import Proxy
 from analyzer.model.report import ProxyRow, TransportRow
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.ip import TCP, UDP, address_text
+from analyzer.net.tcp_flags import SYN, SYN_ACK
 
 PROXY_NS = 1_000_000_000
 """a proxy has opened the second connection by then"""
-_TCP, _UDP = 6, 17
-_SYN, _SYN_ACK = 0x02, 0x12
 _MOST = 5
 _PARTS = ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port")
 _UP, _DOWN = int(Evidence.DELIVERED_UP), int(Evidence.BRIDGE_OUT)
@@ -64,8 +63,8 @@ class Proxied:
         down = ((evidence & _DOWN) != 0) & ((evidence & _NOT_DOWN) == 0)
         first = packets["first_frame"].to_numpy()
         protocol = frames["protocol"][first]
-        opens = (protocol == _UDP) | (
-            (protocol == _TCP) & (frames["tcp_flags"][first] & _SYN_ACK == _SYN)
+        opens = (protocol == UDP) | (
+            (protocol == TCP) & (frames["tcp_flags"][first] & SYN_ACK == SYN)
         )
         chosen = np.flatnonzero((up | down) & opens)
         if not len(chosen):
@@ -104,7 +103,7 @@ class Proxied:
 def _of_proxy(
     proxy: Proxy, begun: pl.DataFrame, carried: Mapping[Any, tuple[int, int]]
 ) -> Iterator[ProxyRow]:
-    mine = begun.filter(protocol=_TCP if proxy.protocol == "tcp" else _UDP)
+    mine = begun.filter(protocol=TCP if proxy.protocol == "tcp" else UDP)
     up = [
         one
         for one in _those(mine.filter(~pl.col("down"), dst_port=proxy.host_port))

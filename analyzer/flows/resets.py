@@ -16,8 +16,8 @@ import polars as pl
 
 from analyzer.model.batch import Batch
 from analyzer.model.frames import FLAG_DIRECTION
+from analyzer.net.tcp_flags import ACK, RST
 
-_RST, _ACK = 0x04, 0x10
 _EGRESS = 2
 MOST = 10_000
 """kinds of resets that are told apart; a port scan ends there"""
@@ -47,7 +47,7 @@ class Resets:
         """Count the resets of one batch."""
         first = batch.packets["first_frame"].to_numpy()
         flags = batch.frames["tcp_flags"][first]
-        rows = np.flatnonzero(flags & _RST)
+        rows = np.flatnonzero(flags & RST)
         if len(rows):
             new = _resets(batch, batch.packets[rows]).filter(~pl.col("stray"))
             both = [new.drop("stray")] if self._table is None else [self._table, new.drop("stray")]
@@ -63,7 +63,7 @@ def _resets(batch: Batch, packets: pl.DataFrame) -> pl.DataFrame:
     frames = batch.frames
     first, last = (packets[f"{end}_frame"].to_numpy() for end in ("first", "last"))
     flags = frames["tcp_flags"][first]
-    refusal = (flags & _ACK != 0) & (frames["tcp_seq"][first] == 0)
+    refusal = (flags & ACK != 0) & (frames["tcp_seq"][first] == 0)
     ports = {side: frames[f"{side}_port"][first].astype(np.int32) for side in _SIDES}
     # of a connection the lower one is the service's, as good as always
     service = np.where(refusal, ports["src"], np.minimum(ports["src"], ports["dst"]))

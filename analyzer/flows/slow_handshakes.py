@@ -18,8 +18,8 @@ from analyzer.flows.delays import Delays
 from analyzer.flows.slow_echoes import SLOWEST, slowest_hops
 from analyzer.model.batch import Batch
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.tcp_flags import SYN, SYN_ACK
 
-_SYN, _SYN_ACK = 0x02, 0x12
 _PATIENCE_NS = 5_000_000_000
 _KEPT = 64
 """slowest round trips of a service that are kept"""
@@ -100,12 +100,12 @@ def _messages(batch: Batch) -> pl.DataFrame | None:
     frames, packets = batch.frames, batch.packets
     first = packets["first_frame"].to_numpy()
     flags = frames["tcp_flags"][first]
-    rows = np.flatnonzero(flags & _SYN)
+    rows = np.flatnonzero(flags & SYN)
     if not len(rows):
         return None
     chosen = packets[rows].filter(~pl.col("stray"))
     first, last = (chosen[f"{end}_frame"].to_numpy() for end in ("first", "last"))
-    asked = (frames["tcp_flags"][first] & _SYN_ACK) == _SYN
+    asked = (frames["tcp_flags"][first] & SYN_ACK) == SYN
     # the client's side is the same in both: as it first was, as it last is
     own, other = np.where(asked, first, last), np.where(asked, last, first)
 

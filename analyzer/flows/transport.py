@@ -31,8 +31,9 @@ from analyzer.model.journeys import Evidence, Status
 from analyzer.model.vantage import Vantage
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix
+from analyzer.net.ip import TCP, UDP
+from analyzer.net.tcp_flags import ACK, SYN
 
-_SYN, _ACK = 0x02, 0x10
 _REASSEMBLY_NS = 30_000_000_000
 """how long fragments wait for each other (net.ipv4.ipfrag_time)"""
 _SIDE = ("hi", "lo", "port")
@@ -60,7 +61,6 @@ SEGMENT = (
     "frames",
     "sent_here",
 )
-_TCP, _UDP = 6, 17
 
 
 class Conversations:
@@ -99,7 +99,7 @@ class Conversations:
 
         flow: [n] 2 · conversation, + 1 from the lower end to the higher.
         """
-        ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == _TCP)
+        ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == TCP)
         keyed = rows.with_columns(pl.Series("flow", flow)).filter(pl.Series(ours))
         segments, flow = keyed.select("flow", *SEGMENT), flow[ours]
         self._tcp.add(segments, self._numbers.count, batch.settled_ns)
@@ -271,7 +271,7 @@ def _segments(batch: Batch) -> pl.DataFrame:
     """One row a TCP or UDP packet, with both ends and what tells who opened."""
     frames = batch.frames
     kind = frames["protocol"][batch.packets["first_frame"].to_numpy().astype(np.intp)]
-    ours = ((kind == _TCP) | (kind == _UDP)) & ~batch.packets["stray"].to_numpy()
+    ours = ((kind == TCP) | (kind == UDP)) & ~batch.packets["stray"].to_numpy()
     names = [
         "number",
         "ts_ns",
@@ -289,7 +289,7 @@ def _segments(batch: Batch) -> pl.DataFrame:
     chosen = chosen.filter(pl.Series(ours))
     first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     flags, marks = frames["tcp_flags"][first], frames["marks"][first]
-    rank = np.where(flags & _SYN == 0, 2, np.where(flags & _ACK == 0, 0, 1))
+    rank = np.where(flags & SYN == 0, 2, np.where(flags & ACK == 0, 0, 1))
     sent_here = (chosen["evidence"] & Evidence.STATION_OUT) != 0
     return chosen.select(names).with_columns(
         pl.Series("kind", kind[ours]),

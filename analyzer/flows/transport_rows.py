@@ -10,7 +10,6 @@ import polars as pl
 
 from analyzer.decode.tcp_options import tcp_options
 from analyzer.flows.conversation_statistics import OPTIONS
-from analyzer.flows.endpoints import address_text
 from analyzer.flows.frame_notes import FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
 from analyzer.flows.tcp import COUNTS
@@ -20,8 +19,8 @@ from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Columns
 from analyzer.model.frames import FrameChunk
 from analyzer.model.report import TcpRow, UdpRow
-
-_SYN = 0x02
+from analyzer.net.ip import address_text
+from analyzer.net.tcp_flags import SYN
 
 Places = Mapping[int, list[str]]
 """`Conversations.lost_between`"""
@@ -87,7 +86,7 @@ def _state(row: Mapping[str, Any]) -> str:
 
 def read_syn_options(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
     """row and the options of SYNs."""
-    syn = (frames["tcp_flags"] & _SYN != 0) & (frames["l4_offset"] != 0)
+    syn = (frames["tcp_flags"] & SYN != 0) & (frames["l4_offset"] != 0)
     rows = np.flatnonzero(syn)
     if not len(rows):
         return pl.DataFrame()

@@ -14,10 +14,10 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.flows.endpoints import mac_text
 from analyzer.model.journeys import Evidence, Status
 from analyzer.model.report import Fact, Verdict
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ethernet import mac_text
 
 PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
 

@@ -72,7 +72,7 @@ class Vantage:
     master_ifindex: int = 0
     """ifindex of the bridge (same namespace) that this interface is a port of; 0 none"""
     promiscuous: bool = False
-    """for a bridge: whether bridged unicast is passed up to the capture (KERNEL: it must be)"""
+    """for a bridge: whether bridged unicast is passed up to the capture, as it has to be"""
     fdb: tuple[tuple[str, int], ...] = ()
     """for a bridge: (mac, port ifindex) at the start of the capture"""
     lower: str = ""

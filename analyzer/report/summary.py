@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from analyzer.model.frames import MARK_FRAGMENT, MARK_TRUNCATED
 from analyzer.model.icmp import error_name
+from analyzer.net.ethernet import ARP
 
 _ECHO = {
     (1, 8): "echo request",
@@ -39,7 +40,7 @@ def summarise_frame(frames: Mapping[str, npt.NDArray[Any]], row: int) -> str:
 
 
 def _summary(get: Any) -> str:
-    if get("ethertype") == 0x0806:
+    if get("ethertype") == ARP:
         return _arp(get)
     if not get("ip_version"):
         return f"ethertype 0x{get('ethertype'):04x}, length {get('wirelen')}"

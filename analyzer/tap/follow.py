@@ -24,7 +24,6 @@ from analyzer.errors import EnvironmentProblem, UsageProblem, VethscopeError
 from analyzer.model.topology import Container, Topology
 from analyzer.net.netns import run_inside
 from analyzer.net.rtnetlink import (
-    RECEIVE_BYTES,
     RTM_DELLINK,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
@@ -131,7 +130,7 @@ class Follower:
         What is said of links does not matter: all are read anyway, after ENOBUFS too.
         """
         try:
-            messages = list(notifications(self._events.socket.recv(RECEIVE_BYTES)))
+            messages = list(notifications(self._events.receive()))
         except OSError:
             return True
         for kind, body in messages:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from analyzer.model.topology import FdbEntry
 from analyzer.net import rtnetlink
+from analyzer.net.netlink import attributes
 from analyzer.net.netns import SELF, netns_inode, run_inside
-from analyzer.net.rtnetlink import RtnetlinkSocket, attributes
+from analyzer.net.rtnetlink import RtnetlinkSocket
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_QDISC, IFLA_MASTER = 1, 3, 4, 5, 6, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_EXT_MASK, IFLA_PROMISCUITY, IFLA_LINK_NETNSID = 18, 20, 29, 30, 37

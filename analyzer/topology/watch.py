@@ -20,7 +20,7 @@ from typing import Any
 from analyzer.model.topology import Container, Interface, Topology
 from analyzer.net import rtnetlink
 from analyzer.net.netns import run_inside
-from analyzer.net.rtnetlink import RECEIVE_BYTES, RtnetlinkSocket
+from analyzer.net.rtnetlink import RtnetlinkSocket
 from analyzer.topology.discover import Source, discover
 from analyzer.topology.relations import bridge_of, container_of, is_host, other_end
 from analyzer.topology.resolve import PAIRED
@@ -144,7 +144,7 @@ class Watch:
         if netlink in ready:
             # ENOBUFS: more than the socket could hold. What it said does not matter anyway.
             with contextlib.suppress(OSError):
-                self._netlink.socket.recv(RECEIVE_BYTES)
+                self._netlink.receive()
         return bool(ready) and not self._stopping
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from analyzer.capture.links import LinkWatch, deleted_links
+from analyzer.capture.links import LinkWatch
 from analyzer.errors import UsageProblem
+from analyzer.net.rtnetlink import deleted_links
 
 AF_UNSPEC, AF_BRIDGE, RTM_NEWLINK, RTM_DELLINK = 0, 7, 16, 17
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from drawn import drawn
+from hypothesis import example, given
 from hypothesis import strategies as st
 from truth_bed import Scenario, score
 from world import MICRO, World, mac_of
@@ -102,7 +103,7 @@ share = st.sampled_from([0.0, 0.02, 0.3])
 
 @example(GIVEN_UP_BEFORE_ITS_TWIN, 7)
 @example(STAMPS_EQUAL_BY_CHANCE, 7)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@drawn(60)
 @given(
     st.builds(
         Scenario,

@@ -7,13 +7,9 @@ from ipaddress import IPv4Address, IPv6Address
 import numpy as np
 import pytest
 
-from analyzer.decode.text import (
-    address_text,
-    address_texts,
-    ipv4_texts,
-    mac_text,
-    mac_texts,
-)
+from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
+from analyzer.net.ethernet import mac_text
+from analyzer.net.ip import address_text
 
 
 def test_one() -> None:

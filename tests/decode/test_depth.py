@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 from crafted import DATA, IP4, IP6, A, B, E, ethernet_frames
-from hypothesis import given, settings
+from drawn import drawn
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dns import DNS, DNSQR, DNSRR
@@ -279,7 +280,7 @@ def test_what_is_no_dns_has_no_name(tmp_path: Path, message: bytes) -> None:
     assert found["dns_id"].to_list() == [None, 7]
 
 
-@settings(max_examples=150, deadline=None)
+@drawn(150)
 @given(st.data())
 def test_nothing_raises_or_reads_beyond(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

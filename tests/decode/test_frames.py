@@ -7,7 +7,8 @@ import struct
 import numpy as np
 import pytest
 from crafted import DATA, ETHERNET, FRAGMENTS, IP4, IP6, A, B, E, chunk_of, decode, ethernet_frames
-from hypothesis import given, settings
+from drawn import drawn
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
@@ -311,7 +312,7 @@ def test_strided_and_writable_columns_are_taken() -> None:
 BASES = ethernet_frames()
 
 
-@settings(max_examples=500, deadline=None)
+@drawn(500)
 @given(st.data())
 def test_any_damage_gives_marks_not_exceptions(data: st.DataObject) -> None:
     """And what lies behind the frame has no influence: nothing is read there."""

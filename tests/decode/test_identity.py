@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from crafted import COOKED, DATA, ETHERNET, FRAGMENTS, IP4, IP6, A, B, E, decode
-from hypothesis import given, settings
+from drawn import drawn
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6ExtHdrHopByHop
@@ -130,7 +131,7 @@ def test_traffic_class_is_in_no_key(name: str) -> None:
         assert keys(changed(frame, 14 + offset, bits)) == keys(frame)
 
 
-@settings(max_examples=200, deadline=None)
+@drawn(200)
 @given(
     name=st.sampled_from([name for name in CASES if name not in ("error", "other")]),
     mac=st.binary(min_size=12, max_size=12),
@@ -156,7 +157,7 @@ def test_a_route_leaves_l3key(
     assert (theirs["l3key"], theirs["natkey"]) == (ours["l3key"], ours["natkey"])
 
 
-@settings(max_examples=200, deadline=None)
+@drawn(200)
 @given(
     addresses=st.binary(min_size=8, max_size=8),
     ports=st.binary(min_size=4, max_size=4),

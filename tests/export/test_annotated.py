@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from drawn import drawn
+from hypothesis import given
 from tshark import count
 
 import analyzer
@@ -170,7 +171,7 @@ def rows_of_drawn(path: Path) -> tuple[list[tuple[int, int, int, int, bytes]], b
     return rows(path), savefile.error is not None and not savefile.error.offset
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@drawn(60)
 @given(files | damaged())
 def test_any_file(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     """The readable prefix, frame for frame; and whole to capinfos."""

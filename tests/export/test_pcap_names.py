@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def test_long_names_fit_and_never_meet(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@drawn(100)
 @given(st.lists(st.text(max_size=300), max_size=8))
 def test_any_names_become_files_of_this_folder(names: list[str]) -> None:
     files = file_names(names)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from drawn import drawn
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.flows.delays import EXACT, Delays
@@ -20,7 +21,7 @@ def delays_of(values: np.ndarray, batches: int = 1) -> dict[str, float]:
     return delays.table(QUANTILES).row(0, named=True)
 
 
-@settings(max_examples=50, deadline=None)
+@drawn(50)
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=50), st.integers(1, 5))
 def test_few_are_exact(values: list[int], batches: int) -> None:
     found = delays_of(np.array(values), batches)

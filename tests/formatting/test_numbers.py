@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def test_format_ns(ns: float | None, text: str) -> None:
     assert format_ns(ns) == text
 
 
+@drawn(100)
 @given(st.integers(1, 10**13))
 def test_three_significant_digits_are_right(ns: int) -> None:
     number, unit = format_ns(ns).split()
@@ -49,6 +51,7 @@ def test_three_significant_digits_are_right(ns: int) -> None:
     assert len(number) <= 6
 
 
+@drawn(100)
 @given(st.integers(-(10**12), 10**12))
 def test_exact_microseconds_lose_nothing(ns: int) -> None:
     text = format_us_exact(ns).replace(",", "").replace("−", "-")

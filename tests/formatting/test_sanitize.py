@@ -3,6 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import report_samples as samples
+from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ def test_ordinary_text_stays() -> None:
     assert sanitize(text) == text
 
 
+@drawn(100)
 @given(st.text(st.characters()))
 def test_nothing_unprintable_survives(text: str) -> None:
     clean = sanitize(text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from drawn import drawn
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.native.keys import KeyNumbers, mixed
@@ -11,7 +12,7 @@ from analyzer.native.keys import KeyNumbers, mixed
 some_keys = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 5), max_size=50)
 
 
-@settings(max_examples=50, deadline=None)
+@drawn(50)
 @given(st.lists(some_keys, max_size=5))
 def test_numbers_are_those_of_a_dictionary(batches: list[list[int]]) -> None:
     numbers, expected = KeyNumbers(), {}

@@ -9,11 +9,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyzer.net.netlink import attributes
 from analyzer.net.netns import allow_descriptors, netns_inode, new_netns, run_inside
-from analyzer.net.rtnetlink import attributes
 from analyzer.topology.netlink import read_namespace
 from analyzer.topology.resolve import resolve_peers
 
@@ -23,12 +24,14 @@ def packed(kind: int, payload: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(payload), kind) + payload + padding
 
 
+@drawn(100)
 @given(st.dictionaries(st.integers(0, 0x3FFF), st.binary(max_size=40), max_size=8))
 def test_attributes_come_back(values: dict[int, bytes]) -> None:
     data = b"head" + b"".join(packed(kind, payload) for kind, payload in values.items())
     assert attributes(data, 4) == values
 
 
+@drawn(100)
 @given(st.binary(max_size=80))
 def test_no_bytes_break_the_parser(data: bytes) -> None:
     assert all(len(payload) <= len(data) for payload in attributes(data).values())

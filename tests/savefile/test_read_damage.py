@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from drawn import drawn
+from hypothesis import given
 from hypothesis import strategies as st
 from savefile_builder import ISB, NRB, Pcapng, pcap
 
@@ -73,7 +74,7 @@ def test_cut_at_every_byte(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FILES)
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@drawn(300)
 @given(st.data())
 def test_flipped_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     whole, _ = FILES[kind]()
@@ -88,7 +89,7 @@ def test_flipped_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     assert frames <= len(whole) // 16
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@drawn(200)
 @given(st.binary(max_size=300))
 def test_nonsense_behind_a_good_start(tmp_path: Path, rest: bytes) -> None:
     file = Pcapng("<")

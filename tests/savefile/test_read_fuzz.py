@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from drawn import drawn
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from savefile_builder import Pcapng, pcap
 from savefile_strategies import damaged, files
@@ -19,7 +20,6 @@ from analyzer.savefile import source
 from analyzer.savefile.read import open_savefile
 
 Rows = list[tuple[int, int, int]]
-anything = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def read(path: Path) -> tuple[Rows, SavefileError | None]:
@@ -60,17 +60,19 @@ def _ns(text: str) -> int:
     return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0"))
 
 
-@settings(anything, max_examples=200)
+@drawn(200)
 @given(files)
 def test_as_many_frames_as_capinfos_counts(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "drawn"
     path.write_bytes(data)
     rows, error = read(path)
     assert error is None
-    assert len(rows) == count(path)
+    counted = count(path)
+    assume(counted >= 0)
+    assert len(rows) == counted
 
 
-@settings(anything, max_examples=25)
+@drawn(25)
 @given(files)
 def test_the_same_stamps_and_lengths_as_tshark(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "drawn"
@@ -78,7 +80,7 @@ def test_the_same_stamps_and_lengths_as_tshark(tmp_path: Path, data: bytes) -> N
     assert read(path)[0] == read_by_tshark(path)
 
 
-@settings(anything, max_examples=400)
+@drawn(400)
 @given(damaged())
 def test_damage_never_raises_and_names_a_place(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "damaged"
@@ -90,7 +92,7 @@ def test_damage_never_raises_and_names_a_place(tmp_path: Path, data: bytes) -> N
         assert 0 <= error.offset <= len(data)
 
 
-@settings(anything, max_examples=150)
+@drawn(150)
 @given(damaged(), st.sampled_from([gzip.compress, zstandard.compress]), st.sampled_from([64, 4096]))
 def test_compressed_and_in_small_windows_it_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, compress: object, window: int
@@ -107,7 +109,7 @@ def test_compressed_and_in_small_windows_it_is_the_same(
         assert error_packed.offset == error.offset
 
 
-@settings(anything, max_examples=150)
+@drawn(150)
 @given(files, st.data())
 def test_a_cut_in_the_compressed_stream_is_never_silent(
     tmp_path: Path, data: bytes, draw: st.DataObject

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import socket
 import struct
 from collections.abc import Iterator
 
+from analyzer.net.netlink import NETLINK_NETFILTER, NetlinkSocket, netfilter_body
 from analyzer.recorders.conntrack.messages import MSG_GET, STATUS
 
-NETLINK_NETFILTER = 12
 GROUP_NEW, GROUP_DESTROY = 1, 3
-RECEIVE_BYTES = 1 << 16
 BUFFER_BYTES = 8 << 20
 """of events that wait: some ten thousand; the kernel counts 768 bytes each and more"""
 TIMEOUT_S = 5.0
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _SO_RCVBUFFORCE, _SO_ATTACH_FILTER = 33, 26
-_REQUEST_DUMP = 0x301
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NAT_STATUS = 0x30
 """IPS_SRC_NAT | IPS_DST_NAT"""
 _LOAD, _LOAD_X, _JUMP_EQ, _JUMP_SET, _TO_X, _LOAD_AT_X, _RETURN = (
@@ -54,58 +49,28 @@ _TRANSLATED_ONLY = (
 """classic BPF, (code, jump if true, jump if not, operand)"""
 
 
-def open_events() -> socket.socket:
+def open_events() -> NetlinkSocket:
     """A socket that hears of connections made and ended in this thread's namespace.
 
     Not blocking. Raises OSError: EPERM without CAP_NET_ADMIN, others where there is no conntrack.
     """
-    sock = _socket()
+    netlink = NetlinkSocket(NETLINK_NETFILTER)
     try:
-        sock.setblocking(False)
-        _enlarge(sock)
-        _attach(sock)
-        for group in (GROUP_NEW, GROUP_DESTROY):
-            sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        netlink.socket.setblocking(False)
+        _enlarge(netlink.socket)
+        _attach(netlink.socket)
+        netlink.join(GROUP_NEW, GROUP_DESTROY)
     except BaseException:
-        sock.close()
+        netlink.close()
         raise
-    return sock
+    return netlink
 
 
 def read_table() -> Iterator[bytes]:
     """All connections of this thread's namespace, in datagrams. Raises OSError."""
-    with _socket() as sock:
-        sock.settimeout(TIMEOUT_S)
-        sock.send(struct.pack("=IHHIIBBH", 20, MSG_GET, _REQUEST_DUMP, 1, 0, 0, 0, 0))
-        while True:
-            data = sock.recv(RECEIVE_BYTES)
-            _, kind = struct.unpack_from("=IH", data)
-            if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                number = -struct.unpack_from("=i", data, 16)[0] if len(data) >= 20 else 0
-                if number > 0:
-                    raise OSError(number, os.strerror(number))
-                return
-            yield data
-            if _ends(data):
-                return
-
-
-def _ends(data: bytes) -> bool:
-    """Whether NLMSG_DONE is the last message of a datagram."""
-    at = 0
-    while len(data) - at >= 16:
-        length, kind = struct.unpack_from("=IH", data, at)
-        if kind == _NLMSG_DONE:
-            return True
-        at += max(length + 3 & ~3, 16)
-    return False
-
-
-def _socket() -> socket.socket:
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-    sock = socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER)
-    sock.bind((0, 0))
-    return sock
+    with NetlinkSocket(NETLINK_NETFILTER) as netlink:
+        netlink.socket.settimeout(TIMEOUT_S)
+        yield from netlink.dump_datagrams(MSG_GET, netfilter_body())
 
 
 def _enlarge(sock: socket.socket) -> None:

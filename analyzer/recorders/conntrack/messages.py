@@ -13,6 +13,7 @@ import numpy.typing as npt
 from analyzer.model.nat_entries import ENDED, NEW, ROW, THERE, Rows
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16, be32, be64, file16, file32
+from analyzer.net.ip import ICMP, ICMPV6, MAPPED
 
 SUBSYSTEM = 1
 """NFNL_SUBSYS_CTNETLINK"""
@@ -27,8 +28,7 @@ _HEADER, _ATTRIBUTES = 16, 20
 _MULTI = 0x2
 """NLM_F_MULTI: of a dump"""
 _TYPE_MASK = 0x3FFF
-_ICMP, _ICMPV6 = 1, 58
-_V4_MAPPED = np.uint64(0xFFFF_0000_0000)
+_V4_MAPPED = np.uint64(MAPPED)
 
 # columns of a row as the loop makes it, [WORDS] uint64
 _SRC_HI, _SRC_LO, _DST_HI, _DST_LO, _PORTS, _WIDTH = 0, 1, 2, 3, 4, 5
@@ -102,7 +102,7 @@ def _is_translated(row: Any) -> Any:
         if row[_DST_HI + word] != row[_WIDTH + _SRC_HI + word]:
             return True
     there, back = row[_PORTS], row[_WIDTH + _PORTS]
-    if row[_PROTOCOL] in (_ICMP, _ICMPV6):
+    if row[_PROTOCOL] in (ICMP, ICMPV6):
         return there >> np.uint64(16) != back >> np.uint64(16)
     low = np.uint64(0xFFFF)
     turned = (back & low) << np.uint64(16) | back >> np.uint64(16)

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 import select
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -25,8 +24,9 @@ from analyzer.errors import EnvironmentProblem
 from analyzer.model.nat_entries import ENDED, ROW, Rows
 from analyzer.native.keys import mixed
 from analyzer.net.capabilities import keep_only
+from analyzer.net.netlink import RECEIVE_BYTES, NetlinkSocket
 from analyzer.net.netns import run_inside
-from analyzer.recorders.conntrack.ctnetlink import RECEIVE_BYTES, open_events, read_table
+from analyzer.recorders.conntrack.ctnetlink import open_events, read_table
 from analyzer.recorders.conntrack.messages import WORDS, to_rows, walk_messages
 from analyzer.recorders.conntrack.record import Heard, encode_entries
 
@@ -68,7 +68,7 @@ class ConntrackWatch:
         """a block was written: the file tells that there was somebody to listen"""
         self.overruns = self.left_out = 0
         self._wake = -1
-        self._events: socket.socket | None = None
+        self._events: NetlinkSocket | None = None
         self._ends = threading.Event()
         self._bare = threading.Event()
         """its thread has given up its rights"""
@@ -161,7 +161,7 @@ class ConntrackWatch:
         used, view = 0, self._buffer.data
         while True:
             try:
-                got = self._events.recv_into(view[used:]) if self._events else 0
+                got = self._events.socket.recv_into(view[used:]) if self._events else 0
             except BlockingIOError:
                 break
             except OSError as error:

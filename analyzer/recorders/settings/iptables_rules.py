@@ -11,8 +11,6 @@ import ipaddress
 import re
 import shlex
 import shutil
-import socket
-import struct
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
@@ -21,16 +19,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from analyzer.net.netlink import NETLINK_NETFILTER, NetlinkSocket, netfilter_body
+
 _SAVE = {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
 _LEGACY = {"iptables": "iptables-legacy-save", "ip6tables": "ip6tables-legacy-save"}
 _IN_USE = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _TIMEOUT_S = 5.0
-_NETLINK_NETFILTER, _NLMSG_DONE = 12, 3
 _GET_TABLES = 10 << 8 | 1
 """NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE"""
-_DUMP = 0x301
-"""NLM_F_REQUEST | NLM_F_DUMP"""
 _RULE = re.compile(r"\[(\d+):\d+\] -A (\S+) (.*)")
 _POLICY = re.compile(r":(\S+) (\S+) \[(\d+):\d+\]")
 _ENDS = ("DROP", "REJECT")
@@ -170,15 +167,12 @@ def _numbered(rules: Iterable[Rule]) -> list[tuple[tuple[str, str, str, str, int
 def has_tables() -> bool:
     """Whether this namespace has nf_tables at all: most containers have none, and asking by
     netlink spares them two processes each. True where it cannot be asked."""
-    request = struct.pack("=IHHIIBBH", 20, _GET_TABLES, _DUMP, 1, 0, 0, 0, 0)
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as asking:
-            asking.settimeout(_TIMEOUT_S)
-            asking.send(request)
-            kind = struct.unpack_from("=IH", asking.recv(1 << 16))[1]
+        with NetlinkSocket(NETLINK_NETFILTER) as netlink:
+            netlink.socket.settimeout(_TIMEOUT_S)
+            return bool(netlink.dump(_GET_TABLES, netfilter_body()))
     except OSError:
         return True
-    return bool(kind != _NLMSG_DONE)
 
 
 def _legacy_in_use(tool: str) -> bool:
