@@ -125,16 +125,22 @@ def walk_page(data: Bytes, used: int, tables: Tables, row: int) -> Any:
             position += 8
         else:
             now += delta
-            start, length = position + 4, kind * 4
-            if kind == 0:
-                if position + 8 > end:
-                    return row
-                start, length = position + 8, file32(data, position + 4, False) - 4
+            start, length = _place_of_record(data, position, end, kind)
             if length < 0 or start + length > end:
                 return row
             row = _take(data, Record(start, length, now), tables, row)
             position = start + length
     return row
+
+
+@piece
+def _place_of_record(data: Bytes, position: int, end: int, kind: int) -> Any:
+    """Where the record of an event begins, and its length; less than 0 where the page ends."""
+    if kind > 0:
+        return position + 4, kind * 4
+    if position + 8 > end:
+        return position, np.int64(-1)
+    return position + 8, file32(data, position + 4, False) - 4
 
 
 def warm() -> None:
@@ -165,7 +171,7 @@ def _note_missed(data: Bytes, commit: int, end: int, used: int, state: Any) -> A
 def _take(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
     """One record; returns the row behind those that are filled."""
     start, now = record.start, record.now
-    layout, state, out = tables.layout, tables.state, tables.out
+    layout, state = tables.layout, tables.state
     event = file16(data, start, False)
     if event == layout[RECEIVE_ID]:
         _hold(data, record, layout, state)
@@ -182,18 +188,20 @@ def _take(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
         _count(location, reason, protocol, tables.tally)
         return row
     same = native64(data, start + layout[KFREE_SKB]) == state[SKB]
-    out[row, OUT_TS] = now
-    out[row, OUT_TIE] = SAME if same else NESTED
-    out[row, OUT_SEEN] = state[SEEN_NS]
-    out[row, OUT_LEN] = state[LEN]
-    out[row, OUT_NAME_LOW] = state[NAME_LOW]
-    out[row, OUT_NAME_HIGH] = state[NAME_HIGH]
-    out[row, OUT_LOCATION] = location
-    out[row, OUT_REASON] = reason
-    out[row, OUT_PROTOCOL] = protocol
+    one = tables.out[row]
+    one[OUT_TS], one[OUT_TIE] = now, SAME if same else NESTED
+    one[OUT_LOCATION], one[OUT_REASON], one[OUT_PROTOCOL] = location, reason, protocol
+    _tie_to_frame(one, state)
     if same:
         state[SKB] = 0
     return row + 1
+
+
+@piece
+def _tie_to_frame(row: Any, state: Any) -> None:
+    """The drop belongs to the frame in hand."""
+    row[OUT_SEEN], row[OUT_LEN] = state[SEEN_NS], state[LEN]
+    row[OUT_NAME_LOW], row[OUT_NAME_HIGH] = state[NAME_LOW], state[NAME_HIGH]
 
 
 @piece
@@ -225,8 +233,8 @@ def _hold(data: Bytes, record: Record, layout: Any, state: Any) -> Any:
     state[SEEN_NS] = record.now
     state[SKB] = native64(data, start + layout[RECEIVE_SKB])
     state[LEN] = file32(data, start + layout[RECEIVE_LEN], False)
-    told = file32(data, start + layout[RECEIVE_NAME], False)
-    at, size = told & 0xFFFF, min(told >> 16, 16)
+    place = file32(data, start + layout[RECEIVE_NAME], False)
+    at, size = place & 0xFFFF, min(place >> 16, 16)
     low, high = np.uint64(0), np.uint64(0)
     if at + size <= record.length:
         for i in range(size):

@@ -33,11 +33,11 @@ def receive_filter(devices: Sequence[str], exact: bool = False) -> str:
         veths if not exact and re.fullmatch(r"veth[0-9a-f]+", name) else name for name in devices
     }
     patterns = sorted(_PLAIN.sub("?", name) if name != veths else name for name in names)
-    told = " || ".join(
+    condition = " || ".join(
         f'name ~ "{one}"' if set(one) & {"*", "?"} else f'name == "{one}"' for one in patterns
     )
-    if told and len(told) < _FILTER_BYTES:
-        return told
+    if condition and len(condition) < _FILTER_BYTES:
+        return condition
     return 'name ~ "veth*"' if exact else 'name != "lo"'
 
 
@@ -50,8 +50,8 @@ def drop_filter(drop: EventFormat) -> str:
 
 
 def choose_clock(instance: Instance) -> str:
-    known = instance.read("trace_clock").replace("[", "").replace("]", "").split()
-    clock = "tai" if "tai" in known else "mono"
+    clocks = instance.read("trace_clock").replace("[", "").replace("]", "").split()
+    clock = "tai" if "tai" in clocks else "mono"
     instance.write("trace_clock", clock)
     return clock
 
