@@ -20,6 +20,7 @@ from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import polars as pl
@@ -89,7 +90,7 @@ def _option(one: click.Option) -> tuple[str, str]:
     return f"`{', '.join(one.opts)}{value}`", f"{one.help}{default}"
 
 
-def _value(kind: click.ParamType) -> str:
+def _value(kind: Any) -> str:
     if isinstance(kind, click.Choice):
         return "NAME"
     return "FILE" if isinstance(kind, click.Path) else kind.name.upper()
@@ -323,7 +324,7 @@ def packet_columns() -> str:
     return "\n\n".join(parts)
 
 
-def _column_type(kind: pl.DataType | type[pl.DataType]) -> str:
+def _column_type(kind: Any) -> str:
     if isinstance(kind, pl.List):
         return f"list of {_column_type(kind.inner)}"
     if kind == pl.Boolean:
