@@ -198,9 +198,9 @@ class Roster:
             self._program = self._compile(_path(inode, paths), inode, group)
         source = self.serving(inode)
         if source is None:
-            source = Source(rings[inode], len(self.sources), self._program)
-            if self._options.newcomers and self._options.newcomers[0] == inode:
-                source.be_curious(self._options.newcomers[1])
+            host, newest = self._options.newcomers or (None, 0)
+            newer_than = newest if host == inode else None
+            source = Source(rings[inode], len(self.sources), self._program, newer_than)
             self.sources.append(source)
             del rings[inode]
         try:
