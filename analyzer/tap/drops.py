@@ -34,7 +34,11 @@ class Dropping:
         session.keep(lambda: own(encode_facts(self._start)))
         if not self._drops:
             return
-        watch = DropWatch(host_interfaces(vantages), lambda: session.keep(self._take))
+        watch = DropWatch(
+            host_interfaces(vantages),
+            sorted({v.bridge for v in vantages} - {""}),
+            lambda: session.keep(self._take),
+        )
         try:
             self._watch = watch.open()
         except EnvironmentProblem as error:

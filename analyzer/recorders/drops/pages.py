@@ -9,8 +9,8 @@ softirq on one CPU: its work begins with ``netif_receive_skb`` and ends with the
 the end of the softirq. A drop is tied to a frame only where it is proved to lie in that work:
 
 - ``SAME``: the skb that is dropped is the one that was received.
-- ``COPY``: another skb is dropped, and then the received one is received again, whole, by the
-  bridge device. A bridge that passes a frame up (because it is promiscuous, or the frame is for all)
+- ``COPY``: another skb is dropped, and then the received one is received again, whole, by a
+  bridge. A bridge that passes a frame up (because it is promiscuous, or the frame is for all)
   forwards a clone of it first: br_handle_frame_finish() in the kernel's br_input.c.
 - ``ANSWER``: another skb is dropped before the work ends, while the frames of all devices are
   listened to: something that the stack sent because of the frame.
@@ -23,6 +23,7 @@ somebody else is flooded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -79,6 +80,9 @@ _COMMIT_BITS = (np.int64(1) << 27) - 1
 _ABSOLUTE_BITS = np.uint64((1 << 59) - 1)
 _HARDIRQ, _SOFTIRQ = 0x08, 0x10
 """of common_flags (trace_events.h)"""
+_DOCKER_BRIDGE = np.uint64(int.from_bytes(b"br-", "little"))
+_THREE_BYTES = np.uint64(0xFFFFFF)
+"""so Docker calls the bridges of networks, those that are made later as well"""
 _NET_RX = 3
 """number of the softirq that receives (linux/interrupt.h)"""
 _AGE_NS = np.uint64(1_000_000)
@@ -101,6 +105,8 @@ class Tables(NamedTuple):
     """[m, TALLY] where the others are counted; what finds no row goes into the last"""
     pending: Longs
     """[MOST_PENDING, OUT] drops of the frame in hand that wait for their proof"""
+    bridges: Longs
+    """[b, 2] names of the bridges, in two words as in the state"""
 
 
 class Record(NamedTuple):
@@ -162,7 +168,14 @@ def warm() -> None:
     layout, state = np.zeros(LAYOUT, np.int64), np.zeros(STATE, np.uint64)
     table, tally = np.zeros((1, OUT), np.uint64), np.zeros((1, TALLY), np.uint64)
     pending = np.zeros((MOST_PENDING, OUT), np.uint64)
-    walk_page(np.zeros(64, np.uint8), -1, Tables(layout, state, table, tally, pending), 0)
+    tables = Tables(layout, state, table, tally, pending, name_words(["docker0"]))
+    walk_page(np.zeros(64, np.uint8), -1, tables, 0)
+
+
+def name_words(names: Sequence[str]) -> Longs:
+    """[n, 2] names of interfaces as two words each, as the walk compares them."""
+    padded = [name.encode("utf-8", "surrogateescape")[:16].ljust(16, b"\0") for name in names]
+    return np.frombuffer(b"".join(padded), np.uint64).reshape(-1, 2).copy()
 
 
 @piece
@@ -189,12 +202,15 @@ def _take(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
     event = file16(data, start, False)
     if event == layout[RECEIVE_ID]:
         state[RECEIVED] += 1
+        low, high = _name(data, record, layout)
         same = native64(data, start + layout[RECEIVE_SKB]) == state[SKB] and state[SKB] != 0
-        # out of a tunnel comes the same skb with another, shorter packet
-        if same and file32(data, start + layout[RECEIVE_LEN], False) == state[LEN]:
+        if same and _is_bridge(low, high, tables.bridges):
             return _settle(tables, row, COPY)
         row = _settle(tables, row, ANSWER if state[WHOLE] else 0)
-        _hold(data, record, layout, state)
+        state[SEEN_NS] = record.now
+        state[SKB] = native64(data, start + layout[RECEIVE_SKB])
+        state[LEN] = file32(data, start + layout[RECEIVE_LEN], False)
+        state[NAME_LOW], state[NAME_HIGH] = low, high
         return row
     if event == layout[EXIT_ID]:
         if file32(data, start + layout[EXIT_VECTOR], False) == _NET_RX:
@@ -276,12 +292,20 @@ def _count(location: Any, reason: Any, protocol: Any, tally: Any) -> Any:
 
 
 @piece
-def _hold(data: Bytes, record: Record, layout: Any, state: Any) -> Any:
-    """A frame comes in: it is in hand from now on."""
+def _is_bridge(low: Any, high: Any, bridges: Longs) -> Any:
+    """Whether a device is a bridge, by its name."""
+    if low & _THREE_BYTES == _DOCKER_BRIDGE:
+        return True
+    known = False
+    for i in range(len(bridges)):
+        known = known or (bridges[i, 0] == low and bridges[i, 1] == high)
+    return known
+
+
+@piece
+def _name(data: Bytes, record: Record, layout: Any) -> Any:
+    """The name of a received frame's device, in two words."""
     start = record.start
-    state[SEEN_NS] = record.now
-    state[SKB] = native64(data, start + layout[RECEIVE_SKB])
-    state[LEN] = file32(data, start + layout[RECEIVE_LEN], False)
     told = file32(data, start + layout[RECEIVE_NAME], False)
     at, size = told & 0xFFFF, min(told >> 16, 16)
     low, high = np.uint64(0), np.uint64(0)
@@ -294,4 +318,4 @@ def _hold(data: Bytes, record: Record, layout: Any, state: Any) -> Any:
                 low |= byte << np.uint64(8 * i)
             else:
                 high |= byte << np.uint64(8 * (i - 8))
-    state[NAME_LOW], state[NAME_HIGH] = low, high
+    return low, high

@@ -37,6 +37,7 @@ from analyzer.recorders.drops.pages import (
     TALLY,
     WHOLE,
     Tables,
+    name_words,
     walk_page,
     warm,
 )
@@ -79,14 +80,17 @@ class DropWatch:
     def __init__(
         self,
         host: Sequence[str],
+        bridges: Sequence[str] = (),
         notify: Callable[[], None] | None = None,
     ) -> None:
         """host: names of the host's captured interfaces: of too many frames, theirs are heard.
 
-        notify: called, in a thread of ours, when there is something to `take`.
+        bridges: those that captured ports belong to. notify: called, in a thread of ours, when
+        there is something to `take`.
         """
         self._notify = notify or (lambda: None)
-        self._ours = receive_filter(host)
+        self._ours = receive_filter([*host, *bridges])
+        self._bridges = name_words(bridges)
         self._tracefs: Tracefs
         self._instance: Instance | None = None
         self._rings: dict[int, int] = {}
@@ -174,7 +178,12 @@ class DropWatch:
         self._out = np.zeros((ROWS_PER_BLOCK + per_page + MOST_PENDING, OUT), np.uint64)
         self._tables = {
             cpu: Tables(
-                layout, state, self._out, self._tally, np.zeros((MOST_PENDING, OUT), np.uint64)
+                layout=layout,
+                state=state,
+                out=self._out,
+                tally=self._tally,
+                pending=np.zeros((MOST_PENDING, OUT), np.uint64),
+                bridges=self._bridges,
             )
             for cpu, state in self._state.items()
         }

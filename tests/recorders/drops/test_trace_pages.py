@@ -21,6 +21,7 @@ from analyzer.recorders.drops.tracefs import Instance, Tracefs
 KFREE, RECEIVED, EXIT = 11, 22, 33
 LAYOUT = np.array([8, 16, KFREE, 8, 16, 24, 28, 2, RECEIVED, 8, 16, 20, EXIT, 8], np.int64)
 SOFTIRQ = 0x10
+BRIDGES = pages.name_words(["docker0", "a-long-name-of15"])
 
 
 def kfree(skb: int, location: int = 0xABC, reason: int = 12, flags: int = SOFTIRQ) -> bytes:
@@ -69,7 +70,7 @@ class Walk:
         """(time, tie, seen, reason) of each tied drop."""
         out = np.zeros((64, OUT), np.uint64)
         there = np.frombuffer(data, np.uint8).copy()
-        tables = Tables(LAYOUT, self.state, out, self.tally, self.pending)
+        tables = Tables(LAYOUT, self.state, out, self.tally, self.pending, BRIDGES)
         rows = walk_page(there, len(data), tables, 0)
         columns = [pages.OUT_TS, pages.OUT_TIE, pages.OUT_SEEN, pages.OUT_REASON]
         return [tuple(row) for row in out[:rows, columns].tolist()]
@@ -122,12 +123,18 @@ def test_nothing_belongs_to_a_frame_whose_work_has_ended() -> None:
     assert walk.alone == 2
 
 
-def test_what_comes_out_of_a_tunnel_is_a_frame_of_its_own() -> None:
-    """The skb is the same, the packet in it shorter: what was dropped before was no copy."""
+@pytest.mark.parametrize("device", ["eth0", "vxlan0", "docker01"])
+def test_the_next_interface_is_no_bridge(device: str) -> None:
+    """The same skb crosses a veth pair, or comes out of a tunnel: it is a frame of its own."""
     walk = Walk()
-    inner = receive(1, "vxlan0", length=34)
-    assert walk.take(page(1000, [event(one, 1) for one in (receive(1), kfree(9), inner)])) == []
-    assert walk.take(page(1010, [event(kfree(1), 0)])) == [(1010, pages.SAME, 1003, 12)]
+    events = [event(one, 1) for one in (receive(1), kfree(9), receive(1, device), kfree(1))]
+    assert walk.take(page(1000, events)) == [(1004, pages.SAME, 1003, 12)]
+    assert walk.alone == 1
+
+
+@pytest.mark.parametrize("bridge", ["docker0", "a-long-name-of15", "br-0123456789ab"])
+def test_bridges_are_known_by_name(bridge: str) -> None:
+    assert ties(Walk(), receive(1), kfree(9), receive(1, bridge)) == [pages.COPY]
 
 
 def test_the_end_of_another_softirq_ends_no_work() -> None:
@@ -278,7 +285,7 @@ def decode_all(instance: Instance, layout: Any) -> list[tuple[int, float]]:
             except BlockingIOError:
                 break
             out = np.zeros((1024, OUT), np.uint64)
-            rows = walk_page(buffer, used, Tables(layout, state, out, tally, pending), 0)
+            rows = walk_page(buffer, used, Tables(layout, state, out, tally, pending, BRIDGES), 0)
             found += [(cpu, at / 1e9) for at in out[:rows, pages.OUT_TS].tolist()]
         os.close(fd)
     return sorted(found)
