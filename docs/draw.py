@@ -19,6 +19,7 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
 from analyzer.model.report import Report
 from analyzer.report.text.report import render_text
 
@@ -99,10 +100,15 @@ def as_svg(lines: list[Text]) -> str:
     return re.sub(r"font-family:[^;]*;", f"font-family: {FONTS};", svg)
 
 
+def picture() -> str:
+    """The SVG."""
+    report, _ = report_files([str(CAPTURE)], AnalysisOptions(echoes=True))
+    return as_svg(sections(coloured_lines(shortened(report))))
+
+
 def main() -> None:
-    report, _ = report_files([str(CAPTURE)], packets=True)
-    target = HERE / "report.svg"
-    target.write_text(as_svg(sections(coloured_lines(shortened(report)))), encoding="utf-8")
+    """Write it."""
+    (HERE / "report.svg").write_text(picture(), encoding="utf-8")
 
 
 if __name__ == "__main__":

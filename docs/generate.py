@@ -20,12 +20,14 @@ from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import polars as pl
 
 import analyzer
 from analyzer.cli import cli
+from analyzer.diagnosis import reasons
 from analyzer.findings import catalogue
 from analyzer.flows import registry
 from analyzer.flows.kind import FlowKind
@@ -88,7 +90,7 @@ def _option(one: click.Option) -> tuple[str, str]:
     return f"`{', '.join(one.opts)}{value}`", f"{one.help}{default}"
 
 
-def _value(kind: click.ParamType) -> str:
+def _value(kind: Any) -> str:
     if isinstance(kind, click.Choice):
         return "NAME"
     return "FILE" if isinstance(kind, click.Path) else kind.name.upper()
@@ -322,7 +324,7 @@ def packet_columns() -> str:
     return "\n\n".join(parts)
 
 
-def _column_type(kind: pl.DataType | type[pl.DataType]) -> str:
+def _column_type(kind: Any) -> str:
     if isinstance(kind, pl.List):
         return f"list of {_column_type(kind.inner)}"
     if kind == pl.Boolean:
@@ -359,6 +361,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "flow-tables": registry.documentation_table,
     "packet-columns": packet_columns,
     "findings": catalogue.documentation_table,
+    "reasons": reasons.documentation_table,
     "layers": layers,
 }
 

@@ -108,4 +108,9 @@ def _differences(key: str, some: Any, others: Any) -> tuple[str, list[Any], list
 def the_loss(report: Report, protocol: str = "icmp") -> LossRow:
     """The one loss of this protocol."""
     (row,) = [row for row in report.losses if row.protocol == protocol]
+    LOSSES.append(row)
     return row
+
+
+LOSSES: list[LossRow] = []
+"""that a test has looked at"""

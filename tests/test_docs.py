@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import fault_table
 import pytest
 
 from analyzer.cli import COMMANDS, cli
@@ -26,9 +27,9 @@ MOST_README_LINES = 200
 LARGEST_PICTURE = 100_000
 
 
-def load_generator() -> ModuleType:
-    """docs/generate.py, which is no package's module."""
-    spec = spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def load(name: str) -> ModuleType:
+    """A script of docs/, which is no package."""
+    spec = spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -36,7 +37,7 @@ def load_generator() -> ModuleType:
     return module
 
 
-generate = load_generator()
+generate = load("generate")
 DOCUMENTS = [
     *generate.files(),
     ROOT / "captures" / "README.md",
@@ -184,6 +185,18 @@ def test_a_file_that_is_named_is_there(name: str) -> None:
     assert [path for path in paths if not any((one / path).exists() for one in here)] == []
 
 
+def test_the_code_points_to_no_document_that_is_not_there() -> None:
+    sources = [*(ROOT / "analyzer").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    named = {
+        (str(file.relative_to(ROOT)), name)
+        for file in sources
+        for name in re.findall(r"[\w/-]+\.md\b|\b(?:KERNEL|DESIGN|CONTRACT)\b", file.read_text())
+        if file != Path(__file__)
+    }
+    there = {Path(name).name for name in TEXTS} | {"xxhash_spec.md"}  # xxHash's own
+    assert [(file, name) for file, name in named if Path(name).name not in there] == []
+
+
 def test_findings_that_are_named_exist() -> None:
     text = TEXTS["docs/troubleshooting.md"]
     by_hand = text[text.index("## What else stands out") : text.index("## All findings")]
@@ -195,6 +208,12 @@ def test_findings_that_are_named_exist() -> None:
     }
     assert len(named) > 10
     assert named - set(catalogue.codes()) == set()
+
+
+def test_every_fault_that_a_test_makes_is_documented() -> None:
+    made = fault_table.faults()
+    assert len(made) > 20
+    assert list(fault_table.documented()) == made
 
 
 def test_every_own_block_is_described() -> None:
@@ -251,3 +270,14 @@ def test_the_picture_is_small_and_fetches_nothing() -> None:
     assert re.findall(r"https?://[^\"'\s)]+", picture) == ["http://www.w3.org/2000/svg"]
     assert "@font-face" not in picture
     assert "proved" in picture
+
+
+def _words(picture: str) -> list[str]:
+    """The text of an SVG, piece by piece, whatever it looks like."""
+    return re.findall(r">([^<>]+)</text>", picture)
+
+
+def test_the_picture_shows_what_the_report_says() -> None:
+    drawn = _words(load("draw").picture())
+    assert len(drawn) > 100
+    assert drawn == _words((ROOT / "docs" / "report.svg").read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from analyzer.engines import open_engine
 from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Topology
+from analyzer.model.vantage import Vantage
 from analyzer.net.netns import SELF, netns_inode
 from analyzer.tap.follow import Follower
 from analyzer.tap.options import TapOptions
@@ -73,14 +74,7 @@ def run_capture(
         engine = stack.enter_context(open_engine(engine_name))
         topology = discover(engine)
         targets, expression = _what(topology, plan)
-        vantages = select_vantages(
-            topology,
-            targets=targets,
-            interfaces=plan.interfaces,
-            networks=plan.networks,
-            inside=plan.inside,
-            uplink=False,
-        )
+        vantages = _select(topology, targets, plan)
         wanted = _wanted(topology, targets, plan)
         printer = None if plan.output else cache(partial(_make_printer, line))
         tap = Tap(
@@ -130,6 +124,17 @@ def _what(topology: Topology, plan: CapturePlan) -> tuple[list[str], str]:
     if not (targets or plan.interfaces or plan.networks):
         targets = [ALL]
     return targets, expression or trailing
+
+
+def _select(topology: Topology, targets: Sequence[str], plan: CapturePlan) -> list[Vantage]:
+    return select_vantages(
+        topology,
+        targets=targets,
+        interfaces=plan.interfaces,
+        networks=plan.networks,
+        inside=plan.inside,
+        uplink=False,
+    )
 
 
 def _wanted(topology: Topology, targets: Sequence[str], plan: CapturePlan) -> Wanted:

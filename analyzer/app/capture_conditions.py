@@ -19,13 +19,13 @@ def parse_autostop(texts: Sequence[str], packets: int | None = None) -> Limits:
 
     packets: what ``-c`` says; the lesser of two limits ends it.
     """
-    found = _parse("-a", texts, _AUTOSTOP)
-    limits = [one for one in (packets, _whole(found, "packets")) if one is not None]
+    numbers = _parse("-a", texts, _AUTOSTOP)
+    limits = [one for one in (packets, _whole(numbers, "packets")) if one is not None]
     return Limits(
         max_packets=min(limits, default=None),
-        max_seconds=found.get("duration"),
-        max_kilobytes=_whole(found, "filesize"),
-        max_files=_whole(found, "files"),
+        max_seconds=numbers.get("duration"),
+        max_kilobytes=_whole(numbers, "filesize"),
+        max_files=_whole(numbers, "files"),
     )
 
 
@@ -33,22 +33,22 @@ def parse_rotation(texts: Sequence[str]) -> Rotation | None:
     """``filesize:1000``, ``files:5`` → when a file is full, how many are kept. UsageProblem."""
     if not texts:
         return None
-    found = _parse("-b", texts, _ROTATION)
+    numbers = _parse("-b", texts, _ROTATION)
     return Rotation(
-        max_kilobytes=_whole(found, "filesize"),
-        max_seconds=found.get("duration"),
-        max_packets=_whole(found, "packets"),
-        keep=_whole(found, "files"),
+        max_kilobytes=_whole(numbers, "filesize"),
+        max_seconds=numbers.get("duration"),
+        max_packets=_whole(numbers, "packets"),
+        keep=_whole(numbers, "files"),
     )
 
 
-def _whole(found: Mapping[str, float], word: str) -> int | None:
-    return int(found[word]) if word in found else None
+def _whole(numbers: Mapping[str, float], word: str) -> int | None:
+    return int(numbers[word]) if word in numbers else None
 
 
 def _parse(option: str, texts: Sequence[str], words: Sequence[str]) -> dict[str, float]:
     """Word → its number; the last of several counts."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for text in texts:
         word, _, value = text.partition(":")
         try:
@@ -60,5 +60,5 @@ def _parse(option: str, texts: Sequence[str], words: Sequence[str]) -> dict[str,
             raise UsageProblem(f"{option} {text}: use one of {forms}")
         if not 0 < number < math.inf:
             raise UsageProblem(f"{option} {text}: must be more than 0")
-        found[word] = number
-    return found
+        numbers[word] = number
+    return numbers

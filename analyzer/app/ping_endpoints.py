@@ -50,8 +50,8 @@ def _address(word: str) -> str:
 
 def _refuse_own(address: str) -> None:
     """Raises UsageProblem where an address is that of whoever speaks to it."""
-    found = ipaddress.ip_address(address)
-    if found.is_loopback or found.is_unspecified:
+    own = ipaddress.ip_address(address)
+    if own.is_loopback or own.is_unspecified:
         raise UsageProblem(
             f"{address} is everybody's own address: packets to it go over lo and cross no veth; "
             "choose another DST"
@@ -81,13 +81,13 @@ def choose_address(topology: Topology, source: End, destination: End) -> str:
     """
     if destination.address:
         return destination.address
-    theirs = _addresses(topology, destination)
-    if not theirs:
+    addresses = _addresses(topology, destination)
+    if not addresses:
         raise UsageProblem(
             f"{destination.name} has no address (network none?): connect it to a network first"
         )
-    near = (a for a in theirs if is_near(topology, source, a))
-    return next(near, theirs[0]).partition("/")[0]
+    near = (a for a in addresses if is_near(topology, source, a))
+    return next(near, addresses[0]).partition("/")[0]
 
 
 def is_near(topology: Topology, source: End, address: str) -> bool:
@@ -99,11 +99,11 @@ def is_near(topology: Topology, source: End, address: str) -> bool:
 
 def _addresses(topology: Topology, end: End) -> list[str]:
     """Addresses with prefix length but link-local ones, IPv4 first; bridges' before others'."""
-    found = [
+    addresses = [
         address
         for i in sorted(topology.interfaces, key=lambda i: (i.kind != "bridge", i.ifindex))
         if i.netns == end.netns and i.name != "lo"
         for address in i.addresses
         if not ipaddress.ip_interface(address).ip.is_link_local
     ]
-    return sorted(found, key=lambda a: ":" in a)
+    return sorted(addresses, key=lambda a: ":" in a)

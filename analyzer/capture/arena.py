@@ -31,11 +31,11 @@ _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 def _map(address: int | None, size: int, protection: int, flags: int, fd: int = -1) -> int:
     """mmap(2). Raises OSError."""
-    found = _libc.mmap(address, size, protection, flags, fd, 0)
-    if found == _FAILED:
+    address_found = _libc.mmap(address, size, protection, flags, fd, 0)
+    if address_found == _FAILED:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    return int(found)
+    return int(address_found)
 
 
 class _Stretch:

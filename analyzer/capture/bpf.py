@@ -54,10 +54,10 @@ def compile_filter(expression: str, snaplen: int, devices: Sequence[str] = ("lo"
     library = _libpcap()
     handle = _open_handle(library, expression, snaplen, devices)
     try:
-        found = _compile(library, handle, expression)
+        instructions = _compile(library, handle, expression)
     finally:
         library.pcap_close(handle)
-    return tuple(_with_snaplen(one, snaplen) for one in found)
+    return tuple(_with_snaplen(one, snaplen) for one in instructions)
 
 
 def for_interfaces(

@@ -60,11 +60,11 @@ class Counting:
         """Of the present file, which ends here; from now on the next one is counted."""
         recorder = self._recorder
         end_ns = recorder.writer.complete_until(self._file_start_ns, recorder.waiting)
-        found = replace(self.of_file(stats), end_ns=end_ns)
+        ended = replace(self.of_file(stats), end_ns=end_ns)
         self._file_start_ns = end_ns
         rings = enumerate(self._roster.sources)
         self._before_file = {n: (s.ring.received, s.ring.dropped) for n, s in rings}
-        return found
+        return ended
 
     def _in_all(self, number: int) -> VantageStats:
         dropped = self._roster.source_of(number).ring.dropped

@@ -96,19 +96,19 @@ def statistics(
 def _ending(
     one: VantageStats, ring: RingStats, fdb: Mapping[str, Fdb], note: str
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         MARK: VERSION,
         "ring": one.vantage.ring,
         "ring_received": ring.received,
         "ring_dropped": ring.dropped,
     }
     if one.ended_ns is not None:
-        found["ended_ns"] = one.ended_ns
+        facts["ended_ns"] = one.ended_ns
     if note:
-        found["note"] = note
+        facts["note"] = note
     if one.vantage.name in fdb:
-        found["fdb"] = [list(entry) for entry in fdb[one.vantage.name]]
-    return found
+        facts["fdb"] = [list(entry) for entry in fdb[one.vantage.name]]
+    return facts
 
 
 def _comment(content: dict[str, Any]) -> str:

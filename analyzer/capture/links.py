@@ -24,17 +24,17 @@ class LinkWatch:
 
         None: more happened than the socket's buffer held; look for yourself.
         """
-        found: set[int] = set()
+        deleted: set[int] = set()
         while True:
             try:
                 message = self._socket.receive()
             except BlockingIOError:
-                return found
+                return deleted
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     return None
                 raise
-            found |= deleted_links(message)
+            deleted |= deleted_links(message)
 
     def close(self) -> None:
         self._socket.close()

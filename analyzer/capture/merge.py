@@ -126,9 +126,9 @@ class Staging:
         if not self._waiting:
             return self._out[:0]
         if not self.hold_ns and self._waiting == self._used:
-            found = self._out[: self._used]
+            portion = self._out[: self._used]
             self._reset()
-            return found
+            return portion
         everything = everything or not self.hold_ns
         return self._merge(_GREATEST if everything else self._limit(now_ns))
 
@@ -170,14 +170,14 @@ class Staging:
 
     def _limit(self, now_ns: int) -> int:
         """The greatest key that is due; −1 for none."""
-        told = self._told()
-        newest, limit = int(told.max()), -1
+        last_keys = self._told()
+        newest, limit = int(last_keys.max()), -1
         if not self._marks or newest > self._marks[-1][1]:
             self._marks.append((now_ns, newest))
         while self._marks and now_ns - self._marks[0][0] >= self.hold_ns:
             limit = self._marks.popleft()[1]
         if self.pressed:
-            limit = max(limit, int(told.min()))
+            limit = max(limit, int(last_keys.min()))
         return max(limit, self._middle()) if self._waiting > _GREAT_PRESSURE_BYTES else limit
 
     def _told(self) -> Ints:

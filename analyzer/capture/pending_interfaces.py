@@ -23,7 +23,7 @@ from analyzer.capture.merge import Staging, uncount_blocks
 from analyzer.capture.source import Source
 
 HOLD_NS = 100_000_000
-"""how long all frames wait for one stranger's introduction: half of what a reader may wait"""
+"""how long all frames wait for the introduction of one interface: half of what a reader may wait"""
 EXPIRES_NS = 5_000_000_000
 """nobody knows it by then: it is ignored"""
 _ASIDE_BYTES = 4 << 20
@@ -65,7 +65,7 @@ class Resolved:
 
 
 class PendingInterfaces:
-    """The k-th stranger has the interface id ``first`` + k; `first` is that after the file's."""
+    """The k-th of them has the interface id ``first`` + k; `first` is that after the file's."""
 
     def __init__(self) -> None:
         self.first = 0

@@ -152,15 +152,15 @@ class Ring:
     def interface_name(self, ifindex: int) -> str | None:
         """The present name of an interface of this namespace; None where there is none."""
         try:
-            found = self._ask(_SIOCGIFNAME, struct.pack("@16si20x", b"", ifindex))
+            answer = self._ask(_SIOCGIFNAME, struct.pack("@16si20x", b"", ifindex))
         except OSError:
             return None
-        return os.fsdecode(found[:16].split(b"\0")[0])
+        return os.fsdecode(answer[:16].split(b"\0")[0])
 
     def hardware_type(self, name: str) -> int:
         """ARPHRD_ type of linux/if_arp.h. Raises OSError where the interface is gone."""
-        found = self._ask(_SIOCGIFHWADDR, struct.pack("@16s24x", os.fsencode(name)))
-        return int.from_bytes(found[16:18], "little" if np.little_endian else "big")
+        answer = self._ask(_SIOCGIFHWADDR, struct.pack("@16s24x", os.fsencode(name)))
+        return int.from_bytes(answer[16:18], "little" if np.little_endian else "big")
 
     def _ask(self, request: int, argument: bytes) -> bytes:
         return fcntl.ioctl(self._socket.fileno(), request, argument)
@@ -222,8 +222,8 @@ class Ring:
 
     def count(self) -> None:
         """Add the kernel's counters, which each reading resets, to the totals (32 bits each)."""
-        found = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 12)
-        received, dropped, _ = struct.unpack("=3I", found)
+        counters = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 12)
+        received, dropped, _ = struct.unpack("=3I", counters)
         self.received += received
         self.dropped += dropped
         if dropped:

@@ -111,11 +111,11 @@ def _smallest(heads: Heads, live: Ints, count: int) -> Any:
     """The place in ``live`` of the ring with the least key, that key, the least one of the rest."""
     best, key, other = 0, heads[live[0], KEY], np.int64(_GREATEST)
     for place in range(1, count):
-        mine = heads[live[place], KEY]
-        if mine < key:
-            best, key, other = place, mine, key
-        elif mine < other:
-            other = mine
+        its_key = heads[live[place], KEY]
+        if its_key < key:
+            best, key, other = place, its_key, key
+        elif its_key < other:
+            other = its_key
     return best, key, other
 
 
@@ -219,11 +219,11 @@ def merge_rings(
 @piece
 def _greatest_stamp(words: Words, at: int, frames: int) -> Any:
     """Of ``frames`` frames from ``at`` on."""
-    found = np.int64(-1)
+    greatest = np.int64(-1)
     for _ in range(frames):
-        found = max(found, stamp_at(words, at))
+        greatest = max(greatest, stamp_at(words, at))
         at += word_at(words, at >> 2)
-    return found
+    return greatest
 
 
 @piece
@@ -252,22 +252,22 @@ def _look_at_ring(words: Words, head: Ints, exact: bool) -> Any:
 
 
 @compiled
-def look_ahead(rings: Rings, exact: bool, found: Ints) -> None:
+def look_ahead(rings: Rings, exact: bool, outlook: Ints) -> None:
     """``found``: READY_BYTES, OLDEST, NEWEST and FULL of the blocks that were handed over.
 
     ``exact``: look at each frame. Else a ring's last key is taken for the last frame's stamp: it
     may be greater, where a copy with an older stamp comes last.
     """
-    found[READY_BYTES], found[OLDEST], found[NEWEST], found[FULL] = 0, _GREATEST, -1, -1
+    outlook[READY_BYTES], outlook[OLDEST], outlook[NEWEST], outlook[FULL] = 0, _GREATEST, -1, -1
     for number in range(rings.heads.shape[0]):
         head = rings.heads[number]
         ready, waiting, last = _look_at_ring(rings.memory.words, head, exact)
         if ready:
-            found[READY_BYTES] += waiting
-            found[OLDEST] = min(found[OLDEST], last)
-            found[NEWEST] = max(found[NEWEST], last)
+            outlook[READY_BYTES] += waiting
+            outlook[OLDEST] = min(outlook[OLDEST], last)
+            outlook[NEWEST] = max(outlook[NEWEST], last)
             if 2 * ready > head[BLOCKS]:
-                found[FULL] = max(found[FULL], last)
+                outlook[FULL] = max(outlook[FULL], last)
 
 
 def warm() -> None:

@@ -82,5 +82,5 @@ def available_bytes() -> int:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return 0
-    found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-    return int(next(found, "0")) * KIB
+    kib = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return int(next(kib, "0")) * KIB

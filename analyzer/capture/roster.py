@@ -79,8 +79,8 @@ class Roster:
         CaptureError; what was admitted before them stays.
         """
         # Of those that ended, the inode number of the namespace may be another's by now.
-        known = {vantage.key for _, vantage in self._live()}
-        fresh = {one.key: one for one in vantages if one.key not in known}
+        live = {vantage.key for _, vantage in self._live()}
+        fresh = {one.key: one for one in vantages if one.key not in live}
         groups: defaultdict[int, list[Vantage]] = defaultdict(list)
         for vantage in fresh.values():
             groups[vantage.netns].append(vantage)
@@ -162,8 +162,8 @@ class Roster:
 
     def serving(self, inode: int) -> Source | None:
         """The open source of a namespace."""
-        found = (one for one in self.sources if one.ring.netns == inode)
-        return next((one for one in found if one.is_open and not one.hushed), None)
+        of_namespace = (one for one in self.sources if one.ring.netns == inode)
+        return next((one for one in of_namespace if one.is_open and not one.hushed), None)
 
     def _open_rings(
         self,
@@ -198,9 +198,9 @@ class Roster:
             self._program = self._compile(_path(inode, paths), inode, group)
         source = self.serving(inode)
         if source is None:
-            source = Source(rings[inode], len(self.sources), self._program)
-            if self._options.newcomers and self._options.newcomers[0] == inode:
-                source.be_curious(self._options.newcomers[1])
+            host, newest = self._options.newcomers or (None, 0)
+            newer_than = newest if host == inode else None
+            source = Source(rings[inode], len(self.sources), self._program, newer_than)
             self.sources.append(source)
             del rings[inode]
         try:

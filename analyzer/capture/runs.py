@@ -59,11 +59,11 @@ def _smallest(heads: Heads, count: int) -> Any:
     """The head with the least key (the first to come, of equals), that key, the least other one."""
     best, key, other = 0, heads[1, 0], np.int64(_GREATEST)
     for place in range(1, count):
-        mine = heads[1, place]
-        if mine < key or (mine == key and heads[0, place] < heads[0, best]):
-            best, key, other = place, mine, key
-        elif mine < other:
-            other = mine
+        its_key = heads[1, place]
+        if its_key < key or (its_key == key and heads[0, place] < heads[0, best]):
+            best, key, other = place, its_key, key
+        elif its_key < other:
+            other = its_key
     return best, key, other
 
 

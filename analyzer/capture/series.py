@@ -74,15 +74,15 @@ class Series:
 
     def _begin(self) -> Output:
         if self._rotation is None:
-            found = Output(self._target)
-            self.names = [found.name]
-            return found
+            output = Output(self._target)
+            self.names = [output.name]
+            return output
         if not isinstance(self._target, str | os.PathLike):
             raise UsageProblem("-b begins new files: it needs a file name (-w FILE), not a pipe")
-        found = Output(file_name(os.fspath(self._target), self.number, time.localtime()))
-        self.names.append(found.name)
+        output = Output(file_name(os.fspath(self._target), self.number, time.localtime()))
+        self.names.append(output.name)
         self._remove_oldest()
-        return found
+        return output
 
     def _remove_oldest(self) -> None:
         keep = self._rotation.keep if self._rotation else None

@@ -22,8 +22,14 @@ _ETHERNET_TYPES = (1, 772)
 class Source:
     """A ring; ``number`` is what its vantages bear as `Vantage.ring`."""
 
-    def __init__(self, ring: Ring, number: int, program: bpf.Program) -> None:
-        """``program``: the user's filter."""
+    def __init__(
+        self, ring: Ring, number: int, program: bpf.Program, newer_than: int | None = None
+    ) -> None:
+        """``program``: the user's filter.
+
+        ``newer_than``: hear all interfaces with a greater index too; each is pending when it is
+        first met. Raises CaptureError.
+        """
         self.ring = ring
         self.number = number
         self.is_open = True
@@ -36,9 +42,12 @@ class Source:
         self.ignored: set[int] = set()
         """ifindexes of newcomers that are not wanted"""
         self.table = encode.build_table({})
-        self._newer_than: int | None = None
+        self._newer_than = newer_than
         self._program = program
         self._hushed_ns: int | None = None
+        if self.curious:
+            ring.cursor[encode.CURIOUS] = 1
+            ring.attach(self._filter(self.live))
 
     def admit(self, vantages: Sequence[Vantage], first: int, promiscuous: bool) -> list[Vantage]:
         """Take vantages in; ``first`` is the file's next interface id.
@@ -58,12 +67,6 @@ class Source:
         self._tabulate()
         return [self._as_captured(vantage, promiscuous) for vantage in vantages]
 
-    def be_curious(self, newer_than: int) -> None:
-        """Hear all interfaces with a greater index too: each is a stranger when it is first met."""
-        self._newer_than = newer_than
-        self.ring.cursor[encode.CURIOUS] = 1
-        self.ring.attach(self._filter(self.live))
-
     @property
     def alone(self) -> bool:
         """Whether all frames of the ring are one vantage's."""
@@ -74,7 +77,7 @@ class Source:
         return self._newer_than is not None
 
     def meet(self, ifindex: int, row: int) -> None:
-        """Give the frames of a stranger a provisional interface id."""
+        """Give the frames of an unknown interface a provisional id."""
         self.pending[ifindex] = row
         self._tabulate()
 

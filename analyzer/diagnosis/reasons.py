@@ -158,3 +158,15 @@ _PREFIXES = {
     "XFRM_": "an IPsec policy dropped it: ip xfrm policy",
     "TCP_": "TCP refused it: nstat -az 'TcpExt*'",
 }
+
+
+def documentation_table() -> str:
+    """The reasons that are explained, as a Markdown table."""
+    named = dict(sorted(_MEANING.items()))
+    named |= {f"{prefix}…": text for prefix, text in _PREFIXES.items()}
+    lines = ["| the kernel's reason | what it means | command |", "|---|---|---|"]
+    for name, text in named.items():
+        filled = text.format(device="DEVICE", source="SOURCE", destination="DESTINATION")
+        meaning, _, command = filled.partition(": ")
+        lines.append(f"| `{name}` | {meaning} | `{command}` |")
+    return "\n".join(lines)

@@ -80,8 +80,8 @@ class DockerEngine:
         except (DockerException, requests.RequestException) as error:
             raise _no_answer(self.base_url, error) from error
         names = {i["Id"]: _name(i) for i in inspected}
-        found = [self._container(i, bridges, names) for i in inspected]
-        return sorted((c for c in found if c is not None), key=lambda c: c.name)
+        containers = [self._container(i, bridges, names) for i in inspected]
+        return sorted((c for c in containers if c is not None), key=lambda c: c.name)
 
     def starting(self, bridge: str) -> list[Container]:
         """From the endpoints of the bridge's network, which the engine lists some hundred
@@ -121,17 +121,17 @@ class DockerEngine:
     def _inspect(self, entry: Mapping[str, Any]) -> dict[str, Any] | None:
         """The whole story of one container; None (and a warning) if it is gone meanwhile."""
         try:
-            found: dict[str, Any] = self._client.api.inspect_container(entry["Id"])
-            return found
+            inspected: dict[str, Any] = self._client.api.inspect_container(entry["Id"])
+            return inspected
         except (NotFound, APIError) as error:
             name = (entry.get("Names") or [entry["Id"][:12]])[0].lstrip("/")
             self.warnings.append(f"container {name}: ended while it was being read ({error})")
             return None
 
     def _container(
-        self, found: Mapping[str, Any], bridges: Mapping[str, str], names: Mapping[str, str]
+        self, inspected: Mapping[str, Any], bridges: Mapping[str, str], names: Mapping[str, str]
     ) -> Container | None:
-        pid = found["State"]["Pid"]
+        pid = inspected["State"]["Pid"]
         path, netns = f"/proc/{pid}/ns/net", 0
         if pid:
             try:
@@ -140,21 +140,21 @@ class DockerEngine:
                 netns = 0  # it runs, and we may not look: discovery says so once it tries
             except OSError:
                 self.warnings.append(
-                    f"container {_name(found)}: its process {pid} is not to be seen here"
+                    f"container {_name(inspected)}: its process {pid} is not to be seen here"
                     " (it ended, or the engine's processes are in another pid namespace)"
                 )
                 return None
         return Container(
-            name=_name(found),
-            id=found["Id"],
+            name=_name(inspected),
+            id=inspected["Id"],
             pid=pid,
             netns=netns,
-            networks=_attachments(found["NetworkSettings"].get("Networks") or {}, bridges),
-            shares=_shares(found["HostConfig"].get("NetworkMode", ""), names),
+            networks=_attachments(inspected["NetworkSettings"].get("Networks") or {}, bridges),
+            shares=_shares(inspected["HostConfig"].get("NetworkMode", ""), names),
             netns_path=path if pid else "",
             running=bool(pid),
-            paused=bool(found["State"].get("Paused")),
-            published=_published(found["NetworkSettings"].get("Ports") or {}),
+            paused=bool(inspected["State"].get("Paused")),
+            published=_published(inspected["NetworkSettings"].get("Ports") or {}),
         )
 
 
@@ -230,8 +230,8 @@ def _engine_netns(base_url: str) -> str:
         return HOST_NETNS
 
 
-def _name(found: Mapping[str, Any]) -> str:
-    return str(found["Name"]).lstrip("/")
+def _name(inspected: Mapping[str, Any]) -> str:
+    return str(inspected["Name"]).lstrip("/")
 
 
 def _bridge_device(network: Mapping[str, Any]) -> str:
@@ -274,12 +274,12 @@ def _attachments(
     )
 
 
-def _addresses(found: Mapping[str, Any]) -> tuple[str, ...]:
+def _addresses(network: Mapping[str, Any]) -> tuple[str, ...]:
     """With prefix length; of one that is not running those that it was given by its user."""
     pairs = (("IPAddress", "IPPrefixLen"), ("GlobalIPv6Address", "GlobalIPv6PrefixLen"))
-    told = tuple(f"{found[ip]}/{found[prefix]}" for ip, prefix in pairs if found.get(ip))
-    given = found.get("IPAMConfig") or {}
-    return told or tuple(given[n] for n in ("IPv4Address", "IPv6Address") if given.get(n))
+    in_use = tuple(f"{network[ip]}/{network[prefix]}" for ip, prefix in pairs if network.get(ip))
+    given = network.get("IPAMConfig") or {}
+    return in_use or tuple(given[n] for n in ("IPv4Address", "IPv6Address") if given.get(n))
 
 
 def _published(ports: Mapping[str, Any]) -> tuple[tuple[str, int, str, int], ...]:

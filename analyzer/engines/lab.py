@@ -15,11 +15,8 @@ is taken down. Runs as root, and without root after
 from __future__ import annotations
 
 import os
-import queue
 import secrets
-import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -41,14 +38,14 @@ from analyzer.engines.lab_plan import (
     container_names,
     plan_containers,
 )
+from analyzer.engines.lab_processes import run_in, start_in
 from analyzer.errors import EnvironmentProblem, UsageProblem
 from analyzer.model.topology import Container
-from analyzer.net.netns import allow_descriptors, netns_inode, new_netns, open_netns, run_inside
+from analyzer.net.netns import allow_descriptors, netns_inode, new_netns, open_netns
 
 __all__ = ["DEFAULT_NAME", "Lab", "lab_names", "take_down_lab"]
 
 DEFAULT_NAME = "lab"
-RUN_TIMEOUT_S = 60.0
 
 
 class Lab:
@@ -158,11 +155,11 @@ class Lab:
         if self.lab_name:  # others may have taken one away
             numbers = [int(m[6:]) for m in paths if m.startswith("tomcat") and m[6:].isdecimal()]
             plan = LabPlan(max(numbers, default=0))
-        found = []
+        containers = []
         for planned in plan_containers(self._seed, plan):
             if path := paths.get(planned.shares or planned.name):
-                found.append(_container(planned, path))
-        return sorted(found, key=lambda c: c.name)
+                containers.append(_container(planned, path))
+        return sorted(containers, key=lambda c: c.name)
 
     def starting(self, bridge: str) -> list[Container]:
         """None: `containers` knows a container as soon as its namespace is there."""
@@ -202,43 +199,17 @@ class Lab:
     def run(
         self, where: str, argv: Sequence[str], *, check: bool = True, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in a namespace and wait for it; output is captured as text.
-
-        Options are those of subprocess.run. It dies with us, by SIGKILL too, lest it keep the
-        namespace. Raises CalledProcessError unless ``check`` is false, TimeoutExpired after 60 s.
-        """
-        values: dict[str, Any] = {"capture_output": True, "text": True, "timeout": RUN_TIMEOUT_S}
-        values |= options
-        return run_inside(
-            self.netns_path(where),
-            lambda: subprocess.run(_mortal(argv), check=check, **values),
-        )
+        """Run a command in a namespace and wait for it; see `run_in`."""
+        return run_in(self.netns_path(where), argv, check=check, **options)
 
     def start(self, where: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command in a namespace. It is killed by `close`, and dies with us.
 
         Options are those of subprocess.Popen. Raises UsageProblem for a name the lab has not.
         """
-        path = self.netns_path(where)
-        begun: queue.SimpleQueue[subprocess.Popen[Any] | BaseException] = queue.SimpleQueue()
-
-        def inside() -> None:
-            process = subprocess.Popen(_mortal(argv), **options)
-            begun.put(process)
-            process.wait()  # its death signal fires when the *thread* that forked it ends: prctl(2)
-
-        def keep() -> None:
-            try:
-                run_inside(path, inside)
-            except BaseException as error:
-                begun.put(error)
-
-        threading.Thread(target=keep, name="lab", daemon=True).start()
-        outcome = begun.get()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        self._started.append(outcome)
-        return outcome
+        process = start_in(self.netns_path(where), argv, **options)
+        self._started.append(process)
+        return process
 
     def _name_all(self) -> None:
         """Bind a named lab to its names, all or none; from then on these alone hold it."""
@@ -294,18 +265,6 @@ def _check_name(name: str, plan: LabPlan) -> None:
 
 
 def _not_up(name: str) -> str:
-    known = lab_names()
-    others = f" (up: {', '.join(known)})" if known else ""
+    up = lab_names()
+    others = f" (up: {', '.join(up)})" if up else ""
     return f"lab {name} is not up{others}"
-
-
-def _mortal(argv: Sequence[str]) -> list[str]:
-    """The command, to be killed when we die (setpriv(1)); as it is where setpriv is missing.
-
-    We may die before setpriv has asked for the signal: so its parent is looked at after that.
-    """
-    setpriv = shutil.which("setpriv")
-    if not setpriv:
-        return list(argv)
-    alive = f'[ "$PPID" = {os.getpid()} ] || exit 1; exec "$@"'
-    return [setpriv, "--pdeathsig", "KILL", "--", "sh", "-c", alive, "sh", *argv]

@@ -102,8 +102,8 @@ def _build_host(
 def _add_link(ip: IPRoute, name: str, **values: object) -> int:
     """Add a link that is up; returns its ifindex."""
     ip.link("add", ifname=name, state="up", **values)
-    found: list[int] = ip.link_lookup(ifname=name)
-    return found[0]
+    ifindexes: list[int] = ip.link_lookup(ifname=name)
+    return ifindexes[0]
 
 
 def _configure_inside(container: PlannedContainer) -> None:

@@ -27,10 +27,10 @@ def _mount(source: str, target: str, flags: int) -> None:
 def lab_names() -> list[str]:
     """The labs that are up."""
     try:
-        found = os.listdir(NETNS_DIR)
+        names = os.listdir(NETNS_DIR)
     except OSError:
         return []
-    return sorted(name.removesuffix(".host") for name in found if name.endswith(".host"))
+    return sorted(name.removesuffix(".host") for name in names if name.endswith(".host"))
 
 
 def member_paths(lab: str) -> dict[str, str]:
@@ -38,8 +38,8 @@ def member_paths(lab: str) -> dict[str, str]:
     if lab not in lab_names():
         return {}
     prefix = f"{lab}."
-    found = sorted(name for name in os.listdir(NETNS_DIR) if name.startswith(prefix))
-    return {name.removeprefix(prefix): f"{NETNS_DIR}/{name}" for name in found}
+    members = sorted(name for name in os.listdir(NETNS_DIR) if name.startswith(prefix))
+    return {name.removeprefix(prefix): f"{NETNS_DIR}/{name}" for name in members}
 
 
 def name_namespace(name: str, fd: int) -> None:

@@ -44,9 +44,9 @@ class LabPlan:
         for name in (*self.macs, *self.members, *self.shares.values()):
             if name not in names:
                 raise UsageProblem(f"the lab has no container {name}: use {min(names)} and so on")
-        known = {DEFAULT_NETWORK, *self.networks}
+        defined = {DEFAULT_NETWORK, *self.networks}
         for name, networks in self.members.items():
-            if unknown := set(networks) - known:
+            if unknown := set(networks) - defined:
                 raise UsageProblem(f"{name}: no network {min(unknown)} in this lab")
 
 
@@ -84,30 +84,30 @@ def container_names(count: int) -> list[str]:
 
 def plan_networks(seed: str, plan: LabPlan) -> dict[str, PlannedNetwork]:
     """Name → network; docker0's first. MACs and names follow from ``seed``."""
-    found = {}
+    networks = {}
     for name, subnet in {DEFAULT_NETWORK: DEFAULT_SUBNET, **plan.networks}.items():
         digest = _digest(seed, "network", name)
         bridge = DEFAULT_BRIDGE if name == DEFAULT_NETWORK else f"br-{digest[:12]}"
         mac = "02:42:" + bytes.fromhex(digest[-8:]).hex(":")
-        found[name] = PlannedNetwork(name, bridge, mac, ipaddress.IPv4Network(subnet))
-    return found
+        networks[name] = PlannedNetwork(name, bridge, mac, ipaddress.IPv4Network(subnet))
+    return networks
 
 
 def plan_containers(seed: str, plan: LabPlan) -> list[PlannedContainer]:
     """All containers with their attachments; ids follow from ``seed``."""
     networks = plan_networks(seed, plan)
     taken = dict.fromkeys(networks, 1)
-    found = []
+    containers = []
     for name in container_names(plan.containers):
         attachments: list[Attachment] = []
         for network in plan.members.get(name, (DEFAULT_NETWORK,)):
             taken[network] += 1
             mac = "" if attachments else plan.macs.get(name, "")
             attachments.append(_attachment(networks[network], taken[network], mac))
-        found.append(PlannedContainer(name, _digest(seed, name), tuple(attachments)))
+        containers.append(PlannedContainer(name, _digest(seed, name), tuple(attachments)))
     for name, owner in plan.shares.items():
-        found.append(PlannedContainer(name, _digest(seed, name), (), owner))
-    return found
+        containers.append(PlannedContainer(name, _digest(seed, name), (), owner))
+    return containers
 
 
 def _attachment(network: PlannedNetwork, number: int, mac: str) -> Attachment:

@@ -80,14 +80,14 @@ class NetnsEngine:
         host = os.stat(self.host_netns_path).st_ino
         processes = self._processes()
         names = self._named()
-        found: list[Container] = []
+        containers: list[Container] = []
         for netns in sorted({p.netns for p in processes} | set(names)):
             inside = [p for p in processes if p.netns == netns]
             if netns == host:
-                found += self._with_ids(inside, "host")
+                containers += self._with_ids(inside, "host")
             else:
-                found += self._in_namespace(netns, inside, names.get(netns, ""))
-        return sorted(found, key=lambda c: c.name)
+                containers += self._in_namespace(netns, inside, names.get(netns, ""))
+        return sorted(containers, key=lambda c: c.name)
 
     def _in_namespace(self, netns: int, inside: list[_Process], named: str) -> list[Container]:
         if with_ids := self._with_ids(inside, ""):
@@ -105,22 +105,24 @@ class NetnsEngine:
         for process in inside:
             if process.container_id:
                 first.setdefault(process.container_id, process)
-        found: list[Container] = []
+        containers: list[Container] = []
         for container_id, process in first.items():
-            owner = shares or (found[0].name if found else "")
+            owner = shares or (containers[0].name if containers else "")
             path = f"{self.proc}/{process.pid}/ns/net"
             name = container_id[:12]
-            found.append(Container(name, container_id, process.pid, process.netns, (), owner, path))
-        return found
+            containers.append(
+                Container(name, container_id, process.pid, process.netns, (), owner, path)
+            )
+        return containers
 
     def _processes(self) -> list[_Process]:
         """All processes whose namespace we may see, by pid."""
-        found, refused = [], 0
+        processes, refused = [], 0
         for pid in sorted(int(name) for name in os.listdir(self.proc) if name.isdecimal()):
             try:
                 netns = os.stat(f"{self.proc}/{pid}/ns/net").st_ino
                 with open(f"{self.proc}/{pid}/cgroup") as file:
-                    found.append(_Process(pid, netns, container_id(file.read())))
+                    processes.append(_Process(pid, netns, container_id(file.read())))
             except PermissionError:
                 refused += 1
             except OSError:
@@ -129,27 +131,27 @@ class NetnsEngine:
             self.warnings.append(
                 f"{refused} processes of other users could not be looked into; run as root"
             )
-        return found
+        return processes
 
     def _named(self) -> dict[int, str]:
         """netns inode → name in /run/netns, the first by name.
 
         A file on another file system is what a crash left of a name whose mount is gone.
         """
-        found: dict[int, str] = {}
+        named: dict[int, str] = {}
         nsfs = os.stat(self.host_netns_path).st_dev
         try:
             names = sorted(os.listdir(self.netns_dir), reverse=True)
         except OSError:
-            return found
+            return named
         for name in names:
             try:
                 status = os.stat(f"{self.netns_dir}/{name}")
             except OSError:
                 continue
             if status.st_dev == nsfs:
-                found[status.st_ino] = name
-        return found
+                named[status.st_ino] = name
+        return named
 
     def _comm(self, pid: int) -> str:
         try:
@@ -165,6 +167,6 @@ def container_id(cgroup: str) -> str:
     Nested containers (Docker in Docker) show several: the innermost counts.
     """
     for line in cgroup.splitlines():
-        if found := CONTAINER_ID.findall(line):
-            return str(found[-1])
+        if ids := CONTAINER_ID.findall(line):
+            return str(ids[-1])
     return ""

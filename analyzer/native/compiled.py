@@ -129,8 +129,8 @@ class _Intrinsic(Lazy):
     def numba_type(self) -> Any:
         from numba.core.typing.templates import builtin_registry
 
-        mine = self.inner
-        return next(kind for found, kind in reversed(builtin_registry.globals) if found is mine)
+        own = self.inner
+        return next(kind for found, kind in reversed(builtin_registry.globals) if found is own)
 
 
 def compiled(function: F) -> F:
@@ -205,8 +205,8 @@ def _introduce() -> None:
 def _externals(library: Any) -> list[str]:
     """Symbols that the library's code needs from outside."""
     module = library._final_module
-    found = (*module.functions, *module.global_variables)
-    return [one.name for one in found if one.is_declaration and not one.name.startswith("llvm.")]
+    symbols = (*module.functions, *module.global_variables)
+    return [one.name for one in symbols if one.is_declaration and not one.name.startswith("llvm.")]
 
 
 def _result(kind: Any) -> str:

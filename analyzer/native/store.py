@@ -38,27 +38,27 @@ class Store:
         for open_folder in self._folders():
             with suppress(OSError, ValueError, LookupError, TypeError), open_folder() as folder:
                 head, _, content = folder.read(self._file(kinds)).partition(b"\n")
-                told = json.loads(head)
-                if told.pop("digest") == _short(content):
-                    return Code(**told, content=content)
+                facts = json.loads(head)
+                if facts.pop("digest") == _short(content):
+                    return Code(**facts, content=content)
         return None
 
     def write(self, kinds: str, code: Code) -> None:
         """Keep it in the first folder that can be written, in place of what older sources made."""
-        told = code._asdict() | {"digest": _short(code.content)}
-        content = told.pop("content")
+        facts = code._asdict() | {"digest": _short(code.content)}
+        content = facts.pop("content")
         for open_folder in self._folders():
             with suppress(OSError), open_folder() as folder:
-                folder.write(self._file(kinds), json.dumps(told).encode() + b"\n" + content)
+                folder.write(self._file(kinds), json.dumps(facts).encode() + b"\n" + content)
                 self._tidy(folder)
                 return
         _say_that_nothing_is_kept()
 
     def _tidy(self, folder: TrustedFolder) -> None:
         """Remove what older sources made for this processor; others may share the folder."""
-        mine = f"{self._stem}-{_processor()}-"
+        prefix = f"{self._stem}-{_processor()}-"
         for name in folder.names():
-            if name.startswith(mine) and not name.startswith(f"{mine}{self._sources()}-"):
+            if name.startswith(prefix) and not name.startswith(f"{prefix}{self._sources()}-"):
                 folder.remove(name)
 
     def _file(self, kinds: str) -> str:

@@ -37,12 +37,13 @@ class TrustedFolder:
 
     def read(self, name: str) -> bytes:
         """The content of a regular file. Raises OSError, NotTrusted."""
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe holds nobody up
+        fd = os.open(name, flags, dir_fd=self._fd)
         with open(fd, "rb") as file:
-            told = os.fstat(fd)
-            if not stat.S_ISREG(told.st_mode):
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
                 raise NotTrusted(f"{name} is no file")
-            _check(told, self._owners, name)
+            _check(status, self._owners, name)
             return file.read()
 
     def write(self, name: str, content: bytes) -> None:
@@ -106,10 +107,18 @@ def open_own(*below: str, environment: Mapping[str, str] | None = None) -> Itera
 
 def own_cache(environment: Mapping[str, str] | None = None) -> Path:
     """Where the user's caches are."""
-    told = os.environ if environment is None else environment
-    if os.geteuid() == 0:
+    variables = os.environ if environment is None else environment
+    if os.geteuid() == 0 and _is_root_of_the_machine():
         return Path(pwd.getpwuid(0).pw_dir, ".cache")
-    return Path(told.get("XDG_CACHE_HOME") or Path(told.get("HOME") or _home(), ".cache"))
+    return Path(variables.get("XDG_CACHE_HOME") or Path(variables.get("HOME") or _home(), ".cache"))
+
+
+def _is_root_of_the_machine() -> bool:
+    """Root of a user namespace is whoever made it, with that user's home (user_namespaces(7))."""
+    with suppress(OSError):
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+        return any(line.split()[:2] == ["0", "0"] for line in lines)
+    return True
 
 
 def _home() -> str:
@@ -126,9 +135,9 @@ def _trusted(*uids: int) -> frozenset[int]:
 def _open_below(above: int, name: str, owners: frozenset[int]) -> int:
     """Open a folder in an open one, which is checked and closed."""
     try:
-        told = os.fstat(above)
-        if not told.st_mode & stat.S_ISVTX:  # there nobody can replace what is not their own
-            _check(told, owners, name)
+        status = os.fstat(above)
+        if not status.st_mode & stat.S_ISVTX:  # there nobody can replace what is not their own
+            _check(status, owners, name)
         with suppress(FileExistsError):
             os.mkdir(name, PRIVATE, dir_fd=above)
         return os.open(name, _DIRECTORY, dir_fd=above)
@@ -145,8 +154,8 @@ def _checked(folder: TrustedFolder, fd: int, name: str) -> Iterator[None]:
         folder.close()
 
 
-def _check(told: os.stat_result, owners: frozenset[int], name: str) -> None:
-    if told.st_uid not in owners:
-        raise NotTrusted(f"{name} belongs to uid {told.st_uid}")
-    if told.st_mode & _OTHERS_WRITE:
+def _check(status: os.stat_result, owners: frozenset[int], name: str) -> None:
+    if status.st_uid not in owners:
+        raise NotTrusted(f"{name} belongs to uid {status.st_uid}")
+    if status.st_mode & _OTHERS_WRITE:
         raise NotTrusted(f"{name} can be written by others")

@@ -91,5 +91,5 @@ def captured_networks(vantages: Sequence[Vantage]) -> list[str]:
         for v in vantages
         if v.role in (Role.CONTAINER, Role.HOST_VETH)
     )
-    found = (address for several in (*bridges, *inside) for address in several)
-    return list(dict.fromkeys(a for a in found if not a.startswith("fe80:")))
+    addresses = (address for several in (*bridges, *inside) for address in several)
+    return list(dict.fromkeys(a for a in addresses if not a.startswith("fe80:")))

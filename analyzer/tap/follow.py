@@ -130,14 +130,14 @@ class Follower:
         What is said of links does not matter: all are read anyway, after ENOBUFS too.
         """
         try:
-            told = list(notifications(self._events.receive()))
+            messages = list(notifications(self._events.receive()))
         except OSError:
             return True
-        for kind, body in told:
+        for kind, body in messages:
             entry = decode_fdb_entry(body, self._host) if kind == RTM_NEWNEIGH else None
             if entry is not None and not entry.local:
                 self._learned.setdefault((entry.bridge_ifindex, entry.mac, entry.port_ifindex))
-        return any(kind in (RTM_NEWLINK, RTM_DELLINK) for kind, _ in told)
+        return any(kind in (RTM_NEWLINK, RTM_DELLINK) for kind, _ in messages)
 
     def _look(self) -> None:
         """Whatever happened: settle what can be settled."""
@@ -180,37 +180,36 @@ class Follower:
 
     def _introduce(self, candidate: Candidate) -> bool:
         """Capture a port whose container is known; False: it is not known yet."""
-        found = namespace_of_peer(candidate.link, self._netlink, self._mounted)
-        who = self._who(*found, candidate.bridge.name) if found else []
-        if not found or not who:
+        namespace = namespace_of_peer(candidate.link, self._netlink, self._mounted)
+        owners = self._who(*namespace, candidate.bridge.name) if namespace else []
+        if not namespace or not owners:
             return False
-        wanted = [one for one in who if self._wanted.takes(one)]
+        wanted = [one for one in owners if self._wanted.takes(one)]
         if not wanted:
             self._newcomers.settle(candidate.link, wanted=False)
             return True
-        self._listen(*found)
-        topology = discover(Few(self._engine, who))
+        self._listen(*namespace)
+        return self._capture(candidate, wanted[0], discover(Few(self._engine, owners)))
+
+    def _capture(self, candidate: Candidate, container: Container, topology: Topology) -> bool:
+        """A container's port, and its own interfaces; False: not all is there yet."""
         try:
             vantages = select_vantages(
                 topology,
-                targets=[wanted[0].name],
-                networks=self._wanted.narrowed(wanted[0]),
+                targets=[container.name],
+                networks=self._wanted.narrowed(container),
                 inside=self._wanted.inside,
             )
         except UsageProblem:
             return False  # it has gone, or its interface is not there yet
         if candidate.link.ifindex not in {v.ifindex for v in vantages if v.netns == self._host}:
             return False
-        ring = self._reserved.pop(found[0], None)
-        self._session.add(
-            vantages,
-            topology.netns_paths,
-            container_names(topology),
-            {found[0]: ring[0]} if ring else None,
-        )
+        reserved = self._reserved.pop(container.netns, None)
+        rings = {container.netns: reserved[0]} if reserved else None
+        self._session.add(vantages, topology.netns_paths, container_names(topology), rings)
         self._newcomers.settle(candidate.link, wanted=True)
-        mine = [v.name for v in vantages if v.container == wanted[0].name]
-        self._say(f"{wanted[0].name} is captured from now on: {', '.join(mine)}")
+        names = [v.name for v in vantages if v.container == container.name]
+        self._say(f"{container.name} is captured from now on: {', '.join(names)}")
         return True
 
     def _introduce_alone(self, candidate: Candidate) -> None:

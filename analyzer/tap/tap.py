@@ -125,27 +125,29 @@ class Tap:
 
     def note_process_rtt(self, netns: int, ident: int, rtt_ns: Mapping[int, int]) -> None:
         """Keep what the pinging process saw, with the first vantage of its namespace."""
-        mine = [v for v in self.session.vantages if v.netns == netns] or list(self.session.vantages)
+        candidates = [v for v in self.session.vantages if v.netns == netns] or list(
+            self.session.vantages
+        )
         kept = dict(list(rtt_ns.items())[:MOST_PROCESS_RTTS])
-        self._notes[mine[0].name] = json.dumps({"process_rtt": {ident: kept}})
+        self._notes[candidates[0].name] = json.dumps({"process_rtt": {ident: kept}})
 
     def _bridge_tables(self) -> dict[str, list[tuple[str, int]]]:
         """(MAC, port) of every captured bridge: learned during the capture, and as it is now."""
-        found: dict[str, list[tuple[str, int]]] = {}
+        tables: dict[str, list[tuple[str, int]]] = {}
         for vantage in self.session.vantages:
             if vantage.role is Role.BRIDGE and vantage.netns in self._paths:
                 learned = [(mac, port) for at, mac, port in self.learned if at == vantage.ifindex]
                 now = self._table_now(vantage)
-                found[vantage.name] = [*(entry for entry in learned if entry not in now), *now]
-        return found
+                tables[vantage.name] = [*(entry for entry in learned if entry not in now), *now]
+        return tables
 
     def _table_now(self, bridge: Vantage) -> list[tuple[str, int]]:
         try:
             entries = run_inside(self._paths[bridge.netns], read_bridge_tables)
         except (OSError, EnvironmentProblem):
             return []  # it has gone meanwhile
-        mine = [e for e in entries if e.bridge_ifindex == bridge.ifindex and not e.local]
-        return [(e.mac, e.port_ifindex) for e in mine]
+        learned = [e for e in entries if e.bridge_ifindex == bridge.ifindex and not e.local]
+        return [(e.mac, e.port_ifindex) for e in learned]
 
 
 def _newest(topology: Topology) -> Key:
@@ -156,14 +158,14 @@ def _newest(topology: Topology) -> Key:
 
 def section_comment(topology: Topology) -> str:
     """What the section header tells of the machine: engine, sysctls, all containers."""
-    told = {
+    facts = {
         "schema": SECTION_SCHEMA,
         "engine": topology.engine,
         "sysctls": dict(topology.sysctls),
         "containers": census_json(topology.containers),
         CLOCK_OFFSET: clock_offset_ns(),
     }
-    return json.dumps(told)
+    return json.dumps(facts)
 
 
 def container_names(topology: Topology) -> dict[str, str]:

@@ -42,7 +42,7 @@ def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
     owner = container_of(topology, interface)
     sharing = topology.sharing(owner.netns)[1:] if owner else ()
     speaker = speaker_behind(topology, interface)
-    told = speaker[1] if speaker else Attachment("")
+    attachment = speaker[1] if speaker else Attachment("")
     return Vantage(
         name=vantage_name(topology, interface),
         interface=interface.name,
@@ -60,8 +60,8 @@ def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
         sharing=tuple(c.name for c in sharing),
         network=network_of(topology, interface),
         peer=vantage_name(topology, end) if end else "",
-        peer_mac=end.mac if end else told.mac,
-        peer_addresses=end.addresses if end else told.addresses,
+        peer_mac=end.mac if end else attachment.mac,
+        peer_addresses=end.addresses if end else attachment.addresses,
         peer_netns=end.netns if end else 0,
         peer_ifindex=end.ifindex if end else 0,
         bridge=bridge.name if bridge else "",
@@ -77,9 +77,9 @@ def describe_vantage(topology: Topology, interface: Interface) -> Vantage:
 
 def _fdb(topology: Topology, bridge: Interface) -> tuple[tuple[str, int], ...]:
     """(mac, port) of a bridge. The ports' own MACs lead up to the host, not out of the port."""
-    found = {
+    entries = {
         (e.mac, e.port_ifindex): None
         for e in topology.fdb
         if (e.netns, e.bridge_ifindex) == bridge.key and not e.local
     }
-    return tuple(found)
+    return tuple(entries)

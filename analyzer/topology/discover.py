@@ -129,10 +129,10 @@ class _Namespaces:
     def read(self) -> dict[int, NamespaceFacts]:
         """The facts of all that could be read, by inode. Host first: most peers are there."""
         facts = {}
-        known = list(self.fds.values())
+        namespaces = list(self.fds.values())
         for inode, fd in self.fds.items():
             try:
-                facts[inode] = read_namespace(fd, known, routes=inode == self.host)
+                facts[inode] = read_namespace(fd, namespaces, routes=inode == self.host)
             except (OSError, EnvironmentProblem) as error:
                 if inode == self.host:
                     raise _unreadable(error) from error

@@ -47,7 +47,7 @@ def _device(interface: Interface) -> dict[str, Any]:
 
 def _bridge(topology: Topology, bridge: Interface) -> dict[str, Any]:
     ports = {port.ifindex: port.name for port in topology.ports(bridge.key)}
-    mine = [e for e in topology.fdb if (e.netns, e.bridge_ifindex) == bridge.key]
+    entries = [e for e in topology.fdb if (e.netns, e.bridge_ifindex) == bridge.key]
     return {
         **_device(bridge),
         "network": network_of(topology, bridge),
@@ -60,14 +60,14 @@ def _bridge(topology: Topology, bridge: Interface) -> dict[str, Any]:
                 "vlan": e.vlan,
                 "local": e.local,
             }
-            for e in mine
+            for e in entries
         ],
     }
 
 
 def _container(topology: Topology, container: Container) -> dict[str, Any]:
     seen = container.running and container.netns != topology.host_netns
-    mine = interfaces_of(topology, container.netns) if seen else []
+    interfaces = interfaces_of(topology, container.netns) if seen else []
     return {
         "name": container.name,
         "id": container.id,
@@ -76,7 +76,7 @@ def _container(topology: Topology, container: Container) -> dict[str, Any]:
         "running": container.running,
         "shares": container.shares,
         "networks": [a.network for a in container.networks],
-        "interfaces": [_inside(topology, i) for i in mine],
+        "interfaces": [_inside(topology, i) for i in interfaces],
     }
 
 

@@ -56,7 +56,7 @@ class Newcomers:
         for gone in (self._settled.keys() | self._since.keys()) - by_index.keys():
             self._settled.pop(gone, None)
             self._since.pop(gone, None)
-        found = []
+        candidates = []
         for link in by_index.values():
             if self._settled.get(link.ifindex, _NEVER) in (_ANY, link.master):
                 continue
@@ -64,10 +64,10 @@ class Newcomers:
             overdue = now_s - since >= PATIENCE_S
             bridge = by_index.get(link.master or 0)
             if bridge is not None and bridge.kind == "bridge":
-                found.append(Candidate(link, bridge, overdue))
+                candidates.append(Candidate(link, bridge, overdue))
             elif overdue or link.kind not in (*PAIRED, "bridge"):
                 self.settle(link, wanted=False)
-        return found
+        return candidates
 
 
 _ANY, _NEVER = -1, -2

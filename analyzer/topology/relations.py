@@ -68,14 +68,14 @@ def speaker_behind(topology: Topology, port: Interface) -> tuple[Container, Atta
     if not is_host(topology, port) or port.kind not in PAIRED or port.peer is not None:
         return None
     here = {e.mac for e in topology.fdb if (e.netns, e.port_ifindex) == port.key and not e.local}
-    found = [
+    speakers = [
         (container, attachment)
         for container in topology.containers
         if container.running and container.netns not in topology.netns_paths
         for attachment in container.networks
         if attachment.mac in here
     ]
-    return found[0] if len(found) == 1 else None
+    return speakers[0] if len(speakers) == 1 else None
 
 
 def attachment_of(topology: Topology, interface: Interface) -> Attachment | None:
@@ -92,9 +92,9 @@ def attachment_of(topology: Topology, interface: Interface) -> Attachment | None
         lambda a: bool(a.bridge) and bridge is not None and a.bridge == bridge.name,
     )
     for test in tests:
-        found = [a for a in networks if test(a)]
-        if len(found) == 1:
-            return found[0]
+        matching = [a for a in networks if test(a)]
+        if len(matching) == 1:
+            return matching[0]
     return None
 
 
@@ -110,14 +110,14 @@ def network_of(topology: Topology, interface: Interface) -> str:
         return speaker[1].network if speaker else ""
     if is_host(topology, inside):
         return ""
-    found = attachment_of(topology, inside)
-    return found.network if found else ""
+    attachment = attachment_of(topology, inside)
+    return attachment.network if attachment else ""
 
 
 def interfaces_of(topology: Topology, netns: int) -> list[Interface]:
     """All interfaces of a namespace but the loopback, by ifindex."""
-    found = [i for i in topology.interfaces if i.netns == netns and i.name != LOOPBACK]
-    return sorted(found, key=lambda i: i.ifindex)
+    interfaces = [i for i in topology.interfaces if i.netns == netns and i.name != LOOPBACK]
+    return sorted(interfaces, key=lambda i: i.ifindex)
 
 
 def shown_addresses(interface: Interface) -> list[str]:

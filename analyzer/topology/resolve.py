@@ -59,11 +59,11 @@ def _claim(netns: int, link: LinkFacts, nsids: dict[int, int]) -> Key | None:
 
 def _claimants(links: dict[Key, LinkFacts], claims: dict[Key, Key | None]) -> dict[Key, list[Key]]:
     """Who of the paired kinds claims each key."""
-    found: dict[Key, list[Key]] = {}
+    claimants: dict[Key, list[Key]] = {}
     for key, claim in claims.items():
         if claim is not None and links[key].kind in PAIRED:
-            found.setdefault(claim, []).append(key)
-    return found
+            claimants.setdefault(claim, []).append(key)
+    return claimants
 
 
 def _peer(

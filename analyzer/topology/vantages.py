@@ -79,31 +79,31 @@ def find_container(topology: Topology, word: str) -> Container:
     Raises UsageProblem: unknown (with what comes close), ambiguous, or not running.
     """
     name = word.lstrip("/")
-    found = [c for c in topology.containers if c.name == name]
-    if not found and name:
-        found = [c for c in topology.containers if c.id.startswith(name)]
-    if len(found) > 1:
-        names = ", ".join(f"{c.name} ({c.id[:12]})" for c in found[:_LISTED])
+    matching = [c for c in topology.containers if c.name == name]
+    if not matching and name:
+        matching = [c for c in topology.containers if c.id.startswith(name)]
+    if len(matching) > 1:
+        names = ", ".join(f"{c.name} ({c.id[:12]})" for c in matching[:_LISTED])
         raise UsageProblem(f"{word} is ambiguous: {names}; give more of the id, or the name")
-    if not found:
+    if not matching:
         _unknown("container", word, [c.name for c in topology.containers])
-    if not found[0].running:
-        raise UsageProblem(f"container {found[0].name} is not running: start it first")
-    return found[0]
+    if not matching[0].running:
+        raise UsageProblem(f"container {matching[0].name} is not running: start it first")
+    return matching[0]
 
 
 def find_interface(topology: Topology, word: str) -> Interface:
     """The interface of that vantage name; on the host first. Raises UsageProblem."""
-    known = {vantage_name(topology, i): i for i in topology.interfaces}
-    if word in known:
-        return known[word]
+    by_name = {vantage_name(topology, i): i for i in topology.interfaces}
+    if word in by_name:
+        return by_name[word]
     container, colon, device = word.rpartition(":")
     if colon:  # by another container of the same namespace, or by a prefix of the id
         netns = find_container(topology, container).netns
         for interface in topology.interfaces:
             if interface.netns == netns and interface.name == device:
                 return interface
-    _unknown("interface", word, list(known))
+    _unknown("interface", word, list(by_name))
 
 
 def host_network_warnings(topology: Topology, vantages: Sequence[Vantage]) -> list[str]:
@@ -173,10 +173,10 @@ def _check_visible(
 
 def _members(topology: Topology, network: str) -> list[Container]:
     """The running containers of a network. Raises UsageProblem where none runs."""
-    found = [c for c in topology.containers if c.running and _is_member(topology, c, network)]
-    if not found:
+    members = [c for c in topology.containers if c.running and _is_member(topology, c, network)]
+    if not members:
         raise UsageProblem(f"network {network} has no running container: start one first")
-    return found
+    return members
 
 
 def _is_member(topology: Topology, container: Container, network: str) -> bool:
@@ -197,11 +197,11 @@ def _of_container(
         return []
     if container.netns not in topology.netns_paths:
         return _ports_of(topology, container, networks)
-    mine = interfaces_of(topology, container.netns)
+    inside = interfaces_of(topology, container.netns)
     if networks is not None:
-        mine = [i for i in mine if network_of(topology, i) in networks]
-    ends = [other_end(topology, i) or lower_of(topology, i) for i in mine]
-    return mine + [e for e in ends if e is not None and is_host(topology, e)]
+        inside = [i for i in inside if network_of(topology, i) in networks]
+    ends = [other_end(topology, i) or lower_of(topology, i) for i in inside]
+    return inside + [e for e in ends if e is not None and is_host(topology, e)]
 
 
 def _ports_of(
@@ -220,14 +220,14 @@ def _ports_of(
 def _other_ports(topology: Topology, chosen: Sequence[Interface]) -> list[Interface]:
     """Further ports of the bridges: a flooded frame leaves by those of unknown owners too."""
     ports = [p for b in _bridges(topology, chosen) for p in topology.ports(b.key)]
-    known = set(chosen)
-    return [p for p in ports if p not in known]
+    already = set(chosen)
+    return [p for p in ports if p not in already]
 
 
 def _bridges(topology: Topology, chosen: Sequence[Interface]) -> list[Interface]:
     """The host's bridges that these are, or have, ports of, by ifindex."""
-    found = {bridge_of(topology, i) for i in chosen}
-    bridges = [b for b in found if b is not None and is_host(topology, b)]
+    masters = {bridge_of(topology, i) for i in chosen}
+    bridges = [b for b in masters if b is not None and is_host(topology, b)]
     return sorted(bridges, key=lambda b: b.ifindex)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sessions import wait_for
 
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net import netns
@@ -118,6 +119,11 @@ class Lab:
         self.run("host", f"ip link add {port} type veth peer name eth0 netns {where}")
         self.run("host", f"ip link set {port} master br0 up")
         self.run(name, f"ip address add {address} dev eth0 && ip link set eth0 up")
+        wait_for(lambda: self._port_state(port) == "forwarding")  # soon after its other end is up
+
+    def _port_state(self, port: str) -> str:
+        (found,) = json.loads(self.run("host", f"bridge -j link show dev {port}"))
+        return str(found["state"])
 
     def run(self, name: str, command: str) -> str:
         def inside() -> str:

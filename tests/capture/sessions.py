@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +38,18 @@ def wait_for(condition: Callable[[], Any], patience_s: float = 60) -> None:
     while not condition():
         assert time.monotonic() < give_up, "waited in vain"
         time.sleep(0.002)
+
+
+def wait_for_requests(session: CaptureSession) -> None:
+    """Until what the session was asked for so far is done: rings of new vantages hear by then."""
+    done = threading.Event()
+
+    def take() -> bytes:
+        done.set()
+        return b""
+
+    session.keep(take)
+    assert done.wait(60)
 
 
 def capture(lab: Any, path: Path, frames: list[bytes], **options: Any) -> CaptureStats:

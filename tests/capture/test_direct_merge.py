@@ -218,7 +218,7 @@ def test_drops_are_told_where_they_were() -> None:
     assert one.free
 
 
-def test_a_stranger_stops_the_walk_before_its_frame() -> None:
+def test_an_unknown_interface_stops_the_walk_before_its_frame() -> None:
     sources: Any = [HandSource({3: 0}), HandSource({4: 1})]
     sources[0].ring.cursor[encode.CURIOUS] = 1
     straight = DirectMerge(sources, HOLD_NS)

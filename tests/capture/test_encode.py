@@ -147,7 +147,7 @@ def test_frames_of_no_vantage_are_passed_over_and_counted() -> None:
     assert counters[:2, 0].tolist() == [2, 1]
 
 
-def test_a_stranger_stops_the_walk_until_the_table_knows_it() -> None:
+def test_an_unknown_interface_stops_the_walk_until_the_table_knows_it() -> None:
     frames = [Raw(bytes(60), ifindex=n) for n in (3, 9, 8, 3)]
     memory, cursor = a_block(frames)
     cursor[encode.CURIOUS] = 1

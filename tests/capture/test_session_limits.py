@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sessions import OURS, numbers, open_sockets, running, wait_for
+from sessions import OURS, numbers, open_sockets, running, wait_for, wait_for_requests
 
 from analyzer.capture.options import CaptureOptions, Hooks, Limits
 from analyzer.capture.session import CaptureSession
@@ -118,7 +118,8 @@ def test_vantages_may_join_later(lab: Any, tmp_path: Path, reading: Any) -> None
     with running(session):
         lab.send(lab.numbered(5))
         session.add(lab.vantages("br0", "veB", "b:eth0"), lab.paths)
-        wait_for(lambda: len(session.vantages) == 4)
+        wait_for_requests(session)
+        assert len(session.vantages) == 4
         wait_for(lambda: len(reading(tmp_path / "a").interfaces) == 4)
         lab.send([lab.frame(9)])
         wait_for(lambda: len(reading(tmp_path / "a").at("b:eth0")) == 1)

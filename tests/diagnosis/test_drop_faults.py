@@ -19,6 +19,7 @@ from analyzer.net.netns import run_inside
 pytestmark = pytest.mark.root
 
 
+@pytest.mark.fault("DROP in DOCKER-USER")
 def test_a_drop_between_containers_names_the_rule(bench: Bench) -> None:
     bench.bridge_netfilter()
     bench.host(
@@ -43,6 +44,7 @@ def test_a_drop_between_containers_names_the_rule(bench: Bench) -> None:
     assert the_loss(offline) == row
 
 
+@pytest.mark.fault("REJECT in FORWARD")
 def test_a_reject_between_containers(bench: Bench) -> None:
     bench.bridge_netfilter()
     bench.host("iptables -I FORWARD -s 172.17.0.2 -j REJECT")
@@ -51,6 +53,7 @@ def test_a_reject_between_containers(bench: Bench) -> None:
     assert "iptables FORWARD rule 1 (-s 172.17.0.2/32 -j REJECT" in row.advice
 
 
+@pytest.mark.fault("a chain's policy is DROP")
 def test_a_policy_is_named_where_no_rule_dropped(bench: Bench) -> None:
     bench.bridge_netfilter()
     bench.host("iptables -P FORWARD DROP")
@@ -72,6 +75,7 @@ def test_only_some_are_dropped(bench: Bench) -> None:
     assert (row.packets, answered, row.reason) == (10, 20, "NETFILTER_DROP")
 
 
+@pytest.mark.fault("a firewall inside the destination")
 def test_a_firewall_inside_the_destination(bench: Bench) -> None:
     bench.inside("tomcat02", "iptables -A INPUT -p icmp -j DROP")
     row = the_loss(bench.ping().report)
@@ -84,6 +88,7 @@ def test_a_firewall_inside_the_destination(bench: Bench) -> None:
     )
 
 
+@pytest.mark.fault("a firewall inside the destination, against answers")
 def test_a_firewall_inside_that_drops_the_answers(bench: Bench) -> None:
     bench.inside("tomcat02", "iptables -A OUTPUT -p icmp -j DROP")
     row = the_loss(bench.ping().report)
@@ -94,6 +99,7 @@ def test_a_firewall_inside_that_drops_the_answers(bench: Bench) -> None:
     assert "iptables OUTPUT rule 1 (-p icmp -j DROP) counted 5" in row.advice
 
 
+@pytest.mark.fault("the host's own firewall")
 def test_the_hosts_own_firewall(bench: Bench) -> None:
     bench.host("iptables -I INPUT -p icmp -j DROP")
     row = the_loss(bench.ping(destination="host").report)
@@ -102,6 +108,7 @@ def test_the_hosts_own_firewall(bench: Bench) -> None:
     assert "iptables INPUT rule 1 (-p icmp -j DROP) counted 5: iptables -nvL INPUT" in row.advice
 
 
+@pytest.mark.fault("both ports are set to isolated")
 def test_isolated_ports(bench: Bench) -> None:
     a, b = bench.veth("tomcat01"), bench.veth("tomcat02")
     for port in (a, b):
@@ -112,6 +119,7 @@ def test_isolated_ports(bench: Bench) -> None:
     assert f"bridge link set dev {b} isolated off" in row.advice
 
 
+@pytest.mark.fault("the destination's port is disabled")
 def test_the_destinations_port_is_disabled(bench: Bench) -> None:
     a, b = bench.veth("tomcat01"), bench.veth("tomcat02")
     bench.host(f"bridge link set dev {b} state 0")
@@ -121,6 +129,7 @@ def test_the_destinations_port_is_disabled(bench: Bench) -> None:
     assert f"bridge link show dev {b}" in row.advice
 
 
+@pytest.mark.fault("the source's port is disabled")
 def test_the_sources_port_is_disabled(bench: Bench) -> None:
     a = bench.veth("tomcat01")
     bench.host(f"bridge link set dev {a} state 0")
@@ -139,6 +148,7 @@ def test_a_disabled_port_that_the_host_asks_behind(bench: Bench) -> None:
     assert row.reason == f"port {b} is disabled"
 
 
+@pytest.mark.fault("an FDB entry for a wrong port")
 def test_an_fdb_entry_for_the_wrong_port(bench: Bench) -> None:
     b, c = bench.veth("tomcat02"), bench.veth("tomcat03")
     bench.host(f"bridge fdb replace {bench.mac('tomcat02')} dev {c} master static")
@@ -149,6 +159,7 @@ def test_an_fdb_entry_for_the_wrong_port(bench: Bench) -> None:
     assert f"bridge fdb del {bench.mac('tomcat02')} dev {c} master" in row.advice
 
 
+@pytest.mark.fault("an FDB entry that points back")
 def test_an_fdb_entry_that_points_back(bench: Bench) -> None:
     a = bench.veth("tomcat01")
     bench.host(f"bridge fdb replace {bench.mac('tomcat02')} dev {a} master static")
@@ -158,6 +169,7 @@ def test_an_fdb_entry_that_points_back(bench: Bench) -> None:
     assert "hairpin off" in row.advice
 
 
+@pytest.mark.fault("a queue (tbf) that is too short")
 def test_a_queue_that_is_full(bench: Bench) -> None:
     b = bench.veth("tomcat02")
     bench.host(f"tc qdisc add dev {b} root tbf rate 8kbit burst 200 limit 200")
@@ -170,6 +182,7 @@ def test_a_queue_that_is_full(bench: Bench) -> None:
     assert row.advice == f"the queue of {b} was full: tc -s qdisc show dev {b}"
 
 
+@pytest.mark.fault("eth0 inside is down")
 def test_the_interface_inside_is_down(bench: Bench) -> None:
     bench.inside("tomcat02", "ip link set eth0 down")
     row = the_loss(bench.ping().report)
@@ -177,7 +190,13 @@ def test_the_interface_inside_is_down(bench: Bench) -> None:
     assert "ip link show in tomcat02" in row.advice
 
 
-@pytest.mark.parametrize("end", ["inside", "port"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("inside", marks=pytest.mark.fault("a smaller MTU inside, DF set")),
+        pytest.param("port", marks=pytest.mark.fault("a smaller MTU at the port, DF set")),
+    ],
+)
 def test_an_mtu_that_is_smaller_on_one_side(bench: Bench, end: str) -> None:
     b = bench.veth("tomcat02")
     if end == "inside":
@@ -192,6 +211,7 @@ def test_an_mtu_that_is_smaller_on_one_side(bench: Bench, end: str) -> None:
     assert bench.ping(size=56).exit_code == 0
 
 
+@pytest.mark.fault("icmp_echo_ignore_all inside the destination")
 def test_echoes_that_are_ignored(bench: Bench) -> None:
     bench.inside("tomcat02", "sysctl -qw net.ipv4.icmp_echo_ignore_all=1")
     row = the_loss(bench.ping().report)
@@ -199,6 +219,7 @@ def test_echoes_that_are_ignored(bench: Bench) -> None:
     assert row.advice.endswith("sysctl net.ipv4.icmp_echo_ignore_all")
 
 
+@pytest.mark.fault("a wrong static ARP entry")
 def test_a_wrong_static_arp_entry(bench: Bench) -> None:
     wrong = "02:42:ac:11:00:99"
     bench.inside("tomcat01", f"ip neigh replace 172.17.0.3 lladdr {wrong} dev eth0 nud permanent")
@@ -211,6 +232,7 @@ def test_a_wrong_static_arp_entry(bench: Bench) -> None:
     )
 
 
+@pytest.mark.fault("a static ARP entry with another's MAC")
 def test_a_wrong_static_arp_entry_with_anothers_mac(bench: Bench) -> None:
     wrong = bench.mac("tomcat03")
     bench.inside("tomcat03", "sysctl -qw net.ipv4.ip_forward=0")
@@ -237,6 +259,7 @@ def test_the_same_address_in_two_containers(bench: Bench) -> None:
     }
 
 
+@pytest.mark.fault("TTL 1 through the host")
 def test_ttl_1_through_the_host(bench: Bench) -> None:
     report = bench.capture(
         ["tomcat01"],
@@ -251,6 +274,7 @@ def test_ttl_1_through_the_host(bench: Bench) -> None:
     )
 
 
+@pytest.mark.fault("strict rp_filter and a spoofed source")
 def test_a_spoofed_source_and_a_strict_reverse_path_filter(bench: Bench) -> None:
     bench.host(
         "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.docker0.rp_filter=1;"
@@ -274,6 +298,7 @@ def test_a_spoofed_source_and_a_strict_reverse_path_filter(bench: Bench) -> None
     )
 
 
+@pytest.mark.fault("forwarding to the outside is dropped")
 def test_forwarding_to_the_outside_is_dropped(bench: Bench) -> None:
     bench.host("iptables -A FORWARD -i docker0 -o uplink0 -j DROP")
     report = bench.capture(
@@ -286,6 +311,7 @@ def test_forwarding_to_the_outside_is_dropped(bench: Bench) -> None:
     assert "iptables FORWARD rule 1 (-i docker0 -o uplink0 -j DROP) counted 3" in row.advice
 
 
+@pytest.mark.fault("containers in two networks")
 def test_networks_that_are_kept_apart(tmp_path: Path) -> None:
     plan = {"networks": {"back": "172.18.0.0/16"}, "members": {"tomcat02": ("back",)}}
     with Lab(containers=2, **plan) as lab:
@@ -312,6 +338,7 @@ def test_networks_that_are_kept_apart(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.fault("nobody listens on a UDP port")
 def test_nobody_listens_on_a_udp_port(bench: Bench) -> None:
     def send() -> None:
         with run_inside(bench.lab.netns_path("tomcat01"), udp_socket) as sender:
@@ -329,6 +356,7 @@ def udp_socket() -> socket.socket:
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
+@pytest.mark.fault("nobody listens on a TCP port")
 def test_nobody_listens_on_a_tcp_port(bench: Bench) -> None:
     def knock() -> None:
         def connect() -> None:

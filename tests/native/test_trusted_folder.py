@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from analyzer.native.trusted_folder import NotTrusted, open_beside, open_own, own_cache
+from analyzer.net.netns import become_root_in_user_namespace
 
 SOMEBODY = 65534
+PR_SET_DUMPABLE = 4
 
 
 @pytest.fixture
@@ -82,12 +86,8 @@ def test_a_pipe_is_no_file(source: Path) -> None:
     kept = keep(source)
     kept.unlink()
     os.mkfifo(kept)
-    writer = os.open(kept, os.O_RDWR)  # so that opening it does not wait
-    try:
-        with pytest.raises(NotTrusted, match="is no file"):
-            read(source)
-    finally:
-        os.close(writer)
+    with pytest.raises(NotTrusted, match="is no file"):
+        read(source)
 
 
 @pytest.mark.root
@@ -114,6 +114,21 @@ def test_the_owner_of_the_sources_may_keep_code_beside_them(source: Path) -> Non
 def test_root_does_not_believe_the_environment() -> None:
     foreign = {"HOME": "/home/somebody", "XDG_CACHE_HOME": "/tmp/somebody"}
     assert own_cache(foreign) == Path(pwd.getpwuid(0).pw_dir, ".cache")
+
+
+@pytest.mark.root
+def test_root_of_a_user_namespace_has_the_users_own_folder() -> None:
+    """An unprivileged lab is built by such a root: the root of the machine's home is not theirs."""
+    child = os.fork()
+    if not child:
+        is_own = False
+        with suppress(BaseException):
+            os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
+            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # its /proc files are its own
+            become_root_in_user_namespace()
+            is_own = os.geteuid() == 0 and own_cache({"HOME": "/h"}) == Path("/h/.cache")
+        os._exit(0 if is_own else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_users_own_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,10 +122,10 @@ def _is_within(hi: Any, lo: Any, networks: Any) -> Any:
 def _is_wanted(row: Any, networks: Any, protocols: Any) -> Any:
     """Of the protocols that are captured, and with an end in one of the networks."""
     if len(protocols):
-        known = False
+        is_captured = False
         for n in range(len(protocols)):
-            known = known or row[_PROTOCOL] == protocols[n]
-        if not known:
+            is_captured = is_captured or row[_PROTOCOL] == protocols[n]
+        if not is_captured:
             return False
     if not len(networks):
         return True

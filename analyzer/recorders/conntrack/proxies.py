@@ -25,15 +25,15 @@ _FLAGS = ("proto", "host-ip", "host-port", "container-ip", "container-port")
 
 def read_proxies(netns: int, proc: Path = Path("/proc")) -> list[Proxy]:
     """Those of a namespace, as far as we may look at processes."""
-    found = set()
+    proxies = set()
     for folder in proc.glob("[0-9]*"):
         try:
             proxy = parse_command(folder.joinpath("cmdline").read_bytes())
             if proxy and folder.joinpath("ns/net").stat().st_ino == netns:
-                found.add(proxy)
+                proxies.add(proxy)
         except OSError:
             continue  # it has ended, or is not ours to look at
-    return sorted(found)
+    return sorted(proxies)
 
 
 def parse_command(line: bytes) -> Proxy | None:
@@ -52,27 +52,27 @@ def parse_command(line: bytes) -> Proxy | None:
 
 def encode_proxies(proxies: Sequence[Proxy]) -> bytes:
     """The data of one block."""
-    told = [asdict(proxy) for proxy in proxies]
-    return MAGIC + json.dumps(told, separators=(",", ":")).encode()
+    rows = [asdict(proxy) for proxy in proxies]
+    return MAGIC + json.dumps(rows, separators=(",", ":")).encode()
 
 
 def decode_proxies(blocks: Iterable[bytes]) -> list[Proxy]:
     """All that a file's blocks tell; what is none of ours is passed over."""
-    found: set[Proxy] = set()
+    proxies: set[Proxy] = set()
     for block in blocks:
         if not block.startswith(MAGIC):
             continue
         try:
-            for told in json.loads(block[len(MAGIC) :].rstrip(b"\0")):
-                found.add(
+            for row in json.loads(block[len(MAGIC) :].rstrip(b"\0")):
+                proxies.add(
                     Proxy(
-                        str(told["protocol"]),
-                        str(ip_address(told["host_ip"])),
-                        int(told["host_port"]),
-                        str(ip_address(told["container_ip"])),
-                        int(told["container_port"]),
+                        str(row["protocol"]),
+                        str(ip_address(row["host_ip"])),
+                        int(row["host_port"]),
+                        str(ip_address(row["container_ip"])),
+                        int(row["container_port"]),
                     )
                 )
         except (ValueError, KeyError, TypeError):
             continue
-    return sorted(found)
+    return sorted(proxies)

@@ -36,8 +36,8 @@ class Heard:
 
 def encode_entries(heard: Heard) -> list[bytes]:
     """The data of one or more blocks."""
-    told = {"netns": heard.netns, "overruns": heard.overruns, "left_out": heard.left_out}
-    text = json.dumps(told, separators=(",", ":")).encode()
+    facts = {"netns": heard.netns, "overruns": heard.overruns, "left_out": heard.left_out}
+    text = json.dumps(facts, separators=(",", ":")).encode()
     text += b" " * (-(len(MAGIC) + 4 + len(text)) % 4)
     head = MAGIC + struct.pack("<I", len(text)) + text
     starts = range(0, max(len(heard.rows), 1), ROWS_PER_BLOCK)
@@ -46,21 +46,21 @@ def encode_entries(heard: Heard) -> list[bytes]:
 
 def decode_entries(blocks: Iterable[bytes]) -> NatEntries:
     """All that a file's blocks tell, each row once; what is none of ours is passed over."""
-    found = [one for block in blocks if (one := _decode(block)) is not None]
-    if not found:
+    parts = [one for block in blocks if (one := _decode(block)) is not None]
+    if not parts:
         return NatEntries()
-    rows = np.concatenate([one.rows for one in found])
-    netns = np.concatenate([np.full(len(one.rows), one.netns, np.int64) for one in found])
+    rows = np.concatenate([one.rows for one in parts])
+    netns = np.concatenate([np.full(len(one.rows), one.netns, np.int64) for one in parts])
     keys = mixed(netns, *(rows[name] for name in ROW.names or ()))
     _, first = np.unique(keys, return_index=True)
     order = first[np.argsort(rows["ts_ns"][first], kind="stable")]
-    spaces = {one.netns for one in found}
+    spaces = {one.netns for one in parts}
     return NatEntries(
         rows[order],
         netns[order],
         frozenset(spaces),
-        overruns=sum(max(o.overruns for o in found if o.netns == space) for space in spaces),
-        left_out=sum(max(o.left_out for o in found if o.netns == space) for space in spaces),
+        overruns=sum(max(o.overruns for o in parts if o.netns == space) for space in spaces),
+        left_out=sum(max(o.left_out for o in parts if o.netns == space) for space in spaces),
     )
 
 
@@ -70,8 +70,8 @@ def _decode(data: bytes) -> Heard | None:
     start = len(MAGIC) + 4
     end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
     try:
-        told = json.loads(data[start:end])
-        counts = (int(told["netns"]), int(told["overruns"]), int(told["left_out"]))
+        facts = json.loads(data[start:end])
+        counts = (int(facts["netns"]), int(facts["overruns"]), int(facts["left_out"]))
     except (ValueError, KeyError, TypeError):
         return None
     rows = np.frombuffer(data, ROW, max(len(data) - end, 0) // ROW.itemsize, min(end, len(data)))

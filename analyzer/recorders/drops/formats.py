@@ -31,17 +31,17 @@ class EventFormat:
 
     def offset(self, name: str) -> int:
         """-1 where this kernel's event has no such field."""
-        found = self.fields.get(name)
-        return found.offset if found else -1
+        field = self.fields.get(name)
+        return field.offset if field else -1
 
 
 def parse_format(text: str) -> EventFormat:
     """An event's ``format`` file. Raises ValueError where it is none."""
-    found = _ID.search(text)
-    if not found:
+    number = _ID.search(text)
+    if not number:
         raise ValueError("no event format: it has no ID")
     symbols = {int(value, 0): name for value, name in _SYMBOL.findall(text)}
-    return EventFormat(int(found[1]), _fields(text), symbols)
+    return EventFormat(int(number[1]), _fields(text), symbols)
 
 
 def parse_page_header(text: str) -> tuple[int, int]:

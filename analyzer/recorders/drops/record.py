@@ -71,7 +71,7 @@ class Drops:
 
 def encode_drops(drops: Drops) -> bytes:
     """The data of one block."""
-    told = {
+    content = {
         "devices": drops.devices,
         "locations": drops.locations,
         "reasons": drops.reasons,
@@ -80,7 +80,7 @@ def encode_drops(drops: Drops) -> bytes:
         "deaf_ns": drops.deaf_ns,
         "clock": drops.clock,
     }
-    text = json.dumps(told, separators=(",", ":")).encode()
+    text = json.dumps(content, separators=(",", ":")).encode()
     return MAGIC + struct.pack("<I", len(text)) + text + drops.rows.tobytes()
 
 
@@ -101,11 +101,11 @@ class DropLog:
 
     def take(self, blocks: Iterable[bytes]) -> Rows:
         """The rows of blocks; what is none of ours, or damaged, is passed over."""
-        told = [one for data in blocks if (one := _decode(data)) is not None]
-        for one in told:
+        decoded = [one for data in blocks if (one := _decode(data)) is not None]
+        for one in decoded:
             self._take(one)
-        found = [one.rows for one in told]
-        rows = np.concatenate(found) if found else np.empty(0, ROW)
+        rows_of_blocks = [one.rows for one in decoded]
+        rows = np.concatenate(rows_of_blocks) if rows_of_blocks else np.empty(0, ROW)
         for reason, count in zip(*np.unique(rows["reason"], return_counts=True), strict=True):
             self.counts[int(reason)] += int(count)
         return rows
@@ -146,13 +146,14 @@ def _decode(data: bytes) -> Drops | None:
     start = len(MAGIC) + 4
     end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
     try:
-        told = json.loads(data[start:end])
-        names = {f"{name}s": [_text(text) for text in told[f"{name}s"]] for name in _FIELDS}
+        content = json.loads(data[start:end])
+        names = {f"{name}s": [_text(text) for text in content[f"{name}s"]] for name in _FIELDS}
         deaf = [
-            (int(since), int(until), int(level)) for since, until, level in told.get("deaf_ns", ())
+            (int(since), int(until), int(level))
+            for since, until, level in content.get("deaf_ns", ())
         ]
-        alone = {(_text(r), _text(p), int(e)): int(n) for r, p, e, n in told.get("alone", ())}
-        lost, clock = int(told.get("lost", 0)), dict(told.get("clock", {}))
+        alone = {(_text(r), _text(p), int(e)): int(n) for r, p, e, n in content.get("alone", ())}
+        lost, clock = int(content.get("lost", 0)), dict(content.get("clock", {}))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     count = (len(data) - end) // ROW.itemsize

@@ -53,12 +53,12 @@ class Naming:
 
 def name_tally(tally: Table, naming: Naming) -> dict[tuple[str, str, int], int]:
     """(reason, location, EtherType) → count; tally: [m, TALLY] of `recorders.drops.pages`."""
-    found: dict[tuple[str, str, int], int] = {}
+    counts: dict[tuple[str, str, int], int] = {}
     for location, reason, protocol, count in tally.tolist():
         if count:
             key = (naming.reason(reason), naming.symbols.name(location), protocol)
-            found[key] = found.get(key, 0) + count
-    return found
+            counts[key] = counts.get(key, 0) + count
+    return counts
 
 
 def build_rows(out: Table, cpu: int, naming: Naming) -> Drops:
@@ -86,8 +86,8 @@ def build_rows(out: Table, cpu: int, naming: Naming) -> Drops:
 
 def _distinct(columns: Table) -> tuple[list[list[int]], npt.NDArray[Any]]:
     """The distinct rows, and each row's place in them."""
-    found, place = np.unique(columns, axis=0, return_inverse=True)
-    return found.tolist(), place.reshape(-1)
+    distinct, place = np.unique(columns, axis=0, return_inverse=True)
+    return distinct.tolist(), place.reshape(-1)
 
 
 def _device(low: int, high: int) -> str:

@@ -53,10 +53,10 @@ class Tracefs:
     def clean(self) -> list[str]:
         """Remove the instances of vethscope processes that are gone; their names."""
         try:
-            found = os.listdir(f"{self.root}/instances")
+            names = os.listdir(f"{self.root}/instances")
         except OSError:
             return []
-        dead = [name for name in found if _is_dead(name)]
+        dead = [name for name in names if _is_dead(name)]
         return [name for name in dead if _remove(f"{self.root}/instances/{name}")]
 
     def close(self) -> None:
@@ -146,11 +146,11 @@ def _call(number: int, *arguments: object) -> int:
 
 def _is_dead(name: str) -> bool:
     """Whether the instance is of a vethscope process that does not exist any more."""
-    found = _NAME.fullmatch(name)
-    if not found:
+    owner = _NAME.fullmatch(name)
+    if not owner:
         return False
     try:
-        return _start_time(int(found[1])) != int(found[2])
+        return _start_time(int(owner[1])) != int(owner[2])
     except OSError:
         return True
 

@@ -211,13 +211,13 @@ class DropWatch:
         with contextlib.suppress(OSError):
             keep_only({Capability.DAC_OVERRIDE})
         try:
-            last = told = time.monotonic()
+            last = stored = time.monotonic()
             while not self._end.wait(POLL_S):
                 self._poll()
                 last = self._breathe(last)
-                if last - told > BLOCK_S:
+                if last - stored > BLOCK_S:
                     self._keep_counts()
-                    told = last
+                    stored = last
             self._quieten()
             self._poll()
             self._keep_counts()

@@ -69,8 +69,8 @@ def read_facts(vantages: Iterable[Vantage], paths: Mapping[int, str]) -> Facts:
     wanted = {v.key for v in vantages}
     inodes = sorted({inode for inode, _ in wanted if inode in paths})
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda inode: _read(inode, paths[inode]), inodes)
-        for inode, (links, sysctls, rules) in zip(inodes, found, strict=True):
+        readings = pool.map(lambda inode: _read(inode, paths[inode]), inodes)
+        for inode, (links, sysctls, rules) in zip(inodes, readings, strict=True):
             facts.links |= {
                 (inode, i): link for i, link in links.items() if link.state or (inode, i) in wanted
             }
@@ -90,13 +90,13 @@ def compare(start: Facts, end: Facts) -> Facts:
 
 def encode_facts(facts: Facts) -> bytes:
     """The data of one block; the rules that did not move are no matter for the file."""
-    told = {
+    content = {
         "links": [[*key, asdict(link)] for key, link in facts.links.items()],
         "sysctls": {str(inode): values for inode, values in facts.sysctls.items()},
         "moved": _rules_to_json(facts.moved),
         "uncounted": _rules_to_json(facts.uncounted),
     }
-    return MAGIC + json.dumps(told, separators=(",", ":")).encode()
+    return MAGIC + json.dumps(content, separators=(",", ":")).encode()
 
 
 def decode_facts(blocks: Sequence[bytes]) -> list[Facts]:
@@ -108,23 +108,25 @@ def _rules_to_json(rules: Mapping[int, Sequence[Rule]]) -> dict[str, list[dict[s
     return {str(inode): [rule.to_json() for rule in some] for inode, some in rules.items()}
 
 
-def _rules_from_json(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int, list[Rule]]:
-    return {int(inode): [_checked(Rule(**rule)) for rule in some] for inode, some in told.items()}
+def _rules_from_json(content: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int, list[Rule]]:
+    return {
+        int(inode): [_checked(Rule(**rule)) for rule in some] for inode, some in content.items()
+    }
 
 
 def _decode(block: bytes) -> Facts | None:
     if not block.startswith(MAGIC):
         return None
     try:
-        told = json.loads(block[len(MAGIC) :].rstrip(b"\0"))
+        content = json.loads(block[len(MAGIC) :].rstrip(b"\0"))
         return Facts(
-            links={(int(n), int(i)): _checked(LinkFact(**link)) for n, i, link in told["links"]},
+            links={(int(n), int(i)): _checked(LinkFact(**link)) for n, i, link in content["links"]},
             sysctls={
                 int(inode): {str(name): str(value) for name, value in values.items()}
-                for inode, values in told["sysctls"].items()
+                for inode, values in content["sysctls"].items()
             },
-            moved=_rules_from_json(told["moved"]),
-            uncounted=_rules_from_json(told.get("uncounted", {})),
+            moved=_rules_from_json(content["moved"]),
+            uncounted=_rules_from_json(content.get("uncounted", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -76,7 +76,7 @@ def read_rules() -> list[Rule]:
 
 def read_saved() -> tuple[list[Rule], set[tuple[str, str]]]:
     """(the rules that iptables-save shows to drop, tool and name of each table that it shows)."""
-    found: list[Rule] = []
+    rules: list[Rule] = []
     shown: set[tuple[str, str]] = set()
     filtered = has_tables()
     for tool, program in _SAVE.items():
@@ -84,26 +84,26 @@ def read_saved() -> tuple[list[Rule], set[tuple[str, str]]]:
         if _legacy_in_use(tool):
             texts.append(run_tool(_LEGACY[tool], "-c"))
         for text in texts:
-            found += parse_rules(text, tool)
+            rules += parse_rules(text, tool)
             shown |= {(tool, line[1:].strip()) for line in text.splitlines() if line[:1] == "*"}
-    return found, shown
+    return rules, shown
 
 
 def parse_rules(text: str, tool: str) -> list[Rule]:
     """What ``iptables-save -c`` printed."""
-    found, table = [], ""
+    rules, table = [], ""
     place: Counter[str] = Counter()
     for line in text.splitlines():
         if line.startswith("*"):
             table, place = line[1:].strip(), Counter()
         elif policy := _POLICY.match(line):
             if policy[2] in _ENDS:
-                found.append(Rule(tool, table, policy[1], 0, policy[2], int(policy[3])))
+                rules.append(Rule(tool, table, policy[1], 0, policy[2], int(policy[3])))
         elif rule := _RULE.match(line):
             place[rule[2]] += 1
             if _target(rule[3]) in _ENDS:
-                found.append(Rule(tool, table, rule[2], place[rule[2]], rule[3], int(rule[1])))
-    return found
+                rules.append(Rule(tool, table, rule[2], place[rule[2]], rule[3], int(rule[1])))
+    return rules
 
 
 def find_moved(before: Iterable[Rule], after: Iterable[Rule]) -> list[Rule]:
@@ -135,8 +135,8 @@ def may_match(rule: Rule, source: str, destination: str, protocol: str) -> bool:
     return True
 
 
-def _same_protocol(told: str, protocol: str) -> bool:
-    return told.replace("ipv6-icmp", "icmpv6") in (protocol, "all")
+def _same_protocol(name: str, protocol: str) -> bool:
+    return name.replace("ipv6-icmp", "icmpv6") in (protocol, "all")
 
 
 def _within(address: str, network: str) -> bool:
@@ -156,12 +156,12 @@ def _target(text: str) -> str:
 
 def _numbered(rules: Iterable[Rule]) -> list[tuple[tuple[str, str, str, str, int], Rule]]:
     seen: Counter[tuple[str, str, str, str]] = Counter()
-    found = []
+    numbered = []
     for rule in rules:
         key = (rule.tool, rule.table, rule.chain, rule.text)
-        found.append(((*key, seen[key]), rule))
+        numbered.append(((*key, seen[key]), rule))
         seen[key] += 1
-    return found
+    return numbered
 
 
 def has_tables() -> bool:

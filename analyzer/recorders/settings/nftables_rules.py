@@ -54,7 +54,7 @@ def _is_shown(rule: Rule, shown: set[tuple[str, str]]) -> bool:
 
 def parse_ruleset(text: str) -> list[Rule]:
     """What ``nft -a list ruleset`` printed."""
-    found, table, chain, hook = [], "", "", ""
+    rules, table, chain, hook = [], "", "", ""
     for line in _whole_lines(text):
         if start := _TABLE.match(line):
             table, chain = f"{start[1]} {start[2]}", ""
@@ -65,10 +65,10 @@ def parse_ruleset(text: str) -> list[Rule]:
         elif chain and (base := _HOOK.match(line)):
             hook = base[1]
             if base[2] == "drop":
-                found.append(Rule(NFT, table, chain, 0, POLICY, 0, hook, counted=False))
+                rules.append(Rule(NFT, table, chain, 0, POLICY, 0, hook, counted=False))
         elif chain and (rule := _rule(line)):
-            found.append(replace(rule, table=table, chain=chain, hook=hook))
-    return found
+            rules.append(replace(rule, table=table, chain=chain, hook=hook))
+    return rules
 
 
 def _whole_lines(text: str) -> Iterator[str]:

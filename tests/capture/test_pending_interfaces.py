@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sessions import wait_for
+from sessions import wait_for, wait_for_requests
 
 from analyzer.capture import pending_interfaces as pending
 from analyzer.capture.options import CaptureOptions
@@ -74,7 +74,8 @@ def test_frames_from_before_the_introduction_are_in_the_file_in_order(
         come(lab, "c", "172.30.0.4/24")
         send_from(lab, "c", range(5))
         session.add(lab.vantages("veC", "c:eth0"), lab.paths)
-        wait_for(lambda: len(session.vantages) == 5)
+        wait_for_requests(session)
+        assert len(session.vantages) == 5
         send_from(lab, "c", range(5, 9))
     found = reading(tmp_path / "a")
     assert [number_of(frame) for frame in found.at("veC")] == list(range(9))
@@ -117,7 +118,8 @@ def test_who_has_gone_before_the_introduction_is_in_the_file_too(
         send_from(lab, "c", range(5))
         lab.run("host", "ip link del veC")
         session.add(vantages, lab.paths, None, {ring.netns: ring})
-        wait_for(lambda: len(session.vantages) == 5)
+        wait_for_requests(session)
+        assert len(session.vantages) == 5
     found = reading(tmp_path / "a")
     for name in ("veC", "c:eth0", "veB"):
         assert [number_of(frame) for frame in found.at(name)] == list(range(5))
@@ -178,7 +180,8 @@ def test_an_ignored_one_may_be_added_after_all(lab: Any, tmp_path: Path, reading
         come(lab, "c", "172.30.0.4/24")
         session.ignore(lab.inodes["host"], [lab.index("host", "veC")])
         session.add(lab.vantages("veC"), lab.paths)
-        wait_for(lambda: len(session.vantages) == 4)
+        wait_for_requests(session)
+        assert len(session.vantages) == 4
         send_from(lab, "c", range(3))
     assert [number_of(frame) for frame in reading(tmp_path / "a").at("veC")] == [0, 1, 2]
 
