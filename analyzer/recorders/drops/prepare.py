@@ -27,31 +27,11 @@ _FILTER_BYTES = 3_000
 _PLAIN = re.compile(r"[^A-Za-z0-9_.:@-]")
 
 
-<<<<<<< HEAD
 def receive_filter(devices: Sequence[str]) -> str:
     """In the kernel's event filter language: only frames of these interfaces."""
     patterns = sorted({_PLAIN.sub("?", name) for name in devices})
     told = " || ".join(f'name ~ "{one}"' if "?" in one else f'name == "{one}"' for one in patterns)
     return told if told and len(told) < _FILTER_BYTES else 'name ~ "veth*"'
-=======
-def receive_filter(devices: Sequence[str], exact: bool = False) -> str:
-    """In the kernel's event filter language: only frames of these interfaces.
-
-    Without ``exact``, Docker's veths are one pattern, so that those of containers that start
-    later are in, and whatever is dropped belongs to the frame before it.
-    """
-    veths = "veth*"
-    names = {
-        veths if not exact and re.fullmatch(r"veth[0-9a-f]+", name) else name for name in devices
-    }
-    patterns = sorted(_PLAIN.sub("?", name) if name != veths else name for name in names)
-    condition = " || ".join(
-        f'name ~ "{one}"' if set(one) & {"*", "?"} else f'name == "{one}"' for one in patterns
-    )
-    if condition and len(condition) < _FILTER_BYTES:
-        return condition
-    return 'name ~ "veth*"' if exact else 'name != "lo"'
->>>>>>> main
 
 
 def drop_filter(drop: EventFormat) -> str:
