@@ -62,8 +62,13 @@ def capture(lab: Any, path: Path, frames: list[bytes], **options: Any) -> Captur
     return session.close()
 
 
+IPV4_MULTICAST = bytes.fromhex("01005e")
+
+
 def numbers(frames: list[Any], at: int = 14) -> list[int]:
-    return [struct.unpack_from("!I", frame.data, at)[0] for frame in frames]
+    """Of the frames that a lab sent; the kernel's own IGMP reports come in between."""
+    ours = [frame for frame in frames if not frame.data.startswith(IPV4_MULTICAST)]
+    return [struct.unpack_from("!I", frame.data, at)[0] for frame in ours]
 
 
 def open_sockets() -> set[str]:
