@@ -60,7 +60,12 @@ def run_suite(folder: Path, body: str, **environment: str) -> subprocess.Complet
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("VETHSCOPE", "PYTEST"))}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-ra", "-pno:cacheprovider", "--rootdir", folder, folder],
-        env={**clean, "DOCKER_HOST": f"unix://{folder}/none.sock", **environment},
+        env={
+            **clean,
+            "DOCKER_HOST": f"unix://{folder}/none.sock",
+            "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent))),
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,

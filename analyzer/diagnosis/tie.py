@@ -25,7 +25,7 @@ from analyzer.model.frames import FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled, piece
-from analyzer.recorders.drops.pages import SAME
+from analyzer.recorders.drops.pages import ANSWER, COPY, SAME
 from analyzer.recorders.drops.record import ROW, DropLog, Rows
 
 BEFORE_NS = 5_000_000
@@ -212,6 +212,8 @@ def _tie_all(
 ) -> None:
     """Fill row and answer for each drop; -1 stays where it cannot be told."""
     for at in range(len(seen)):
+        if tie[at] not in (SAME, COPY, ANSWER):
+            continue  # of an older version: no proof
         first, last = start[device[at]], start[device[at] + 1]
         latest = min(seen[at] + AFTER_NS, dropped[at] + SLACK_NS)
         low = _first_since(seen[at] - BEFORE_NS, first, last, order, ts)
@@ -222,13 +224,14 @@ def _tie_all(
                 break
             extra = np.int64(wirelen[i]) - length[at]
             fits = (extra == 14 or extra == 18) and ethertype[i] == protocol[at]
-            if not fits or taken[i]:
+            # what answers a frame was dropped: then the frame itself was not
+            if not fits or taken[i] or (tie[at] == ANSWER and lost[i]):
                 continue
             far = abs(seen[at] - ts[i])
             if best < 0 or far < best_far:
                 if best >= 0 and conversation[best] != conversation[i]:
                     rival_far = best_far
-                best, best_far, best_answer = i, far, tie[at] != SAME and not lost[i]
+                best, best_far, best_answer = i, far, tie[at] == ANSWER
             elif conversation[best] != conversation[i] and (rival_far < 0 or far < rival_far):
                 rival_far = far
         if best < 0 or (rival_far >= 0 and rival_far < CLEARLY * best_far + SLACK_NS):

@@ -34,8 +34,11 @@ class Dropping:
         session.keep(lambda: own(encode_facts(self._start)))
         if not self._drops:
             return
-        host, inside = names_by_side(vantages)
-        watch = DropWatch(host, inside, lambda: session.keep(self._take))
+        watch = DropWatch(
+            host_interfaces(vantages),
+            sorted({v.bridge for v in vantages} - {""}),
+            lambda: session.keep(self._take),
+        )
         try:
             self._watch = watch.open()
         except EnvironmentProblem as error:
@@ -64,11 +67,6 @@ class Dropping:
         return b"".join(own(data) for data in self._watch.take()) if self._watch else b""
 
 
-def names_by_side(vantages: Sequence[Vantage]) -> tuple[list[str], list[str]]:
-    """(host's interfaces, containers' interfaces) whose received frames drops are tied to.
-
-    Bridges are left out: what they pass up came in by one of their ports.
-    """
-    heard = [v for v in vantages if v.role is not Role.BRIDGE]
-    host = {v.interface for v in heard if v.role is not Role.CONTAINER}
-    return sorted(host), sorted({v.interface for v in heard if v.role is Role.CONTAINER})
+def host_interfaces(vantages: Sequence[Vantage]) -> list[str]:
+    """Names of what is captured in the host's namespaces, bridges too."""
+    return sorted({v.interface for v in vantages if v.role is not Role.CONTAINER})

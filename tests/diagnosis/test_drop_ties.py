@@ -8,7 +8,7 @@ import numpy as np
 from world import World
 
 from analyzer.diagnosis.tie import candidates, tie_drops
-from analyzer.recorders.drops.pages import NESTED, SAME
+from analyzer.recorders.drops.pages import ANSWER, COPY, NESTED, SAME
 from analyzer.recorders.drops.record import ROW
 
 MICRO = 1_000
@@ -63,7 +63,7 @@ def test_a_copy_that_the_bridge_drops_is_the_lost_packets() -> None:
     world.send(0, 1, 0, key=1)
     lost = len(world.rows)
     world.send(0, 1, 1000, key=2, upto=2)
-    frames, journeys, ties = tied(world, drop("veth0", 1007, NESTED))
+    frames, journeys, ties = tied(world, drop("veth0", 1007, COPY))
     assert truths(frames, ties) == [lost]
     assert ties.packet.tolist() == [journeys.packet[ties.frame[0]]]
     assert not ties.answer.any()
@@ -72,7 +72,7 @@ def test_a_copy_that_the_bridge_drops_is_the_lost_packets() -> None:
 def test_a_packet_that_went_on_is_never_called_dropped() -> None:
     world = a_world()
     world.send(0, 1, 0, key=1)
-    for tie in (SAME, NESTED):
+    for tie in (SAME, NESTED, COPY):
         _, _, ties = tied(world, drop("veth0", 7, tie))
         assert len(ties.packet) == 0
 
@@ -83,7 +83,7 @@ def test_what_the_stack_behind_an_interface_drops() -> None:
     frames, _, ties = tied(world, drop("eth0", 90, SAME))
     assert truths(frames, ties) == [0]
     assert not ties.answer.any()
-    frames, _, ties = tied(world, drop("eth0", 90, NESTED))
+    frames, _, ties = tied(world, drop("eth0", 90, ANSWER))
     assert truths(frames, ties) == [0]
     assert ties.answer.all()
 
@@ -112,7 +112,7 @@ def test_each_drop_is_another_packet_of_the_same_conversation() -> None:
     for n in range(6):
         starts.append(len(world.rows))
         world.send(0, 1, 300 * n, key=n + 1, upto=2)
-    told = [drop("veth0", 300 * n + 7, NESTED) for n in range(6)]
+    told = [drop("veth0", 300 * n + 7, COPY) for n in range(6)]
     frames, _, ties = tied(world, *told)
     assert truths(frames, ties) == starts
 
@@ -121,10 +121,10 @@ def test_another_length_another_protocol_and_another_time_are_other_frames() -> 
     world = a_world()
     world.send(0, 1, 0, key=1, upto=2)
     for told in (
-        drop("veth0", 7, NESTED, length=LENGTH + 1),
-        drop("veth1", 7, NESTED),
-        drop("veth0", 6000, NESTED),
-        drop("veth0", -100, NESTED),
+        drop("veth0", 7, COPY, length=LENGTH + 1),
+        drop("veth1", 7, COPY),
+        drop("veth0", 6000, COPY),
+        drop("veth0", -100, COPY),
     ):
         assert len(tied(world, told)[2].packet) == 0
 
@@ -134,3 +134,11 @@ def test_nothing_to_tie() -> None:
     world.send(0, 1, 0, key=1)
     assert len(tied(world)[2].packet) == 0
     assert len(tied(a_world(), drop("veth0", 7, SAME))[2].packet) == 0
+
+
+def test_what_proves_nothing_ties_nothing() -> None:
+    """A drop of another skb, as older versions recorded it; an answer to a frame that was lost."""
+    world = a_world()
+    world.send(0, 1, 0, key=1, upto=2)
+    for tie in (NESTED, ANSWER):
+        assert len(tied(world, drop("veth0", 7, tie))[2].packet) == 0

@@ -4,16 +4,26 @@ A page is a time stamp, a commit word (its length; two flags for events that wer
 and events: 27 bits of time since the one before and 5 bits of length or kind, then the record.
 See the kernel's ring_buffer.h and Documentation/trace/ring-buffer-design.rst.
 
-The ring of a CPU is in that CPU's own order, and a packet is carried through the stack by one
-softirq on one CPU. So what a drop belongs to is the last ``netif_receive_skb`` before it on its
-CPU: with the same skb address it is that very frame (``SAME``); with another it is a copy that
-a bridge forwards while the original goes up, or an answer to it (``NESTED``). An address alone,
-from longer ago, proves nothing: freed, it is the next packet's. Drops that belong to no frame are
-only counted, by place and reason: a row each would fill the file where somebody else is flooded.
+The ring of a CPU is in that CPU's own order, and a frame is carried through the stack by one
+softirq on one CPU: its work begins with ``netif_receive_skb`` and ends with the next one, or with
+the end of the softirq. A drop is tied to a frame only where it is proved to lie in that work:
+
+- ``SAME``: the skb that is dropped is the one that was received.
+- ``COPY``: another skb is dropped, and then the received one is received again, whole, by a
+  bridge. A bridge that passes a frame up (because it is promiscuous, or the frame is for all)
+  forwards a clone of it first: br_handle_frame_finish() in the kernel's br_input.c.
+- ``ANSWER``: another skb is dropped before the work ends, while the frames of all devices are
+  listened to: something that the stack sent because of the frame.
+
+An address alone, from longer ago, proves nothing: freed, it is the next packet's. Nor does the
+frame that a CPU received last: timers, local senders and other namespaces run there as well. Drops
+that belong to no frame are only counted, by place and reason: a row each would fill the file where
+somebody else is flooded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -22,18 +32,24 @@ import numpy.typing as npt
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, file16, file32, native64
 
-SAME, NESTED = 1, 2
-"""how a drop is tied: see above"""
+SAME, NESTED, COPY, ANSWER = 1, 2, 3, 4
+"""how a drop is tied: see above. NESTED stands in files of older versions only, for any other skb
+than the frame in hand: it proves nothing"""
 
 # Where the fields lie: indices of the int64 array ``layout``
 COMMIT, DATA = 0, 1
 KFREE_ID, KFREE_SKB, KFREE_LOCATION, KFREE_PROTOCOL, KFREE_REASON, KFREE_FLAGS = 2, 3, 4, 5, 6, 7
 RECEIVE_ID, RECEIVE_SKB, RECEIVE_LEN, RECEIVE_NAME = 8, 9, 10, 11
-LAYOUT = 12
+EXIT_ID, EXIT_VECTOR = 12, 13
+LAYOUT = 14
 
 # The frame in hand on a CPU and what was counted there: indices of the uint64 array ``state``
 SEEN_NS, SKB, LEN, NAME_LOW, NAME_HIGH, RECEIVED, LOST = 0, 1, 2, 3, 4, 5, 6
-STATE = 7
+WHOLE, PENDING = 7, 8
+"""whether the frames of all devices are listened to; drops that wait for their proof"""
+STATE = 9
+MOST_PENDING = 8
+"""drops of one frame's work that wait; of a flooded frame there are as many as ports"""
 
 # A row of the uint64 table ``out``
 (
@@ -62,8 +78,13 @@ _MISSED = np.int64(1) << 31
 _MISSED_STORED = np.int64(1) << 30
 _COMMIT_BITS = (np.int64(1) << 27) - 1
 _ABSOLUTE_BITS = np.uint64((1 << 59) - 1)
-_SOFTIRQ = 0x10
+_HARDIRQ, _SOFTIRQ = 0x08, 0x10
 """of common_flags (trace_events.h)"""
+_DOCKER_BRIDGE = np.uint64(int.from_bytes(b"br-", "little"))
+_THREE_BYTES = np.uint64(0xFFFFFF)
+"""so Docker calls the bridges of networks, those that are made later as well"""
+_NET_RX = 3
+"""number of the softirq that receives (linux/interrupt.h)"""
 _AGE_NS = np.uint64(1_000_000)
 """a softirq does not hold one packet for longer"""
 
@@ -82,6 +103,10 @@ class Tables(NamedTuple):
     """[n, OUT] tied drops, with room for ``page bytes // SMALLEST_EVENT`` rows more"""
     tally: Longs
     """[m, TALLY] where the others are counted; what finds no row goes into the last"""
+    pending: Longs
+    """[MOST_PENDING, OUT] drops of the frame in hand that wait for their proof"""
+    bridges: Longs
+    """[b, 2] names of the bridges, in two words as in the state"""
 
 
 class Record(NamedTuple):
@@ -108,6 +133,7 @@ def walk_page(data: Bytes, used: int, tables: Tables, row: int) -> Any:
     position = layout[DATA]
     end = min(used, position + (commit & _COMMIT_BITS))
     if commit & _MISSED:
+        row = _settle(tables, row, 0)
         _note_missed(data, commit, end, used, tables.state)
     while position + 4 <= end:
         head = file32(data, position, False)
@@ -125,7 +151,11 @@ def walk_page(data: Bytes, used: int, tables: Tables, row: int) -> Any:
             position += 8
         else:
             now += delta
-            start, length = _place_of_record(data, position, end, kind)
+            start, length = position + 4, kind * 4
+            if kind == 0:
+                if position + 8 > end:
+                    return row
+                start, length = position + 8, file32(data, position + 4, False) - 4
             if length < 0 or start + length > end:
                 return row
             row = _take(data, Record(start, length, now), tables, row)
@@ -133,21 +163,19 @@ def walk_page(data: Bytes, used: int, tables: Tables, row: int) -> Any:
     return row
 
 
-@piece
-def _place_of_record(data: Bytes, position: int, end: int, kind: int) -> Any:
-    """Where the record of an event begins, and its length; less than 0 where the page ends."""
-    if kind > 0:
-        return position + 4, kind * 4
-    if position + 8 > end:
-        return position, np.int64(-1)
-    return position + 8, file32(data, position + 4, False) - 4
-
-
 def warm() -> None:
     """Compile the loop, or load its machine code."""
     layout, state = np.zeros(LAYOUT, np.int64), np.zeros(STATE, np.uint64)
     table, tally = np.zeros((1, OUT), np.uint64), np.zeros((1, TALLY), np.uint64)
-    walk_page(np.zeros(64, np.uint8), -1, Tables(layout, state, table, tally), 0)
+    pending = np.zeros((MOST_PENDING, OUT), np.uint64)
+    tables = Tables(layout, state, table, tally, pending, name_words(["docker0"]))
+    walk_page(np.zeros(64, np.uint8), -1, tables, 0)
+
+
+def name_words(names: Sequence[str]) -> Longs:
+    """[n, 2] names of interfaces as two words each, as the walk compares them."""
+    padded = [name.encode("utf-8", "surrogateescape")[:16].ljust(16, b"\0") for name in names]
+    return np.frombuffer(b"".join(padded), np.uint64).reshape(-1, 2).copy()
 
 
 @piece
@@ -170,38 +198,76 @@ def _note_missed(data: Bytes, commit: int, end: int, used: int, state: Any) -> A
 @piece
 def _take(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
     """One record; returns the row behind those that are filled."""
-    start, now = record.start, record.now
-    layout, state = tables.layout, tables.state
+    start, layout, state = record.start, tables.layout, tables.state
     event = file16(data, start, False)
     if event == layout[RECEIVE_ID]:
-        _hold(data, record, layout, state)
+        state[RECEIVED] += 1
+        low, high = _name(data, record, layout)
+        same = native64(data, start + layout[RECEIVE_SKB]) == state[SKB] and state[SKB] != 0
+        if same and _is_bridge(low, high, tables.bridges):
+            return _settle(tables, row, COPY)
+        row = _settle(tables, row, ANSWER if state[WHOLE] else 0)
+        state[SEEN_NS] = record.now
+        state[SKB] = native64(data, start + layout[RECEIVE_SKB])
+        state[LEN] = file32(data, start + layout[RECEIVE_LEN], False)
+        state[NAME_LOW], state[NAME_HIGH] = low, high
         return row
-    if event != layout[KFREE_ID]:
+    if event == layout[EXIT_ID]:
+        if file32(data, start + layout[EXIT_VECTOR], False) == _NET_RX:
+            row = _settle(tables, row, ANSWER if state[WHOLE] else 0)
+            state[SKB] = 0
         return row
+    return _drop(data, record, tables, row) if event == layout[KFREE_ID] else row
+
+
+@piece
+def _drop(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
+    """A drop: tied, waiting for its proof, or counted; returns the row behind the tied ones."""
+    start, layout, state = record.start, tables.layout, tables.state
     location = native64(data, start + layout[KFREE_LOCATION])
     protocol = np.uint64(file16(data, start + layout[KFREE_PROTOCOL], False))
     reason = np.uint64(NO_REASON)
     if layout[KFREE_REASON] >= 0:
         reason = np.uint64(file32(data, start + layout[KFREE_REASON], False) & 0xFFFF)
-    softirq = data[start + layout[KFREE_FLAGS]] & _SOFTIRQ
-    if state[SKB] == 0 or not softirq or now - state[SEEN_NS] > _AGE_NS:
+    in_softirq = data[start + layout[KFREE_FLAGS]] & (_SOFTIRQ | _HARDIRQ) == _SOFTIRQ
+    same = native64(data, start + layout[KFREE_SKB]) == state[SKB]
+    waits = np.int64(state[PENDING])
+    late = record.now - state[SEEN_NS] > _AGE_NS
+    if state[SKB] == 0 or not in_softirq or late or (waits == MOST_PENDING and not same):
         _count(location, reason, protocol, tables.tally)
         return row
-    same = native64(data, start + layout[KFREE_SKB]) == state[SKB]
-    one = tables.out[row]
-    one[OUT_TS], one[OUT_TIE] = now, SAME if same else NESTED
-    one[OUT_LOCATION], one[OUT_REASON], one[OUT_PROTOCOL] = location, reason, protocol
-    _tie_to_frame(one, state)
-    if same:
-        state[SKB] = 0
+    table, at = (tables.out, np.int64(row)) if same else (tables.pending, waits)
+    table[at, OUT_TS] = record.now
+    table[at, OUT_TIE] = SAME
+    table[at, OUT_SEEN] = state[SEEN_NS]
+    table[at, OUT_LEN] = state[LEN]
+    table[at, OUT_NAME_LOW] = state[NAME_LOW]
+    table[at, OUT_NAME_HIGH] = state[NAME_HIGH]
+    table[at, OUT_LOCATION] = location
+    table[at, OUT_REASON] = reason
+    table[at, OUT_PROTOCOL] = protocol
+    if not same:
+        state[PENDING] = waits + 1
+        return row
+    state[SKB] = 0
     return row + 1
 
 
 @piece
-def _tie_to_frame(row: Any, state: Any) -> None:
-    """The drop belongs to the frame in hand."""
-    row[OUT_SEEN], row[OUT_LEN] = state[SEEN_NS], state[LEN]
-    row[OUT_NAME_LOW], row[OUT_NAME_HIGH] = state[NAME_LOW], state[NAME_HIGH]
+def _settle(tables: Tables, row: int, tie: int) -> Any:
+    """Give the waiting drops their tie; 0: there is no proof, and they are counted."""
+    pending, out, state = tables.pending, tables.out, tables.state
+    for at in range(np.int64(state[PENDING])):
+        if tie == 0:
+            location, reason = pending[at, OUT_LOCATION], pending[at, OUT_REASON]
+            _count(location, reason, pending[at, OUT_PROTOCOL], tables.tally)
+            continue
+        for column in range(OUT):
+            out[row, column] = pending[at, column]
+        out[row, OUT_TIE] = tie
+        row += 1
+    state[PENDING] = 0
+    return row
 
 
 @piece
@@ -226,15 +292,22 @@ def _count(location: Any, reason: Any, protocol: Any, tally: Any) -> Any:
 
 
 @piece
-def _hold(data: Bytes, record: Record, layout: Any, state: Any) -> Any:
-    """A frame comes in: it is in hand from now on."""
+def _is_bridge(low: Any, high: Any, bridges: Longs) -> Any:
+    """Whether a device is a bridge, by its name."""
+    if low & _THREE_BYTES == _DOCKER_BRIDGE:
+        return True
+    known = False
+    for i in range(len(bridges)):
+        known = known or (bridges[i, 0] == low and bridges[i, 1] == high)
+    return known
+
+
+@piece
+def _name(data: Bytes, record: Record, layout: Any) -> Any:
+    """The name of a received frame's device, in two words."""
     start = record.start
-    state[RECEIVED] += 1
-    state[SEEN_NS] = record.now
-    state[SKB] = native64(data, start + layout[RECEIVE_SKB])
-    state[LEN] = file32(data, start + layout[RECEIVE_LEN], False)
-    place = file32(data, start + layout[RECEIVE_NAME], False)
-    at, size = place & 0xFFFF, min(place >> 16, 16)
+    told = file32(data, start + layout[RECEIVE_NAME], False)
+    at, size = told & 0xFFFF, min(told >> 16, 16)
     low, high = np.uint64(0), np.uint64(0)
     if at + size <= record.length:
         for i in range(size):
@@ -245,4 +318,4 @@ def _hold(data: Bytes, record: Record, layout: Any, state: Any) -> Any:
                 low |= byte << np.uint64(8 * i)
             else:
                 high |= byte << np.uint64(8 * (i - 8))
-    state[NAME_LOW], state[NAME_HIGH] = low, high
+    return low, high

@@ -13,6 +13,11 @@ from analyzer.recorders.drops.pages import LAYOUT
 from analyzer.recorders.drops.tracefs import Instance
 
 DROP, RECEIVE = "events/skb/kfree_skb", "events/net/netif_receive_skb"
+SOFTIRQ_EXIT = "events/irq/softirq_exit"
+ONLY_NET_RX = "vec == 3"
+"""filter of the last: ends of the softirq that receives (linux/interrupt.h)"""
+NO_FILTER = "0"
+"""clears an event's filter (Documentation/trace/events.rst, 5.2)"""
 _PACKETS = "(protocol == 0x0800 || protocol == 0x86dd || protocol == 0x0806 || protocol == 0x8100)"
 """IPv4, IPv6, ARP, VLAN: the rest is no packet (netlink, unix), or no protocol of the stack"""
 _RINGS_KIB, _LEAST_KIB, _MOST_KIB = 64 << 10, 256, 8 << 10
@@ -22,23 +27,11 @@ _FILTER_BYTES = 3_000
 _PLAIN = re.compile(r"[^A-Za-z0-9_.:@-]")
 
 
-def receive_filter(devices: Sequence[str], exact: bool = False) -> str:
-    """In the kernel's event filter language: only frames of these interfaces.
-
-    Without ``exact``, Docker's veths are one pattern, so that those of containers that start
-    later are in, and whatever is dropped belongs to the frame before it.
-    """
-    veths = "veth*"
-    names = {
-        veths if not exact and re.fullmatch(r"veth[0-9a-f]+", name) else name for name in devices
-    }
-    patterns = sorted(_PLAIN.sub("?", name) if name != veths else name for name in names)
-    condition = " || ".join(
-        f'name ~ "{one}"' if set(one) & {"*", "?"} else f'name == "{one}"' for one in patterns
-    )
-    if condition and len(condition) < _FILTER_BYTES:
-        return condition
-    return 'name ~ "veth*"' if exact else 'name != "lo"'
+def receive_filter(devices: Sequence[str]) -> str:
+    """In the kernel's event filter language: only frames of these interfaces."""
+    patterns = sorted({_PLAIN.sub("?", name) for name in devices})
+    told = " || ".join(f'name ~ "{one}"' if "?" in one else f'name == "{one}"' for one in patterns)
+    return told if told and len(told) < _FILTER_BYTES else 'name ~ "veth*"'
 
 
 def drop_filter(drop: EventFormat) -> str:
@@ -60,13 +53,19 @@ def ring_kib(cpus: int) -> int:
     return max(_LEAST_KIB, min(_MOST_KIB, _RINGS_KIB // cpus))
 
 
-def build_layout(page: str, drop: EventFormat, receive: EventFormat) -> npt.NDArray[np.int64]:
-    """In the order of `recorders.drops.pages`. Raises ValueError where a field is missing."""
+def build_layout(
+    page: str, drop: EventFormat, receive: EventFormat, softirq_exit: EventFormat | None = None
+) -> npt.NDArray[np.int64]:
+    """In the order of `recorders.drops.pages`. Raises ValueError where a field is missing.
+
+    softirq_exit: None where this kernel has no such event; then only the next frame ends a work.
+    """
     needed = [drop.offset(name) for name in ("skbaddr", "location", "protocol")]
     heard = [receive.offset(name) for name in ("skbaddr", "len", "name")]
     if min(needed + heard) < 0:
         raise ValueError("its events lack a field (skbaddr, location, protocol, len or name)")
     reason, flags = drop.offset("reason"), drop.offset("common_flags")
-    values = [*parse_page_header(page), drop.id, *needed, reason, flags, receive.id, *heard]
+    ends = [softirq_exit.id, softirq_exit.offset("vec")] if softirq_exit else [-1, -1]
+    values = [*parse_page_header(page), drop.id, *needed, reason, flags, receive.id, *heard, *ends]
     assert len(values) == LAYOUT
     return np.array(values, np.int64)

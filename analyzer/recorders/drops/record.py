@@ -31,7 +31,7 @@ ROW = np.dtype(
         ("reason", "<u2"),
         ("protocol", "<u2"),  # EtherType
         ("cpu", "<u2"),
-        ("tie", "u1"),  # SAME, NESTED of analyzer.recorders.drops.pages
+        ("tie", "u1"),  # SAME, COPY, ANSWER of recorders.drops.pages
         ("spare", "u1"),
     ]
 )

@@ -3,10 +3,12 @@
 ``skb:kfree_skb`` fires for dropped packets only and tells reason and place; ``OTHERHOST``, which
 a promiscuous bridge makes of every frame that it passes up to the capture, is left out in the
 kernel: that a frame was for another MAC is seen in the frame itself. ``net:netif_receive_skb``
-ties a drop to its frame. It fires for every frame, so what it listens to depends on how many
-there are: all veths and the captured interfaces; of more than `BUSY_FRAMES_S`, only the host's
-ends of what is captured (every container's interface is called eth0, captured or not); of still
-more, none for a while. The file tells these spans.
+ties a drop to its frame, and ``irq:softirq_exit`` tells when the work on a frame has ended. The
+former fires for every frame, so what it listens to depends on how many there are: all of them,
+lo's and those of other namespaces too, because another frame's drop must not be taken for a
+captured one's; of more than `BUSY_FRAMES_S`, only the host's ends of what is captured (every
+container's interface is called eth0, captured or not), which proves less; of still more, none for
+a while. The file tells these spans.
 
 The trace's clock is TAI where the kernel has it, which differs from the time of day, in which
 frames are stamped, by whole seconds; else the monotonic clock, compared at every reading.
@@ -24,21 +26,27 @@ import numpy as np
 
 from analyzer.errors import EnvironmentProblem
 from analyzer.net.capabilities import Capability, keep_only
-from analyzer.recorders.drops.formats import parse_format
+from analyzer.recorders.drops.formats import EventFormat, parse_format
 from analyzer.recorders.drops.pages import (
     LOST,
+    MOST_PENDING,
     OUT,
     RECEIVED,
     SMALLEST_EVENT,
     STATE,
     TALLY,
+    WHOLE,
     Tables,
+    name_words,
     walk_page,
     warm,
 )
 from analyzer.recorders.drops.prepare import (
     DROP,
+    NO_FILTER,
+    ONLY_NET_RX,
     RECEIVE,
+    SOFTIRQ_EXIT,
     build_layout,
     choose_clock,
     drop_filter,
@@ -72,16 +80,17 @@ class DropWatch:
     def __init__(
         self,
         host: Sequence[str],
-        inside: Sequence[str],
+        bridges: Sequence[str] = (),
         notify: Callable[[], None] | None = None,
     ) -> None:
-        """host, inside: names of the interfaces whose frames drops are tied to, by side.
+        """host: names of the host's captured interfaces: of too many frames, theirs are heard.
 
-        notify: called, in a thread of ours, when there is something to `take`.
+        bridges: those that captured ports belong to. notify: called, in a thread of ours, when
+        there is something to `take`.
         """
         self._notify = notify or (lambda: None)
-        everybody = receive_filter([*host, *inside, "veth0"])
-        self._filters = (everybody, receive_filter(host, exact=True))
+        self._ours = receive_filter([*host, *bridges])
+        self._bridges = name_words(bridges)
         self._tracefs: Tracefs
         self._instance: Instance | None = None
         self._rings: dict[int, int] = {}
@@ -158,20 +167,45 @@ class DropWatch:
         instance.write("buffer_size_kb", str(ring_kib(os.cpu_count() or 1)))
         drop = parse_format(instance.read(f"{DROP}/format"))
         receive = parse_format(instance.read(f"{RECEIVE}/format"))
-        layout = build_layout(instance.read("events/header_page"), drop, receive)
+        ends = self._listen_to_ends(instance)
+        layout = build_layout(instance.read("events/header_page"), drop, receive, ends)
         self._naming = Naming(read_symbols(), drop.symbols, clock)
         self._rings = instance.open_rings()
         self._state = {cpu: np.zeros(STATE, np.uint64) for cpu in self._rings}
         self._page = np.zeros(_PAGE_KIB << 10, np.uint8)
         per_page = len(self._page) // SMALLEST_EVENT
         self._tally = np.zeros((_TALLIES, TALLY), np.uint64)
-        self._out = np.zeros((ROWS_PER_BLOCK + per_page, OUT), np.uint64)
+        self._out = np.zeros((ROWS_PER_BLOCK + per_page + MOST_PENDING, OUT), np.uint64)
         self._tables = {
-            cpu: Tables(layout, state, self._out, self._tally) for cpu, state in self._state.items()
+            cpu: Tables(
+                layout=layout,
+                state=state,
+                out=self._out,
+                tally=self._tally,
+                pending=np.zeros((MOST_PENDING, OUT), np.uint64),
+                bridges=self._bridges,
+            )
+            for cpu, state in self._state.items()
         }
         instance.write(f"{DROP}/filter", drop_filter(drop))
         self._listen(ALL)
+        self._all_are_heard()
         instance.write(f"{DROP}/enable", "1")
+
+    def _listen_to_ends(self, instance: Instance) -> EventFormat | None:
+        """Also of the softirq's ends; None where this kernel does not tell them."""
+        try:
+            ends = parse_format(instance.read(f"{SOFTIRQ_EXIT}/format"))
+            instance.write(f"{SOFTIRQ_EXIT}/filter", ONLY_NET_RX)
+            instance.write(f"{SOFTIRQ_EXIT}/enable", "1")
+        except OSError:
+            return None
+        return ends
+
+    def _all_are_heard(self) -> None:
+        """From here on the rings hold the frames of all devices: what is in none is no frame."""
+        for state in self._state.values():
+            state[WHOLE] = 1
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
@@ -211,6 +245,8 @@ class DropWatch:
                     self._keep(cpu, row)
                     row = 0
             self._keep(cpu, row)
+        if self._level == ALL:
+            self._all_are_heard()
 
     def _keep(self, cpu: int, rows: int) -> None:
         if rows:
@@ -250,7 +286,9 @@ class DropWatch:
 
     def _listen(self, level: int) -> None:
         assert self._instance
+        for state in self._state.values():
+            state[WHOLE] = 0
         if level != NONE:
-            self._instance.write(f"{RECEIVE}/filter", self._filters[level])
+            self._instance.write(f"{RECEIVE}/filter", NO_FILTER if level == ALL else self._ours)
         self._instance.write(f"{RECEIVE}/enable", "0" if level == NONE else "1")
         self._level, self._since_ns = level, time.time_ns()

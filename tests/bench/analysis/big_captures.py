@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from analyzer.model.vantage import Role, Vantage
-from analyzer.recorders.drops.pages import NESTED
+from analyzer.recorders.drops.pages import COPY
 from analyzer.recorders.drops.record import ROW, Drops, encode_drops
 from analyzer.savefile import blocks
 
@@ -223,7 +223,7 @@ def _drops(lost: np.ndarray, data: np.ndarray, facts: np.ndarray, every_ns: int)
     rows["ts_ns"] = rows["seen_ns"] + 700
     rows["len_bytes"], rows["device"] = facts[:, 0] - 14, facts[:, 1]
     rows["protocol"] = data[:, 12].astype(int) << 8 | data[:, 13]
-    rows["tie"] = NESTED
+    rows["tie"] = COPY
     told = Drops(rows, ["veth0", "veth1"], ["nft_do_chain+0x3e8"], ["NETFILTER_DROP"])
     told.clock = {"trace": "tai", "offset_ns": 0}
     return blocks.own(encode_drops(told))

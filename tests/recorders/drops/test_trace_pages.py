@@ -18,9 +18,10 @@ from analyzer.recorders.drops.pages import LOST, OUT, STATE, TALLY, Tables, walk
 from analyzer.recorders.drops.prepare import DROP, RECEIVE, build_layout
 from analyzer.recorders.drops.tracefs import Instance, Tracefs
 
-KFREE, RECEIVED = 11, 22
-LAYOUT = np.array([8, 16, KFREE, 8, 16, 24, 28, 2, RECEIVED, 8, 16, 20], np.int64)
+KFREE, RECEIVED, EXIT = 11, 22, 33
+LAYOUT = np.array([8, 16, KFREE, 8, 16, 24, 28, 2, RECEIVED, 8, 16, 20, EXIT, 8], np.int64)
 SOFTIRQ = 0x10
+BRIDGES = pages.name_words(["docker0", "a-long-name-of15"])
 
 
 def kfree(skb: int, location: int = 0xABC, reason: int = 12, flags: int = SOFTIRQ) -> bytes:
@@ -32,6 +33,10 @@ def receive(skb: int, name: str = "veth0", length: int = 84) -> bytes:
     told = len(text) << 16 | 24
     body = struct.pack("=HBBiQII", RECEIVED, SOFTIRQ, 0, 1, skb, length, told) + text
     return body + bytes(-len(body) % 4)
+
+
+def softirq_exit(vector: int = 3) -> bytes:
+    return struct.pack("=HBBiI", EXIT, SOFTIRQ, 0, 1, vector)
 
 
 def event(record: bytes, delta: int) -> bytes:
@@ -59,12 +64,14 @@ class Walk:
     def __init__(self) -> None:
         self.state = np.zeros(STATE, np.uint64)
         self.tally = np.zeros((4, TALLY), np.uint64)
+        self.pending = np.zeros((pages.MOST_PENDING, OUT), np.uint64)
 
     def take(self, data: bytes) -> list[tuple[int, ...]]:
         """(time, tie, seen, reason) of each tied drop."""
         out = np.zeros((64, OUT), np.uint64)
         there = np.frombuffer(data, np.uint8).copy()
-        rows = walk_page(there, len(data), Tables(LAYOUT, self.state, out, self.tally), 0)
+        tables = Tables(LAYOUT, self.state, out, self.tally, self.pending, BRIDGES)
+        rows = walk_page(there, len(data), tables, 0)
         columns = [pages.OUT_TS, pages.OUT_TIE, pages.OUT_SEEN, pages.OUT_REASON]
         return [tuple(row) for row in out[:rows, columns].tolist()]
 
@@ -73,14 +80,85 @@ class Walk:
         return int(self.tally[:, pages.TALLY_COUNT].sum())
 
 
-def test_a_drop_belongs_to_the_frame_in_hand() -> None:
+def ties(walk: Walk, *records: bytes) -> list[int]:
+    """How the drops among these records, one after the other, are tied."""
+    return [tie for _, tie, *_ in walk.take(page(1000, [event(one, 1) for one in records]))]
+
+
+def all_heard() -> Walk:
     walk = Walk()
-    events = [event(receive(1), 5), event(kfree(1), 7), event(receive(2), 1), event(kfree(9), 1)]
-    assert walk.take(page(1000, events)) == [
-        (1012, pages.SAME, 1005, 12),
-        (1014, pages.NESTED, 1013, 12),
-    ]
+    walk.state[pages.WHOLE] = 1
+    return walk
+
+
+def test_the_skb_that_was_received_is_the_frame() -> None:
+    walk = Walk()
+    events = [event(receive(1), 5), event(kfree(1), 7), event(receive(2), 1)]
+    assert walk.take(page(1000, events)) == [(1012, pages.SAME, 1005, 12)]
     assert walk.alone == 0
+
+
+def test_a_copy_is_one_where_the_frame_is_received_again() -> None:
+    """A bridge forwards clones, then the bridge device receives the frame itself."""
+    for walk in (Walk(), all_heard()):
+        again = receive(1, "docker0")
+        told = ties(walk, receive(1), kfree(8), kfree(9), again, kfree(1))
+        assert told == [pages.COPY, pages.COPY, pages.SAME]
+        assert walk.alone == 0
+
+
+@pytest.mark.parametrize("end", [receive(2), receive(2, "lo"), softirq_exit()])
+def test_another_skb_is_an_answer_only_where_all_frames_are_heard(end: bytes) -> None:
+    assert ties(all_heard(), receive(1), kfree(9), end) == [pages.ANSWER]
+    walk = Walk()
+    assert ties(walk, receive(1), kfree(9), end) == []
+    assert walk.alone == 1
+
+
+def test_nothing_belongs_to_a_frame_whose_work_has_ended() -> None:
+    """A timer that drops what waited for a neighbour; a sender on lo; the same address later."""
+    walk = all_heard()
+    assert ties(walk, receive(1), softirq_exit(), kfree(9), kfree(1)) == []
+    assert ties(walk, receive(1), receive(5, "lo"), kfree(5)) == [pages.SAME]
+    assert walk.alone == 2
+
+
+@pytest.mark.parametrize("device", ["eth0", "vxlan0", "docker01"])
+def test_the_next_interface_is_no_bridge(device: str) -> None:
+    """The same skb crosses a veth pair, or comes out of a tunnel: it is a frame of its own."""
+    walk = Walk()
+    events = [event(one, 1) for one in (receive(1), kfree(9), receive(1, device), kfree(1))]
+    assert walk.take(page(1000, events)) == [(1004, pages.SAME, 1003, 12)]
+    assert walk.alone == 1
+
+
+@pytest.mark.parametrize("bridge", ["docker0", "a-long-name-of15", "br-0123456789ab"])
+def test_bridges_are_known_by_name(bridge: str) -> None:
+    assert ties(Walk(), receive(1), kfree(9), receive(1, bridge)) == [pages.COPY]
+
+
+def test_the_end_of_another_softirq_ends_no_work() -> None:
+    assert ties(all_heard(), receive(1), softirq_exit(1), kfree(1)) == [pages.SAME]
+
+
+def test_a_drop_in_an_interrupt_belongs_to_no_frame() -> None:
+    walk = all_heard()
+    assert ties(walk, receive(1), kfree(1, flags=SOFTIRQ | 0x08), softirq_exit()) == []
+    assert walk.alone == 1
+
+
+def test_proof_that_was_lost_is_no_proof() -> None:
+    walk = all_heard()
+    walk.take(page(1000, [event(receive(1), 5), event(kfree(9), 1)]))
+    assert walk.take(page(1010, [event(receive(1, "docker0"), 0)], missed=1)) == []
+    assert walk.alone == 1
+
+
+def test_more_copies_than_can_wait_are_counted() -> None:
+    walk = Walk()
+    copies = [kfree(9)] * (pages.MOST_PENDING + 3)
+    assert len(ties(walk, receive(1), *copies, receive(1, "docker0"))) == pages.MOST_PENDING
+    assert walk.alone == 3
 
 
 def test_the_frame_in_hand_goes_with_its_drop_and_with_time() -> None:
@@ -199,6 +277,7 @@ def decode_all(instance: Instance, layout: Any) -> list[tuple[int, float]]:
     found = []
     for cpu, fd in instance.open_rings().items():
         state, tally = np.zeros(STATE, np.uint64), np.zeros((16, TALLY), np.uint64)
+        pending = np.zeros((pages.MOST_PENDING, OUT), np.uint64)
         buffer = np.zeros(4096, np.uint8)
         while True:
             try:
@@ -206,7 +285,7 @@ def decode_all(instance: Instance, layout: Any) -> list[tuple[int, float]]:
             except BlockingIOError:
                 break
             out = np.zeros((1024, OUT), np.uint64)
-            rows = walk_page(buffer, used, Tables(layout, state, out, tally), 0)
+            rows = walk_page(buffer, used, Tables(layout, state, out, tally, pending, BRIDGES), 0)
             found += [(cpu, at / 1e9) for at in out[:rows, pages.OUT_TS].tolist()]
         os.close(fd)
     return sorted(found)

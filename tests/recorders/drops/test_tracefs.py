@@ -22,7 +22,7 @@ import threading
 from analyzer.recorders.drops.watch import DropWatch
 from analyzer.app.signals import stopping
 end = threading.Event()
-with DropWatch(["veth0"], ["eth0"]), stopping(end.set):
+with DropWatch(["veth0"]), stopping(end.set):
     print("ready", flush=True)
     end.wait()
 """
@@ -48,7 +48,7 @@ def recorder() -> subprocess.Popen[str]:
 
 
 def test_it_is_there_while_recording_and_gone_after() -> None:
-    with DropWatch(["veth0"], ["eth0"]):
+    with DropWatch(["veth0"]):
         (name,) = of(os.getpid())
         with Tracefs() as tracefs:
             path = Path(tracefs.root, "instances", name)
@@ -60,10 +60,10 @@ def test_it_is_there_while_recording_and_gone_after() -> None:
 
 def test_two_recordings_of_one_process_are_refused_in_one_line() -> None:
     with (
-        DropWatch(["veth0"], ["eth0"]),
+        DropWatch(["veth0"]),
         pytest.raises(EnvironmentProblem, match="records drops already"),
     ):
-        DropWatch(["veth0"], ["eth0"]).open()
+        DropWatch(["veth0"]).open()
     assert of(os.getpid()) == []
 
 
@@ -81,7 +81,7 @@ def test_the_next_run_removes_what_a_killed_one_left() -> None:
         process.kill()
         process.wait(timeout=60)
         assert len(of(process.pid)) == 1
-        with DropWatch(["veth0"], ["eth0"]):
+        with DropWatch(["veth0"]):
             assert of(process.pid) == []
             assert len(of(other.pid)) == 1
         other.terminate()
@@ -113,7 +113,7 @@ def test_sigterm_during_a_ping_leaves_nothing(tmp_path: Path) -> None:
     assert it.returncode in (0, 1, -signal.SIGTERM), told
     assert "Traceback" not in told
     assert of(it.pid) == [] or it.returncode == -signal.SIGTERM
-    with DropWatch(["veth0"], ["eth0"]):
+    with DropWatch(["veth0"]):
         assert of(it.pid) == []
 
 
