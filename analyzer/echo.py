@@ -25,12 +25,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from analyzer.errors import EnvironmentProblem
+from analyzer.net.icmp import ECHO_REPLY, ECHO_REPLY_V6, ECHO_REQUEST, ECHO_REQUEST_V6
 from analyzer.net.netns import run_inside
 
 _HEADER = struct.Struct("!BBHHH")
 _STAMP = struct.Struct("!QQ")
-_REQUEST = {4: 8, 6: 128}
-_REPLY = {4: 0, 6: 129}
+_REQUEST = {4: ECHO_REQUEST, 6: ECHO_REQUEST_V6}
+_REPLY = {4: ECHO_REPLY, 6: ECHO_REPLY_V6}
 _BUFFER = 65536
 
 

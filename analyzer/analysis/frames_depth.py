@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode import dhcp
 from analyzer.decode.dhcp import dhcp_messages
 from analyzer.decode.dns import dns_messages
 from analyzer.decode.inner import quoted_packets, tunnelled_frames
@@ -21,8 +20,9 @@ from analyzer.decode.neighbour import neighbour_messages
 from analyzer.decode.tcp_options import tcp_options
 from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
 from analyzer.model.frames import NO_PROTOCOL, FrameChunk
-from analyzer.net import dns_names
-from analyzer.net.ip import ICMP, ICMPV6
+from analyzer.net import dhcp, dns_names
+from analyzer.net.icmp import FRAGMENTATION_NEEDED, PACKET_TOO_BIG, UNREACHABLE
+from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -136,7 +136,8 @@ def _quoted(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     rows, inner = quoted_packets(chunk, columns)
     kind, code = columns["icmp_type"][rows], columns["icmp_code"][rows]
     protocol = columns["protocol"][rows]
-    has_mtu = (protocol == ICMP) & (kind == 3) & (code == 4) | (protocol == ICMPV6) & (kind == 2)
+    has_mtu = (protocol == ICMP) & (kind == UNREACHABLE) & (code == FRAGMENTATION_NEEDED)
+    has_mtu |= (protocol == ICMPV6) & (kind == PACKET_TOO_BIG)
     table = _inside("quoted", rows, inner)
     mtu = pl.Series(inner["rest"] & np.where(protocol == ICMP, 0xFFFF, 0xFFFFFFFF))
     return table.with_columns(mtu.set(pl.Series(~has_mtu), None).alias("icmp_mtu"))
@@ -155,7 +156,7 @@ def _tunnelled(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
 def _inside(prefix: str, rows: npt.NDArray[np.intp], inner: Columns) -> pl.DataFrame:
     """What both kinds of packet within a packet tell; null where theirs is cut before it."""
     ip, complete = inner["ip_version"] != 0, inner["l4_offset"] != 0
-    ports = complete & np.isin(inner["protocol"], (6, 17))
+    ports = complete & np.isin(inner["protocol"], (TCP, UDP))
     icmp = complete & np.isin(inner["protocol"], (ICMP, ICMPV6))
     values = {
         "src": (ip, address_texts(inner["src_hi"], inner["src_lo"])),
@@ -164,7 +165,7 @@ def _inside(prefix: str, rows: npt.NDArray[np.intp], inner: Columns) -> pl.DataF
         "ip_id": (ip, pl.Series(inner["ip_id"])),
         "src_port": (ports, pl.Series(inner["src_port"])),
         "dst_port": (ports, pl.Series(inner["dst_port"])),
-        "tcp_seq": (complete & (inner["protocol"] == 6), pl.Series(inner["tcp_seq"])),
+        "tcp_seq": (complete & (inner["protocol"] == TCP), pl.Series(inner["tcp_seq"])),
         "icmp_id": (icmp, pl.Series(inner["icmp_id"])),
         "icmp_seq": (icmp, pl.Series(inner["icmp_seq"])),
     }

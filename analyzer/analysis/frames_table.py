@@ -12,8 +12,6 @@ import polars as pl
 
 from analyzer.analysis.frames_depth import depth_of
 from analyzer.decode.frames import decode_frames
-from analyzer.decode.icmp import QUERIES, QUERIES_V6
-from analyzer.decode.link import ETHERNET, LINUX_SLL, LINUX_SLL2
 from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
 from analyzer.errors import SavefileError
 from analyzer.model.frames import (
@@ -25,7 +23,9 @@ from analyzer.model.frames import (
     FrameChunk,
 )
 from analyzer.net.ethernet import ARP as ETHERTYPE_ARP
+from analyzer.net.icmp import QUERIES, QUERIES_V6
 from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
+from analyzer.net.link_types import ETHERNET, LINUX_SLL, LINUX_SLL2
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import Savefile, open_savefile
 

@@ -19,11 +19,12 @@ import polars as pl
 from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
 from analyzer.flows.arp import REPLY
-from analyzer.flows.icmp import REPLIES, REQUESTS, echo_numbers
+from analyzer.flows.icmp import echo_numbers
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.report import ArpRow
 from analyzer.net.ethernet import ARP
-from analyzer.net.ip import address_text
+from analyzer.net.icmp import ECHO_REPLIES, ECHO_REQUESTS
+from analyzer.net.ip import ICMP_PROTOCOLS, MAPPED, address_text
 
 QUEUE_NS = 5_000_000_000
 """a queue may hold a packet this long; a copy later than that is another packet's"""
@@ -31,7 +32,7 @@ NEAR_NS = 100_000_000
 """a packet this near to an edge may be cut by it"""
 _MOST_AGAIN = 1 << 21
 """frames after the window that are noted to take losses back"""
-_V4_MAPPED = 0xFFFF_0000_0000
+_ECHOES = (*ECHO_REQUESTS, *ECHO_REPLIES)
 
 Columns = Mapping[str, npt.NDArray[Any]]
 _NOBODY = np.empty(0, np.int64)
@@ -80,7 +81,7 @@ class WindowEdges:
             self.last_ns = max(self.last_ns, int(ts.max()))
         before, after = ts < self.since_ns, ts >= self.until_ns
         if before.any():
-            self.asked = np.union1d(self.asked, _echoes(frames, before, REQUESTS))
+            self.asked = np.union1d(self.asked, _echoes(frames, before, ECHO_REQUESTS))
             self._note_near(frames, before & (ts >= self.since_ns - NEAR_NS))
         if after.any():
             self._note_after(frames, after)
@@ -88,7 +89,7 @@ class WindowEdges:
 
     def _note_after(self, frames: Columns, after: npt.NDArray[np.bool_]) -> None:
         ts = frames["ts_ns"]
-        self.went_on = np.union1d(self.went_on, _echoes(frames, after, (*REQUESTS, *REPLIES)))
+        self.went_on = np.union1d(self.went_on, _echoes(frames, after, _ECHOES))
         self._note_near(frames, after & (ts < self.until_ns + NEAR_NS))
         replies = after & (frames["ethertype"] == ARP) & (frames["arp_op"] == REPLY)
         pairs = (frames[name][replies].tolist() for name in ("arp_spa", "arp_tpa"))
@@ -161,9 +162,7 @@ class WindowEdges:
 
     def settle_arp(self, rows: Sequence[ArpRow]) -> None:
         """Nobody is called silent whose answer came after the window."""
-        answers = {
-            tuple(address_text(0, _V4_MAPPED | one) for one in pair) for pair in self._answers
-        }
+        answers = {tuple(address_text(0, MAPPED | one) for one in pair) for pair in self._answers}
         for row in rows:
             if row.state == "unanswered" and (row.target_ip, row.asker_ip) in answers:
                 row.state = "resolved"
@@ -173,6 +172,6 @@ def _echoes(
     frames: Columns, which: npt.NDArray[np.bool_], types: Sequence[int]
 ) -> npt.NDArray[np.int64]:
     """The different echoes of which these frames hold messages of these types."""
-    icmp = which & np.isin(frames["protocol"], (1, 58)) & (frames["l4_offset"] > 0)
+    icmp = which & np.isin(frames["protocol"], ICMP_PROTOCOLS) & (frames["l4_offset"] > 0)
     rows = icmp & np.isin(frames["icmp_type"], types)
     return np.unique(echo_numbers(frames["icmp_id"][rows], frames["icmp_seq"][rows]))

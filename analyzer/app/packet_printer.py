@@ -21,11 +21,11 @@ from analyzer.flows.endpoints import Endpoints
 from analyzer.formatting.sanitize import sanitize
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION
 from analyzer.model.vantage import Vantage
+from analyzer.net.link_types import ETHERNET
 from analyzer.report.summary import summarise_frame
 from analyzer.savefile.columns import chunk_of, new_columns
 from analyzer.savefile.pcapng import PcapngReader
 
-_ETHERNET = 1
 _SMALLEST_BLOCK = 32
 """bytes of an Enhanced Packet Block without data: how many fit into a batch at most"""
 
@@ -59,7 +59,7 @@ class PacketPrinter:
         reader = PcapngReader()
         stop = reader.walk(data, 0, columns, 0)
         chunk = chunk_of(data, columns, stop.row)
-        frames = decode_frames(chunk, np.full(len(self._vantages), _ETHERNET, np.int32))
+        frames = decode_frames(chunk, np.full(len(self._vantages), ETHERNET, np.int32))
         frames["wirelen"], frames["ts_ns"] = chunk.wirelen, chunk.ts_ns
         frames["vantage"], frames["flags"] = chunk.interface, chunk.flags
         sources, targets = self._names(frames, "src"), self._names(frames, "dst")

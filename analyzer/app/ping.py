@@ -22,6 +22,7 @@ from analyzer.errors import UsageProblem
 from analyzer.model.report import IcmpRow, Report
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Vantage
+from analyzer.net.ip import ICMP_PROTOCOLS
 from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
@@ -29,8 +30,6 @@ from analyzer.topology.vantages import select_vantages
 
 FILTER = "arp or icmp or icmp6 or (vlan and (arp or icmp or icmp6))"
 """all that a ping session is made of; a busy host's other traffic stays out of the file"""
-PROTOCOLS = (1, 58)
-"""of its translations: ICMP, ICMPv6"""
 
 LOG = logging.getLogger("vethscope")
 ANSWERED, NO_ANSWER = 0, 1
@@ -84,7 +83,7 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
             CaptureOptions(filter=FILTER, promiscuous=plan.promiscuous),
             drops=plan.drops,
             settings=True,
-            protocols=PROTOCOLS,
+            protocols=ICMP_PROTOCOLS,
         )
         tap = Tap(topology, vantages, path, options)
         outcome = _echo_under(tap, echo, source, on_echo)

@@ -22,6 +22,10 @@ from analyzer.capture.merge import warm as warm_capture
 from analyzer.model.nat_entries import ROW as NAT_ROW
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.keys import KeyNumbers
+from analyzer.net import ethernet
+from analyzer.net.icmp import ECHO_REQUEST, NEIGHBOUR_SOLICITATION, UNREACHABLE
+from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
+from analyzer.net.ports import DNS_PORT
 from analyzer.recorders.conntrack.record import Heard, encode_entries
 from analyzer.recorders.conntrack.watch import warm as warm_conntrack
 from analyzer.recorders.drops.pages import warm as warm_drops
@@ -51,7 +55,7 @@ def compile_all() -> None:
         export_annotated(str(file), str(Path(directory, "annotated.pcapng")))
         read_frames(file, depth=True)
         old = Path(directory, "tiny.pcap")
-        frame = _ipv4(17, bytes(12), 1)
+        frame = _ipv4(UDP, bytes(12), 1)
         header = np.array([1, 1, len(frame), len(frame)], "<u4").tobytes()
         old.write_bytes(_PCAP_HEADER + 2 * (header + frame))
         report_files([str(old)])
@@ -119,32 +123,32 @@ def _vantages() -> list[Vantage]:
 def _sightings() -> Iterator[tuple[int, bytes]]:
     """(vantage, frame): echoes, twins, TCP cut into segments, fragments, ARP, a routed packet."""
     datagram = struct.pack("!HHHH", 5, 6, 8, 0)
-    echo = struct.pack("!BBHHH", 8, 0, 0, 1, 1)
+    echo = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, 1, 1)
     for n in range(2):
-        twin = _ipv4(17, datagram, 0)
+        twin = _ipv4(UDP, datagram, 0)
         yield from ((_IN, twin), (_IN, twin), (_OUT, twin), (_COPY, twin), (_OUT, twin))
-        packet = _ipv4(1, echo, 2 + n)
+        packet = _ipv4(ICMP, echo, 2 + n)
         yield from ((_IN, packet), (_OUT, packet), (_COPY, packet))
-        packet = _ipv4(1, bytes(2) + echo[2:], 4 + n, back=True)
+        packet = _ipv4(ICMP, bytes(2) + echo[2:], 4 + n, back=True)
         yield from ((_OUT, packet), (_IN, packet), (_COPY, packet))
         yield from ((_IN, _tcp(0, 20)), (_OUT, _tcp(0, 10)), (_OUT, _tcp(10, 10)))
-        piece = _ipv4(17, datagram, 7 + n, fragment=0x2000)
-        yield from ((_IN, piece), (_COPY, _ipv4(17, 2 * datagram, 7 + n)))
+        piece = _ipv4(UDP, datagram, 7 + n, fragment=0x2000)
+        yield from ((_IN, piece), (_COPY, _ipv4(UDP, 2 * datagram, 7 + n)))
         yield from ((_IN, _arp()), (_OUT, _arp()), (_COPY, _arp()))
-        routed = _ipv4(17, datagram, 20 + n, to=_BRIDGE)
+        routed = _ipv4(UDP, datagram, 20 + n, to=_BRIDGE)
         yield from ((_IN, routed), (_COPY, routed))
-        yield _UPLINK, _ipv4(17, datagram, 20 + n, ttl=63)
+        yield _UPLINK, _ipv4(UDP, datagram, 20 + n, ttl=63)
         yield from ((_IN, frame) for frame in _deep())
 
 
 def _deep() -> Iterator[bytes]:
     """What second passes read: a DNS question, an ICMP error, a neighbour solicitation."""
     question = struct.pack("!6H", 1, 0, 1, 0, 0, 0) + b"\x01a\x00" + struct.pack("!HH", 1, 1)
-    yield _ipv4(17, struct.pack("!HHHH", 5000, 53, 8 + len(question), 0) + question, 30)
-    quoted = _ipv4(17, struct.pack("!HHHH", 5, 6, 8, 0), 31)[14:]
-    yield _ipv4(1, struct.pack("!BBHI", 3, 3, 0, 0) + quoted, 32, back=True)
-    solicitation = struct.pack("!BBHI", 135, 0, 0, 0) + bytes(15) + b"\x01"
-    ipv6 = struct.pack("!HIHBB", 0x86DD, 6 << 28, len(solicitation), 58, 255)
+    yield _ipv4(UDP, struct.pack("!HHHH", 5000, DNS_PORT, 8 + len(question), 0) + question, 30)
+    quoted = _ipv4(UDP, struct.pack("!HHHH", 5, 6, 8, 0), 31)[ethernet.HEADER_BYTES :]
+    yield _ipv4(ICMP, struct.pack("!BBHI", UNREACHABLE, 3, 0, 0) + quoted, 32, back=True)
+    solicitation = struct.pack("!BBHI", NEIGHBOUR_SOLICITATION, 0, 0, 0) + bytes(15) + b"\x01"
+    ipv6 = struct.pack("!HIHBB", ethernet.IPV6, 6 << 28, len(solicitation), ICMPV6, 255)
     yield _MACS[1] + _MACS[0] + ipv6 + bytes(15) + b"\x02" + bytes(15) + b"\x01" + solicitation
 
 
@@ -160,15 +164,15 @@ def _ipv4(
 ) -> bytes:
     macs, ends = (_MACS[::-1], _ENDS[::-1]) if back else (_MACS, _ENDS)
     head = struct.pack(
-        "!HBBHHHBBH", 0x0800, 0x45, 0, 20 + len(body), ident, fragment, ttl, protocol, 0
+        "!HBBHHHBBH", ethernet.IPV4, 0x45, 0, 20 + len(body), ident, fragment, ttl, protocol, 0
     )
     return (to or macs[1]) + macs[0] + head + b"".join(ends) + body
 
 
 def _tcp(seq: int, size: int) -> bytes:
-    return _ipv4(6, struct.pack("!HHIIHHHH", 1, 2, seq, 0, 0x5018, 9, 0, 0) + bytes(size), seq)
+    return _ipv4(TCP, struct.pack("!HHIIHHHH", 1, 2, seq, 0, 0x5018, 9, 0, 0) + bytes(size), seq)
 
 
 def _arp() -> bytes:
-    head = struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
+    head = struct.pack("!HHHBBH", ethernet.ARP, 1, ethernet.IPV4, ethernet.MAC_BYTES, 4, 1)
     return b"\xff" * 6 + _MACS[0] + head + _MACS[0] + _ENDS[0] + bytes(6) + _ENDS[1]

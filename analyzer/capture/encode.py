@@ -18,6 +18,7 @@ import numpy.typing as npt
 from analyzer.capture.copying import copy_within, prefetch
 from analyzer.model.frames import FLAG_CSUM_NOT_READY
 from analyzer.native.compiled import compiled, piece
+from analyzer.net.ethernet import VLAN
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -150,7 +151,7 @@ def _pad(out: Bytes, end: int) -> Any:
 @piece
 def _tag(words: Words, head: int, status: int) -> Any:
     """The VLAN tag that the kernel took off: TPID and TCI as one number."""
-    tpid = 0x8100
+    tpid = VLAN
     if status & _VLAN_TPID_VALID:
         tpid = word_at(words, head + 9) & 0xFFFF if _LITTLE else word_at(words, head + 9) >> 16
     return tpid << 16 | (word_at(words, head + 8) & 0xFFFF)

@@ -18,10 +18,10 @@ from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, PORT, Layout, own_keys
 from analyzer.model.batch import Columns
-from analyzer.model.frames import VXLAN_PORTS
 from analyzer.model.journeys import Evidence, Journeys, Status
 from analyzer.native.compiled import allocating, compiled
 from analyzer.net.ethernet import GROUP_BIT_U64
+from analyzer.net.ports import VXLAN_PORTS
 
 MOST_CARRIED = 1 << 17
 """frames; of more, the oldest packets are given up"""

@@ -21,11 +21,12 @@ import numpy.typing as npt
 from analyzer.correlate.loss import GRACE_NS, Watch
 from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, STATION, Layout
-from analyzer.model.frames import FLAG_DIRECTION, VXLAN_PORTS
+from analyzer.model.frames import FLAG_DIRECTION
 from analyzer.model.journeys import Evidence, Hop, Status
 from analyzer.native.keys import mixed
 from analyzer.net.ethernet import GROUP_BIT_U64
 from analyzer.net.ip import UDP
+from analyzer.net.ports import VXLAN_PORTS
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.intp]

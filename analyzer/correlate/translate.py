@@ -17,11 +17,11 @@ import numpy.typing as npt
 from analyzer.model.nat_entries import ENDED, THERE, NatEntries
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import mixed
+from analyzer.net.icmp import REPLY_OF
+from analyzer.net.ip import ICMP_PROTOCOLS
 
 SLACK_NS = 500_000_000
 """what is heard of a connection is written down so much later at most"""
-_ICMP = (1, 58)
-_ECHO_REPLY = {8: 0, 13: 14, 15: 16, 17: 18, 128: 129}
 """ICMP queries and what answers them, in both protocols"""
 _ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 _LONG_AGO = np.iinfo(np.int64).min // 2
@@ -49,7 +49,7 @@ def frame_tuples(frames: Columns, rows: npt.NDArray[Any], netns: npt.NDArray[np.
     netns: inode of each vantage's namespace.
     """
     protocol = frames["protocol"][rows]
-    icmp = np.isin(protocol, _ICMP)
+    icmp = np.isin(protocol, ICMP_PROTOCOLS)
     source = np.where(icmp, frames["icmp_id"][rows], frames["src_port"][rows])
     target = np.where(icmp, frames["icmp_type"][rows], frames["dst_port"][rows])
     ends = (frames[name][rows] for name in _ENDS)
@@ -104,7 +104,7 @@ def _both_directions(entries: NatEntries) -> tuple[Keys, Keys, Keys]:
     protocol = rows["protocol"]
     there = [rows[name] for name in (*_ENDS, "src_port", "dst_port")]
     back = [rows[f"back_{name}"] for name in (*_ENDS, "src_port", "dst_port")]
-    icmp = np.isin(protocol, _ICMP)
+    icmp = np.isin(protocol, ICMP_PROTOCOLS)
     ends = (there, back), (_turned(back, icmp), _turned(there, icmp))
     halves = [[*a[:2], *b[2:4], a[4], b[5]] for a, b in zip(*ends, strict=True)]
     before, after, half = (
@@ -130,7 +130,7 @@ def _turned(ends: list[npt.NDArray[Any]], icmp: npt.NDArray[np.bool_]) -> list[n
 def _answering(kind: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The ICMP type in the other direction."""
     found = kind.copy()
-    for query, reply in _ECHO_REPLY.items():
+    for query, reply in REPLY_OF.items():
         found[kind == query], found[kind == reply] = reply, query
     return found
 

@@ -15,18 +15,9 @@ from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled
 from analyzer.native.loads import Bytes, be32
 from analyzer.net.ip import UDP
+from analyzer.net.ports import DHCP_CLIENT, DHCP_SERVER
 
-PORTS = (67, 68)
-TYPES = {
-    1: "discover",
-    2: "offer",
-    3: "request",
-    4: "decline",
-    5: "ack",
-    6: "nak",
-    7: "release",
-    8: "inform",
-}
+PORTS = (DHCP_SERVER, DHCP_CLIENT)
 _XID, _CIADDR, _YIADDR, _CHADDR, _COOKIE, _OPTIONS = 4, 12, 16, 28, 236, 240
 _MAGIC = 0x63825363
 _PAD, _END = 0, 255

@@ -20,8 +20,8 @@ from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16
 from analyzer.net.ip import TCP, UDP
+from analyzer.net.ports import DNS_PORT, MDNS_PORT
 
-DNS_PORT, MDNS_PORT = 53, 5353
 PORTS = (DNS_PORT, MDNS_PORT)
 _HEADER = 12
 _LENGTH = 2

@@ -15,14 +15,11 @@ from analyzer.decode.columns import (
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16
+from analyzer.net.icmp import QUERIES, QUERIES_V6
 from analyzer.net.ip import ICMPV6
 
 ICMP_HEADER = 8
 _MIN_HEADER = 4
-QUERIES = (0, 8, 13, 14, 15, 16, 17, 18)
-"""echo, timestamp, information and address mask, reply and request (RFC 792, 950)"""
-QUERIES_V6 = (128, 129)
-"""echo request and reply"""
 
 
 @piece

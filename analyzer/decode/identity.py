@@ -43,11 +43,12 @@ from analyzer.decode.ipv4 import FRAGMENT, IDENTIFICATION, IPV4_HEADER, PROTOCOL
 from analyzer.decode.ipv6 import IPV6_HEADER, NEXT_HEADER, PAYLOAD_LENGTH
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32, le64
+from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
 
 KEY_BYTES = 128
 """from the L3 header on: headers and enough of the payload to tell one packet from the next"""
-_LINK_BYTES = 14 + 2 * 4
+_LINK_BYTES = HEADER_BYTES + 2 * VLAN_TAG_BYTES
 """Ethernet with two VLAN tags: what a snaplen may have to hold beside the key's bytes"""
 
 DCCP, SCTP, UDPLITE = 33, 132, 136

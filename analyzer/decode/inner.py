@@ -14,18 +14,18 @@ import numpy.typing as npt
 from analyzer.decode.frames import decode_frames
 from analyzer.decode.icmp import ICMP_HEADER
 from analyzer.decode.identity import KEY_BYTES
-from analyzer.decode.link import ETHERNET, RAW
+from analyzer.decode.ipv6 import IPV6_HEADER
 from analyzer.decode.rows import Columns, Rows, frames_of, transport_rows
 from analyzer.decode.udp import UDP_HEADER
-from analyzer.model.frames import MARK_INNER, VXLAN_PORTS, FrameChunk
+from analyzer.model.frames import MARK_INNER, FrameChunk
+from analyzer.net.ethernet import HEADER_BYTES
+from analyzer.net.icmp import ERRORS, ERRORS_V6
 from analyzer.net.ip import ICMP, ICMPV6, UDP
+from analyzer.net.link_types import ETHERNET, RAW
+from analyzer.net.ports import VXLAN_PORTS
 
-ERRORS = (3, 4, 5, 11, 12)
-"""unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792)"""
-ERRORS_V6 = (1, 2, 3, 4)
-"""unreachable, packet too big, time exceeded, parameter problem (RFC 4443)"""
 _VXLAN_HEADER = 8
-TUNNEL_BYTES = 14 + 40 + UDP_HEADER + _VXLAN_HEADER
+TUNNEL_BYTES = HEADER_BYTES + IPV6_HEADER + UDP_HEADER + _VXLAN_HEADER
 """in front of the frame inside, at the most without a VLAN tag"""
 _VNI_VALID = 0x08
 _WHOLE = 1 << 16

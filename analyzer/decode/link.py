@@ -1,6 +1,6 @@
 """Link layers: Ethernet (IEEE 802.3, 802.1Q, 802.1ad, 802.2), Linux cooked, null, raw IP.
 
-LINKTYPE values and the headers of the last four: https://www.tcpdump.org/linktypes.html.
+The headers of the last four: https://www.tcpdump.org/linktypes.html.
 """
 
 from __future__ import annotations
@@ -13,24 +13,33 @@ from analyzer.decode.columns import ETH_DST, ETH_SRC, VLAN, Out
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32
+from analyzer.net.ethernet import (
+    HEADER_BYTES,
+    MAC_BYTES,
+    TPID_8021AD,
+    TPID_QINQ_OLD,
+    VLAN_TAG_BYTES,
+)
 from analyzer.net.ethernet import IPV4 as ETHERTYPE_IPV4
 from analyzer.net.ethernet import IPV6 as ETHERTYPE_IPV6
 from analyzer.net.ethernet import VLAN as TPID_8021Q
+from analyzer.net.link_types import (
+    ETHERNET,
+    LINUX_SLL,
+    LINUX_SLL2,
+    LOOP,
+    NULL,
+    RAW,
+    RAW_BSD,
+    RAW_IPV4,
+    RAW_IPV6,
+    RAW_OPENBSD,
+)
 
-NULL, ETHERNET, LOOP, LINUX_SLL, LINUX_SLL2 = 0, 1, 108, 113, 276
-RAW, RAW_IPV4, RAW_IPV6 = 101, 228, 229
-RAW_BSD, RAW_OPENBSD = 12, 14
-"""DLT_RAW of two systems, which old files bear instead of 101"""
-
-TPID_8021AD, TPID_QINQ_OLD = 0x88A8, 0x9100
-
-ETHERNET_HEADER = 14
-_MAC = 6
 _TYPE = 12
 _MAX_LENGTH = 1500
 """up to here the type field is the length of an 802.2 payload (IEEE 802.3, 3.2.6)"""
 _MIN_TYPE = 1536
-_TAG = 4
 _UNTOLD = -1
 _SNAP_HEADER = 8
 _SNAP = 0xAAAA03
@@ -82,13 +91,13 @@ def mac_at(data: Bytes, at: int) -> Any:
 
 @piece
 def _parse_ethernet(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
-    if end - start >= _MAC:
+    if end - start >= MAC_BYTES:
         out.u64[ETH_DST, row] = mac_at(data, start)
     if end - start >= _TYPE:
-        out.u64[ETH_SRC, row] = mac_at(data, start + _MAC)
-    if end - start < ETHERNET_HEADER:
+        out.u64[ETH_SRC, row] = mac_at(data, start + MAC_BYTES)
+    if end - start < HEADER_BYTES:
         return start, 0, MARK_TRUNCATED
-    return start + ETHERNET_HEADER, be16(data, start + _TYPE), 0
+    return start + HEADER_BYTES, be16(data, start + _TYPE), 0
 
 
 @piece
@@ -99,10 +108,10 @@ def _skip_tags(data: Bytes, at: int, end: int, ethertype: int, row: int, out: Ou
         if outer and end - at >= 2:
             out.u16[VLAN, row] = be16(data, at) & 0x0FFF
             outer = False
-        if end - at < _TAG:
+        if end - at < VLAN_TAG_BYTES:
             return at, 0, MARK_TRUNCATED
         ethertype = be16(data, at + 2)
-        at += _TAG
+        at += VLAN_TAG_BYTES
     return at, ethertype, 0
 
 
@@ -121,7 +130,7 @@ def _parse_llc(data: Bytes, at: int, end: int, length: int) -> Any:
 def _parse_sll(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start < _SLL_HEADER:
         return start, 0, MARK_TRUNCATED
-    if be16(data, start + _SLL_ADDRESS_LENGTH) == _MAC:
+    if be16(data, start + _SLL_ADDRESS_LENGTH) == MAC_BYTES:
         out.u64[ETH_SRC, row] = mac_at(data, start + _SLL_ADDRESS)
     return start + _SLL_HEADER, be16(data, start + _SLL_PROTOCOL), 0
 
@@ -130,7 +139,7 @@ def _parse_sll(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
 def _parse_sll2(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start < _SLL2_HEADER:
         return start, 0, MARK_TRUNCATED
-    if data[start + _SLL2_ADDRESS_LENGTH] == _MAC:
+    if data[start + _SLL2_ADDRESS_LENGTH] == MAC_BYTES:
         out.u64[ETH_SRC, row] = mac_at(data, start + _SLL2_ADDRESS)
     return start + _SLL2_HEADER, be16(data, start), 0
 

@@ -12,6 +12,7 @@ from analyzer.decode.rows import Columns, frames_of, transport_rows, view_of
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16, be32, be64
+from analyzer.net.icmp import MLD_DONE, MLD_QUERY, MLD_REPORT, MLD_V2_REPORT
 from analyzer.net.ip import ICMPV6, IGMP, MAPPED
 
 QUERY, JOIN, LEAVE = 0, 1, 2
@@ -19,7 +20,6 @@ QUERY, JOIN, LEAVE = 0, 1, 2
 more"""
 _IGMP_QUERY, _IGMP_V1_REPORT, _IGMP_V2_REPORT, _IGMP_LEAVE = 0x11, 0x12, 0x16, 0x17
 _IGMP_V3_REPORT = 0x22
-MLD_QUERY, MLD_REPORT, MLD_DONE, MLD_V2_REPORT = 130, 131, 132, 143
 MLD_TYPES = (MLD_QUERY, MLD_REPORT, MLD_DONE, MLD_V2_REPORT)
 _V4_GROUP, _V6_GROUP = 4, 8
 """where the group stands, from the message's start"""

@@ -14,10 +14,10 @@ from analyzer.decode.rows import Columns, frames_of, transport_rows, view_of
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled
 from analyzer.native.loads import Bytes, be64
+from analyzer.net.icmp import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, REDIRECT_V6
 from analyzer.net.ip import ICMPV6
 
-ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134
-SOLICITATION, ADVERTISEMENT, REDIRECT = 135, 136, 137
+_WITH_TARGET = (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT, REDIRECT_V6)
 _TARGET = 16
 _SOURCE_LINK, _TARGET_LINK = 1, 2
 _MAC_OPTION = 8
@@ -40,7 +40,7 @@ def neighbour_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     else 0), flags (of an advertisement: 0x80 router, 0x40 solicited, 0x20 override).
     """
     rows = transport_rows(columns, ICMPV6)
-    rows = rows[np.isin(columns["icmp_type"][rows], (SOLICITATION, ADVERTISEMENT, REDIRECT))]
+    rows = rows[np.isin(columns["icmp_type"][rows], _WITH_TARGET)]
     n = len(rows)
     out = _Out(
         np.zeros(n, np.uint64),
@@ -74,11 +74,11 @@ def _walk(
             continue
         out.whole[row] = True
         kind = data[at]
-        out.flags[row] = data[at + 4] if kind == ADVERTISEMENT else 0
+        out.flags[row] = data[at + 4] if kind == NEIGHBOUR_ADVERTISEMENT else 0
         at += ICMP_HEADER
         out.target_hi[row] = be64(data, at)
         out.target_lo[row] = be64(data, at + 8)
-        at += 2 * _TARGET if kind == REDIRECT else _TARGET
+        at += 2 * _TARGET if kind == REDIRECT_V6 else _TARGET
         while stop - at >= _MAC_OPTION:
             size = np.int64(data[at + 1]) * 8
             if size == 0 or size > stop - at:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from analyzer.diagnosis.reasons import Packet
 from analyzer.model.vantage import Vantage
+from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.settings.facts import Facts, LinkFact
 from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.nftables_rules import fits, passes
 
-_ETHERNET, _VLAN = 14, 4
 _ISOLATION = "DOCKER-ISOLATION"
 
 
@@ -127,8 +127,8 @@ def _down(vantage: Vantage, links: Sequence[LinkFact]) -> Told | None:
 def _too_large(vantage: Vantage, links: Sequence[LinkFact], packet: Packet) -> Told | None:
     """A device takes frames of its MTU, its header and a VLAN tag, and drops longer ones."""
     known = [link.mtu for link in links if link.mtu] or [vantage.mtu]
-    mtu, size = min(known), packet.len_bytes - _ETHERNET
-    if not mtu or size <= mtu + _VLAN:
+    mtu, size = min(known), packet.len_bytes - HEADER_BYTES
+    if not mtu or size <= mtu + VLAN_TAG_BYTES:
         return None
     return (
         f"larger than the MTU of {vantage.name}",

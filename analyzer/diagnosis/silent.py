@@ -28,6 +28,9 @@ from analyzer.model.batch import Batch
 from analyzer.model.journeys import Status
 from analyzer.model.report import ArpRow, LossRow
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.icmp import ECHO_REQUEST, ECHO_REQUEST_V6
+from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
+from analyzer.net.tcp_flags import SYN, SYN_ACK
 
 IGNORE_ALL = "net.ipv4.icmp_echo_ignore_all"
 _FOR_EVER = (1 << 63) - 1
@@ -200,7 +203,8 @@ def _asks(first: npt.NDArray[Any], frames: Columns) -> npt.NDArray[np.bool_]:
     The rest of a connection that a stopping container leaves behind is no loss.
     """
     protocol, kind = frames["protocol"][first], frames["icmp_type"][first]
-    syn = (protocol == 6) & (frames["tcp_flags"][first] & 0x12 == 0x02)
-    asks: npt.NDArray[np.bool_] = syn | (protocol == 17) | ((protocol == 1) & (kind == 8))
-    asks |= (protocol == 58) & (kind == 128)
+    syn = (protocol == TCP) & (frames["tcp_flags"][first] & SYN_ACK == SYN)
+    asks: npt.NDArray[np.bool_] = syn | (protocol == UDP)
+    asks |= (protocol == ICMP) & (kind == ECHO_REQUEST)
+    asks |= (protocol == ICMPV6) & (kind == ECHO_REQUEST_V6)
     return asks

@@ -20,7 +20,6 @@ from analyzer.net.ip import address_value
 
 HOST = "host"
 NOBODY = "nobody"
-_V4_MAPPED = 0xFFFF
 _NAMES = ("protocol", "source", "destination")
 
 

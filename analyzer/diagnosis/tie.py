@@ -25,6 +25,7 @@ from analyzer.model.frames import FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled, piece
+from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.drops.pages import ANSWER, COPY, SAME
 from analyzer.recorders.drops.record import ROW, DropLog, Rows
 
@@ -40,6 +41,8 @@ LATE_NS = 2_000_000_000
 written with the frames that are read then"""
 MOST_WAITING = 1 << 19
 """frames that a drop may still come for; of more, the oldest are waited for no longer"""
+_LINK_BYTES = (HEADER_BYTES, HEADER_BYTES + VLAN_TAG_BYTES)
+"""what a frame has in front of the length that the kernel tells of it"""
 _LOST = int(Status.LOST)
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -223,7 +226,7 @@ def _tie_all(
             if ts[i] > latest:
                 break
             extra = np.int64(wirelen[i]) - length[at]
-            fits = (extra == 14 or extra == 18) and ethertype[i] == protocol[at]
+            fits = extra in _LINK_BYTES and ethertype[i] == protocol[at]
             # what answers a frame was dropped: then the frame itself was not
             if not fits or taken[i] or (tie[at] == ANSWER and lost[i]):
                 continue

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.delays import bucket_of, middle_of
+from analyzer.flows.delays import bucket_of, middle_of, nearest_rank
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers
 from analyzer.net.tcp_flags import RST, SYN
@@ -51,7 +51,7 @@ class OneWayDelays:
         start = np.searchsorted(flow, np.arange(flows + 1))
         below = np.concatenate([[0], np.cumsum(counts)])
         total = below[start[1:]] - below[start[:-1]]
-        rank = np.floor(np.maximum(total - 1, 0) * share + 0.5).astype(np.int64)
+        rank = nearest_rank(total, share)
         place = np.searchsorted(below, below[start[:-1]] + rank, side="right") - 1
         found = np.array([middle_of(int(one)) for one in bucket], np.int64)
         times = np.append(found, 0)[np.minimum(place, len(found))]

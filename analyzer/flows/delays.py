@@ -8,7 +8,6 @@ clock was set in between; it is counted apart.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,10 +27,15 @@ _FLUSH = 1 << 20
 _MAX = (1 << 63) - 1
 
 
+def nearest_rank(counts: npt.NDArray[np.int64], quantile: float) -> npt.NDArray[np.int64]:
+    """Places of a quantile in so many values in order: the nearest, as Polars counts it."""
+    return np.floor(np.maximum(counts - 1, 0) * quantile + 0.5).astype(np.int64)
+
+
 def percentile(values: Sequence[int], quantile: float) -> int | None:
     """The value nearest to the rank, as `Delays.table` has it; None of no values."""
-    ordered = sorted(values)
-    return ordered[math.floor((len(ordered) - 1) * quantile + 0.5)] if ordered else None
+    place = int(nearest_rank(np.array([len(values)]), quantile)[0])
+    return sorted(values)[place] if values else None
 
 
 class Delays:
@@ -80,9 +84,9 @@ class Delays:
         )
 
     def _quantile(self, q: float) -> npt.NDArray[np.int64]:
-        """[groups]; the value nearest to the rank, as Polars counts it."""
+        """[groups] the value nearest to the rank."""
         state = self._state
-        rank = np.floor(np.maximum(state[_COUNT] - 1, 0) * q + 0.5).astype(np.int64)
+        rank = nearest_rank(state[_COUNT], q)
         groups, values = self._sorted()
         start = np.searchsorted(groups, np.arange(state.shape[1]))
         found = np.zeros(state.shape[1], np.int64)

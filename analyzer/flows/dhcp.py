@@ -16,10 +16,10 @@ from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Batch
 from analyzer.model.report import DhcpRow
+from analyzer.net.dhcp import ACK, DISCOVER, INFORM, NAK, OFFER, RELEASE, REQUEST
 from analyzer.net.ethernet import mac_text
 from analyzer.net.ip import UDP, ipv4_text
 
-DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = range(1, 9)
 _ASKS = (DISCOVER, REQUEST, INFORM)
 _KEY = ["site", "mac"]
 _COUNTED = {

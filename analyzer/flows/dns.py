@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode.dns import DNS_PORT, dns_messages
+from analyzer.decode.dns import dns_messages
 from analyzer.flows.delays import Delays
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
@@ -27,6 +27,7 @@ from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.dns_names import rcode_name, type_name
 from analyzer.net.ip import address_text
+from analyzer.net.ports import DNS_PORT
 
 GRACE_NS = 100_000_000
 """a question so shortly before the capture's end may still have been answered after it"""

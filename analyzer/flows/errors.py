@@ -20,17 +20,16 @@ from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, Columns, InOrder
 from analyzer.model.frames import FrameChunk
-from analyzer.model.icmp import error_name
 from analyzer.model.report import IcmpErrorRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix, mixed
-from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP, address_text
+from analyzer.net.icmp import FRAGMENTATION_NEEDED, PACKET_TOO_BIG, UNREACHABLE, error_name
+from analyzer.net.ip import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, address_text
 
 _BEFORE_NS = 5_000_000_000
 """how long before an error its cause may lie: three times asking for an address takes 3 s"""
 _MOST = 1 << 21
 """packets that are kept to be looked through"""
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 _IDENTITY = (
     "src_hi",
     "src_lo",
@@ -152,7 +151,8 @@ def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     _identities(keys, every, site, every, *columns)
     kind, code = frames["icmp_type"][last], frames["icmp_code"][last]
     version = frames["ip_version"][last]
-    told = ((version == 4) & (kind == 3) & (code == 4)) | ((version == 6) & (kind == 2))
+    told = (version == 4) & (kind == UNREACHABLE) & (code == FRAGMENTATION_NEEDED)
+    told |= (version == 6) & (kind == PACKET_TOO_BIG)
     rest = found["rest"].to_numpy() & np.where(version == 4, 0xFFFF, 0xFFFFFFFF)
     return found.select(
         "number",
@@ -230,7 +230,7 @@ def _row(row: dict[str, Any], counts: npt.NDArray[np.int64]) -> IcmpErrorRow:
         source_ip=address_text(row["quoted_src_hi"], row["quoted_src_lo"]),
         destination_ip=address_text(row["quoted_dst_hi"], row["quoted_dst_lo"]),
         destination_port=port if protocol in (TCP, UDP) else None,
-        protocol=_PROTOCOLS.get(protocol, "other"),
+        protocol=PROTOCOL_NAMES.get(protocol, "other"),
         error=error_name(row["version"], row["icmp_type"], row["icmp_code"]),
         mtu=int(counts[_MTU]) or None,
         errors=int(counts[_ERRORS]),

@@ -25,10 +25,9 @@ from analyzer.model.batch import Batch, InOrder
 from analyzer.model.journeys import Status
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.icmp import ECHO_REPLIES, ECHO_REQUESTS
 from analyzer.net.ip import ICMP, ICMPV6
 
-REQUESTS = (8, 128)
-REPLIES = (0, 129)
 GRACE_NS = 100_000_000
 """a request sent this shortly before the capture's end may still have been answered after it"""
 
@@ -335,12 +334,13 @@ def _events(batch: Batch) -> pl.DataFrame:
     protocol = frames["protocol"][first]
     rows = np.flatnonzero((protocol == ICMP) | (protocol == ICMPV6))
     kind, version4 = frames["icmp_type"][first[rows]], protocol[rows] == ICMP
-    ours = np.where(version4, (kind == 8) | (kind == 0), (kind == 128) | (kind == 129))
+    echo, echo_v6 = zip(ECHO_REQUESTS, ECHO_REPLIES, strict=True)
+    ours = np.where(version4, np.isin(kind, echo), np.isin(kind, echo_v6))
     ours &= (frames["l4_offset"][first[rows]] > 0) & ~packets["stray"].to_numpy()[rows]
     chosen: pl.DataFrame = packets.select(*_OF_PACKET)[rows[ours]]
     first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     kind = frames["icmp_type"][first]
-    asked: npt.NDArray[np.bool_] = (kind == REQUESTS[0]) | (kind == REQUESTS[1])
+    asked: npt.NDArray[np.bool_] = np.isin(kind, ECHO_REQUESTS)
     end = np.where(asked, first, last)
 
     def side(request: str, reply: str) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analyzer.decode.dns import MDNS_PORT, dns_messages
+from analyzer.decode.dns import dns_messages
 from analyzer.decode.rows import has_transport
 from analyzer.flows.delays import Delays
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
@@ -26,6 +26,7 @@ from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
 from analyzer.net.dns_names import type_name
 from analyzer.net.ip import UDP, address_text
+from analyzer.net.ports import MDNS_PORT
 
 PATIENCE_NS = 5_000_000_000
 """an answer so much later is to another question: RFC 6762 delays answers by 0.5 s at the most"""

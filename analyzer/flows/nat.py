@@ -22,12 +22,11 @@ from analyzer.model.nat_entries import ENDED, NatEntries
 from analyzer.model.report import NatRow
 from analyzer.model.vantage import Vantage
 from analyzer.native.keys import KeyNumbers, mixed
-from analyzer.net.ip import address_text
+from analyzer.net.ip import ICMP_PROTOCOLS, address_text
 
 Columns = Mapping[str, npt.NDArray[Any]]
 CONNTRACK, PACKETS = "conntrack", "packets"
 _PARTS = ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port")
-_ICMP = (1, 58)
 _WITH_PORTS = ("tcp", "udp")
 _NEVER = (1 << 63) - 1
 _SERVICE = ("src_hi", "src_lo", "dst_hi", "dst_lo", "dst_port")
@@ -169,7 +168,7 @@ def _texts(row: Mapping[str, Any]) -> str:
 
 
 def _way(row: Mapping[str, Any], when: str) -> str:
-    icmp = row["protocol"] in _ICMP
+    icmp = row["protocol"] in ICMP_PROTOCOLS
     ends = []
     for side in ("src", "dst"):
         address = address_text(row[f"{side}_hi_{when}"], row[f"{side}_lo_{when}"])
@@ -188,7 +187,7 @@ def _tuple_columns(frames: Columns, rows: npt.NDArray[Any], when: str) -> list[p
 
 def _tuple(frames: Columns, rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     """Addresses and ports; of ICMP the identifier stands for the source's port."""
-    icmp = np.isin(frames["protocol"][rows], _ICMP)
+    icmp = np.isin(frames["protocol"][rows], ICMP_PROTOCOLS)
     found = [frames[name][rows] for name in _PARTS]
     found[4] = np.where(icmp, frames["icmp_id"][rows], found[4])
     return found
@@ -200,14 +199,14 @@ def _connection_keys(
     """(key in this direction, key in the other) of what was translated to what."""
     protocol = frames["protocol"][after]
     one, two = _tuple(frames, before), _tuple(frames, after)
-    icmp = np.isin(protocol, _ICMP)
+    icmp = np.isin(protocol, ICMP_PROTOCOLS)
     return _key(protocol, one, two), _key(protocol, _turned(two, icmp), _turned(one, icmp))
 
 
 def _entry_keys(entries: NatEntries) -> npt.NDArray[np.uint64]:
     """The same keys of connection tracking's entries, both directions."""
     rows = entries.rows[entries.rows["what"] != ENDED]
-    protocol, icmp = rows["protocol"], np.isin(rows["protocol"], _ICMP)
+    protocol, icmp = rows["protocol"], np.isin(rows["protocol"], ICMP_PROTOCOLS)
     there = [rows[name] for name in _PARTS]
     back = [rows[f"back_{name}"] for name in _PARTS]
     for ends in (there, back):

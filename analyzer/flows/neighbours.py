@@ -27,9 +27,9 @@ from analyzer.model.report import ArpRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.ethernet import mac_text
+from analyzer.net.icmp import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
 from analyzer.net.ip import ICMPV6, address_text
 
-SOLICITATION, ADVERTISEMENT = 135, 136
 _PATIENCE_NS = 10_000_000_000
 _ASKED_NS, _FROM, _WAITS, _REQUESTS, _REPLIES, _MAC, _FIRST = range(7)
 _PAIR = ("segment", "asker_hi", "asker_lo", "target_hi", "target_lo")
@@ -95,7 +95,7 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     """One row a solicitation or advertisement, after who asks for whom."""
     frames = batch.frames
     first = found["first_frame"].to_numpy().astype(np.intp)
-    told = pl.col("nd_type") == ADVERTISEMENT
+    told = pl.col("nd_type") == NEIGHBOUR_ADVERTISEMENT
     columns = {
         name: pl.Series(frames[name][first])
         for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src")
@@ -103,7 +103,7 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     segment = pl.Series(batch.journeys.segment[frames["vantage"][first]])
     return (
         found.with_columns(**columns, segment=segment)
-        .filter(pl.col("nd_type").is_in([SOLICITATION, ADVERTISEMENT]))
+        .filter(pl.col("nd_type").is_in([NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT]))
         .select(
             "number",
             "ts_ns",

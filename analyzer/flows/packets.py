@@ -16,13 +16,13 @@ import polars as pl
 from analyzer.flows.endpoints import Endpoints
 from analyzer.model.journeys import Evidence, Journeys
 from analyzer.native.keys import KeyNumbers
+from analyzer.net import ip
 from analyzer.net.ethernet import ARP
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 OTHER = "other"
-PROTOCOL_NAMES = (OTHER, "arp", *PROTOCOLS.values())
+PROTOCOL_NAMES = (OTHER, "arp", *ip.PROTOCOL_NAMES.values())
 _CODES = np.zeros(256, np.uint32)
-_CODES[list(PROTOCOLS)] = np.arange(2, len(PROTOCOL_NAMES))
+_CODES[list(ip.PROTOCOL_NAMES)] = np.arange(2, len(PROTOCOL_NAMES))
 """by IP protocol number, places in PROTOCOL_NAMES"""
 
 Columns = Mapping[str, npt.NDArray[Any]]

@@ -113,7 +113,5 @@ EXAMPLE: dict[str, str] = {
 }
 """Columns that tell of a frame what an explanation of its loss needs"""
 
-VXLAN_PORTS = (4789, 8472)
-"""IANA's, and Linux' default from before it was assigned, which Docker Swarm and flannel use"""
 NO_PROTOCOL = 0xFF
 NO_VLAN = 0xFFFF

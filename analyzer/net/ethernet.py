@@ -6,7 +6,9 @@ import numpy as np
 
 IPV4, ARP, VLAN, IPV6 = 0x0800, 0x0806, 0x8100, 0x86DD
 """EtherTypes"""
-MAC_BYTES = 6
+TPID_8021AD, TPID_QINQ_OLD = 0x88A8, 0x9100
+"""EtherTypes of an outer VLAN tag (IEEE 802.1ad), and the one in use before the standard"""
+HEADER_BYTES, VLAN_TAG_BYTES, MAC_BYTES = 14, 4, 6
 GROUP_BIT = 1 << 40
 """of a MAC as a number: set for multicast and broadcast (the first bit on the wire)"""
 GROUP_BIT_U64 = np.uint64(GROUP_BIT)

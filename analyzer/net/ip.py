@@ -9,6 +9,9 @@ import ipaddress
 
 ICMP, IGMP, TCP, UDP, ICMPV6 = 1, 2, 6, 17, 58
 """protocol numbers"""
+ICMP_PROTOCOLS = (ICMP, ICMPV6)
+PROTOCOL_NAMES = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6"}
+"""those that are told by name"""
 MAPPED = 0xFFFF_0000_0000
 """low half of ::ffff:0.0.0.0 (RFC 4291, 2.5.5.2)"""
 

@@ -20,7 +20,7 @@ from typing import Self
 
 NETLINK_NETFILTER = 12
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
+NLM_F_REQUEST, NLM_F_MULTI, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x2, 0x300, 0x10
 NLA_TYPE_MASK = 0x3FFF
 """without the flags for nested and big-endian attributes"""
 SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
@@ -34,6 +34,7 @@ HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _NFGENMSG = struct.Struct("!BBH")
 """family, version, resource id"""
+NFGENMSG_BYTES = _NFGENMSG.size
 
 Message = tuple[int, int, int, bytes]
 """type, flags, sequence, body"""

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
 
+from analyzer.net.link_types import ETHERNET
+
 SECTION_HEADER = 0x0A0D0D0A
 INTERFACE_DESCRIPTION = 1
 NAME_RESOLUTION = 4
@@ -23,7 +25,6 @@ Custom Block would show as a packet in Wireshark and shift the frames' numbers. 
 number too: what is in it says by its first bytes what it is."""
 
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
-LINKTYPE_ETHERNET = 1
 NANOSECONDS = 9
 """if_tsresol: 10⁻⁹ s"""
 
@@ -83,7 +84,7 @@ def interface_description(
     name: str,
     *,
     snaplen: int,
-    linktype: int = LINKTYPE_ETHERNET,
+    linktype: int = ETHERNET,
     description: str = "",
     mac: str = "",
     addresses: Iterable[str] = (),

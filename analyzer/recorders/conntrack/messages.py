@@ -14,6 +14,7 @@ from analyzer.model.nat_entries import ENDED, NEW, ROW, THERE, Rows
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16, be32, be64, file16, file32
 from analyzer.net.ip import ICMP, ICMPV6, MAPPED
+from analyzer.net.netlink import HEADER, NFGENMSG_BYTES, NLA_TYPE_MASK, NLM_F_MULTI
 
 SUBSYSTEM = 1
 """NFNL_SUBSYS_CTNETLINK"""
@@ -23,11 +24,8 @@ _TUPLE_IP, _TUPLE_PROTO = 1, 2
 _V4_SRC, _V4_DST, _V6_SRC, _V6_DST = 1, 2, 3, 4
 _PROTO, _SRC_PORT, _DST_PORT = 1, 2, 3
 _ICMP_ID, _ICMP_TYPE, _ICMPV6_ID, _ICMPV6_TYPE = 4, 5, 7, 8
-_HEADER, _ATTRIBUTES = 16, 20
+_HEADER, _ATTRIBUTES = HEADER.size, HEADER.size + NFGENMSG_BYTES
 """lengths of nlmsghdr, and of it with nfgenmsg behind"""
-_MULTI = 0x2
-"""NLM_F_MULTI: of a dump"""
-_TYPE_MASK = 0x3FFF
 _V4_MAPPED = np.uint64(MAPPED)
 
 # columns of a row as the loop makes it, [WORDS] uint64
@@ -48,7 +46,7 @@ def _address(data: Bytes, at: int, length: int) -> Any:
 def _take_ip(data: Bytes, at: int, end: int, row: Any, first: int) -> Any:
     """CTA_TUPLE_IP into the row's addresses."""
     while end - at >= 4:
-        length, kind = file16(data, at, False), file16(data, at + 2, False) & _TYPE_MASK
+        length, kind = file16(data, at, False), file16(data, at + 2, False) & NLA_TYPE_MASK
         if length < 4 or at + length > end:
             return
         size = length - 4
@@ -65,7 +63,7 @@ def _take_proto(data: Bytes, at: int, end: int, row: Any, first: int) -> Any:
     """CTA_TUPLE_PROTO: the ports, or ICMP's identifier and type in their place."""
     ports = np.uint64(0)
     while end - at >= 4:
-        length, kind = file16(data, at, False), file16(data, at + 2, False) & _TYPE_MASK
+        length, kind = file16(data, at, False), file16(data, at + 2, False) & NLA_TYPE_MASK
         if length < 5 or at + length > end:
             break
         if kind == _PROTO:
@@ -83,7 +81,7 @@ def _take_proto(data: Bytes, at: int, end: int, row: Any, first: int) -> Any:
 @piece
 def _take_tuple(data: Bytes, at: int, end: int, row: Any, first: int) -> Any:
     while end - at >= 4:
-        length, kind = file16(data, at, False), file16(data, at + 2, False) & _TYPE_MASK
+        length, kind = file16(data, at, False), file16(data, at + 2, False) & NLA_TYPE_MASK
         if length < 4 or at + length > end:
             return
         if kind == _TUPLE_IP:
@@ -138,7 +136,7 @@ def _is_wanted(row: Any, networks: Any, protocols: Any) -> Any:
 def _take_message(data: Bytes, at: int, end: int, row: Any) -> Any:
     """The attributes of a message into its row."""
     while end - at >= 4:
-        length, kind = file16(data, at, False), file16(data, at + 2, False) & _TYPE_MASK
+        length, kind = file16(data, at, False), file16(data, at + 2, False) & NLA_TYPE_MASK
         if length < 4 or at + length > end:
             return
         if kind == TUPLE_ORIGINAL:
@@ -167,7 +165,7 @@ def walk_messages(data: Bytes, stop: int, networks: Any, protocols: Any, out: An
                 return row, at
             one = out[row]
             one[:] = 0
-            one[_WHAT] = ENDED if kind == MSG_DELETE else (THERE if flags & _MULTI else NEW)
+            one[_WHAT] = ENDED if kind == MSG_DELETE else (THERE if flags & NLM_F_MULTI else NEW)
             _take_message(data, at + _ATTRIBUTES, at + length, one)
             if _is_translated(one) and _is_wanted(one, networks, protocols):
                 row += 1

@@ -24,6 +24,7 @@ from analyzer.errors import EnvironmentProblem
 from analyzer.model.nat_entries import ENDED, ROW, Rows
 from analyzer.native.keys import mixed
 from analyzer.net.capabilities import keep_only
+from analyzer.net.ip import MAPPED
 from analyzer.net.netlink import RECEIVE_BYTES, NetlinkSocket
 from analyzer.net.netns import run_inside
 from analyzer.recorders.conntrack.ctnetlink import open_events, read_table
@@ -37,7 +38,6 @@ GATHER_S = 0.02
 _ROOM = 4 * RECEIVE_BYTES
 _SMALLEST = 64
 """bytes of a message that tells two tuples; it is more in fact"""
-_V4_MAPPED = 0xFFFF << 32
 
 
 class ConntrackWatch:
@@ -202,7 +202,7 @@ def network_masks(networks: Sequence[str]) -> npt.NDArray[np.uint64]:
         network = ip_interface(text).network
         base, mask = int(network.network_address), int(network.netmask)
         if isinstance(ip_interface(text), IPv4Interface):
-            base, mask = base | _V4_MAPPED, mask | (((1 << 128) - 1) ^ 0xFFFFFFFF)
+            base, mask = base | MAPPED, mask | (((1 << 128) - 1) ^ 0xFFFFFFFF)
         rows.append([base >> 64, base & (1 << 64) - 1, mask >> 64, mask & (1 << 64) - 1])
     return np.array(rows, np.uint64).reshape(-1, 4)
 

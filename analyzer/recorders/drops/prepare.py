@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.net.ethernet import ARP, IPV4, IPV6, VLAN
 from analyzer.recorders.drops.formats import EventFormat, parse_page_header
 from analyzer.recorders.drops.pages import LAYOUT
 from analyzer.recorders.drops.tracefs import Instance
@@ -18,7 +19,7 @@ ONLY_NET_RX = "vec == 3"
 """filter of the last: ends of the softirq that receives (linux/interrupt.h)"""
 NO_FILTER = "0"
 """clears an event's filter (Documentation/trace/events.rst, 5.2)"""
-_PACKETS = "(protocol == 0x0800 || protocol == 0x86dd || protocol == 0x0806 || protocol == 0x8100)"
+_PACKETS = f"({' || '.join(f'protocol == {one:#06x}' for one in (IPV4, IPV6, ARP, VLAN))})"
 """IPv4, IPv6, ARP, VLAN: the rest is no packet (netlink, unix), or no protocol of the stack"""
 _RINGS_KIB, _LEAST_KIB, _MOST_KIB = 64 << 10, 256, 8 << 10
 """of all CPUs together; of each"""

@@ -1,0 +1,6 @@
+"""Well-known ports (IANA, Service Name and Transport Protocol Port Number Registry)."""
+
+DNS_PORT, MDNS_PORT = 53, 5353
+DHCP_SERVER, DHCP_CLIENT = 67, 68
+VXLAN_PORTS = (4789, 8472)
+"""IANA's, and Linux' default from before it was assigned, which Docker Swarm and flannel use"""
