@@ -25,7 +25,7 @@ from analyzer.model.frames import FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled, piece
-from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
+from analyzer.net.ethernet import GROUP_BIT_U64, HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.drops.pages import ANSWER, COPY, SAME
 from analyzer.recorders.drops.record import ROW, DropLog, Rows
 
@@ -124,6 +124,8 @@ def candidates(
     last, lost = journeys.last[packet], journeys.status[packet] == _LOST
     # a station that is no end of its bridge's way: the host's own interface
     ended = lost | (last == rows) | bridge[frames["vantage"][last]]
+    # of what goes to many, each branch ends somewhere, and a stack that is no member drops it
+    ended |= (frames["eth_dst"][rows] & GROUP_BIT_U64) != 0
     rows, packet, lost = rows[ended], packet[ended], lost[ended]
     return {
         "ts_ns": frames["ts_ns"][rows],

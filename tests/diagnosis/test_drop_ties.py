@@ -142,3 +142,13 @@ def test_what_proves_nothing_ties_nothing() -> None:
     world.send(0, 1, 0, key=1, upto=2)
     for tie in (NESTED, ANSWER):
         assert len(tied(world, drop("veth0", 7, tie))[2].packet) == 0
+
+
+def test_a_stack_that_drops_what_goes_to_all_drops_no_unicast_of_that_length() -> None:
+    """Every container's interface is called eth0: the drop was at another one's."""
+    world = a_world()
+    world.send(0, 1, 0, key=1)
+    world.flood(0, 45, key=2)
+    frames, _, ties = tied(world, drop("eth0", 90, SAME))
+    group = (frames["eth_dst"][ties.frame] >> np.uint64(40)) & np.uint64(1)
+    assert group.all()
