@@ -30,8 +30,9 @@ EVENTS = ("net_dev_start_xmit", "netif_rx")
 LINE = re.compile(r" (\d+)\.(\d{6}): (net_dev_start_xmit|netif_rx): dev=(\S+) .*?len=(\d+)")
 LENGTHS = {"net_dev_start_xmit": SIZE + 42, "netif_rx": SIZE + 28}
 """on receive the MAC header is taken off before the event"""
-MEDIAN_NS, WORST_NS = 8_000, 50_000
-"""events are written to the microsecond; between stamp and event an interrupt may come"""
+MEDIAN_NS, WORST_NS = {"veth": 8_000, "bridge": 8_000, "RTT": 25_000}, 100_000
+"""events are written to the microsecond; between stamp and event an interrupt may come, and a round
+trip has both of its ends at the sender, whose event comes before the device's queue"""
 
 
 @contextmanager
@@ -93,6 +94,6 @@ def test_hop_delays_are_those_between_the_kernels_tracepoints(
         record_property(kind, told)
         with capsys.disabled():
             print(f"\n  hop delay against tracepoints, {kind}: {told.partition(': ')[2]}", end="")
-        assert statistics.median(values) < MEDIAN_NS, told
+        assert statistics.median(values) < MEDIAN_NS[kind], told
         assert sorted(values)[int(len(values) * 0.9)] < WORST_NS, told
     assert len(differences["bridge"]) == 2 * ECHOES
