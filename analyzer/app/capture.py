@@ -81,7 +81,7 @@ def run_capture(
             topology,
             vantages,
             _output(plan, stack),
-            _with_filter(plan.options, expression, newcomers=bool(wanted)),
+            _with_filter(plan, expression, newcomers=bool(wanted)),
             (lambda batch, vantages: printer()(batch, vantages)) if printer else None,
         )
         with tap, stopping(tap.stop):
@@ -106,10 +106,11 @@ def _outcome(stats: CaptureStats, warnings: Sequence[str], output: str | None) -
     )
 
 
-def _with_filter(options: TapOptions, expression: str, *, newcomers: bool) -> TapOptions:
-    return replace(
-        options, capture=replace(options.capture, filter=expression), newcomers=newcomers
-    )
+def _with_filter(plan: CapturePlan, expression: str, *, newcomers: bool) -> TapOptions:
+    """What is recorded beside frames is for a file."""
+    capture = replace(plan.options.capture, filter=expression)
+    evidence = plan.options.evidence and plan.output is not None
+    return replace(plan.options, capture=capture, newcomers=newcomers, evidence=evidence)
 
 
 def _what(topology: Topology, plan: CapturePlan) -> tuple[list[str], str]:

@@ -26,6 +26,7 @@ from analyzer.net.netns import run_inside
 from analyzer.recorders.drops.tracefs import clean_leftovers
 from analyzer.tap.conntrack import Tracking
 from analyzer.tap.drops import Dropping
+from analyzer.tap.evidence import EvidenceLog
 from analyzer.tap.options import TapOptions
 from analyzer.topology.netlink import read_bridge_tables
 
@@ -53,6 +54,10 @@ class Tap:
         if options.drops or options.settings:
             self._dropping = Dropping(self._paths, drops=options.drops)
         self._tracking = Tracking(self._paths, options.protocols)
+        self._evidence = None
+        if options.evidence:
+            rotates = options.capture.rotation is not None
+            self._evidence = EvidenceLog(self._paths, again=rotates)
         capture = replace(
             options.capture,
             comment=section_comment(topology),
@@ -76,6 +81,8 @@ class Tap:
             self._tracking.open(self.session)
             if self._dropping:
                 self._dropping.open(self.session)
+            if self._evidence:
+                self._evidence.open(self.session)
         except BaseException:
             self._tracking.close()
             self.session.close()
@@ -89,12 +96,15 @@ class Tap:
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
+            if self._evidence:
+                self._evidence.abandon()
             if self._dropping:
                 self._dropping.abandon()
             self._tracking.close()
             self.session.__exit__(kind, error, trace)
             return
         rest = self._dropping.close() if self._dropping else b""
+        rest += self._evidence.close(self.session) if self._evidence else b""
         rest += self._tracking.close()
         stats = self.session.close(self._bridge_tables(), self._notes, rest)
         self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
