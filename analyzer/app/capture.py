@@ -84,7 +84,7 @@ def run_capture(
             _with_filter(plan, expression, newcomers=bool(wanted)),
             (lambda batch, vantages: printer()(batch, vantages)) if printer else None,
         )
-        with tap, stopping(tap.stop):
+        with tap, tap.hearing(engine), stopping(tap.stop):
             if plan.give_up_rights:
                 _give_up_rights(engine, plan, wanted)
             if printer:

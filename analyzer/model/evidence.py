@@ -278,12 +278,13 @@ class KernelEvent:
     netns: int = 0
     """0: of the engine"""
     what: str = ""
-    """link, port, address, route, neighbour, nftables, container"""
+    """link, port, address, route, neighbour, nftables, container, network"""
     action: str = ""
-    """new, gone; of a container: pause, unpause, die …"""
+    """new, gone, changed; of a container: pause, unpause, die …"""
     subject: str = ""
-    """the interface, the container, the table"""
+    """the interface, the address, the destination, the chain, the container"""
     detail: str = ""
+    ifindex: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Beside a capture: what the namespaces of its vantages counted, and how they stood, at both ends.
+"""Beside a capture: what the namespaces of its vantages counted, how they stood, what changed.
 
 Reading hundreds of namespaces takes a second or two, and the start of a capture is not held up by
 it: after a moment the rest is read while frames come in already. Each reading has its time.
@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from analyzer.capture.session import CaptureSession
-from analyzer.model.evidence import NamespaceEvidence
+from analyzer.errors import VethscopeError
+from analyzer.model.evidence import KernelEvent, NamespaceEvidence
 from analyzer.model.vantage import Role, Vantage
+from analyzer.recorders.evidence.events import EventWatch
 from analyzer.recorders.evidence.namespace import read_namespaces
 from analyzer.recorders.evidence.record import encode_moment
 from analyzer.savefile.blocks import own
@@ -28,16 +30,22 @@ class EvidenceLog:
 
     paths: Mapping[int, str]
     """namespace inode → a path that setns can open"""
+    host: int = 0
+    """inode of the host's namespace, where changes are heard of"""
     again: bool = False
     """tell of the start at the end as well: where the first file may be gone by then"""
+    unheard: dict[str, str] = field(default_factory=dict)
+    """engine → why its events are not heard"""
     _told: set[int] = field(default_factory=set)
     """namespaces whose start is in a file"""
     _starts: dict[int, NamespaceEvidence] = field(default_factory=dict)
+    _events: EventWatch | None = None
     _reader: threading.Thread | None = None
     _ends: threading.Event = field(default_factory=threading.Event)
 
     def open(self, session: CaptureSession) -> None:
         spaces = namespaces_of(session.vantages, self.paths)
+        self._listen(session, spaces)
         self._reader = threading.Thread(
             target=self._read_starts, args=(session, spaces), name="evidence", daemon=True
         )
@@ -55,7 +63,7 @@ class EvidenceLog:
                 blocks.append(self._start_of(end.netns))
             known = start if start and start.cookie == end.cookie else None
             blocks.append(own(encode_moment(end, known)))
-        return b"".join(blocks)
+        return b"".join([*blocks, self._heard()])
 
     def abandon(self) -> None:
         """Read no more."""
@@ -63,6 +71,31 @@ class EvidenceLog:
         if self._reader:
             self._reader.join()
             self._reader = None
+        if self._events:
+            self._events.close()
+
+    def tell(self, event: KernelEvent) -> None:
+        """Keep what the engine tells while the capture runs. Safe in threads."""
+        if self._events:
+            self._events.tell(event)
+
+    def _listen(self, session: CaptureSession, spaces: Mapping[int, str]) -> None:
+        """Hear from now on what changes; without the rights to, that is told."""
+        if self.host not in self.paths:
+            return
+        events = EventWatch(self.host, lambda: session.keep(self._heard))
+        try:
+            self._events = events.open({self.host: self.paths[self.host], **spaces})
+        except (OSError, VethscopeError) as error:
+            events.absent["namespaces"] = str(error)
+            session.keep(lambda: b"".join(map(own, events.take())))
+            events.close()
+
+    def _heard(self) -> bytes:
+        if not self._events:
+            return b""
+        self._events.absent |= self.unheard
+        return b"".join(map(own, self._events.take()))
 
     def _read_starts(self, session: CaptureSession, spaces: Mapping[int, str]) -> None:
         for start in read_namespaces(spaces, at_start=True, ends=self._ends):

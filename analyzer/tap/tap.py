@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from analyzer.capture.clock import clock_offset_ns
 from analyzer.capture.options import Hooks, OnBatch
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
+from analyzer.engines.base import Engine
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.census import census_json
 from analyzer.model.topology import Key, Topology
@@ -57,7 +59,7 @@ class Tap:
         self._evidence = None
         if options.evidence:
             rotates = options.capture.rotation is not None
-            self._evidence = EvidenceLog(self._paths, again=rotates)
+            self._evidence = EvidenceLog(self._paths, topology.host_netns, again=rotates)
         capture = replace(
             options.capture,
             comment=section_comment(topology),
@@ -109,6 +111,17 @@ class Tap:
         stats = self.session.close(self._bridge_tables(), self._notes, rest)
         self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
+
+    @contextmanager
+    def hearing(self, engine: Engine) -> Iterator[None]:
+        """Keep what the engine tells of its containers meanwhile."""
+        with ExitStack() as stack:
+            if self._evidence:
+                try:
+                    stack.callback(engine.hear(self._evidence.tell))
+                except EnvironmentProblem as error:
+                    self._evidence.unheard[engine.name] = str(error)
+            yield
 
     def run(self, progress: Callable[[CaptureStats], None] | None = None) -> CaptureStats:
         """progress: told the counts four times a second."""

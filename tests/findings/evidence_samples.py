@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ from finding_inputs import BRIDGE, PORTS, inputs
 
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.batch import Outlook
-from analyzer.model.evidence import Evidence, KernelEvent, LinkState, NamespaceEvidence
+from analyzer.model.evidence import Evidence, LinkState, NamespaceEvidence
+from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 
 S = 1_000_000_000
@@ -36,5 +38,15 @@ def seen(evidence: Evidence, **values: Any) -> FindingInputs:
     return inputs(evidence=evidence, **given)
 
 
-def happened(*events: KernelEvent) -> Evidence:
-    return Evidence(events=events)
+def texts(find: Callable[[FindingInputs], Iterable[Finding]], given: FindingInputs) -> list[str]:
+    """Code and text of what a rule finds."""
+    return [f"{finding.code} {finding.text}" for finding in find(given)]
+
+
+def grown(netns: int = INSIDE, **counters: int) -> Evidence:
+    """Counters that were 5 at the start, and by so much more at the end."""
+    names = {name.replace("conntrack_", "conntrack."): by for name, by in counters.items()}
+    full = {"conntrack.count": 250_000, "conntrack.max": 262_144}
+    start = full | dict.fromkeys(names, 5)
+    end = full | {name: 5 + by for name, by in names.items()}
+    return moments({"counters": start}, {"counters": end}, netns)
