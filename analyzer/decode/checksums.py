@@ -81,10 +81,10 @@ def _judge(frames: ChunkFrames, headers: _Headers, states: npt.NDArray[np.uint8]
 class _Segment(NamedTuple):
     """A TCP segment or UDP datagram in a chunk's bytes."""
 
-    at: int
-    stop: int
+    at: np.int64
+    stop: np.int64
     """its captured bytes"""
-    length: int
+    length: np.int64
     """bytes of it on the wire, as its headers tell; 0: its header is not whole"""
 
 
@@ -151,7 +151,7 @@ def _pseudo(headers: _Headers, row: int, length: Any) -> Any:
 
 
 @piece
-def _sum(data: Bytes, at: int, stop: int, total: Any) -> Any:
+def _sum(data: Bytes, at: Any, stop: Any, total: Any) -> Any:
     """In words of 32 bits, which come to the same in ones' complement."""
     while at + 4 <= stop:
         total += be32(data, at)
