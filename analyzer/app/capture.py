@@ -86,7 +86,7 @@ def run_capture(
         )
         with tap, tap.hearing(engine), stopping(tap.stop):
             if plan.give_up_rights:
-                _give_up_rights(engine, plan, wanted)
+                _give_up_rights(engine, plan, wanted, vantages)
             if printer:
                 printer()
             with _following(engine, topology, tap, wanted, ready):
@@ -165,8 +165,12 @@ def _make_printer(line: Line) -> PacketPrinter:
     return PacketPrinter(line)
 
 
-def _give_up_rights(engine: Engine, plan: CapturePlan, wanted: Wanted) -> None:
-    foreign = netns_inode(engine.host_netns_path) != netns_inode(SELF)
+def _give_up_rights(
+    engine: Engine, plan: CapturePlan, wanted: Wanted, vantages: Sequence[Vantage]
+) -> None:
+    """At the end, every namespace that is captured is entered once more."""
+    here = netns_inode(SELF)
+    foreign = netns_inode(engine.host_netns_path) != here or any(v.netns != here for v in vantages)
     kept = give_up_rights(
         enters=foreign or bool(wanted) or plan.options.drops,
         makes_files=plan.options.capture.rotation is not None,

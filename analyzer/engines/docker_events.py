@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import requests
 from docker.errors import DockerException
 
 from analyzer.model.evidence import KernelEvent
+from analyzer.net.capabilities import keep_only
 
 CLOSE_TIMEOUT_S = 2.0
 TOLD = {
@@ -25,11 +27,16 @@ def listen_to_docker(
 ) -> Callable[[], None]:
     """Call ``heard`` with each event, in a thread of its own; with None when the engine has gone.
 
-    Returns how to end it.
+    The thread has no rights but to read what comes. Returns how to end it.
     """
     events = client.events(decode=True, filters={"type": ["container", "network"]})
 
+    bare = threading.Event()
+
     def listen() -> None:
+        with contextlib.suppress(OSError):
+            keep_only(())
+        bare.set()
         try:
             for event in events:
                 heard(event)
@@ -38,6 +45,7 @@ def listen_to_docker(
 
     thread = threading.Thread(target=listen, name="docker-events", daemon=True)
     thread.start()
+    bare.wait()
 
     def end() -> None:
         events.close()

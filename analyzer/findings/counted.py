@@ -23,8 +23,12 @@ class Owner:
     """Who lives in a namespace of the capture."""
 
     name: str
-    """of the container; ``the host``"""
+    """of the container, with those that share its namespace; ``the host``"""
     place: Place
+
+    @property
+    def is_host(self) -> bool:
+        return not self.place.container
 
     def run(self, command: str) -> str:
         """The command, to be run there."""
@@ -37,9 +41,11 @@ def owner_of(inputs: FindingInputs, netns: int) -> Owner | None:
     names = {v.container if v.role is Role.CONTAINER else HOST for v in here}
     if len(names) != 1 or not (name := names.pop()):
         return None
-    where = "host" if name == HOST else "inside"
-    container = "" if name == HOST else name
-    return Owner(name, Place(where, container=container, engine=inputs.engine))
+    if name == HOST:
+        return Owner(HOST, Place("host", engine=inputs.engine))
+    sharing = list(dict.fromkeys(other for v in here for other in v.sharing if other != name))
+    shared = f" (or {' or '.join(sharing)}, in the same namespace)" if sharing else ""
+    return Owner(name + shared, Place("inside", container=name, engine=inputs.engine))
 
 
 def owned_spans(inputs: FindingInputs) -> Iterator[tuple[Span, Owner]]:

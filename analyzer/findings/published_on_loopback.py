@@ -27,11 +27,11 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     published = inputs.census.published or {}
     for moment, owner in owned_ends(inputs):
         for (container, port), outside in published.items():
-            listening = _listening(moment, port) if container == owner.name else []
+            listening = _listening(moment, port) if container == owner.place.container else []
             if listening and all(ip_address(one.address).is_loopback for one in listening):
                 where = ", ".join(endpoint(one) for one in listening)
                 yield PUBLISHED_ON_LOOPBACK.finding(
-                    f"{outside} is published for port {port} of {owner.name}, but what listens "
+                    f"{outside} is published for port {port} of {container}, but what listens "
                     f"there does so on {where} only: what comes from outside is refused; have it "
                     f"listen on 0.0.0.0: {owner.run('ss -ltnp')}"
                 )

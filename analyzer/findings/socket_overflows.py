@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzer.findings.counted import Owner, between, endpoint, owned_spans, socket_drops
-from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_bytes, format_plural
 from analyzer.model.evidence import SocketState, Span
 from analyzer.model.report import Finding
@@ -18,14 +18,14 @@ from analyzer.model.report import Finding
 NEEDS = "counters (vethscope's own files)"
 LISTEN_OVERFLOW = Code(
     "listen-overflow",
-    (WARNING,),
+    (WARNING, INFO),
     "A listening socket's queue was full: connections that reached the server were not taken.",
     "nstat -az TcpExtListenOverflows and ss -ltn inside the server; a longer backlog, or accept "
     "faster",
 )
 RECEIVE_BUFFER_FULL = Code(
     "receive-buffer-full",
-    (WARNING,),
+    (WARNING, INFO),
     "A UDP socket's receive buffer was full: datagrams that reached the server were dropped.",
     "nstat -az '*RcvbufErrors' and ss -lunm inside; a larger SO_RCVBUF, or read faster",
 )
@@ -34,11 +34,13 @@ _TOLD = 3
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
+    """Of the host's own sockets it is no warning: the capture may have nothing to do with them."""
     for span, owner in owned_spans(inputs):
+        severity = INFO if owner.is_host else WARNING
         if count := span.grown("TcpExtListenOverflows"):
-            yield LISTEN_OVERFLOW.finding(_listening(span, owner, count))
+            yield LISTEN_OVERFLOW.finding(_listening(span, owner, count), severity)
         if count := span.grown("UdpRcvbufErrors") + span.grown("Udp6RcvbufErrors"):
-            yield RECEIVE_BUFFER_FULL.finding(_receiving(span, owner, count))
+            yield RECEIVE_BUFFER_FULL.finding(_receiving(span, owner, count), severity)
 
 
 def _listening(span: Span, owner: Owner, count: int) -> str:

@@ -24,3 +24,8 @@ def test_what_was_not_read_is_said_once() -> None:
 
 def test_a_namespace_that_is_gone_is_no_matter_of_rights() -> None:
     assert texts(find, seen(moments({}, {"absent": {"namespace": GONE}}))) == []
+
+
+def test_rights_that_a_capture_gives_up_are_no_news() -> None:
+    given = moments({}, {"absent": {"rulesets": "CAP_NET_ADMIN is needed"}})
+    assert texts(find, seen(given)) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evidence_samples import ETH0, PID, VANTAGES, WHEN, grown, moments, seen, texts
+from evidence_samples import ETH0, HOST, PID, VANTAGES, WHEN, grown, moments, seen, texts
 
 from analyzer.findings.catalogue import find_all
 from analyzer.findings.socket_overflows import find
@@ -62,3 +62,16 @@ def test_nothing_is_said_of_what_did_not_grow() -> None:
         {"addresses": (AddressState(5, "fd00::2/64", ""),)},
     )
     assert [f for f in find_all(seen(evidence)) if f.code != "likely-matches"] == []
+
+
+def test_a_namespace_that_is_shared_names_all_in_it() -> None:
+    shared = replace(ETH0, sharing=("sidecar",))
+    given = seen(grown(TcpExtListenOverflows=1), outlook=Outlook([shared]))
+    (text,) = texts(find, given)
+    assert "socket of tomcat01 (or sidecar, in the same namespace) was full once" in text
+
+
+def test_the_hosts_own_sockets_are_no_warning() -> None:
+    (finding,) = find(seen(grown(HOST, UdpRcvbufErrors=1)))
+    assert (finding.severity, finding.code) == ("info", "receive-buffer-full")
+    assert finding.text.startswith("1 UDP datagram that had reached the host was dropped ")

@@ -63,13 +63,15 @@ class EventWatch:
         self.missed = 0
         self.absent: dict[str, str] = {}
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
-        self._ends = threading.Event()
+        self._ends, self._bare = threading.Event(), threading.Event()
+        """_bare: the thread has given up its rights"""
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
     def open(self, paths: Mapping[int, str]) -> EventWatch:
         """Listen in these namespaces from now on; inode → path, the host's among them."""
         run_inside(paths[self._host], self._listen, paths)
         self._thread.start()
+        self._bare.wait()
         return self
 
     def _listen(self, paths: Mapping[int, str]) -> None:
@@ -124,6 +126,7 @@ class EventWatch:
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             keep_only(())
+        self._bare.set()
         poll = select.poll()
         for fd in (self._wake, *(one.fileno() for one in self._sockets)):
             poll.register(fd, select.POLLIN)

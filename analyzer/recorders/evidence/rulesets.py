@@ -23,10 +23,10 @@ def read_rulesets() -> Iterator[Ruleset]:
 
     Raises PermissionError where the kernel would tell the tools nothing.
     """
-    if Capability.NET_ADMIN not in held():
-        raise PermissionError(errno.EPERM, f"{Capability.NET_ADMIN} is needed")
     tools: list[tuple[str, ...]] = []
     if has_tables():
+        if Capability.NET_ADMIN not in held():
+            raise PermissionError(errno.EPERM, f"{Capability.NET_ADMIN} is needed")
         tools += [("iptables-save", "-c"), ("ip6tables-save", "-c"), (NFT, "-a", "list", "ruleset")]
     tools += [
         (f"{tool}-legacy-save", "-c") for tool in ("iptables", "ip6tables") if legacy_in_use(tool)
