@@ -191,8 +191,13 @@ def tie_drops(drops: Rows, waiting: Columns) -> tuple[npt.NDArray[np.int64], npt
 
 
 def _drop_columns(drops: Rows) -> _DropColumns:
-    columns = (drops[name].astype(np.int64) for name in _DropColumns._fields[:-1])
-    return _DropColumns(*columns, np.ascontiguousarray(drops["tie"]))
+    seen_ns, ts_ns, tie = (
+        np.ascontiguousarray(drops[name]) for name in ("seen_ns", "ts_ns", "tie")
+    )
+    length, device, protocol = (
+        drops[name].astype(np.int64) for name in ("len_bytes", "device", "protocol")
+    )
+    return _DropColumns(seen_ns, ts_ns, length, device, protocol, tie)
 
 
 def _conversations(frames: Columns, rows: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
