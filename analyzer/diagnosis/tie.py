@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.model.batch import FOREVER_NS, Batch
+from analyzer.model.bundles import bundle
 from analyzer.model.frames import FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.vantage import Role, Vantage
@@ -185,7 +186,7 @@ def tie_drops(drops: Rows, waiting: Columns) -> tuple[npt.NDArray[np.int64], npt
     order = np.lexsort((waiting["number"], waiting["ts_ns"], waiting["device"]))
     highest = int(max(drops["device"].max(), 0))
     start = np.searchsorted(waiting["device"][order], np.arange(highest + 2)).astype(np.int64)
-    frames = _Candidates(*(waiting[name] for name in _Candidates._fields))
+    frames = bundle(_Candidates, waiting)
     _tie_all(_drop_columns(drops), frames, order, start, row, answer)
     return row, answer
 
