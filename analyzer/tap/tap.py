@@ -112,6 +112,11 @@ class Tap:
         self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
 
+    def welcome(self, paths: Mapping[int, str]) -> None:
+        """Record of these namespaces as well, inode → path, of containers that came later."""
+        if self._evidence:
+            self._evidence.welcome(self.session, paths)
+
     @contextmanager
     def hearing(self, engine: Engine) -> Iterator[None]:
         """Keep what the engine tells of its containers meanwhile."""
