@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from functools import lru_cache
 
-from analyzer.model.evidence import AddressState, NeighbourState, RouteState, RoutingRule
+from analyzer.model.kernel_state import AddressState, NeighbourState, RouteState, RoutingRule
 from analyzer.net import rtnetlink
 from analyzer.net.netlink import attributes, number_of, text_of
 from analyzer.net.rtnetlink import RtnetlinkSocket

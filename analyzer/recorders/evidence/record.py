@@ -12,16 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from analyzer.model.evidence import (
+from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence
+from analyzer.model.kernel_state import (
     AddressState,
     BridgeState,
-    Evidence,
     FdbState,
-    KernelEvent,
     LinkState,
     MdbState,
     Membership,
-    NamespaceEvidence,
     NeighbourState,
     PortState,
     QdiscState,
