@@ -20,8 +20,8 @@ from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
 from analyzer.flows.arp import REPLY
 from analyzer.flows.echo_messages import echo_numbers
+from analyzer.model.flow_rows import ArpRow
 from analyzer.model.journeys import Journeys, Status
-from analyzer.model.report import ArpRow
 from analyzer.net.ethernet import ARP
 from analyzer.net.icmp import ECHO_REPLIES, ECHO_REQUESTS
 from analyzer.net.ip import ICMP_PROTOCOLS, MAPPED, address_text

@@ -19,7 +19,7 @@ from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.formatting.pieces import Piece
 from analyzer.model.batch import Batch, InOrder
-from analyzer.model.report import ArpRow
+from analyzer.model.flow_rows import ArpRow
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.ethernet import ARP, mac_text
 from analyzer.net.ip import MAPPED, address_text

@@ -15,7 +15,7 @@ from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Batch
-from analyzer.model.report import DhcpRow
+from analyzer.model.flow_rows import DhcpRow
 from analyzer.net.dhcp import ACK, DISCOVER, INFORM, NAK, OFFER, RELEASE, REQUEST
 from analyzer.net.ethernet import mac_text
 from analyzer.net.ip import UDP, ipv4_text

@@ -24,7 +24,7 @@ from analyzer.formatting.numbers import format_count, format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.bundles import bundle
-from analyzer.model.report import DnsRow
+from analyzer.model.flow_rows import DnsRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.dns_names import rcode_name, type_name

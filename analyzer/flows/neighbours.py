@@ -25,7 +25,7 @@ from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.bundles import bundle
-from analyzer.model.report import ArpRow
+from analyzer.model.flow_rows import ArpRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.ethernet import mac_text

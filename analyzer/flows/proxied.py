@@ -18,9 +18,9 @@ import polars as pl
 
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.model.batch import Batch
+from analyzer.model.flow_rows import ProxyRow, TransportRow
 from analyzer.model.journeys import Evidence
 from analyzer.model.proxy import Proxy
-from analyzer.model.report import ProxyRow, TransportRow
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.ip import TCP, UDP, address_text
 from analyzer.net.tcp_flags import SYN, SYN_ACK

@@ -9,17 +9,8 @@ from dataclasses import dataclass, field
 
 from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
 from analyzer.formatting.pieces import Piece
-from analyzer.model.report import (
-    Echo,
-    Fact,
-    Finding,
-    HopRow,
-    IcmpRow,
-    LossRow,
-    PacketRow,
-    Report,
-    Verdict,
-)
+from analyzer.model.flow_rows import Echo, IcmpRow
+from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
 
 MARKS = {True: "✓", False: "✗", None: "?"}
 RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}

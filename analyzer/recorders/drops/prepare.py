@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from analyzer.net.ethernet import ARP, IPV4, IPV6, VLAN
 from analyzer.recorders.drops.formats import EventFormat, parse_page_header
-from analyzer.recorders.drops.pages import LAYOUT
+from analyzer.recorders.drops.page_layout import LAYOUT
 from analyzer.recorders.drops.tracefs import Instance
 
 DROP, RECEIVE = "events/skb/kfree_skb", "events/net/netif_receive_skb"

@@ -15,6 +15,7 @@ from analyzer.formatting.sanitize import sanitized
 from analyzer.model.report import Report
 from analyzer.report import view
 from analyzer.report.html import sections
+from analyzer.report.html.hops import build_hops
 from analyzer.report.html.markup import Markup, tag
 from analyzer.report.html.style import STYLE
 from analyzer.report.sheets import flow_sheets
@@ -34,7 +35,7 @@ _NEWS: tuple[_Section, ...] = (
     ("Verdicts", "", sections.build_verdicts),
 )
 _SECTIONS: tuple[_Section, ...] = (
-    ("Hops", "", sections.build_hops),
+    ("Hops", "", build_hops),
     ("ICMP echo", "RTT at the asker's interface", sections.build_icmp),
     ("ARP", "", sections.build_arp),
 )
