@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.model.topology import FdbEntry
+from analyzer.native.padding import padded
 from analyzer.net import rtnetlink
 from analyzer.net.netlink import attributes
 from analyzer.net.netns import SELF, netns_inode, run_inside
@@ -228,5 +229,5 @@ def _nexthops(data: bytes) -> list[int]:
         if length < _RTNEXTHOP.size:
             break
         found.append(ifindex)
-        offset += (length + 3) & ~3
+        offset += padded(length)
     return found
