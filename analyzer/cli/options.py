@@ -37,10 +37,10 @@ class Seconds(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        found: float = super().convert(value, param, ctx)
-        if found != found:
+        number: float = super().convert(value, param, ctx)
+        if number != number:
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return found
+        return number
 
 
 def engine_option(default: str = "auto") -> Callable[[F], F]:

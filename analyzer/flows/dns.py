@@ -67,11 +67,11 @@ class Dns:
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
-        found = self._noted.take(batch)
-        rows = self._order.held if found is None else _messages(batch, found)
+        noted = self._noted.take(batch)
+        rows = self._order.held if noted is None else _messages(batch, noted)
         if rows is None:
             return
-        rows = self._order.release(rows.clear() if found is None else rows, batch.settled_ns)
+        rows = self._order.release(rows.clear() if noted is None else rows, batch.settled_ns)
         if len(rows):
             self._take(in_order_of_time(rows, "number"))
 
@@ -104,24 +104,24 @@ class Dns:
         unanswered = np.bincount(waiting, minlength=len(table))
         latency = self._latency.table((0.5, 0.99))
         times = {name: _padded(latency[f"{name}_ns"], len(table)) for name in ("p50", "p99", "max")}
-        found = [
+        rows = [
             _row(
                 row, self._counts[:, at], int(unanswered[at]), {n: t[at] for n, t in times.items()}
             )
             for at, row in enumerate(table.iter_rows(named=True))
         ]
         order = np.argsort(self._counts[_FIRST], kind="stable")
-        return [found[at] for at in order]
+        return [rows[at] for at in order]
 
     def _may_come(self, end_ns: int) -> npt.NDArray[np.bool_]:
         late: npt.NDArray[np.bool_] = self._open[_ASKED_NS] > end_ns - GRACE_NS
         return late
 
 
-def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row a message: client and server whichever way it goes."""
     frames = batch.frames
-    first, last = (found[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    first, last = (noted[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     answer = pl.col("response")
     columns = {
         f"{end}_{part}": pl.Series(frames[f"{end}_{part}"][rows])
@@ -133,10 +133,10 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
         pl.when(answer).then(pl.col(theirs)).otherwise(pl.col(own)).alias(name)
         for own, theirs, name in _SIDES
     ]
-    columns |= {"src_name": found["source"].cast(pl.String)}
-    columns |= {"dst_name": found["destination"].cast(pl.String)}
+    columns |= {"src_name": noted["source"].cast(pl.String)}
+    columns |= {"dst_name": noted["destination"].cast(pl.String)}
     return (
-        found.with_columns(**columns, site=site)
+        noted.with_columns(**columns, site=site)
         .select(
             "number",
             "ts_ns",
@@ -227,8 +227,8 @@ def _wider(table: npt.NDArray[np.int64], columns: int) -> npt.NDArray[np.int64]:
 
 
 def _padded(values: pl.Series, length: int) -> list[int | None]:
-    found: list[int | None] = values.to_list()
-    return found + [None] * (length - len(found))
+    padded: list[int | None] = values.to_list()
+    return padded + [None] * (length - len(padded))
 
 
 _READER = FrameReader("dns", partial(dns_messages, ports=(DNS_PORT,)))

@@ -58,10 +58,10 @@ class IcmpErrors:
     def add(self, batch: Batch) -> None:
         """Take in the errors of one batch, and remember its packets."""
         self._recent.remember(batch)
-        found = self._noted.take(batch, "last_frame")
-        rows = self._order.held if found is None else _errors(batch, found)
+        noted = self._noted.take(batch, "last_frame")
+        rows = self._order.held if noted is None else _errors(batch, noted)
         if rows is not None:
-            rows = rows.clear() if found is None else rows
+            rows = rows.clear() if noted is None else rows
             settled = self._order.release(rows, batch.settled_ns)
             if len(settled):
                 self._take(settled.sort("ts_ns", "number"))
@@ -82,22 +82,22 @@ class IcmpErrors:
         if not self._rows:
             return []
         table = pl.concat(self._rows).iter_rows(named=True)
-        found = [_row(row, self._counts[:, at]) for at, row in enumerate(table)]
-        return [found[at] for at in np.argsort(self._counts[_FIRST], kind="stable")]
+        rows = [_row(row, self._counts[:, at]) for at, row in enumerate(table)]
+        return [rows[at] for at in np.argsort(self._counts[_FIRST], kind="stable")]
 
 
-def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _errors(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row an error, as its receiver got it."""
     frames = batch.frames
-    first, last = (found[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    first, last = (noted[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     site = batch.journeys.site[frames["vantage"][last]]
-    keys = quoted_keys(found, site)
+    keys = quoted_keys(noted, site)
     kind, code = frames["icmp_type"][last], frames["icmp_code"][last]
     version = frames["ip_version"][last]
-    told = (version == 4) & (kind == UNREACHABLE) & (code == FRAGMENTATION_NEEDED)
-    told |= (version == 6) & (kind == PACKET_TOO_BIG)
-    rest = found["rest"].to_numpy() & np.where(version == 4, 0xFFFF, 0xFFFFFFFF)
-    return found.select(
+    has_mtu = (version == 4) & (kind == UNREACHABLE) & (code == FRAGMENTATION_NEEDED)
+    has_mtu |= (version == 6) & (kind == PACKET_TOO_BIG)
+    rest = noted["rest"].to_numpy() & np.where(version == 4, 0xFFFF, 0xFFFFFFFF)
+    return noted.select(
         "number",
         "ts_ns",
         pl.col("source", "destination").cast(pl.String),
@@ -108,7 +108,7 @@ def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
         pl.Series("icmp_type", kind),
         pl.Series("icmp_code", code),
         pl.Series("version", version),
-        pl.Series("mtu", np.where(told, rest, 0).astype(np.int64)),
+        pl.Series("mtu", np.where(has_mtu, rest, 0).astype(np.int64)),
         pl.Series("key", keys),
     )
 
@@ -166,9 +166,11 @@ QUOTED = (
 
 def read_quoted(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
     """row, rest (see `quoted_packets`), and QUOTED as quoted_…."""
-    rows, found = quoted_packets(chunk, frames)
-    columns = {f"quoted_{name}": pl.Series(found[name]) for name in QUOTED}
-    return pl.DataFrame({"row": pl.Series(rows, dtype=pl.UInt32), "rest": found["rest"], **columns})
+    rows, quoted = quoted_packets(chunk, frames)
+    columns = {f"quoted_{name}": pl.Series(quoted[name]) for name in QUOTED}
+    return pl.DataFrame(
+        {"row": pl.Series(rows, dtype=pl.UInt32), "rest": quoted["rest"], **columns}
+    )
 
 
 def _has_errors(frames: Columns) -> bool:

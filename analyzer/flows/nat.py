@@ -77,7 +77,7 @@ class Translations:
             return []
         shared = [f"{name}_{when}" for when in ("before", "after") for name in _SERVICE]
         group = ["protocol", "source", "destination", *shared, "from", "to", "told_by"]
-        found = (
+        translated = (
             self._connections(entries)
             .sort("number")
             .group_by(group, maintain_order=True)
@@ -87,16 +87,19 @@ class Translations:
                 pl.col("src_port_before", "src_port_after").first(),
             )
         )
-        return [_row(row, vantages) for row in found.iter_rows(named=True)]
+        return [_row(row, vantages) for row in translated.iter_rows(named=True)]
 
     def _connections(self, entries: NatEntries) -> pl.DataFrame:
         """A row a connection, in the direction that was seen first."""
         rows = pl.concat(self._rows)
-        told = pl.Series(np.isin(rows["there"].to_numpy(), _entry_keys(entries)))
+        in_conntrack = pl.Series(np.isin(rows["there"].to_numpy(), _entry_keys(entries)))
         rows = rows.with_columns(
             pl.Series("packets", self._counts[0]),
             pl.Series("number", self._counts[1]),
-            pl.when(told).then(pl.lit(CONNTRACK)).otherwise(pl.lit(PACKETS)).alias("told_by"),
+            pl.when(in_conntrack)
+            .then(pl.lit(CONNTRACK))
+            .otherwise(pl.lit(PACKETS))
+            .alias("told_by"),
         )
         other = rows.select("back", other="number", answers="packets")
         both = rows.join(other, left_on="there", right_on="back", how="left")
@@ -170,8 +173,8 @@ def _row(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> NatRow:
     ports = row["protocol"] in _WITH_PORTS
     single = row["connections"] == 1
 
-    def port(name: str, known: bool) -> int | None:
-        return row[name] if ports and known else None
+    def port(name: str, unambiguous: bool) -> int | None:
+        return row[name] if ports and unambiguous else None
 
     return NatRow(
         protocol=row["protocol"],

@@ -52,11 +52,11 @@ class Neighbours:
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
-        found = self._noted.take(batch)
-        rows = self._order.held if found is None else _messages(batch, found)
+        noted = self._noted.take(batch)
+        rows = self._order.held if noted is None else _messages(batch, noted)
         if rows is None:
             return
-        rows = self._order.release(rows.clear() if found is None else rows, batch.settled_ns)
+        rows = self._order.release(rows.clear() if noted is None else rows, batch.settled_ns)
         if len(rows):
             self._take(rows.sort("ts_ns", "number"))
 
@@ -83,19 +83,19 @@ class Neighbours:
         claims: dict[tuple[int, int, int], list[int]] = {}
         for segment, high, low, mac in self._claims.iter_rows():
             claims.setdefault((segment, high, low), []).append(mac)
-        found = []
+        rows = []
         for at, row in enumerate(pl.concat(self._rows).iter_rows(named=True)):
             macs = claims.get((row["segment"], row["target_hi"], row["target_lo"]), [])
             wait = [values[at] if at < len(values) else None for values in times]
-            found.append(_row(row, self._state[:, at], wait, macs, endpoints))
+            rows.append(_row(row, self._state[:, at], wait, macs, endpoints))
         order = np.argsort(self._state[_FIRST], kind="stable")
-        return [found[at] for at in order if self._state[_REQUESTS, at]]
+        return [rows[at] for at in order if self._state[_REQUESTS, at]]
 
 
-def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row a solicitation or advertisement, after who asks for whom."""
     frames = batch.frames
-    first = found["first_frame"].to_numpy().astype(np.intp)
+    first = noted["first_frame"].to_numpy().astype(np.intp)
     answer = pl.col("nd_type") == NEIGHBOUR_ADVERTISEMENT
     columns = {
         name: pl.Series(frames[name][first])
@@ -103,7 +103,7 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     }
     segment = pl.Series(batch.journeys.segment[frames["vantage"][first]])
     return (
-        found.with_columns(**columns, segment=segment)
+        noted.with_columns(**columns, segment=segment)
         .filter(pl.col("nd_type").is_in([NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT]))
         .select(
             "number",

@@ -33,9 +33,9 @@ def slowest_hops(
     frames: Columns, journeys: Journeys, last: npt.NDArray[Any]
 ) -> npt.NDArray[np.int64]:
     """[4, n] SLOWEST of the journeys that end at the frames ``last``."""
-    found = np.full((len(SLOWEST), len(last)), -1, np.int64)
-    _find_slowest(last, journeys.parent, frames["ts_ns"], frames["vantage"], found)
-    return found
+    slowest = np.full((len(SLOWEST), len(last)), -1, np.int64)
+    _find_slowest(last, journeys.parent, frames["ts_ns"], frames["vantage"], slowest)
+    return slowest
 
 
 class SlowEcho(NamedTuple):
@@ -82,16 +82,16 @@ class SlowEchoes:
 
 
 @compiled
-def _find_slowest(last: Any, parent: Any, ts: Any, vantage: Any, found: Any) -> None:
+def _find_slowest(last: Any, parent: Any, ts: Any, vantage: Any, slowest: Any) -> None:
     for row in range(len(last)):
         frame = np.int64(last[row])
-        found[3, row] = vantage[frame]
+        slowest[3, row] = vantage[frame]
         while parent[frame] >= 0:
             before = np.int64(parent[frame])
             # from the end on, so that the first of equal ones is told
-            if ts[frame] - ts[before] >= found[0, row]:
-                found[0, row] = ts[frame] - ts[before]
-                found[1, row], found[2, row] = vantage[before], vantage[frame]
+            if ts[frame] - ts[before] >= slowest[0, row]:
+                slowest[0, row] = ts[frame] - ts[before]
+                slowest[1, row], slowest[2, row] = vantage[before], vantage[frame]
             frame = before
 
 

@@ -77,8 +77,11 @@ def _frames(report: Report) -> list[Piece]:
         for name, rows in (("TCP", report.tcp), ("UDP", report.udp))
         if rows
     ]
-    told = " · " + ", ".join(talks) if talks else ""
-    return [Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo"), Piece(told)]
+    protocols = " · " + ", ".join(talks) if talks else ""
+    return [
+        Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo"),
+        Piece(protocols),
+    ]
 
 
 def _other_losses(report: Report, row: IcmpRow | None) -> list[Piece]:
@@ -207,8 +210,8 @@ def loss_lines(row: LossRow) -> list[tuple[str, str]]:
 
 def known_facts(verdict: Verdict) -> list[Fact]:
     """The evidence; none where none of it is known, as of a file without topology."""
-    told = any(fact.holds is not None for fact in verdict.evidence)
-    return list(verdict.evidence) if told else []
+    any_holds = any(fact.holds is not None for fact in verdict.evidence)
+    return list(verdict.evidence) if any_holds else []
 
 
 def brief_verdicts(report: Report) -> set[int]:

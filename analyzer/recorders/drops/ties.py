@@ -210,18 +210,18 @@ def _is_bridge(low: Any, high: Any, bridges: Longs) -> Any:
     """Whether a device is a bridge, by its name."""
     if low & _THREE_BYTES == _DOCKER_BRIDGE:
         return True
-    known = False
+    is_bridge = False
     for i in range(len(bridges)):
-        known = known or (bridges[i, 0] == low and bridges[i, 1] == high)
-    return known
+        is_bridge = is_bridge or (bridges[i, 0] == low and bridges[i, 1] == high)
+    return is_bridge
 
 
 @piece
 def _name(data: Bytes, record: Record, layout: Any) -> Any:
     """The name of a received frame's device, in two words."""
     start = record.start
-    told = file32(data, start + layout[RECEIVE_NAME], False)
-    at, size = told & 0xFFFF, min(told >> 16, 16)
+    field = file32(data, start + layout[RECEIVE_NAME], False)
+    at, size = field & 0xFFFF, min(field >> 16, 16)
     low, high = np.uint64(0), np.uint64(0)
     if at + size <= record.length:
         for i in range(size):

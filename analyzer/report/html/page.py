@@ -68,12 +68,12 @@ def render_html(report: Report) -> str:
 
 def _contents(report: Report) -> Iterable[Markup]:
     """The sections, behind links to them where there are more than fit a screen."""
-    found = {title: part for title, part in _body(report) if part}
-    links = [tag("a", title, href=f"#{_anchor(title)}") for title in found]
-    top = [found.pop(title) for title, _, _ in _TOP if title in found]
+    parts = {title: part for title, part in _body(report) if part}
+    links = [tag("a", title, href=f"#{_anchor(title)}") for title in parts]
+    top = [parts.pop(title) for title, _, _ in _TOP if title in parts]
     if len(links) > _ENOUGH:
         yield tag("nav", *links, aria_label="Sections")
-    yield tag("main", tag("div", *top, class_="top") if top else None, *found.values())
+    yield tag("main", tag("div", *top, class_="top") if top else None, *parts.values())
 
 
 _ENOUGH = 5

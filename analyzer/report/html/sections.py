@@ -228,6 +228,6 @@ def build_capture(report: Report) -> Iterable[Markup]:
     if rows:
         yield folding_table(("vantage", "role", "MAC"), ("frames", "received", "dropped"), rows)
     size = f"{format_plural(capture.frames, 'frame')}, {format_bytes(capture.bytes)}"
-    told = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
+    drops = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
     files = f" · {', '.join(capture.files)}" if capture.files else ""
-    yield tag("p", f"{size} on all vantages{told}{files}", class_="dim")
+    yield tag("p", f"{size} on all vantages{drops}{files}", class_="dim")

@@ -194,8 +194,8 @@ def _packets(report: Report) -> Iterable[RenderableType]:
         ]
         yield line
         yield Padding(Text(", ".join(way), "dim"), (0, 0, 0, 8))
-        for told in row.translated:
-            yield Padding(Text(f"NAT: {told}", "dim"), (0, 0, 0, 8))
+        for translation in row.translated:
+            yield Padding(Text(f"NAT: {translation}", "dim"), (0, 0, 0, 8))
         if row.fate in ("lost", "dropped"):
             yield Padding(Text(view.packet_end(row), LEVELS["bad"]), (0, 0, 0, 8))
 
@@ -215,9 +215,9 @@ def _capture(report: Report) -> Iterable[RenderableType]:
         yield table
     capture = report.capture
     size = f"{format_plural(capture.frames, 'frame')}, {format_bytes(capture.bytes)}"
-    told = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
+    drops = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
     files = f"  {', '.join(capture.files)}" if capture.files else ""
-    yield Text(f"{size} on all vantages{told}{files}")
+    yield Text(f"{size} on all vantages{drops}{files}")
 
 
 _Section = tuple[str, str, Callable[[Report], Iterable[RenderableType]]]
