@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.growing import widened
 from analyzer.net.tcp_flags import RST, SYN
 
 _UNKNOWN, _NONE = -1, -2
@@ -27,8 +28,7 @@ class TcpOptionsOffered:
 
     def make_room(self, flows: int) -> None:
         """There are so many flows."""
-        more = np.full((5, max(flows - self._state.shape[1], 0)), _UNKNOWN, np.int64)
-        self._state = np.concatenate([self._state, more], axis=1)
+        self._state = widened(self._state, flows, _UNKNOWN)
 
     def see(self, segments: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
         """Windows: of segments with flags and window."""

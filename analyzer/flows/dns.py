@@ -18,6 +18,7 @@ import polars as pl
 from analyzer.decode.dns import dns_messages
 from analyzer.flows.delays import Delays
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.growing import padded, widened
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_count, format_ns
@@ -85,8 +86,8 @@ class Dns:
         del where[2]  # the client's port does not matter to the row
         groups, fresh = self._groups.take(mixed(site, *where, what))
         self._rows.append(rows[fresh])
-        self._open = _wider(self._open, self._asked.count)
-        self._counts = _wider(self._counts, self._groups.count)
+        self._open = widened(self._open, self._asked.count)
+        self._counts = widened(self._counts, self._groups.count)
         self._counts[_FIRST, groups[fresh]] = rows["number"].to_numpy()[fresh]
         latency = np.full(len(rows), -1, np.int64)
         response, code = (rows[name].to_numpy() for name in ("response", "code"))
@@ -103,7 +104,7 @@ class Dns:
         waiting = self._open[_GROUP, (self._open[_OPEN] > 0) & ~self._may_come(end_ns)]
         unanswered = np.bincount(waiting, minlength=len(table))
         latency = self._latency.table((0.5, 0.99))
-        times = {name: _padded(latency[f"{name}_ns"], len(table)) for name in ("p50", "p99", "max")}
+        times = {n: padded(latency[f"{n}_ns"], len(table)) for n in ("p50", "p99", "max")}
         rows = [
             _row(
                 row, self._counts[:, at], int(unanswered[at]), {n: t[at] for n, t in times.items()}
@@ -219,16 +220,6 @@ def _row(
         latency_p99_ns=times["p99"],
         latency_max_ns=times["max"],
     )
-
-
-def _wider(table: npt.NDArray[np.int64], columns: int) -> npt.NDArray[np.int64]:
-    more = np.zeros((len(table), columns - table.shape[1]), np.int64)
-    return np.concatenate([table, more], axis=1)
-
-
-def _padded(values: pl.Series, length: int) -> list[int | None]:
-    padded: list[int | None] = values.to_list()
-    return padded + [None] * (length - len(padded))
 
 
 _READER = FrameReader("dns", partial(dns_messages, ports=(DNS_PORT,)))

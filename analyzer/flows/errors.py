@@ -17,6 +17,7 @@ import polars as pl
 from analyzer.decode.inner import is_icmp_error, quoted_packets
 from analyzer.flows.error_causes import RecentPackets, quoted_keys
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.growing import widened
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, Columns, InOrder
@@ -73,8 +74,7 @@ class IcmpErrors:
         cause = self._recent.find(rows)
         groups, fresh = self._groups.take(mixed(*(rows[name].to_numpy() for name in _GROUP)))
         self._rows.append(rows[fresh])
-        more = np.zeros((5, self._groups.count - self._counts.shape[1]), np.int64)
-        self._counts = np.concatenate([self._counts, more], axis=1)
+        self._counts = widened(self._counts, self._groups.count)
         _tally(self._counts, groups, cause, rows["mtu"].to_numpy(), rows["number"].to_numpy())
 
     def rows(self) -> list[IcmpErrorRow]:

@@ -19,6 +19,7 @@ from analyzer.flows.arp import answer_piece
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.growing import padded, widened
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_ns
@@ -66,8 +67,7 @@ class Neighbours:
         self._claims = both.unique(maintain_order=True)
         pairs, fresh = self._pairs.take(mixed(*(rows[name].to_numpy() for name in _PAIR)))
         self._rows.append(rows[fresh])
-        more = np.zeros((7, self._pairs.count - self._state.shape[1]), np.int64)
-        self._state = np.concatenate([self._state, more], axis=1)
+        self._state = widened(self._state, self._pairs.count)
         latency = np.full(len(rows), -1, np.int64)
         messages = bundle(_Messages, rows.with_columns(pl.Series("pair", pairs)))
         _tie(messages, bundle(Sightings, rows), self._state, latency)
@@ -78,15 +78,17 @@ class Neighbours:
         """The report's rows, in order of appearance: those who asked."""
         if not self._rows or self._claims is None:
             return []
-        latency = self._latency.table((0.5,))
-        times = [latency[name].to_list() for name in ("p50_ns", "max_ns")]
+        table, latency = pl.concat(self._rows), self._latency.table((0.5,))
+        p50, longest = (
+            padded(latency[name], len(table)).to_list() for name in ("p50_ns", "max_ns")
+        )
         claims: dict[tuple[int, int, int], list[int]] = {}
         for segment, high, low, mac in self._claims.iter_rows():
             claims.setdefault((segment, high, low), []).append(mac)
         rows = []
-        for at, row in enumerate(pl.concat(self._rows).iter_rows(named=True)):
+        for at, row in enumerate(table.iter_rows(named=True)):
             macs = claims.get((row["segment"], row["target_hi"], row["target_lo"]), [])
-            wait = [values[at] if at < len(values) else None for values in times]
+            wait = [p50[at], longest[at]]
             rows.append(_row(row, self._state[:, at], wait, macs, endpoints))
         order = np.argsort(self._state[_FIRST], kind="stable")
         return [rows[at] for at in order if self._state[_REQUESTS, at]]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.delays import Delays
+from analyzer.flows.growing import widened
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Journeys
 from analyzer.native.compiled import compiled
@@ -63,8 +64,7 @@ class SlowEchoes:
         ROUND_TRIP."""
         pairs, fresh = self._numbers.take(trips["pair"].to_numpy().astype(np.uint64))
         self._names += trips[fresh].select("source", "destination").rows()
-        more = np.full((len(ROUND_TRIP), len(fresh)), -1, np.int64)
-        self._longest = np.concatenate([self._longest, more], axis=1)
+        self._longest = widened(self._longest, self._numbers.count, -1)
         columns = np.stack([trips[name].to_numpy().astype(np.int64) for name in ROUND_TRIP])
         self._times.add(pairs, columns[_RTT])
         _keep_longest(pairs, columns, self._longest)
