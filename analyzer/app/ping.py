@@ -19,7 +19,8 @@ from analyzer.echo import EchoOutcome, EchoPlan, collect, echo_process
 from analyzer.engines import open_engine
 from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem
-from analyzer.model.report import IcmpRow, Report
+from analyzer.model.flow_rows import IcmpRow
+from analyzer.model.report import Report
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Vantage
 from analyzer.net.ip import ICMP_PROTOCOLS

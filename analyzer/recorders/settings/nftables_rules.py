@@ -109,14 +109,14 @@ def fits(rule: Rule, source: str, destination: str, protocol: str, port: int) ->
     family = rule.table.partition(" ")[0]
     if source and family in ("ip", "ip6") and (":" in source) != (family == "ip6"):
         return False
-    for side, other_than, told in _ADDRESS.findall(rule.text):
+    for side, other_than, network in _ADDRESS.findall(rule.text):
         address = source if side == "saddr" else destination
-        if address and _within(address, told) == bool(other_than):
+        if address and _within(address, network) == bool(other_than):
             return False
     protocols = {
         a or b or c.replace("ipv6-icmp", "icmpv6") for a, b, c in _PROTOCOL.findall(rule.text)
     }
-    ports = {int(told) for told in _PORT.findall(rule.text)}
+    ports = {int(network) for network in _PORT.findall(rule.text)}
     return protocol in (protocols or {protocol}) and (not port or port in (ports or {port}))
 
 
