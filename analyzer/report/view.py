@@ -24,6 +24,15 @@ from analyzer.model.report import (
 MARKS = {True: "✓", False: "✗", None: "?"}
 RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
 RESULT_LEVELS = {"proved": "ok", "refuted": "bad", "undecided": "warn"}
+WAYS = {
+    "routed": "routed, not bridged",
+    "tunnelled": "tunnelled, not bridged",
+    "host": "the host is one end, nothing is bridged",
+    "other-bridge": "another bridge",
+    "beside": "no bridge on the way",
+    "mixed": "not all of it bridged",
+}
+"""in words: ways that are none through the claim's bridge, and no fault"""
 FACT_LEVELS = {True: "ok", False: "bad", None: "warn"}
 SEVERITY_LEVELS = {"info": "", "warning": "warn", "error": "bad"}
 SEVERITY_MARKS = {"info": "i", "warning": "!", "error": "✗"}
