@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.correlate.byte_ranges import link_ranges
+from analyzer.correlate.doubt import Doubt
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
 from analyzer.correlate.journeys import (
@@ -47,6 +48,7 @@ class Correlator:
     def __init__(self) -> None:
         self._ports = Ports()
         self._clock = Clock()
+        self._doubt = Doubt()
         self._vantages: list[Vantage] = []
         self._doubted = np.empty(0, np.int64)
         """numbers of open frames that an identical packet, closed since, made unsure"""
@@ -71,7 +73,9 @@ class Correlator:
         self._ports.resolve(layout, vantages, fdb or {})
         if len(self._doubted):
             links.likely |= np.isin(frames["number"], self._doubted) & (links.parent >= 0)
-        return _journeys(frames, layout, links, self._ports, watch), links
+        journeys = _journeys(frames, layout, links, self._ports, watch)
+        self._doubt.settle(frames, journeys, links, layout)
+        return journeys, links
 
     def close(
         self,
@@ -100,6 +104,7 @@ class Correlator:
         self._doubted = np.empty(0, np.int64)
         if (links.likely & open_frames).any():
             self._doubted = frames["number"][_left_alone(links, open_frames)]
+        self._doubt.remember(frames, links, self.layout, ~open_frames)
         _take_out(journeys, open_packets, open_frames)
         return open_frames
 

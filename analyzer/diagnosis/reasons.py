@@ -25,6 +25,9 @@ _HARMLESS = {
     "SOCKET_FILTER",
 }
 """closing sockets, other protocols than the stack speaks, a filter that an application wants"""
+_OF_PARTS = {"skb_release_data", "kfree_skb_list_reason"}
+"""they free the parts of a packet with it (fragments, once they are put together; segments): if the
+packet itself was dropped, the kernel has said so of it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
     opens: the packet asks for a connection (TCP SYN), or is no TCP.
     """
     function = location.partition("+")[0]
-    if reason in _HARMLESS:
+    if reason in _HARMLESS or function in _OF_PARTS:
         return True
     if protocol in ("icmp", "icmpv6") and reason == "NO_SOCKET":
         return True  # a raw socket got a copy of its own: ping's
