@@ -19,7 +19,6 @@ from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
 
-
 MOST_PIECES = 100
 """that a file is read in a second time: a piece costs the same, however few its frames are"""
 

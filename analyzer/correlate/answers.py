@@ -57,7 +57,8 @@ def refusal_keys(frames: Columns) -> Keys:
 def _is_echo(frames: Columns, rows: Rows, kind: int, kind_v6: int) -> npt.NDArray[np.bool_]:
     protocol, icmp_type = frames["protocol"][rows], frames["icmp_type"][rows]
     is_echo: npt.NDArray[np.bool_] = (protocol == ICMP) & (icmp_type == kind)
-    return is_echo | ((protocol == ICMPV6) & (icmp_type == kind_v6))
+    is_echo |= (protocol == ICMPV6) & (icmp_type == kind_v6)
+    return is_echo
 
 
 def _numbers(frames: Columns, rows: Rows) -> list[npt.NDArray[Any]]:

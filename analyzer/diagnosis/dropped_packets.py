@@ -105,7 +105,9 @@ class DroppedPackets:
         self._told = np.concatenate([self._told, table["packet_number"]])[-_REMEMBERED:]
         lost = table.filter(pl.col("packet_status") == Status.LOST, ~pl.col("answer"))
         ended = table.filter(
-            pl.col("packet_status") != Status.LOST, ~pl.col("packet_stray"), ~self._is_answered(table)
+            pl.col("packet_status") != Status.LOST,
+            ~pl.col("packet_stray"),
+            ~self._is_answered(table),
         )
         ended = _without_harmless(ended, self._begun.late(ended), self._names)
         self._count_lost(lost)

@@ -191,9 +191,7 @@ def _fdb_fact(row: dict[str, Any], scene: Scene) -> Fact:
     return Fact(f"{scene.bridge}'s FDB: {', '.join(texts)}", holds)
 
 
-def _result(
-    row: dict[str, Any], evidence: Sequence[Fact], scene: Scene
-) -> tuple[str, str, str]:
+def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tuple[str, str, str]:
     """(result, way, reason), see `Verdict`."""
     if not any(v.ifindex for v in scene.vantages):
         return UNDECIDED, "", "the file holds no topology: it does not say which interface is what"

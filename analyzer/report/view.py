@@ -75,6 +75,8 @@ def headline(report: Report) -> list[Piece]:
         ),
         Piece(f"{format_count(row.lost)} lost", "bad" if row.lost else "ok"),
     ]
+    if row.process and row.process.received < row.answered:
+        pieces.append(Piece(f", {format_count(row.process.received)} reached the process", "bad"))
     if row.unmatched:
         pieces.append(Piece(f", {format_count(row.unmatched)} undecided", "warn"))
     if row.duplicates:
