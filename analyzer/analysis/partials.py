@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from analyzer.analysis.loss_diagnosis import LossDiagnosis
 from analyzer.flows.checksums import Checksums
+from analyzer.flows.echoes_outside import EchoesOutside
 from analyzer.flows.flooding import Flooding
 from analyzer.flows.frame_notes import FrameReaders
 from analyzer.flows.hops import Hops
-from analyzer.flows.icmp import EchoesOutside
 from analyzer.flows.kind import AggregatorInputs, FlowContext
 from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.flows.registry import flow_kind, flow_kinds

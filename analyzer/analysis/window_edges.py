@@ -19,7 +19,7 @@ import polars as pl
 from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
 from analyzer.flows.arp import REPLY
-from analyzer.flows.icmp import echo_numbers
+from analyzer.flows.echo_messages import echo_numbers
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.report import ArpRow
 from analyzer.net.ethernet import ARP

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,11 @@ from analyzer.decode.columns import (
     new_out,
 )
 from analyzer.decode.icmp import parse_icmp
-from analyzer.decode.identity import KEY_BYTES, other_key, store_ip_keys, store_l2_key
+from analyzer.decode.identity import KEY_BYTES, IpPacket, other_key, store_ip_keys, store_l2_key
 from analyzer.decode.ipv4 import parse_ipv4
 from analyzer.decode.ipv6 import parse_ipv6
 from analyzer.decode.link import parse_link
+from analyzer.decode.rows import ChunkFrames, chunk_frames
 from analyzer.decode.tcp import parse_tcp
 from analyzer.decode.udp import parse_udp
 from analyzer.model.frames import (
@@ -65,71 +66,76 @@ def decode_frames(
     Never raises for what a frame holds: ``marks`` tells what is cut or contradictory.
     """
     out = into or new_out(len(chunk))
-    buffer = chunk.buffer.view()
-    buffer.flags.writeable = False  # one type of array, one compilation
-    _decode(
-        buffer,
-        np.ascontiguousarray(chunk.offset, np.int64),
-        np.ascontiguousarray(chunk.caplen, np.uint32),
-        np.ascontiguousarray(chunk.wirelen, np.uint32),
-        np.ascontiguousarray(chunk.interface, np.int32),
-        np.ascontiguousarray(chunk.flags, np.uint32),
-        np.ascontiguousarray(linktypes, np.int32),
-        key_bytes,
-        out,
-        base,
-    )
+    interfaces = np.ascontiguousarray(linktypes, np.int32)
+    _decode(chunk_frames(chunk), interfaces, key_bytes, out, base)
     return {name: column[base : base + len(chunk)] for name, column in columns_of(out).items()}
+
+
+class _FrameBytes(NamedTuple):
+    """One frame."""
+
+    data: Bytes
+    """[bytes] of the chunk that it lies in"""
+    start: int
+    end: int
+    """its captured bytes: data[start:end]"""
+    wire: int
+    """bytes of it on the wire"""
+
+
+class _Payload(NamedTuple):
+    """A header and what follows it, in one frame."""
+
+    data: Bytes
+    """[bytes] of the chunk that it lies in"""
+    frame: int
+    """where the frame begins"""
+    at: int
+    stop: int
+    """its captured bytes: data[at:stop]"""
+    length: int
+    """bytes of it on the wire, at the most"""
 
 
 @compiled
 def _decode(
-    data: Bytes,
-    offset: npt.NDArray[np.int64],
-    caplen: npt.NDArray[np.uint32],
-    wirelen: npt.NDArray[np.uint32],
-    interface: npt.NDArray[np.int32],
-    flags: npt.NDArray[np.uint32],
+    frames: ChunkFrames,
     linktypes: npt.NDArray[np.int32],
     key_bytes: int,
     out: Out,
     base: int,
 ) -> None:
-    for row in range(len(offset)):
-        start = offset[row]
-        end = start + np.int64(caplen[row])
-        if start < 0 or end > len(data):
-            out.u8[MARKS, base + row] = MARK_TRUNCATED
+    for number in range(len(frames.offset)):
+        row = base + number
+        start = frames.offset[number]
+        end = start + np.int64(frames.caplen[number])
+        if start < 0 or end > len(frames.data):
+            out.u8[MARKS, row] = MARK_TRUNCATED
             continue
-        at = interface[row]
+        at = frames.interface[number]
         linktype = linktypes[at] if 0 <= at < len(linktypes) else np.int32(_UNKNOWN_LINK)
-        wire = max(np.int64(wirelen[row]), end - start)
-        marks = _decode_frame(data, start, end, wire, linktype, key_bytes, base + row, out)
-        if flags[row] & FLAG_CSUM_NOT_READY:
+        wire = max(np.int64(frames.wirelen[number]), end - start)
+        frame = _FrameBytes(frames.data, start, end, wire)
+        marks = _decode_frame(frame, linktype, key_bytes, row, out)
+        if frames.flags[number] & FLAG_CSUM_NOT_READY:
             marks |= MARK_CSUM_NOT_READY
-        out.u8[MARKS, base + row] = marks
+        out.u8[MARKS, row] = marks
 
 
 @piece
-def _decode_frame(
-    data: Bytes,
-    start: int,
-    end: int,
-    wire: int,
-    linktype: Any,
-    key_bytes: int,
-    row: int,
-    out: Out,
-) -> Any:
-    l3, told, ethertype, marks = parse_link(data, start, end, linktype, row, out)
+def _decode_frame(frame: _FrameBytes, linktype: Any, key_bytes: int, row: int, out: Out) -> Any:
+    """The frame's marks."""
+    data, start, end, wire = frame
+    l3, link_length, ethertype, marks = parse_link(data, start, end, linktype, row, out)
     out.u16[ETHERTYPE, row] = ethertype
     length = wire - (l3 - start)
-    if 0 <= told < length:
-        length = told
+    if 0 <= link_length < length:
+        length = link_length
     stop = min(end, l3 + length)
     if ethertype in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
-        key, found = _decode_ip(data, start, l3, stop, length, ethertype, key_bytes, row, out)
-        marks |= found
+        packet = _Payload(data, start, l3, stop, length)
+        key, ip_marks = _decode_ip(packet, ethertype, key_bytes, row, out)
+        marks |= ip_marks
     elif ethertype == ETHERTYPE_ARP:
         marks |= parse_arp(data, l3, stop, row, out)
         key = other_key(data, l3, min(stop, l3 + ARP_LENGTH), ARP_LENGTH)
@@ -140,18 +146,9 @@ def _decode_frame(
 
 
 @piece
-def _decode_ip(
-    data: Bytes,
-    start: int,
-    l3: int,
-    stop: int,
-    length: int,
-    ethertype: int,
-    key_bytes: int,
-    row: int,
-    out: Out,
-) -> Any:
-    """(key, marks) of the packet data[l3:stop], ``length`` bytes on the wire at most."""
+def _decode_ip(packet: _Payload, ethertype: int, key_bytes: int, row: int, out: Out) -> Any:
+    """(key, marks) of an IPv4 or IPv6 packet."""
+    data, frame, l3, stop, length = packet
     version = 4 if ethertype == ETHERTYPE_IPV4 else 6
     if version == 4:
         l4, l4_len, marks = parse_ipv4(data, l3, stop, length, row, out)
@@ -163,26 +160,18 @@ def _decode_ip(
     out.u32[PAYLOAD_LEN, row] = l4_len
     protocol = np.int64(_NO_HEADER if marks & MARK_FRAGMENT else out.u8[PROTOCOL, row])
     if protocol != _NO_HEADER:
-        marks |= _decode_transport(data, start, l4, stop, l4_len, protocol, marks, row, out)
-    limit = min(stop, l3 + key_bytes)
-    length = l4 - l3 + l4_len
-    return store_ip_keys(data, l3, l4, limit, length, version, protocol, row, out), marks
+        segment = _Payload(data, frame, l4, stop, l4_len)
+        marks |= _decode_transport(segment, protocol, marks, row, out)
+    hashed = IpPacket(data, l3, l4, min(stop, l3 + key_bytes), l4 - l3 + l4_len)
+    return store_ip_keys(hashed, version, protocol, row, out), marks
 
 
 @piece
-def _decode_transport(
-    data: Bytes,
-    start: int,
-    at: int,
-    stop: int,
-    length: int,
-    protocol: Any,
-    marks: int,
-    row: int,
-    out: Out,
-) -> Any:
-    if at < stop and at - start <= _MAX_L4_OFFSET and protocol != NO_PROTOCOL:
-        out.u16[L4_OFFSET, row] = at - start
+def _decode_transport(segment: _Payload, protocol: Any, marks: int, row: int, out: Out) -> Any:
+    """Further marks. marks: those of the layers below."""
+    data, frame, at, stop, length = segment
+    if at < stop and at - frame <= _MAX_L4_OFFSET and protocol != NO_PROTOCOL:
+        out.u16[L4_OFFSET, row] = at - frame
     if protocol == TCP:
         return parse_tcp(data, at, stop, length, row, out)
     if protocol == UDP:

@@ -21,7 +21,7 @@ given state, so two packets that differ within one word alone never collide.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -171,27 +171,32 @@ def _ipv6_state(data: Bytes, at: int) -> Any:
     return add_word(_P5, head)
 
 
-@piece
-def store_ip_keys(
-    data: Bytes,
-    at: int,
-    l4: int,
-    stop: int,
-    length: int,
-    version: int,
-    protocol: Any,
-    row: int,
-    out: Out,
-) -> Any:
-    """natkey and l3key of the IP packet at ``at``; returns l3key.
+class IpPacket(NamedTuple):
+    """An IP packet whose keys are made."""
 
-    length: of the whole packet; what is hashed of it ends at ``stop``. protocol: -1 where no
-    L4 header stands at ``l4`` (a fragment other than the first): what does is hashed as it is.
+    data: Bytes
+    """[bytes] that it lies in"""
+    l3: int
+    l4: int
+    """where its IP header begins, and what follows that and its extensions or options"""
+    stop: int
+    """where what is hashed of it ends: captured, and within the key's bytes"""
+    length: int
+    """bytes of the whole packet on the wire"""
+
+
+@piece
+def store_ip_keys(packet: IpPacket, version: int, protocol: Any, row: int, out: Out) -> Any:
+    """natkey and l3key; returns l3key.
+
+    protocol: -1 where no L4 header stands at ``l4`` (a fragment other than the first): what does
+    is hashed as it is.
     """
+    data, l3, l4, stop, length = packet
     if version == 4:
-        state = add_bytes(_ipv4_state(data, at), data, at + IPV4_HEADER, min(l4, stop))
+        state = add_bytes(_ipv4_state(data, l3), data, l3 + IPV4_HEADER, min(l4, stop))
     else:
-        state = add_bytes(_ipv6_state(data, at), data, at + IPV6_HEADER, min(l4, stop))
+        state = add_bytes(_ipv6_state(data, l3), data, l3 + IPV6_HEADER, min(l4, stop))
     state = add_word(state, np.uint64(length))
     kind = data[l4] if l4 < stop else 0
     keep0, keep1, keep2, ident = _masks(protocol, kind)

@@ -8,7 +8,7 @@ their bytes are still there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +25,14 @@ Rows = npt.NDArray[np.intp]
 
 def transport_rows(columns: Columns, protocol: int, *ports: int) -> Rows:
     """Rows whose first L4 header is of this protocol; with ports: from or to one of them."""
-    there = (columns["protocol"] == protocol) & (columns["l4_offset"] != 0)
+    chosen = (columns["protocol"] == protocol) & (columns["l4_offset"] != 0)
     if ports:
-        found = np.zeros(len(there), np.bool_)
+        to_or_from = np.zeros(len(chosen), np.bool_)
         for port in ports:
-            found |= columns["src_port"] == port
-            found |= columns["dst_port"] == port
-        there &= found
-    return np.flatnonzero(there)
+            to_or_from |= columns["src_port"] == port
+            to_or_from |= columns["dst_port"] == port
+        chosen &= to_or_from
+    return np.flatnonzero(chosen)
 
 
 def frames_of(
@@ -47,6 +47,35 @@ def frames_of(
 def has_transport(columns: Columns, protocol: int, *ports: int) -> bool:
     """Whether `transport_rows` finds any."""
     return len(transport_rows(columns, protocol, *ports)) > 0
+
+
+class ChunkFrames(NamedTuple):
+    """The frames of a chunk as compiled loops take them; [frames] of each column."""
+
+    data: Bytes
+    """[bytes] that all frames lie in, read-only"""
+    offset: npt.NDArray[np.int64]
+    """where each one begins in ``data``"""
+    caplen: npt.NDArray[np.uint32]
+    """bytes of it that were captured"""
+    wirelen: npt.NDArray[np.uint32]
+    """bytes of it on the wire"""
+    interface: npt.NDArray[np.int32]
+    """number of the savefile's interface"""
+    flags: npt.NDArray[np.uint32]
+    """epb_flags"""
+
+
+def chunk_frames(chunk: FrameChunk) -> ChunkFrames:
+    """The chunk for a loop: of each column one type of array, so one compilation."""
+    return ChunkFrames(
+        view_of(chunk),
+        np.ascontiguousarray(chunk.offset, np.int64),
+        np.ascontiguousarray(chunk.caplen, np.uint32),
+        np.ascontiguousarray(chunk.wirelen, np.uint32),
+        np.ascontiguousarray(chunk.interface, np.int32),
+        np.ascontiguousarray(chunk.flags, np.uint32),
+    )
 
 
 def view_of(chunk: FrameChunk) -> Bytes:

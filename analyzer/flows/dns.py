@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,11 @@ from analyzer.decode.dns import dns_messages
 from analyzer.flows.delays import Delays
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_count, format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder, in_order_of_time
+from analyzer.model.bundles import bundle
 from analyzer.model.report import DnsRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
@@ -87,11 +89,11 @@ class Dns:
         self._counts = _wider(self._counts, self._groups.count)
         self._counts[_FIRST, groups[fresh]] = rows["number"].to_numpy()[fresh]
         latency = np.full(len(rows), -1, np.int64)
-        names = ("response", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "code")
-        columns: Any = [rows[name].to_numpy() for name in names]
-        _tie(self._open, self._counts, latency, asked, groups, *columns)
-        there = latency >= 0
-        self._latency.add(groups[there], latency[there])
+        response, code = (rows[name].to_numpy() for name in ("response", "code"))
+        messages = _Messages(asked, groups, response, code)
+        _tie(messages, bundle(Sightings, rows), self._open, self._counts, latency)
+        measured = latency >= 0
+        self._latency.add(groups[measured], latency[measured])
 
     def rows(self, end_ns: int) -> list[DnsRow]:
         """The report's rows, in order of appearance. end_ns: when the capture ended."""
@@ -153,37 +155,47 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+class _Messages(NamedTuple):
+    """Questions and answers in order of time; [messages] of each."""
+
+    transaction: npt.NDArray[np.int32]
+    """number of what a question and its answer have in common"""
+    group: npt.NDArray[np.int32]
+    """number of the row that it counts for"""
+    response: npt.NDArray[np.bool_]
+    code: npt.NDArray[np.uint8]
+    """RCODE"""
+
+
 @compiled
 def _tie(
-    open_: Any,
-    counts: Any,
-    latency: Any,
-    asked: Any,
-    groups: Any,
-    response: Any,
-    ts_ns: Any,
-    last_ts_ns: Any,
-    first_vantage: Any,
-    last_vantage: Any,
-    code: Any,
+    messages: _Messages, seen: Sightings, transactions: Any, counts: Any, latency: Any
 ) -> None:
-    """Messages in order of time: count, and measure answers."""
-    for row in range(len(asked)):
-        one, group = asked[row], groups[row]
-        waits = open_[_OPEN, one] > 0 and ts_ns[row] - open_[_ASKED_NS, one] < _PATIENCE_NS
-        if not response[row]:
+    """Count, and measure answers.
+
+    transactions: [4, transactions] _ASKED_NS …; counts: [_QUERIES …, groups]; latency: [messages],
+    filled where an answer came back to where its question was first seen.
+    """
+    for row in range(len(messages.group)):
+        one, group = messages.transaction[row], messages.group[row]
+        waits = (
+            transactions[_OPEN, one] > 0
+            and seen.ts_ns[row] - transactions[_ASKED_NS, one] < _PATIENCE_NS
+        )
+        if not messages.response[row]:
             if waits:
                 counts[_RETRIES, group] += 1
                 continue
             counts[_QUERIES, group] += 1
-            open_[_ASKED_NS, one], open_[_FROM, one] = ts_ns[row], first_vantage[row]
-            open_[_GROUP, one], open_[_OPEN, one] = group, 1
+            transactions[_ASKED_NS, one] = seen.ts_ns[row]
+            transactions[_FROM, one] = seen.first_vantage[row]
+            transactions[_GROUP, one], transactions[_OPEN, one] = group, 1
         elif waits:
             counts[_ANSWERED, group] += 1
-            counts[4 + (code[row] & 0x0F), group] += 1
-            open_[_OPEN, one] = 0
-            if last_vantage[row] == open_[_FROM, one]:
-                latency[row] = last_ts_ns[row] - open_[_ASKED_NS, one]
+            counts[4 + (messages.code[row] & 0x0F), group] += 1
+            transactions[_OPEN, one] = 0
+            if seen.last_vantage[row] == transactions[_FROM, one]:
+                latency[row] = seen.last_ts_ns[row] - transactions[_ASKED_NS, one]
 
 
 def _row(

@@ -8,7 +8,7 @@ seconds before the error; the latest that fits is meant.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,10 @@ from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, Columns, InOrder
+from analyzer.model.bundles import bundle
 from analyzer.model.frames import FrameChunk
 from analyzer.model.report import IcmpErrorRow
-from analyzer.native.compiled import compiled
+from analyzer.native.compiled import compiled, piece
 from analyzer.native.keys import KeyNumbers, mix, mixed
 from analyzer.net.icmp import FRAGMENTATION_NEEDED, PACKET_TOO_BIG, UNREACHABLE, error_name
 from analyzer.net.ip import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, address_text
@@ -30,20 +31,6 @@ _BEFORE_NS = 5_000_000_000
 """how long before an error its cause may lie: three times asking for an address takes 3 s"""
 _MOST = 1 << 21
 """packets that are kept to be looked through"""
-_IDENTITY = (
-    "src_hi",
-    "src_lo",
-    "dst_hi",
-    "dst_lo",
-    "protocol",
-    "ip_id",
-    "src_port",
-    "dst_port",
-    "tcp_seq",
-    "icmp_id",
-    "icmp_seq",
-    "l4_offset",
-)
 _GROUP = (
     "site",
     "reporter_hi",
@@ -88,8 +75,8 @@ class IcmpErrors:
         first = batch.packets["first_frame"].to_numpy().astype(np.intp)
         if len(first):
             keys = np.empty(len(first), np.uint64)
-            columns: Any = [batch.frames[name] for name in _IDENTITY]
-            _identities(keys, first, batch.journeys.site, batch.frames["vantage"], *columns)
+            site = batch.journeys.site[batch.frames["vantage"][first]]
+            _identify(bundle(_Headers, batch.frames), first, site, keys)
             numbers = batch.packets["number"].to_numpy()
             self._recent.append((keys, numbers, batch.packets["ts_ns"].to_numpy()))
 
@@ -146,9 +133,8 @@ def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     first, last = (found[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     site = batch.journeys.site[frames["vantage"][last]]
     keys = np.empty(len(found), np.uint64)
-    columns: Any = [found[f"quoted_{name}"].to_numpy() for name in _IDENTITY]
-    every = np.arange(len(found), dtype=np.int32)
-    _identities(keys, every, site, every, *columns)
+    quoted = _Headers(*(found[f"quoted_{name}"].to_numpy() for name in _Headers._fields))
+    _identify(quoted, np.arange(len(found), dtype=np.intp), site, keys)
     kind, code = frames["icmp_type"][last], frames["icmp_code"][last]
     version = frames["ip_version"][last]
     told = (version == 4) & (kind == UNREACHABLE) & (code == FRAGMENTATION_NEEDED)
@@ -170,40 +156,50 @@ def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+class _Headers(NamedTuple):
+    """Of a packet, what an error quotes at least: the IP header and eight bytes behind it.
+
+    [frames] of each, see `analyzer.model.frames.DECODED`.
+    """
+
+    src_hi: npt.NDArray[np.uint64]
+    src_lo: npt.NDArray[np.uint64]
+    dst_hi: npt.NDArray[np.uint64]
+    dst_lo: npt.NDArray[np.uint64]
+    protocol: npt.NDArray[np.uint8]
+    ip_id: npt.NDArray[np.uint32]
+    src_port: npt.NDArray[np.uint16]
+    dst_port: npt.NDArray[np.uint16]
+    tcp_seq: npt.NDArray[np.uint32]
+    icmp_id: npt.NDArray[np.uint16]
+    icmp_seq: npt.NDArray[np.uint16]
+    l4_offset: npt.NDArray[np.uint16]
+
+
 @compiled
-def _identities(
-    keys: Any,
-    rows: Any,
-    site: Any,
-    vantage: Any,
-    src_hi: Any,
-    src_lo: Any,
-    dst_hi: Any,
-    dst_lo: Any,
-    protocol: Any,
-    ip_id: Any,
-    src_port: Any,
-    dst_port: Any,
-    tcp_seq: Any,
-    icmp_id: Any,
-    icmp_seq: Any,
-    l4_offset: Any,
-) -> None:
-    """What an error's quote has at least: eight bytes behind the IP header."""
+def _identify(headers: _Headers, rows: Any, site: Any, keys: Any) -> None:
+    """[packets] the key of each packet: its row in ``headers``, and where addresses are unique."""
     for at in range(len(rows)):
         row = rows[at]
-        where = site[vantage[row]]
-        key = mix(mix(src_hi[row], src_lo[row]), mix(dst_hi[row], dst_lo[row]))
-        key = mix(key, np.uint64(where) << np.uint64(40) | np.uint64(ip_id[row]))
+        source = mix(headers.src_hi[row], headers.src_lo[row])
+        key = mix(source, mix(headers.dst_hi[row], headers.dst_lo[row]))
+        key = mix(key, np.uint64(site[at]) << np.uint64(40) | np.uint64(headers.ip_id[row]))
+        protocol = headers.protocol[row]
         rest = np.uint64(0)
-        if l4_offset[row]:
-            if protocol[row] == TCP:
-                rest = np.uint64(tcp_seq[row])
-            elif protocol[row] in (ICMP, ICMPV6):
-                rest = np.uint64(icmp_id[row]) << np.uint64(16) | np.uint64(icmp_seq[row])
-            if protocol[row] in (TCP, UDP):
-                key = mix(key, np.uint64(src_port[row]) << np.uint64(16) | np.uint64(dst_port[row]))
-        keys[at] = mix(key, rest << np.uint64(8) | np.uint64(protocol[row]))
+        if headers.l4_offset[row]:
+            if protocol == TCP:
+                rest = np.uint64(headers.tcp_seq[row])
+            elif protocol in (ICMP, ICMPV6):
+                rest = _both(headers.icmp_id[row], headers.icmp_seq[row])
+            if protocol in (TCP, UDP):
+                key = mix(key, _both(headers.src_port[row], headers.dst_port[row]))
+        keys[at] = mix(key, rest << np.uint64(8) | np.uint64(protocol))
+
+
+@piece
+def _both(high: Any, low: Any) -> Any:
+    """Two numbers of 16 bits in one."""
+    return np.uint64(high) << np.uint64(16) | np.uint64(low)
 
 
 @compiled

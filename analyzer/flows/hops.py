@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,26 +38,19 @@ class Hops:
         """Count the edges of one batch. Copies are left out: they are no timed hop."""
         frames, journeys, packets = batch.frames, batch.journeys, batch.packets
         n = len(journeys.parent)
-        child, keys, delay = np.empty(n, np.int32), np.empty(n, np.uint64), np.empty(n, np.int64)
-        count = _edges(
-            journeys.parent,
-            journeys.hop,
-            journeys.packet,
-            frames["vantage"],
-            frames["ts_ns"],
-            packets["pair"].to_numpy(),
-            child,
-            keys,
-            delay,
+        steps = _Steps(
+            journeys.parent, journeys.hop, journeys.packet, frames["vantage"], frames["ts_ns"]
         )
-        child = child[:count]
-        groups, fresh = self._numbers.take(keys[:count])
+        edges = _Edges(np.empty(n, np.int32), np.empty(n, np.uint64), np.empty(n, np.int64))
+        count = _find_edges(steps, packets["pair"].to_numpy(), edges)
+        child = edges.child[:count]
+        groups, fresh = self._numbers.take(edges.key[:count])
         if len(fresh):
             self._rows.append(_rows(batch, child[fresh]))
             more = np.array([[0], [(1 << 63) - 1]]).repeat(len(fresh), axis=1)
             self._counts = np.concatenate([self._counts, more], axis=1)
         _tally(groups, child, frames["number"], self._counts)
-        self._delays.add(groups, delay[:count])
+        self._delays.add(groups, edges.delay_ns[:count])
 
     def table(self, outcomes: pl.DataFrame) -> pl.DataFrame:
         """One row a hop: packets, lost, delays; ``from`` and ``to`` are vantage indices.
@@ -125,28 +118,41 @@ _EMPTY = pl.DataFrame(
 )
 
 
+class _Steps(NamedTuple):
+    """How each frame came to where it was seen; [frames] of each."""
+
+    parent: npt.NDArray[np.int32]
+    """the frame before it on its packet's journey, -1: none"""
+    hop: npt.NDArray[np.uint8]
+    """code of the hop from there"""
+    packet: npt.NDArray[np.int32]
+    """row of its packet, -1: none of this batch"""
+    vantage: npt.NDArray[np.int32]
+    ts_ns: npt.NDArray[np.int64]
+
+
+class _Edges(NamedTuple):
+    """Room for timed hops; [edges] of each."""
+
+    child: npt.NDArray[np.int32]
+    """the frame that ends it"""
+    key: npt.NDArray[np.uint64]
+    """equal for hops that are counted together"""
+    delay_ns: npt.NDArray[np.int64]
+
+
 @compiled
-def _edges(
-    parent: Any,
-    hop: Any,
-    packet: Any,
-    vantage: Any,
-    ts: Any,
-    pair: Any,
-    child: Any,
-    keys: Any,
-    delay: Any,
-) -> Any:
-    """Fill ``child``, ``keys`` and ``delay`` with the edges of the batch's packets; how many."""
+def _find_edges(steps: _Steps, pair: Any, edges: _Edges) -> Any:
+    """Fill ``edges`` with those of the batch's packets; how many. pair: [packets]."""
     count = 0
-    for i in range(len(parent)):
-        p, q = parent[i], packet[i]
-        if p < 0 or q < 0 or hop[i] == _COPY:
+    for frame in range(len(steps.parent)):
+        parent, packet, hop = steps.parent[frame], steps.packet[frame], steps.hop[frame]
+        if parent < 0 or packet < 0 or hop == _COPY:
             continue
-        ends = np.uint64(vantage[p]) << np.uint64(32) | np.uint64(vantage[i])
-        keys[count] = mix(ends, np.uint64(pair[q]) << np.uint64(8) | np.uint64(hop[i]))
-        child[count] = i
-        delay[count] = ts[i] - ts[p]
+        ends = np.uint64(steps.vantage[parent]) << np.uint64(32) | np.uint64(steps.vantage[frame])
+        edges.key[count] = mix(ends, np.uint64(pair[packet]) << np.uint64(8) | np.uint64(hop))
+        edges.child[count] = frame
+        edges.delay_ns[count] = steps.ts_ns[frame] - steps.ts_ns[parent]
         count += 1
     return count
 

@@ -13,9 +13,9 @@ from analyzer.formatting.pieces import Piece
 
 if TYPE_CHECKING:
     from analyzer.flows.arp_claims import Place
+    from analyzer.flows.echoes_outside import EchoesOutside
     from analyzer.flows.endpoints import Endpoints
     from analyzer.flows.frame_notes import FrameReaders
-    from analyzer.flows.icmp import EchoesOutside
     from analyzer.model.batch import Aggregator
     from analyzer.model.nat_entries import NatEntries
     from analyzer.model.proxy import Proxy

@@ -7,7 +7,7 @@ unspecified address asks whether the address is free (RFC 4862): an answer is a 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,11 @@ from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder
+from analyzer.model.bundles import bundle
 from analyzer.model.report import ArpRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
@@ -59,19 +61,18 @@ class Neighbours:
             self._take(rows.sort("ts_ns", "number"))
 
     def _take(self, rows: pl.DataFrame) -> None:
-        told = rows.filter("told").select("segment", "target_hi", "target_lo", "mac")
-        both = told if self._claims is None else pl.concat([self._claims, told])
+        claims = rows.filter("answer").select("segment", "target_hi", "target_lo", "mac")
+        both = claims if self._claims is None else pl.concat([self._claims, claims])
         self._claims = both.unique(maintain_order=True)
         pairs, fresh = self._pairs.take(mixed(*(rows[name].to_numpy() for name in _PAIR)))
         self._rows.append(rows[fresh])
         more = np.zeros((7, self._pairs.count - self._state.shape[1]), np.int64)
         self._state = np.concatenate([self._state, more], axis=1)
         latency = np.full(len(rows), -1, np.int64)
-        names = ("told", "ts_ns", "last_ts_ns", "first_vantage", "last_vantage", "mac", "number")
-        columns: Any = [rows[name].to_numpy() for name in names]
-        _tie(self._state, latency, pairs, *columns)
-        there = latency >= 0
-        self._latency.add(pairs[there], latency[there])
+        messages = bundle(_Messages, rows.with_columns(pl.Series("pair", pairs)))
+        _tie(messages, bundle(Sightings, rows), self._state, latency)
+        measured = latency >= 0
+        self._latency.add(pairs[measured], latency[measured])
 
     def rows(self, endpoints: Endpoints) -> list[ArpRow]:
         """The report's rows, in order of appearance: those who asked."""
@@ -95,7 +96,7 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     """One row a solicitation or advertisement, after who asks for whom."""
     frames = batch.frames
     first = found["first_frame"].to_numpy().astype(np.intp)
-    told = pl.col("nd_type") == NEIGHBOUR_ADVERTISEMENT
+    answer = pl.col("nd_type") == NEIGHBOUR_ADVERTISEMENT
     columns = {
         name: pl.Series(frames[name][first])
         for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src")
@@ -111,44 +112,51 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
             "first_vantage",
             "last_vantage",
             "segment",
-            pl.when(told).then("dst_hi").otherwise("src_hi").alias("asker_hi"),
-            pl.when(told).then("dst_lo").otherwise("src_lo").alias("asker_lo"),
+            pl.when(answer).then("dst_hi").otherwise("src_hi").alias("asker_hi"),
+            pl.when(answer).then("dst_lo").otherwise("src_lo").alias("asker_lo"),
             "target_hi",
             "target_lo",
-            told.alias("told"),
-            pl.when(told & (pl.col("mac") != 0)).then("mac").otherwise("eth_src").alias("mac"),
+            answer.alias("answer"),
+            pl.when(answer & (pl.col("mac") != 0)).then("mac").otherwise("eth_src").alias("mac"),
         )
     )
 
 
+class _Messages(NamedTuple):
+    """Solicitations and advertisements in order of time; [messages] of each."""
+
+    pair: npt.NDArray[np.int32]
+    """number of asker and target"""
+    answer: npt.NDArray[np.bool_]
+    """an advertisement"""
+    mac: npt.NDArray[np.uint64]
+    """of who sent it, as it says"""
+    number: npt.NDArray[np.int64]
+    """of the packet's first frame in the capture"""
+
+
 @compiled
-def _tie(
-    state: Any,
-    latency: Any,
-    pairs: Any,
-    told: Any,
-    ts_ns: Any,
-    last_ts_ns: Any,
-    first_vantage: Any,
-    last_vantage: Any,
-    mac: Any,
-    number: Any,
-) -> None:
-    for row in range(len(pairs)):
-        pair = pairs[row]
+def _tie(messages: _Messages, seen: Sightings, state: Any, latency: Any) -> None:
+    """Count, and measure answers.
+
+    state: [_ASKED_NS …, pairs]; latency: [messages], filled where an answer came back to where its
+    question was first seen.
+    """
+    for row in range(len(messages.pair)):
+        pair = messages.pair[row]
         if state[_REQUESTS, pair] == 0:
-            state[_FIRST, pair] = number[row]
-        if not told[row]:
+            state[_FIRST, pair] = messages.number[row]
+        if not messages.answer[row]:
             state[_REQUESTS, pair] += 1
-            state[_ASKED_NS, pair], state[_FROM, pair] = ts_ns[row], first_vantage[row]
-            state[_WAITS, pair] = 1
+            state[_ASKED_NS, pair] = seen.ts_ns[row]
+            state[_FROM, pair], state[_WAITS, pair] = seen.first_vantage[row], 1
             continue
         state[_REPLIES, pair] += 1
-        if state[_WAITS, pair] and ts_ns[row] - state[_ASKED_NS, pair] < _PATIENCE_NS:
+        if state[_WAITS, pair] and seen.ts_ns[row] - state[_ASKED_NS, pair] < _PATIENCE_NS:
             state[_WAITS, pair] = 0
-            state[_MAC, pair] = np.int64(mac[row])
-            if last_vantage[row] == state[_FROM, pair]:
-                latency[row] = last_ts_ns[row] - state[_ASKED_NS, pair]
+            state[_MAC, pair] = np.int64(messages.mac[row])
+            if seen.last_vantage[row] == state[_FROM, pair]:
+                latency[row] = seen.last_ts_ns[row] - state[_ASKED_NS, pair]
 
 
 def _row(

@@ -7,7 +7,7 @@ of them as the example, so the table does not grow with the capture.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ import polars as pl
 
 from analyzer.flows.packets import path_matrix
 from analyzer.model.batch import Batch
+from analyzer.model.bundles import bundle
 from analyzer.model.frames import EXAMPLE, MARK_FRAGMENT
 from analyzer.model.journeys import Hop, Journeys, Status
-from analyzer.native.compiled import compiled
+from analyzer.native.compiled import compiled, piece
 from analyzer.native.keys import KeyNumbers, mix
 from analyzer.net.ethernet import GROUP_BIT_U64
 
@@ -125,28 +126,46 @@ class PacketOutcomes:
         )
 
 
-def _facts(batch: Batch) -> dict[str, npt.NDArray[Any]]:
-    """[p] columns of the packets that make their fate, by name."""
+class _Facts(NamedTuple):
+    """What makes the fate of packets; [packets] of each, see `_FATE`."""
+
+    pair: npt.NDArray[np.int32]
+    first_vantage: npt.NDArray[np.int32]
+    last_vantage: npt.NDArray[np.int32]
+    in_port: npt.NDArray[np.int32]
+    out_port: npt.NDArray[np.int32]
+    expected: npt.NDArray[np.int32]
+    status: npt.NDArray[np.uint8]
+    evidence: npt.NDArray[np.uint16]
+    frames: npt.NDArray[np.int32]
+    stray: npt.NDArray[np.bool_]
+    torn: npt.NDArray[np.bool_]
+    judged: npt.NDArray[np.bool_]
+    """a verdict is about it: unicast IP"""
+    dst_mac: npt.NDArray[np.uint64]
+    """of those that are judged, else 0"""
+
+
+def _facts(batch: Batch) -> _Facts:
     packets, frames = batch.packets, batch.frames
     first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     mac = frames["eth_dst"][last]
     whole = (frames["marks"][first] & MARK_FRAGMENT) == 0  # the first fragment stands for all
     judged = (frames["ip_version"][first] > 0) & whole & ((mac & GROUP_BIT_U64) == 0)
-    columns = {name: packets[name].to_numpy() for name in _FATE if name not in _NAMES}
-    return {**columns, "judged": judged, "dst_mac": np.where(judged, mac, np.uint64(0))}
+    dst_mac = np.where(judged, mac, np.uint64(0))
+    facts = packets.with_columns(judged=pl.Series(judged), dst_mac=pl.Series(dst_mac))
+    return bundle(_Facts, facts)
 
 
-def _rows(
-    batch: Batch, facts: dict[str, npt.NDArray[Any]], fresh: npt.NDArray[np.int64]
-) -> pl.DataFrame:
+def _rows(batch: Batch, facts: _Facts, fresh: npt.NDArray[np.int64]) -> pl.DataFrame:
     """The facts of the packets that are the first of a new fate."""
     return (
         batch.packets[fresh]
         .select(_FATE)
         .with_columns(
             pl.col(*_NAMES).cast(pl.String),
-            pl.Series("judged", facts["judged"][fresh]),
-            pl.Series("dst_mac", facts["dst_mac"][fresh]),
+            pl.Series("judged", facts.judged[fresh]),
+            pl.Series("dst_mac", facts.dst_mac[fresh]),
             *(
                 pl.Series(f"{side}_{half}", batch.frames[f"{side}_{half}"][rows])
                 for side, rows in _ends(batch, fresh)
@@ -162,64 +181,53 @@ def _ends(batch: Batch, packets: Any = slice(None)) -> list[tuple[str, npt.NDArr
     return [("src", first), ("dst", last)]
 
 
-def _addresses(batch: Batch) -> tuple[npt.NDArray[Any], ...]:
+def _keys(batch: Batch, facts: _Facts) -> npt.NDArray[np.uint64]:
+    keys = np.empty(len(facts.pair), np.uint64)
     (_, first), (_, last) = _ends(batch)
-    return first, last, *(batch.frames[name] for name in _ADDRESSES)
-
-
-def _keys(batch: Batch, facts: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
-    keys = np.empty(len(facts["pair"]), np.uint64)
-    _fill_keys(
-        facts["pair"],
-        facts["first_vantage"],
-        facts["last_vantage"],
-        facts["in_port"],
-        facts["out_port"],
-        facts["expected"],
-        facts["status"],
-        facts["evidence"],
-        facts["frames"],
-        facts["stray"],
-        facts["torn"],
-        facts["judged"],
-        facts["dst_mac"],
-        _addresses(batch),
-        keys,
-    )
+    _fill_keys(facts, _Addresses(first, last, *(batch.frames[n] for n in _ADDRESSES)), keys)
     return keys
 
 
+class _Addresses(NamedTuple):
+    """The ends of packets: the source as first seen, the destination as last seen."""
+
+    first_frame: npt.NDArray[np.int32]
+    last_frame: npt.NDArray[np.int32]
+    """[packets] rows of those that follow"""
+    src_hi: npt.NDArray[np.uint64]
+    src_lo: npt.NDArray[np.uint64]
+    dst_hi: npt.NDArray[np.uint64]
+    dst_lo: npt.NDArray[np.uint64]
+    """[frames]"""
+
+
 @compiled
-def _fill_keys(
-    pair: Any,
-    first: Any,
-    last: Any,
-    in_port: Any,
-    out_port: Any,
-    expected: Any,
-    status: Any,
-    evidence: Any,
-    frames: Any,
-    stray: Any,
-    torn: Any,
-    judged: Any,
-    mac: Any,
-    addresses: Any,
-    keys: Any,
-) -> None:
+def _fill_keys(facts: _Facts, addresses: _Addresses, keys: Any) -> None:
     """One key of all columns; equal keys are equal rows but once in 2⁶⁴."""
-    begin, end, src_hi, src_lo, dst_hi, dst_lo = addresses
     for q in range(len(keys)):
-        ends = np.uint64(first[q] + 1) << np.uint64(32) | np.uint64(last[q] + 1)
-        ports = np.uint64(in_port[q] + 1) << np.uint64(32) | np.uint64(out_port[q] + 1)
-        marks = np.uint64(stray[q]) << np.uint64(2) | np.uint64(torn[q]) << np.uint64(1)
-        marks |= np.uint64(judged[q]) | np.uint64(status[q]) << np.uint64(3)
-        rest = np.uint64(expected[q] + 1) << np.uint64(32) | np.uint64(evidence[q]) << np.uint64(8)
-        size = np.uint64(frames[q]) << np.uint64(32) | np.uint64(pair[q])
-        key = mix(mix(size, ends), mix(ports, rest | marks))
-        key = mix(key, mac[q])
-        i, j = begin[q], end[q]
-        keys[q] = mix(mix(key, src_lo[i] ^ src_hi[i] * _ODD), dst_lo[j] ^ dst_hi[j] * _ODD)
+        key = mix(_key_of_fate(facts, q), facts.dst_mac[q])
+        first, last = addresses.first_frame[q], addresses.last_frame[q]
+        source = addresses.src_lo[first] ^ addresses.src_hi[first] * _ODD
+        destination = addresses.dst_lo[last] ^ addresses.dst_hi[last] * _ODD
+        keys[q] = mix(mix(key, source), destination)
+
+
+@piece
+def _key_of_fate(facts: _Facts, q: int) -> Any:
+    """All but the addresses."""
+    ends = _both(facts.first_vantage[q] + 1, facts.last_vantage[q] + 1)
+    ports = _both(facts.in_port[q] + 1, facts.out_port[q] + 1)
+    size = _both(facts.frames[q], facts.pair[q])
+    marks = np.uint64(facts.stray[q]) << np.uint64(2) | np.uint64(facts.torn[q]) << np.uint64(1)
+    marks |= np.uint64(facts.judged[q]) | np.uint64(facts.status[q]) << np.uint64(3)
+    rest = _both(facts.expected[q] + 1, 0) | np.uint64(facts.evidence[q]) << np.uint64(8)
+    return mix(mix(size, ends), mix(ports, rest | marks))
+
+
+@piece
+def _both(high: Any, low: Any) -> Any:
+    """Two numbers of 32 bits in one."""
+    return np.uint64(high) << np.uint64(32) | np.uint64(low)
 
 
 @compiled

@@ -11,7 +11,7 @@ What is particular to TCP is `analyzer.flows.tcp`'s.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -146,17 +146,8 @@ class Conversations:
             ends = {"conversation": numbers[lost], "direction": forward[lost]}
             where = rows.filter(lost).select("last_vantage", "expected")
             self._lost.add(where.with_columns(**{n: pl.Series(c) for n, c in ends.items()}))
-        _tally(
-            numbers,
-            forward,
-            rows["payload_len"].to_numpy(),
-            lost,
-            one_way,
-            rows["rank"].to_numpy(),
-            rows["number"].to_numpy(),
-            self._counts,
-            opening,
-        )
+        sized = (rows[name].to_numpy() for name in ("payload_len", "rank", "number"))
+        _tally(_Packets(numbers, forward, lost, one_way, *sized), self._counts, opening)
         found = np.flatnonzero(opening >= 0)
         self._rows += [{}] * new
         texts = pl.col("protocol", "source", "destination").cast(pl.String)
@@ -321,35 +312,43 @@ def _keys(keys: Any, forward: Any, kind: Any, site: Any, ends: Any) -> None:
         forward[row] = one < other
 
 
+class _Packets(NamedTuple):
+    """Packets with ports; [packets] of each."""
+
+    conversation: npt.NDArray[np.int32]
+    forward: npt.NDArray[np.int64]
+    """1: from the conversation's lower end to its higher; else 0"""
+    lost: npt.NDArray[np.bool_]
+    one_way_ns: npt.NDArray[np.int64]
+    """first vantage to last; negative: not known"""
+    payload_len: npt.NDArray[np.uint32]
+    """bytes"""
+    rank: npt.NDArray[np.int64]
+    """0: a SYN, 1: a SYN-ACK, 2: neither; the lower, the better it tells who opened"""
+    number: npt.NDArray[np.int64]
+    """of the first frame in the capture"""
+
+
 @compiled
-def _tally(
-    numbers: Any,
-    forward: Any,
-    payload: Any,
-    lost: Any,
-    one_way: Any,
-    rank: Any,
-    number: Any,
-    counts: Any,
-    opening: Any,
-) -> None:
+def _tally(packets: _Packets, counts: Any, opening: Any) -> None:
     """Into the counts, of the packet's direction.
 
-    opening: row of the packet that tells best who opened, where it tells better than before.
+    opening: [conversations] row of the packet that tells best who opened, where it tells better
+    than before.
     """
-    for row in range(len(numbers)):
-        n, side = numbers[row], _SIDED * forward[row]
+    for row in range(len(packets.conversation)):
+        n, side = packets.conversation[row], _SIDED * packets.forward[row]
         counts[side, n] += 1
-        counts[side + 1, n] += payload[row]
-        counts[side + 2, n] += lost[row]
-        time = one_way[row]
+        counts[side + 1, n] += packets.payload_len[row]
+        counts[side + 2, n] += packets.lost[row]
+        time = packets.one_way_ns[row]
         if time >= 0:
             counts[side + 3, n] += 1
             counts[side + 4, n] += time
             counts[side + _LOW, n] = min(counts[side + _LOW, n], time)
             counts[side + 6, n] = max(counts[side + 6, n], time)
-        counts[_START, n] = min(counts[_START, n], number[row])
-        better = np.int64(rank[row]) << 60 | number[row]
+        counts[_START, n] = min(counts[_START, n], packets.number[row])
+        better = np.int64(packets.rank[row]) << 60 | packets.number[row]
         if better < counts[_OPENING, n]:
             counts[_OPENING, n] = better
             opening[n] = row

@@ -1,0 +1,95 @@
+"""Echo messages as rows of a table: who asked whom, where and when each message was seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.flows.packets import path_matrix
+from analyzer.flows.silent_echoes import LAST
+from analyzer.flows.slow_echoes import SLOWEST, slowest_hops
+from analyzer.model.batch import Batch
+from analyzer.net.icmp import ECHO_REPLIES, ECHO_REQUESTS
+from analyzer.net.ip import ICMP, ICMPV6
+
+KEY = ["site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id", "seq"]
+"""what a request and its reply have in common"""
+NAMES = ["protocol", "source", "destination"]
+HOPS = ("hop_from", "hop_to", "hop_kind", "hop_ns")
+_OF_PACKET = (
+    "ts_ns",
+    "last_ts_ns",
+    "first_vantage",
+    "last_vantage",
+    "pair",
+    "status",
+    "first_frame",
+    "last_frame",
+    *NAMES,
+)
+
+
+def echo_messages(batch: Batch) -> pl.DataFrame:
+    """One row an echo message, request or reply."""
+    packets, frames = batch.packets, batch.frames
+    first = packets["first_frame"].to_numpy().astype(np.intp)
+    protocol = frames["protocol"][first]
+    rows = np.flatnonzero((protocol == ICMP) | (protocol == ICMPV6))
+    kind, version4 = frames["icmp_type"][first[rows]], protocol[rows] == ICMP
+    echo, echo_v6 = zip(ECHO_REQUESTS, ECHO_REPLIES, strict=True)
+    ours = np.where(version4, np.isin(kind, echo), np.isin(kind, echo_v6))
+    ours &= (frames["l4_offset"][first[rows]] > 0) & ~packets["stray"].to_numpy()[rows]
+    chosen: pl.DataFrame = packets.select(*_OF_PACKET)[rows[ours]]
+    first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    kind = frames["icmp_type"][first]
+    asked: npt.NDArray[np.bool_] = np.isin(kind, ECHO_REQUESTS)
+    end = np.where(asked, first, last)
+
+    def side(request: str, reply: str) -> npt.NDArray[Any]:
+        column: npt.NDArray[Any] = np.where(asked, frames[request][end], frames[reply][end])
+        return column
+
+    return chosen.with_columns(
+        pl.Series("asked", asked),
+        pl.Series("site", batch.journeys.site[frames["vantage"][end]]),
+        *(pl.Series(f"asker_{h}", side(f"src_{h}", f"dst_{h}")) for h in ("hi", "lo")),
+        *(pl.Series(f"target_{h}", side(f"dst_{h}", f"src_{h}")) for h in ("hi", "lo")),
+        pl.Series("id", frames["icmp_id"][end]),
+        pl.Series("seq", frames["icmp_seq"][end]),
+        pl.Series("payload_len", frames["payload_len"][first]),
+        pl.Series("ttl", frames["ttl"][last]),
+        *(pl.Series(name, frames[name.removeprefix("last_")][last]) for name in LAST),
+        *map(pl.Series, SLOWEST, slowest_hops(frames, batch.journeys, last)),
+    )
+
+
+def with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
+    """The events with the hops of their journeys: lists hop_from, hop_to (vantages), hop_kind
+    (codes), hop_ns."""
+    journeys, vantage, ts = batch.journeys, batch.frames["vantage"], batch.frames["ts_ns"]
+    matrix = path_matrix(events["last_frame"].to_numpy(), journeys.parent)
+    row, step = np.nonzero(matrix[:, 1:] >= 0)
+    before, after = matrix[row, step], matrix[row, step + 1]
+    hops = (
+        pl.DataFrame(
+            {
+                "row": row.astype(np.uint32),
+                "hop_from": vantage[before],
+                "hop_to": vantage[after],
+                "hop_kind": journeys.hop[after],
+                "hop_ns": ts[after] - ts[before],
+            }
+        )
+        .group_by("row", maintain_order=True)
+        .agg(pl.all())
+    )
+    numbered = events.with_row_index("row")
+    return numbered.join(hops, on="row", how="left", maintain_order="left").drop("row")
+
+
+def echo_numbers(ident: npt.NDArray[Any], seq: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """What echoes are told by, in one number: id << 16 | seq."""
+    return ident.astype(np.int64) << 16 | seq.astype(np.int64)
