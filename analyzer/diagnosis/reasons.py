@@ -64,6 +64,11 @@ class Packet:
     ttl: int = 0
     len_bytes: int = 0
     """of the frame"""
+    source_port: int = 0
+    incoming: str = ""
+    """the device that the packet filter of the place sees it come in by; empty: not known"""
+    outgoing: str = ""
+    """… and go out by"""
     is_answer: bool = False
     """not on its way in, but sent in answer by the stack where it was dropped"""
 
