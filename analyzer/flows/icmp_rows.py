@@ -125,6 +125,6 @@ KINDS = (
         about="an echo conversation: one pinger, one target, one ICMP id",
         aggregator=_aggregator,
         rows=_rows,
-        nested=("echoes",),
+        nested=("echoes", "process"),
     ),
 )
