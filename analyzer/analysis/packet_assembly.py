@@ -6,7 +6,7 @@ A packet is closed when no further frame of it is expected (`analyzer.correlate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -136,8 +136,7 @@ class PacketAssembly:
         if edges is None:
             return watch_of(notes, totals.start_ns, totals.end_ns, count, final=final)
         watch = watch_of(notes, edges.first_ns, edges.last_ns, count, final=final)
-        return replace(
-            watch,
+        return watch._replace(
             start_ns=np.maximum(watch.start_ns, edges.since_ns),
             end_ns=np.minimum(watch.end_ns, edges.until_ns),
         )

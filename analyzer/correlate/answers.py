@@ -29,12 +29,12 @@ def echo_keys(frames: Columns, rows: Rows) -> Keys:
     return np.where(_is_echo(frames, rows, ECHO_REQUEST, ECHO_REQUEST_V6), keys, NO_KEY)
 
 
-def echo_reply_keys(frames: Columns) -> Keys:
-    """The keys of the echoes that any of these frames answers."""
+def echo_reply_keys(frames: Columns) -> tuple[Rows, Keys]:
+    """(the frames that answer an echo, the keys of these echoes)."""
     protocol = frames["protocol"]
     rows = np.flatnonzero((protocol == ICMP) | (protocol == ICMPV6))
     rows = rows[_is_echo(frames, rows, ECHO_REPLY, ECHO_REPLY_V6)]
-    return mixed(*_numbers(frames, rows), *_ends(frames, rows, "dst", "src"))
+    return rows, mixed(*_numbers(frames, rows), *_ends(frames, rows, "dst", "src"))
 
 
 def syn_keys(frames: Columns, rows: Rows) -> Keys:

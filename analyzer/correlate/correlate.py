@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.correlate.byte_ranges import link_ranges
+from analyzer.correlate.columns import frame_columns, no_edges, vantage_columns
 from analyzer.correlate.doubt import Doubt
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
@@ -30,7 +31,7 @@ from analyzer.correlate.loss import Watch, find_strays, judge
 from analyzer.correlate.match import link_segment, segment_keys
 from analyzer.correlate.packet_completion import Clock, find_held, find_open
 from analyzer.correlate.ports import Ports
-from analyzer.correlate.route import Ties, link_deliveries, link_routes
+from analyzer.correlate.route import link_deliveries, link_routes
 from analyzer.correlate.stacked import judge_beyond, link_stacks, link_tunnels
 from analyzer.correlate.stages import Layout, build_layout
 from analyzer.correlate.translate import Translator
@@ -69,10 +70,11 @@ class Correlator:
         direction = (frames["flags"] & FLAG_DIRECTION).astype(np.uint8)
         stage = stages_of(layout.stage, vantage, direction)
         links = _link(frames, layout, stage, translator or Translator(NatEntries()))
-        self._ports.learn(layout, links.stage, vantage, frames["eth_src"])
+        self._ports.learn(layout, stage, vantage, frames["eth_src"])
         self._ports.resolve(layout, vantages, fdb or {})
         if len(self._doubted):
-            links.likely |= np.isin(frames["number"], self._doubted) & (links.parent >= 0)
+            edges, doubted = links.edges, np.isin(frames["number"], self._doubted)
+            edges.likely[doubted & (edges.parent >= 0)] = True
         journeys = _journeys(frames, layout, links, self._ports, watch)
         self._doubt.settle(frames, journeys, links, layout)
         return journeys, links
@@ -94,6 +96,7 @@ class Correlator:
         """
         self._clock.advance(frames, self.layout.ring, now_ns)
         open_packets = find_open(frames, journeys, links, self.layout, self._ports, self._clock)
+        open_packets |= self._doubt.waits(frames, journeys, now_ns)
         if also is not None:
             open_packets |= also
         if hold:
@@ -102,9 +105,9 @@ class Correlator:
             journeys.status[untold], journeys.expected[untold] = Status.UNMATCHED, -1
         open_frames = open_packets[journeys.packet]
         self._doubted = np.empty(0, np.int64)
-        if (links.likely & open_frames).any():
+        if (links.edges.likely & open_frames).any():
             self._doubted = frames["number"][_left_alone(links, open_frames)]
-        self._doubt.remember(frames, links, self.layout, ~open_frames)
+        self._doubt.remember(frames, journeys, links, self.layout, ~open_frames)
         _take_out(journeys, open_packets, open_frames)
         return open_frames
 
@@ -131,79 +134,48 @@ def _link(
 ) -> Links:
     """The links of every frame: within segments first, then across routes."""
     vantage = frames["vantage"]
-    n = len(vantage)
     order, start, group = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
-    parent, hop, likely = np.full(n, -1, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.bool_)
-    link_segment(
-        order,
-        start,
-        (frames["ts_ns"], layout.ring.take(vantage), vantage, stage, frames["eth_dst"]),
-        (layout.kind, layout.peer, layout.queued, layout.mac),
-        (parent, hop, likely),
-    )
-    ranges = link_ranges(frames, layout, stage, parent, hop, likely)
-    link_reassembled(frames, layout, stage, parent, hop, likely)
-    link_stacks(frames, layout, stage, parent, hop, likely)
-    link_tunnels(frames, layout, stage, parent, hop, likely)
-    ties = Ties(parent, hop, likely)
-    link_deliveries(frames, layout, stage, ties, translator)
-    link_routes(frames, layout, stage, ties, translator)
-    return Links(stage, parent, hop, likely, group, len(start) - 1, ranges)
+    columns, places = frame_columns(frames, layout, stage), vantage_columns(layout)
+    edges = no_edges(len(vantage))
+    link_segment(order, start, columns, places, edges)
+    ranges = link_ranges(frames, columns, places, edges)
+    link_reassembled(frames, layout, stage, edges)
+    link_stacks(frames, layout, stage, edges)
+    link_tunnels(frames, layout, stage, edges)
+    link_deliveries(frames, layout, stage, edges, translator)
+    link_routes(frames, layout, stage, edges, translator)
+    return Links(columns, edges, group, len(start) - 1, ranges)
 
 
 def _journeys(
     frames: Columns, layout: Layout, links: Links, ports: Ports, watch: Watch
 ) -> Journeys:
     """The packets that the links make, and what became of each."""
-    parent, hop, stage, vantage = links.parent, links.hop, links.stage, frames["vantage"]
-    packet, first = number_packets(parent)
+    columns, edges, places = links.frames, links.edges, vantage_columns(layout)
+    packet, first = number_packets(edges.parent)
     last, seen = first.copy(), nothing_seen(len(first))
-    where = (layout.kind, layout.mac)
-    find_ends(
-        parent,
-        hop,
-        packet,
-        first,
-        stage,
-        vantage,
-        where,
-        frames["eth_dst"],
-        links.ranges.piece,
-        links.ranges.short,
-        last,
-    )
-    gather_evidence(
-        parent,
-        hop,
-        packet,
-        last,
-        stage,
-        vantage,
-        frames["ts_ns"],
-        (*where, layout.segment),
-        frames["eth_dst"],
-        seen,
-    )
-    evidence, in_port, out_port, count = seen
-    status, expected = judge(last, frames, stage, layout, ports, watch)
+    find_ends(columns, places, edges, links.ranges.piece, packet, first, last)
+    gather_evidence(columns, places, edges, packet, last, seen)
+    evidence = seen.evidence
+    status, expected = judge(last, columns, places, ports, watch)
     judge_beyond(last, frames, layout, watch, (status, expected, evidence))
     merged = links.ranges.absorbed[last]
     status[merged], expected[merged] = Status.DELIVERED, -1
-    stray = find_strays(first, last, frames, stage, layout, ports)
+    stray = find_strays(first, last, columns, frames["eth_src"], places, ports)
     status[stray], evidence[stray] = Status.UNMATCHED, evidence[stray] | Evidence.STRAY
     return Journeys(
-        parent=parent,
-        hop=hop,
-        likely=links.likely,
+        parent=edges.parent,
+        hop=edges.hop,
+        likely=edges.likely,
         packet=packet,
         first=first,
         last=last,
         status=status,
         expected=expected,
         evidence=evidence,
-        in_port=in_port,
-        out_port=out_port,
-        frames=count,
+        in_port=seen.in_port,
+        out_port=seen.out_port,
+        frames=seen.frames,
         segment=layout.lan,
         site=layout.site,
     )
@@ -214,7 +186,7 @@ def _left_alone(links: Links, open_frames: npt.NDArray[np.bool_]) -> npt.NDArray
     without these they would look sure."""
     closed = np.zeros(links.groups, np.bool_)
     closed[links.group[~open_frames]] = True
-    alone: npt.NDArray[np.bool_] = links.likely & open_frames & closed[links.group]
+    alone: npt.NDArray[np.bool_] = links.edges.likely & open_frames & closed[links.group]
     return alone
 
 

@@ -6,6 +6,9 @@ ended in a namespace may have gone on translated where connection tracking tells
 then a frame leaves the namespace that came from nowhere, equal to it in all that NAT leaves
 (`natkey`: IP id, lengths and payload) and with other addresses or ports. Either the two are one
 packet, or not; neither is called lost.
+
+What looks lost is kept open as long as such a thing may still be seen, and what was seen is
+remembered as long: where chunks end makes no difference.
 """
 
 from __future__ import annotations
@@ -17,23 +20,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.correlate.answers import echo_keys, echo_reply_keys
+from analyzer.correlate.answers import NO_KEY, echo_keys, echo_reply_keys
 from analyzer.correlate.links import Links
+from analyzer.correlate.pairing import QUEUE_NS
 from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout
 from analyzer.model.frames import FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import Journeys, Status
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import mixed
 
-WITHIN_NS = 1_000_000_000
-"""a packet that goes on does so this soon, and an answer that late is still remembered"""
+ONWARD_NS = 1_000_000_000
+"""a packet that goes on does so this soon"""
+ANSWER_NS = QUEUE_NS
+"""an echo that is answered later is one that was lost, as far as anybody is concerned"""
 MOST_REMEMBERED = 1 << 18
-"""answers, and beginnings, that are kept from batches before; the latest"""
+"""of each kind of sighting, kept from batches before; the latest"""
 _SLACK_NS = 1_000_000
+_LATE_NS = 100_000_000
+"""rings are written to the file in turn"""
 _MOST_TWINS = 64
 """so many packets that look the same are compared with one; the rest is as good as they are"""
-_ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo")
-_PORTS = ("src_port", "dst_port")
+_ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port", "icmp_id")
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.intp]
@@ -45,17 +52,18 @@ class _Sightings:
     """[n] packets that were seen somewhere."""
 
     look: Keys
-    """of what NAT leaves, and the namespace"""
+    """what two of one kind have in common"""
     ends: Keys
-    """of addresses and ports"""
+    """… and in what they differ: addresses and ports"""
     ts_ns: npt.NDArray[np.int64]
 
     def joined(self, other: _Sightings) -> _Sightings:
-        return _Sightings(
-            np.concatenate([self.look, other.look])[-MOST_REMEMBERED:],
-            np.concatenate([self.ends, other.ends])[-MOST_REMEMBERED:],
-            np.concatenate([self.ts_ns, other.ts_ns])[-MOST_REMEMBERED:],
-        )
+        pairs = zip(_columns(self), _columns(other), strict=True)
+        return _Sightings(*(np.concatenate([a, b])[-MOST_REMEMBERED:] for a, b in pairs))
+
+
+def _columns(some: _Sightings) -> tuple[npt.NDArray[Any], ...]:
+    return some.look, some.ends, some.ts_ns
 
 
 def _nothing() -> _Sightings:
@@ -66,8 +74,11 @@ def _nothing() -> _Sightings:
 class Doubt:
     """What was seen of late that speaks against losses; for one capture, chunk by chunk."""
 
-    _answers: Keys = field(default_factory=lambda: np.empty(0, np.uint64))
+    _answers: _Sightings = field(default_factory=_nothing)
     _begun: _Sightings = field(default_factory=_nothing)
+    """what left a namespace and came from nowhere"""
+    _ended: _Sightings = field(default_factory=_nothing)
+    """what came into one and went nowhere"""
 
     def settle(self, frames: Columns, journeys: Journeys, links: Links, layout: Layout) -> None:
         """Make what looks lost and may not be `Status.UNMATCHED`; in place."""
@@ -75,46 +86,81 @@ class Doubt:
         if not len(lost):
             return
         last = journeys.last[lost].astype(np.intp)
-        answered = np.concatenate([self._answers, echo_reply_keys(frames)])
-        doubtful = np.isin(echo_keys(frames, last), answered)
-        begun = self._begun.joined(_sightings(frames, _begins(frames, links, layout), layout))
+        doubtful = self._is_answered(frames, last)
+        begins = _begins(frames, links, layout)
         here = _sightings(frames, last, layout)
-        doubtful |= _has_twin(here, begun, (-_SLACK_NS, WITHIN_NS))
-        orphan = np.isin(journeys.first[lost], _begins(frames, links, layout))
+        begun = self._begun.joined(_sightings(frames, begins, layout))
+        doubtful |= _has_twin(here, begun, (-_SLACK_NS, ONWARD_NS))
+        orphan = np.isin(journeys.first[lost], begins)
         if orphan.any():
-            came = _sightings(frames, _arrivals(frames), layout)
-            doubtful |= orphan & _has_twin(here, came, (-WITHIN_NS, _SLACK_NS))
+            ended = self._ended.joined(_sightings(frames, _ends_at(frames, journeys), layout))
+            doubtful |= orphan & _has_twin(here, ended, (-ONWARD_NS, _SLACK_NS))
         rows = lost[doubtful]
         journeys.status[rows], journeys.expected[rows] = Status.UNMATCHED, -1
 
+    def waits(self, frames: Columns, journeys: Journeys, now_ns: int) -> npt.NDArray[np.bool_]:
+        """[p] what looks lost, and of which something may still be seen."""
+        waits = journeys.status == Status.LOST
+        lost = np.flatnonzero(waits)
+        last = journeys.last[lost].astype(np.intp)
+        echo = echo_keys(frames, last) != NO_KEY
+        until_ns = frames["ts_ns"][last] + np.where(echo, ANSWER_NS, ONWARD_NS) + _LATE_NS
+        waits[lost] = until_ns > now_ns
+        return waits
+
     def remember(
-        self, frames: Columns, links: Links, layout: Layout, closed: npt.NDArray[np.bool_]
+        self,
+        frames: Columns,
+        journeys: Journeys,
+        links: Links,
+        layout: Layout,
+        closed: npt.NDArray[np.bool_],
     ) -> None:
         """Keep what later chunks have to know of the frames that are closed now ([n])."""
-        answers = np.unique(echo_reply_keys(frames))
-        self._answers = np.concatenate([self._answers, answers])[-MOST_REMEMBERED:]
+        self._answers = self._answers.joined(_answers(frames, closed))
         begins = _begins(frames, links, layout)
         self._begun = self._begun.joined(_sightings(frames, begins[closed[begins]], layout))
+        ends = _ends_at(frames, journeys)
+        self._ended = self._ended.joined(_sightings(frames, ends[closed[ends]], layout))
+
+    def _is_answered(self, frames: Columns, last: Rows) -> npt.NDArray[np.bool_]:
+        keys = echo_keys(frames, last)
+        if not keys.any():
+            return np.zeros(len(last), np.bool_)
+        asked = _Sightings(keys, np.ones(len(last), np.uint64), frames["ts_ns"][last])
+        answers = self._answers.joined(_answers(frames, np.ones(len(frames["ts_ns"]), np.bool_)))
+        return (keys != NO_KEY) & _has_twin(asked, answers, (-_SLACK_NS, ANSWER_NS))
+
+
+def _answers(frames: Columns, chosen: npt.NDArray[np.bool_]) -> _Sightings:
+    """Echo replies among the chosen frames ([n]), by the keys of what they answer."""
+    rows, keys = echo_reply_keys(frames)
+    kept = chosen[rows]
+    ends = np.zeros(np.count_nonzero(kept), np.uint64)
+    return _Sightings(keys[kept], ends, frames["ts_ns"][rows[kept]])
 
 
 def _begins(frames: Columns, links: Links, layout: Layout) -> Rows:
     """Frames that leave a namespace or a bridge, and came from nowhere that was seen."""
-    kind, stage = layout.kind.take(frames["vantage"]), links.stage
+    vantage, stage = links.frames.vantage, links.frames.stage
+    kind = layout.kind.take(vantage)
     leaving = ((kind == BRIDGE) & (stage == 1)) | ((kind == PORT) & (stage == 2))
-    leaving |= (kind == STATION) & (stage == 0) & layout.forwards.take(frames["vantage"])
-    return np.flatnonzero(leaving & (links.parent < 0) & (frames["natkey"] != 0))
+    leaving |= (kind == STATION) & (stage == 0) & layout.forwards.take(vantage)
+    return np.flatnonzero(leaving & (links.edges.parent < 0) & (frames["natkey"] != 0))
 
 
-def _arrivals(frames: Columns) -> Rows:
-    received = (frames["flags"] & FLAG_DIRECTION) == INGRESS
-    return np.flatnonzero(received & (frames["natkey"] != 0))
+def _ends_at(frames: Columns, journeys: Journeys) -> Rows:
+    """Received frames that are the last of packets of which the end is not known."""
+    last = journeys.last[np.isin(journeys.status, (Status.LOST, Status.UNMATCHED))].astype(np.intp)
+    received = (frames["flags"][last] & FLAG_DIRECTION) == INGRESS
+    return last[received & (frames["natkey"][last] != 0)]
 
 
 def _sightings(frames: Columns, rows: Rows, layout: Layout) -> _Sightings:
     where = layout.netns.take(frames["vantage"][rows])
     return _Sightings(
         mixed(frames["natkey"][rows], where),
-        mixed(*(frames[name][rows] for name in (*_ENDS, *_PORTS, "icmp_id"))),
+        mixed(*(frames[name][rows] for name in _ENDS)),
         frames["ts_ns"][rows],
     )
 
@@ -124,12 +170,13 @@ def _has_twin(
 ) -> npt.NDArray[np.bool_]:
     """[n] whether one of the others looks like it, has other ends, and is so much later."""
     kept = np.isin(others.look, some.look)
-    order = np.argsort(others.look[kept], kind="stable")
-    look, ends, ts_ns = (c[kept][order] for c in (others.look, others.ends, others.ts_ns))
-    low, high = (np.searchsorted(look, some.look, side) for side in ("left", "right"))
     found = np.zeros(len(some.look), np.bool_)
-    if kept.any():
-        _compare((low, high), (some.ends, some.ts_ns), (ends, ts_ns), within_ns, found)
+    if not kept.any():
+        return found
+    order = np.lexsort((others.ts_ns[kept], others.look[kept]))
+    look, ends, ts_ns = (column[kept][order] for column in _columns(others))
+    low, high = (np.searchsorted(look, some.look, side) for side in ("left", "right"))
+    _compare((low, high), (some.ends, some.ts_ns), (ends, ts_ns), within_ns, found)
     return found
 
 
@@ -141,7 +188,10 @@ def _compare(where: Any, some: Any, others: Any, within: Any, found: Any) -> Non
     other_ends, other_ts = others
     earliest, latest = within
     for k in range(len(low)):
-        for j in range(low[k], min(high[k], low[k] + _MOST_TWINS)):
-            apart = other_ts[j] - ts[k]
-            if other_ends[j] != ends[k] and earliest <= apart <= latest:
+        at = low[k] + np.searchsorted(other_ts[low[k] : high[k]], ts[k] + earliest)
+        for j in range(at, min(high[k], at + _MOST_TWINS)):
+            if other_ts[j] - ts[k] > latest:
+                break
+            if other_ends[j] != ends[k]:
                 found[k] = True
+                break

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.columns import Edges, seen_times
 from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, PORT, Layout
 from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
@@ -25,32 +26,25 @@ def link_reassembled(
     frames: Mapping[str, npt.NDArray[Any]],
     layout: Layout,
     stage: npt.NDArray[np.int32],
-    parent: npt.NDArray[np.int32],
-    hop: npt.NDArray[np.uint8],
-    likely: npt.NDArray[np.bool_],
+    edges: Edges,
 ) -> None:
-    """Fill ``parent`` and ``hop`` (COPY; DELIVER where it is the host's) of them; in place."""
+    """Fill the edges to them (COPY; DELIVER where it is the host's); in place."""
     kind, marks = layout.kind.take(frames["vantage"]), frames["marks"]
     v4 = frames["ip_version"] == 4
     pieces = marks & (MARK_FRAGMENT | MARK_MORE_FRAGMENTS)
     first = np.flatnonzero(v4 & (pieces == MARK_MORE_FRAGMENTS) & (kind == PORT) & (stage == 1))
     if not len(first):
         return
-    orphan = v4 & (pieces == 0) & (kind == BRIDGE) & (stage == 2) & (parent < 0)
+    orphan = v4 & (pieces == 0) & (kind == BRIDGE) & (stage == 2) & (edges.parent < 0)
     whole = np.flatnonzero(orphan)
     rows = np.concatenate([first, whole]).astype(np.int32)
-    from_, unsure = pair_groups(
-        rows,
-        len(first),
-        _datagram_key(frames, layout, rows),
-        frames["ts_ns"],
-        layout.ring.take(frames["vantage"]),
-    )
-    found = from_ >= 0
-    children = whole[found]
-    parent[children], likely[children] = from_[found], unsure[found]
+    keys = _datagram_key(frames, layout, rows)
+    from_, unsure = pair_groups(rows, len(first), keys, seen_times(frames, layout))
+    tied = from_ >= 0
+    children = whole[tied]
+    edges.parent[children], edges.likely[children] = from_[tied], unsure[tied]
     up = frames["eth_dst"][children] == layout.mac[frames["vantage"][children]]
-    hop[children] = np.where(up, Hop.DELIVER, Hop.COPY)
+    edges.hop[children] = np.where(up, Hop.DELIVER, Hop.COPY)
 
 
 def _datagram_key(

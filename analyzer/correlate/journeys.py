@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.columns import Edges, FrameColumns, VantageColumns
 from analyzer.correlate.stages import BRIDGE, PORT, STATION
 from analyzer.model.journeys import Evidence, Hop
 from analyzer.native.compiled import allocating, compiled, piece
@@ -51,34 +52,31 @@ def _number(parent: Any, packet: Any, first: Any) -> Any:
 
 
 @piece
-def _rank(kind: Any, stage: Any, at_target: Any) -> Any:
+def _rank(leaf: Any, frames: FrameColumns, layout: VantageColumns) -> Any:
     """How good an end of the main path a leaf is: the addressee first, then how far it came."""
-    return 8 * at_target + stage
+    v = frames.vantage[leaf]
+    at_target = np.int32(layout.kind[v] != PORT and layout.mac[v] == frames.eth_dst[leaf])
+    return 8 * at_target + frames.stage[leaf]
 
 
 @allocating
 def find_ends(
-    parent: Any,
-    hop: Any,
+    frames: FrameColumns,
+    layout: VantageColumns,
+    edges: Edges,
+    pieces: Any,
     packet: Any,
     first: Any,
-    stage: Any,
-    vantage: Any,
-    layout: Any,
-    eth_dst: Any,
-    piece: Any,
-    short: Any,
     last: Any,
 ) -> None:
     """Fill ``last`` [p], a copy of ``first``, with the last frame of each packet's main path.
 
     A leaf is a frame that nothing came from, copies aside. Of several (unicast flooded for
     want of an FDB entry) the one at the addressee counts; where it was cut into segments on the
-    way (``piece`` [n]), the one that came least far, or the frame itself where some of its bytes
-    were not seen further on (``short`` [n]). A multicast's journey is a tree without main path: its
-    ``last`` is its first frame. layout: kind and mac of `Layout`.
+    way (``pieces`` [n]), the one that came least far. A multicast's journey is a tree without main
+    path: its ``last`` is its first frame. packet: [n].
     """
-    kind, mac = layout
+    parent, hop = edges.parent, edges.hop
     n, p = len(parent), len(first)
     inner = np.zeros(n, np.bool_)
     for i in range(n):
@@ -86,16 +84,13 @@ def find_ends(
             inner[parent[i]] = True
     cut = np.zeros(p, np.bool_)
     for i in range(n):
-        if piece[i]:
+        if pieces[i]:
             cut[packet[i]] = True
     best = np.full(p, -1, np.int32)
     for i in range(n):
-        if inner[i] or hop[i] == _COPY:
+        if inner[i] or hop[i] == _COPY or frames.eth_dst[first[packet[i]]] & GROUP_BIT_U64:
             continue
-        q, v = packet[i], vantage[i]
-        if eth_dst[first[q]] & GROUP_BIT_U64:
-            continue
-        rank = _rank(kind[v], stage[i], np.int32(kind[v] != PORT and mac[v] == eth_dst[i]))
+        q, rank = packet[i], _rank(i, frames, layout)
         if best[q] < 0 or (rank < best[q] if cut[q] else rank > best[q]):
             best[q] = rank
             last[q] = i
@@ -110,11 +105,13 @@ class Seen(NamedTuple):
     """What was seen of p packets."""
 
     evidence: npt.NDArray[np.uint16]
-    """bits"""
+    """[p] bits"""
     in_port: npt.NDArray[np.int32]
-    """vantage, -1 where there is none"""
+    """[p] vantage, -1 where there is none"""
     out_port: npt.NDArray[np.int32]
+    """[p] as in_port"""
     frames: npt.NDArray[np.int32]
+    """[p] number of them"""
 
 
 def nothing_seen(packets: int) -> Seen:
@@ -129,57 +126,59 @@ def nothing_seen(packets: int) -> Seen:
 
 @allocating
 def gather_evidence(
-    parent: Any,
-    hop: Any,
+    frames: FrameColumns,
+    layout: VantageColumns,
+    edges: Edges,
     packet: Any,
     last: Any,
-    stage: Any,
-    vantage: Any,
-    ts: Any,
-    layout: Any,
-    eth_dst: Any,
-    seen: Any,
+    seen: Seen,
 ) -> None:
-    """Fill ``seen``. layout: kind, mac and segment of `Layout`."""
-    kind, mac, segment = layout
-    evidence, in_port, out_port, frames = seen
-    n, p = len(parent), len(last)
-    leaves_by = np.full(p, -1, np.int32)
-    for i in range(n):
-        q, v = packet[i], vantage[i]
-        frames[q] += 1
-        bits = 0
-        if hop[i] == _COPY:
-            bits = _copy_bits(ts[i], ts[parent[i]])
-        elif kind[v] == PORT:
-            if stage[i] == 1:
-                bits = _PORT_IN
-                in_port[q] = v
-            else:
-                bits = _PORT_OUT
-                before = leaves_by[q]
-                if before >= 0 and before != v and segment[before] == segment[v]:
-                    bits |= _FLOODED
-                leaves_by[q] = v
-        elif kind[v] == BRIDGE:
-            up = stage[i] == 2 and (eth_dst[i] == mac[v] or eth_dst[i] & GROUP_BIT_U64 != 0)
-            bits = _BRIDGE_OUT if stage[i] == 1 else (_DELIVERED_UP if up else 0)
-            if stage[i] == 2 and parent[i] >= 0:
-                bits |= _copy_bits(ts[i], ts[parent[i]])
-        elif kind[v] == STATION:
-            bits = _STATION_IN if stage[i] == 3 else _STATION_OUT
-        if hop[i] == _ROUTE:
-            bits |= _ROUTED
-        elif hop[i] == _TUNNEL:
-            bits |= _TUNNELLED
-        evidence[q] |= bits
-    for q in range(p):
+    """Fill ``seen``. packet: [n], last: [p]."""
+    leaves_by = np.full(len(last), -1, np.int32)
+    for i in range(len(packet)):
+        q, v, stage = packet[i], frames.vantage[i], frames.stage[i]
+        seen.frames[q] += 1
+        seen.evidence[q] |= _bits_of(i, frames, layout, edges)
+        if edges.hop[i] == _COPY or layout.kind[v] != PORT:
+            continue
+        if stage == 1:
+            seen.in_port[q] = v
+            continue
+        before = leaves_by[q]
+        if before >= 0 and before != v and layout.segment[before] == layout.segment[v]:
+            seen.evidence[q] |= _FLOODED
+        leaves_by[q] = v
+    for q in range(len(last)):
         i = last[q]
         while i >= 0:
-            v = vantage[i]
-            if kind[v] == PORT and stage[i] == 2 and out_port[q] < 0:
-                out_port[q] = v
-            i = parent[i]
+            v = frames.vantage[i]
+            if layout.kind[v] == PORT and frames.stage[i] == 2 and seen.out_port[q] < 0:
+                seen.out_port[q] = v
+            i = edges.parent[i]
+
+
+@piece
+def _bits_of(i: Any, frames: FrameColumns, layout: VantageColumns, edges: Edges) -> Any:
+    """`Evidence` bits of one frame, without looking at others than its parent."""
+    v, stage, parent = frames.vantage[i], frames.stage[i], edges.parent[i]
+    kind, bits = layout.kind[v], 0
+    if edges.hop[i] == _COPY:
+        bits = _copy_bits(frames.ts_ns[i], frames.ts_ns[parent])
+    elif kind == PORT:
+        bits = _PORT_IN if stage == 1 else _PORT_OUT
+    elif kind == BRIDGE:
+        to = frames.eth_dst[i]
+        up = stage == 2 and (to == layout.mac[v] or to & GROUP_BIT_U64 != 0)
+        bits = _BRIDGE_OUT if stage == 1 else (_DELIVERED_UP if up else 0)
+        if stage == 2 and parent >= 0:
+            bits |= _copy_bits(frames.ts_ns[i], frames.ts_ns[parent])
+    elif kind == STATION:
+        bits = _STATION_IN if stage == 3 else _STATION_OUT
+    if edges.hop[i] == _ROUTE:
+        bits |= _ROUTED
+    elif edges.hop[i] == _TUNNEL:
+        bits |= _TUNNELLED
+    return bits
 
 
 def stages_of(
@@ -188,5 +187,5 @@ def stages_of(
     direction: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.int32]:
     """[n] stage of each frame from its vantage and direction (2 is egress, else ingress)."""
-    found: npt.NDArray[np.int32] = stage.ravel().take(2 * vantage + (direction == 2))
-    return found
+    of_frames: npt.NDArray[np.int32] = stage.ravel().take(2 * vantage + (direction == 2))
+    return of_frames

@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.correlate.byte_ranges import Ranges
+from analyzer.correlate.columns import Edges, FrameColumns
 
 
 @dataclass(slots=True)
 class Links:
     """n frames tied to each other."""
 
-    stage: npt.NDArray[np.int32]
-    parent: npt.NDArray[np.int32]
-    hop: npt.NDArray[np.uint8]
-    likely: npt.NDArray[np.bool_]
+    frames: FrameColumns
+    edges: Edges
     group: npt.NDArray[np.int32]
-    """of frames that look the same, within a segment"""
+    """[n] of frames that look the same, within a segment"""
     groups: int
+    """how many there are"""
     ranges: Ranges
     """what was tied by byte range instead"""

@@ -7,15 +7,14 @@ Everything else that has no end is *unmatched*.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.columns import FrameColumns, VantageColumns
 from analyzer.correlate.ports import Ports
-from analyzer.correlate.stages import BRIDGE, FREE, PORT, Layout
+from analyzer.correlate.stages import BRIDGE, FREE, PORT
 from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Status
 from analyzer.native.compiled import compiled
@@ -26,41 +25,29 @@ GRACE_NS = 20_000_000
 """A packet seen this shortly before a vantage's end may still have been on its way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """When each vantage was looked at, and whether it can be trusted: [v] arrays."""
+class Watch(NamedTuple):
+    """When each of v vantages was looked at, and whether it can be trusted."""
 
     start_ns: npt.NDArray[np.int64]
+    """[v]"""
     end_ns: npt.NDArray[np.int64]
+    """[v]"""
     complete: npt.NDArray[np.bool_]
-    """nothing was dropped by the vantage's ring"""
+    """[v] nothing was dropped by the vantage's ring"""
 
 
 def judge(
     last: npt.NDArray[np.int32],
-    frames: Mapping[str, npt.NDArray[Any]],
-    stage: npt.NDArray[np.int32],
-    layout: Layout,
+    frames: FrameColumns,
+    layout: VantageColumns,
     ports: Ports,
     watch: Watch,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """(status: [p] uint8, expected vantage: [p] int32) from each packet's last frame."""
-    segment = layout.segment.take(frames["vantage"].take(last))
-    target = ports.leading_to(segment, frames["eth_dst"].take(last))
+    segment = layout.segment.take(frames.vantage.take(last))
+    target = ports.leading_to(segment, frames.eth_dst.take(last))
     status, expected = np.empty(len(last), np.uint8), np.empty(len(last), np.int32)
-    _judge(
-        last,
-        target,
-        frames["vantage"],
-        stage,
-        frames["eth_dst"],
-        frames["marks"],
-        frames["ts_ns"],
-        (layout.kind, layout.peer),
-        (watch.complete, watch.start_ns, watch.end_ns),
-        status,
-        expected,
-    )
+    _judge(last, target, frames, layout, watch, status, expected)
     return status, expected
 
 
@@ -68,35 +55,31 @@ def judge(
 def _judge(
     last: Any,
     target: Any,
-    vantage: Any,
-    stage: Any,
-    eth_dst: Any,
-    marks: Any,
-    ts: Any,
-    layout: Any,
-    watch: Any,
+    frames: FrameColumns,
+    layout: VantageColumns,
+    watch: Watch,
     status: Any,
     expected: Any,
 ) -> None:
     """Fill ``status`` and ``expected`` [p]; target: [p] vantage that leads to the addressee."""
-    kind, peer = layout
-    complete, start_ns, end_ns = watch
+    kind, peer, ts = layout.kind, layout.peer, frames.ts_ns
     for q in range(len(last)):
         i = last[q]
-        v, here = vantage[i], stage[i]
+        v, here = frames.vantage[i], frames.stage[i]
         status[q], expected[q] = _DELIVERED, -1
-        if eth_dst[i] & GROUP_BIT_U64 or here == FREE:
+        if frames.eth_dst[i] & GROUP_BIT_U64 or here == FREE:
             continue
         entering = here == 1 or (here == 0 and peer[v] < 0)
         following = np.int64(-1)
         if not entering and (here == 0 or (here == 2 and kind[v] != BRIDGE)):
             following = np.int64(peer[v])
         # bridge netfilter may reassemble fragments and cut them anew: only the first is followed
-        elif entering and not marks[i] & MARK_FRAGMENT and target[q] != v:
+        elif entering and not frames.marks[i] & MARK_FRAGMENT and target[q] != v:
             following = np.int64(target[q])
         if following >= 0:
-            soon_over = ts[i] > end_ns[following] - GRACE_NS
-            if complete[following] and ts[i] >= start_ns[following] and not soon_over:
+            begun = ts[i] >= watch.start_ns[following]
+            soon_over = ts[i] > watch.end_ns[following] - GRACE_NS
+            if watch.complete[following] and begun and not soon_over:
                 status[q], expected[q] = _LOST, following
             else:
                 status[q] = _UNMATCHED
@@ -107,40 +90,38 @@ def _judge(
 def find_strays(
     first: npt.NDArray[np.int32],
     last: npt.NDArray[np.int32],
-    frames: Mapping[str, npt.NDArray[Any]],
-    stage: npt.NDArray[np.int32],
-    layout: Layout,
+    frames: FrameColumns,
+    eth_src: npt.NDArray[np.uint64],
+    layout: VantageColumns,
     ports: Ports,
 ) -> npt.NDArray[np.bool_]:
     """[p] whether a packet is but a bridge device's copy of a frame that its port did not show.
 
     The frame was dropped by the ring, or changed in the bridge (reassembled), or only the
     receiver's side was captured, where it is seen on its own. It is told by a captured port that
-    its sender, or a captured vantage that its receiver is known to live behind.
+    its sender, or a captured vantage that its receiver is known to live behind. eth_src: [n].
     """
     stray = np.zeros(len(first), np.bool_)
-    rows = _mere_copies(
-        first, last, frames["vantage"], stage, frames["eth_dst"], layout.kind, layout.mac, stray
-    )
-    if rows:
+    if _mere_copies(first, last, frames, layout, stray):
         begin = first[stray]
-        segment = layout.segment[frames["vantage"][begin]]
-        port = ports.leading_to(segment, frames["eth_src"][begin])
-        to = ports.leading_to(segment, frames["eth_dst"][begin])
+        segment = layout.segment[frames.vantage[begin]]
+        port = ports.leading_to(segment, eth_src[begin])
+        to = ports.leading_to(segment, frames.eth_dst[begin])
         stray[stray] = ((port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)) | (to >= 0)
     return stray
 
 
 @compiled
 def _mere_copies(
-    first: Any, last: Any, vantage: Any, stage: Any, eth_dst: Any, kind: Any, mac: Any, found: Any
+    first: Any, last: Any, frames: FrameColumns, layout: VantageColumns, copies: Any
 ) -> Any:
-    """Set ``found`` [p] of packets for others that only a bridge device saw; how many."""
+    """Set ``copies`` [p] of packets for others that only a bridge device saw; how many."""
     count = 0
     for q in range(len(first)):
         i = first[q]
-        v = vantage[i]
-        if stage[i] == 2 and kind[v] == BRIDGE and last[q] == i:
-            found[q] = not eth_dst[i] & GROUP_BIT_U64 and eth_dst[i] != mac[v]
-            count += found[q]
+        v = frames.vantage[i]
+        if frames.stage[i] == 2 and layout.kind[v] == BRIDGE and last[q] == i:
+            to = frames.eth_dst[i]
+            copies[q] = not to & GROUP_BIT_U64 and to != layout.mac[v]
+            count += copies[q]
     return count

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.correlate.pairing import LONGEST_NS, pair, pair_copies
+from analyzer.correlate.columns import Edges, FrameColumns, SeenTimes, VantageColumns
+from analyzer.correlate.pairing import LONGEST_NS, Pairs, pair, pair_copies
 from analyzer.correlate.stages import BRIDGE, FREE
-from analyzer.correlate.unique_match import edge_kind, fits, is_up, link_unique
+from analyzer.correlate.unique_match import edge_kind, fits, link_unique
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import allocating, compiled
 from analyzer.native.keys import mix
@@ -51,50 +52,40 @@ def _argsort(values: Any) -> Any:
 def link_segment(
     order: npt.NDArray[np.int32],
     start: npt.NDArray[np.int64],
-    frames: tuple[npt.NDArray[Any], ...],
-    layout: tuple[npt.NDArray[Any], ...],
-    links: tuple[npt.NDArray[Any], ...],
+    frames: FrameColumns,
+    layout: VantageColumns,
+    edges: Edges,
 ) -> None:
-    """Link all groups: fills ``links``: parent [n] int32, hop [n] uint8, likely [n] bool.
-
-    order, start: from `group_rows` over mix(l2key, segment). frames: ts, ring, vantage, stage and
-    eth_dst of each frame. layout: kind, peer, queued and mac of `Layout`, by vantage.
-    """
+    """Link all groups; order, start: from `group_rows` over mix(l2key, segment)."""
     others = np.empty(len(start), np.int64)
-    left = link_unique(order, start, frames, layout, links, others)
+    left = link_unique(order, start, frames, layout, edges, others)
     if left:
-        _link_others(others[:left], order, start, frames, layout, links)
+        _link_others(others[:left], order, start, frames, layout, edges)
 
 
 @allocating
-def _link_others(groups: Any, order: Any, start: Any, frames: Any, layout: Any, links: Any) -> None:
+def _link_others(
+    groups: Any,
+    order: Any,
+    start: Any,
+    frames: FrameColumns,
+    layout: VantageColumns,
+    edges: Edges,
+) -> None:
     """Link groups with several frames at a point."""
-    ts, ring_of, vantage, stage, eth_dst = frames
-    parent, hop, likely = links
     for g in groups:
         rows = order[start[g] : start[g + 1]]
-        if stage[rows[0]] == FREE:
-            _link_free(rows, vantage, ts, parent, hop, likely)
+        if frames.stage[rows[0]] == FREE:
+            _link_free(rows, frames, edges)
         else:
-            _link_many(rows, ts, ring_of, vantage, stage, layout, eth_dst, parent, hop, likely)
+            _link_many(rows, frames, layout, edges)
 
 
 @allocating
-def _link_many(
-    rows: Any,
-    ts: Any,
-    ring_of: Any,
-    vantage: Any,
-    stage: Any,
-    layout: Any,
-    eth_dst: Any,
-    parent: Any,
-    hop: Any,
-    likely: Any,
-) -> Any:
+def _link_many(rows: Any, frames: FrameColumns, layout: VantageColumns, edges: Edges) -> Any:
     """Identical frames: the sequences of neighbouring points are paired."""
-    kind, peer, queued, mac = layout
-    vantages, stages = vantage[rows], stage[rows]
+    times = SeenTimes(frames.ts_ns, frames.ring)
+    vantages, stages = frames.vantage[rows], frames.stage[rows]
     point = vantages * 8 + stages
     by_point = _argsort(point)
     keep, a = np.empty(len(rows), np.int64), 0
@@ -103,40 +94,39 @@ def _link_many(
         while b < len(rows) and point[by_point[b]] == point[by_point[a]]:
             b += 1
         v, s = vantages[by_point[a]], stages[by_point[a]]
-        found = 0
+        possible = 0
         for i in range(len(rows)):
-            if fits(v, s, vantages[i], stages[i], peer):
-                keep[found] = i
-                found += 1
-        if found:
-            children, parents = rows[by_point[a:b]], rows[keep[:found]]
-            out, unsure = np.empty(b - a, np.int64), np.zeros(b - a, np.bool_)
-            if kind[v] == BRIDGE and s == 2:
-                pair_copies(parents, children, ts, ring_of, out, unsure)
+            if fits(v, s, vantages[i], stages[i], layout.peer):
+                keep[possible] = i
+                possible += 1
+        if possible:
+            children, parents = rows[by_point[a:b]], rows[keep[:possible]]
+            pairs = Pairs(np.empty(b - a, np.int64), np.zeros(b - a, np.bool_))
+            if layout.kind[v] == BRIDGE and s == 2:
+                pair_copies(parents, children, times, pairs)
             else:
-                pair(parents, children, ts, ring_of, queued[v], out, unsure)
+                pair(parents, children, times, layout.queued[v], pairs)
             for k in range(len(children)):
-                if out[k] >= 0:
-                    p, c = parents[out[k]], children[k]
-                    parent[c], likely[c] = p, unsure[k]
-                    w, up = vantage[p], is_up(eth_dst[c], mac[v])
-                    hop[c] = edge_kind(stage[p], s, kind[v], kind[w], up, peer[v] == w)
+                if pairs.parent[k] >= 0:
+                    p, c = parents[pairs.parent[k]], children[k]
+                    edges.parent[c], edges.likely[c] = p, pairs.unsure[k]
+                    edges.hop[c] = edge_kind(p, c, frames, layout)
         a = b
 
 
 @allocating
-def _link_free(rows: Any, vantage: Any, ts: Any, parent: Any, hop: Any, likely: Any) -> Any:
+def _link_free(rows: Any, frames: FrameColumns, edges: Edges) -> Any:
     """Without topology: frames without a pause of LONGEST_NS between them belong together."""
-    a = 0
+    ts, a = frames.ts_ns, 0
     for b in range(1, len(rows) + 1):
         if b == len(rows) or ts[rows[b]] - ts[rows[b - 1]] > LONGEST_NS:
             if b - a > 1:
-                _chain(rows[a:b], vantage, ts, parent, hop, likely)
+                _chain(rows[a:b], frames.vantage, ts, edges)
             a = b
 
 
 @allocating
-def _chain(rows: Any, vantage: Any, ts: Any, parent: Any, hop: Any, likely: Any) -> Any:
+def _chain(rows: Any, vantage: Any, ts: Any, edges: Edges) -> Any:
     """The k-th sighting at each vantage is the k-th packet; its frames follow by time.
 
     Only where all vantages saw equally many: else one loss would shift the rest.
@@ -160,9 +150,9 @@ def _chain(rows: Any, vantage: Any, ts: Any, parent: Any, hop: Any, likely: Any)
             chain[a] = rows[by_point[a * per + k]]
         chain = chain[_argsort(ts[chain])]
         for a in range(1, points):
-            parent[chain[a]] = chain[a - 1]
-            hop[chain[a]] = _SPAN
-            likely[chain[a]] = per > 1
+            edges.parent[chain[a]] = chain[a - 1]
+            edges.hop[chain[a]] = _SPAN
+            edges.likely[chain[a]] = per > 1
 
 
 def segment_keys(

@@ -8,18 +8,24 @@ horizon: no match is made over a longer time.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.columns import (
+    FrameColumns,
+    SeenTimes,
+    VantageColumns,
+    vantage_columns,
+)
 from analyzer.correlate.links import Links
 from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, PORT, Layout, own_keys
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Evidence, Journeys, Status
-from analyzer.native.compiled import allocating, compiled
+from analyzer.native.compiled import allocating, compiled, piece
 from analyzer.net.ethernet import GROUP_BIT_U64
 from analyzer.net.ports import VXLAN_PORTS
 
@@ -57,6 +63,43 @@ class Clock:
             self.rings_ns[:] = np.iinfo(np.int64).max
 
 
+class _Packets(NamedTuple):
+    """p packets: what was seen of each, and what became of it."""
+
+    first: npt.NDArray[np.int32]
+    """[p] frame"""
+    last: npt.NDArray[np.int32]
+    """[p] frame"""
+    status: npt.NDArray[np.uint8]
+    """[p] `Status`"""
+    evidence: npt.NDArray[np.uint16]
+    """[p] `Evidence` bits"""
+    in_port: npt.NDArray[np.int32]
+    """[p] vantage, -1"""
+    frames: npt.NDArray[np.int32]
+    """[p] number of them"""
+
+
+class _Members(NamedTuple):
+    """What each of n frames belongs to."""
+
+    packet: npt.NDArray[np.int32]
+    """[n]"""
+    group: npt.NDArray[np.int32]
+    """[n] of frames that look the same"""
+
+
+class _Progress(NamedTuple):
+    """How far a capture has been read, and what is too old to wait for."""
+
+    rings_ns: npt.NDArray[np.int64]
+    """[rings] see `Clock`"""
+    flushed_ns: int
+    """what was seen until then is in the file"""
+    horizon_ns: int
+    """of a packet that was not seen since then nothing more can come"""
+
+
 def find_open(
     frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports, clock: Clock
 ) -> npt.NDArray[np.bool_]:
@@ -66,18 +109,10 @@ def find_open(
         return waits
     open_ = np.zeros(len(waits), np.bool_)
     horizon_ns = clock.now_ns - (QUEUE_NS if layout.queued.any() else LONGEST_NS)
-    _find_open(
-        journeys.packet,
-        links.group,
-        links.groups,
-        frames["ts_ns"],
-        layout.ring.take(frames["vantage"]),
-        clock.rings_ns,
-        clock.now_ns - FLUSH_NS,
-        waits,
-        horizon_ns,
-        open_,
-    )
+    times = SeenTimes(links.frames.ts_ns, links.frames.ring)
+    members = _Members(journeys.packet, links.group)
+    progress = _Progress(clock.rings_ns, clock.now_ns - FLUSH_NS, horizon_ns)
+    _find_open(members, links.groups, times, progress, waits, open_)
     loose = bool((layout.kind == LOOSE).all())
     return _latest(open_, journeys.frames, MOST_LOOSE if loose else MOST_CARRIED)
 
@@ -91,33 +126,12 @@ def _waiting(
     frames: Columns, journeys: Journeys, links: Links, layout: Layout, ports: Ports, now_ns: int
 ) -> npt.NDArray[np.bool_]:
     """[p] whether something of a packet is missing."""
-    vantage, first = frames["vantage"], journeys.first
-    segment = layout.segment.take(vantage.take(first))
+    packets = _Packets(*(getattr(journeys, name) for name in _Packets._fields))
+    first = journeys.first
+    segment = layout.segment.take(links.frames.vantage.take(first))
     origin = ports.leading_to(segment, frames["eth_src"].take(first))
     waits, may_go_on = np.empty(len(first), np.bool_), np.empty(len(first), np.bool_)
-    _find_incomplete(
-        first,
-        journeys.last,
-        journeys.status,
-        journeys.evidence,
-        journeys.in_port,
-        journeys.frames,
-        links.stage,
-        vantage,
-        frames["eth_dst"],
-        origin,
-        (
-            layout.kind,
-            layout.peer,
-            layout.copied,
-            layout.size,
-            layout.forwards,
-            layout.mac,
-            layout.onward,
-        ),
-        waits,
-        may_go_on,
-    )
+    _find_incomplete(packets, origin, links.frames, vantage_columns(layout), waits, may_go_on)
     may_go_on &= frames["ts_ns"][journeys.last] < now_ns - TURN_NS
     _spare_local(frames, journeys, layout, waits, may_go_on)
     waits[journeys.packet[links.ranges.short]] = True
@@ -164,59 +178,63 @@ def _advance(ring: Any, ts: Any, rings_ns: Any) -> None:
 
 @compiled
 def _find_incomplete(
-    first: Any,
-    last: Any,
-    status: Any,
-    evidence: Any,
-    in_port: Any,
-    frames: Any,
-    stage: Any,
-    vantage: Any,
-    eth_dst: Any,
+    packets: _Packets,
     origin: Any,
-    layout: Any,
+    frames: FrameColumns,
+    layout: VantageColumns,
     waits: Any,
     may_go_on: Any,
 ) -> None:
     """Fill ``waits`` [p]: there is a vantage at which the packet may still be seen.
 
-    may_go_on: [p] all that it waits for is a route that it may take.
+    origin: [p] vantage that leads to the sender, -1. may_go_on: [p] all that it waits for is a
+    route that it may take.
     """
-    kind, peer, copied, size, forwards, mac, onward = layout
-    for q in range(len(first)):
-        begin, end = first[q], last[q]
-        v, s, w = vantage[end], stage[end], vantage[begin]
+    size, onward = layout.size, layout.onward
+    for q in range(len(packets.first)):
+        begin, end = packets.first[q], packets.last[q]
+        w, v = frames.vantage[begin], frames.vantage[end]
         may_go_on[q] = False
-        if s == FREE or eth_dst[begin] & GROUP_BIT_U64:
-            waits[q] = frames[q] != size[w] or onward[w]
+        if frames.stage[end] == FREE or frames.eth_dst[begin] & GROUP_BIT_U64:
+            waits[q] = packets.frames[q] != size[w] or onward[w]
             continue
-        head = stage[begin]
-        headless = (head == 1 and kind[w] == PORT and peer[w] >= 0) or (
-            head >= 2 and origin[q] >= 0
+        incomplete = (
+            frames.stage[end] < 2
+            or packets.status[q] != _DELIVERED
+            or _lacks_copy(q, packets, frames, layout)
+            or _is_headless(begin, origin[q], frames, layout)
         )
-        uncopied = (
-            copied[in_port[q] if in_port[q] >= 0 else w]
-            and not evidence[q] & _COPY
-            and not (kind[v] == BRIDGE and s == 2)
-        )
-        mere_copy = kind[v] == BRIDGE and s == 2 and eth_dst[begin] != mac[v]
-        incomplete = s < 2 or status[q] != _DELIVERED or headless or uncopied or mere_copy
-        may_go_on[q] = not incomplete and forwards[v]
+        may_go_on[q] = not incomplete and layout.forwards[v]
         alone = size[w] == 1 and size[v] == 1 and not onward[v]
         waits[q] = (incomplete and not alone) or may_go_on[q]
 
 
+@piece
+def _is_headless(begin: Any, origin: Any, frames: FrameColumns, layout: VantageColumns) -> Any:
+    """Whether a packet's first frame has to have come from another one."""
+    w, stage = frames.vantage[begin], frames.stage[begin]
+    from_pair = stage == 1 and layout.kind[w] == PORT and layout.peer[w] >= 0
+    return from_pair or (stage >= 2 and origin >= 0)
+
+
+@piece
+def _lacks_copy(q: Any, packets: _Packets, frames: FrameColumns, layout: VantageColumns) -> Any:
+    """Whether the bridge device's copy is missing, or is all that there is of the packet."""
+    begin, end = packets.first[q], packets.last[q]
+    v = frames.vantage[end]
+    if layout.kind[v] == BRIDGE and frames.stage[end] == 2:
+        return frames.eth_dst[begin] != layout.mac[v]
+    entry = packets.in_port[q] if packets.in_port[q] >= 0 else frames.vantage[begin]
+    return layout.copied[entry] and not packets.evidence[q] & _COPY
+
+
 @allocating
 def _find_open(
-    packet: Any,
-    group: Any,
+    members: _Members,
     groups: Any,
-    ts: Any,
-    ring: Any,
-    rings_ns: Any,
-    flushed_ns: Any,
+    times: SeenTimes,
+    progress: _Progress,
     waits: Any,
-    horizon_ns: Any,
     open_: Any,
 ) -> None:
     """Fill ``open_`` [p].
@@ -225,6 +243,7 @@ def _find_open(
     that show it have been read as far as its last frame. Single packets of it are closed when
     they are older than the horizon.
     """
+    packet, group, ts = members.packet, members.group, times.ts_ns
     n = len(packet)
     newest = np.full(len(waits), np.iinfo(np.int64).min)
     latest = np.full(groups, np.iinfo(np.int64).min)
@@ -233,14 +252,14 @@ def _find_open(
         g = group[i]
         newest[packet[i]] = max(newest[packet[i]], ts[i])
         latest[g] = max(latest[g], ts[i])
-        read[g] = min(read[g], rings_ns[ring[i]])
+        read[g] = min(read[g], progress.rings_ns[times.ring[i]])
     waiting = np.zeros(groups, np.bool_)
     for i in range(n):
         q, g = packet[i], group[i]
-        if waits[q] and newest[q] > horizon_ns:
+        if waits[q] and newest[q] > progress.horizon_ns:
             waiting[g] = True
     for i in range(n):
         q, g = packet[i], group[i]
-        behind = read[g] < latest[g] and latest[g] > flushed_ns
-        if (waiting[g] or behind) and newest[q] > horizon_ns:
+        behind = read[g] < latest[g] and latest[g] > progress.flushed_ns
+        if (waiting[g] or behind) and newest[q] > progress.horizon_ns:
             open_[q] = True

@@ -21,7 +21,7 @@ class Ports:
     def __init__(self) -> None:
         self._seen = KeyNumbers()
         self._learned: dict[tuple[int, int], int] = {}
-        self._known: dict[tuple[int, int], int] = {}
+        self._leading: dict[tuple[int, int], int] = {}
         self._asked = KeyNumbers()
         self._asked_keys: list[tuple[int, int]] = []
         self._answers = np.empty(0, np.int64)
@@ -44,18 +44,18 @@ class Ports:
         self, layout: Layout, vantages: Sequence[Vantage], latest: Mapping[str, Sequence[Any]]
     ) -> None:
         """Put together what is known now; ``latest`` as for `fdb_ports`."""
-        known = dict(self._learned)
-        known.update(fdb_ports(vantages, layout, latest))
+        leading = dict(self._learned)
+        leading.update(fdb_ports(vantages, layout, latest))
         for v in range(layout.count):
             key = (int(layout.segment[v]), int(layout.mac[v]))
             if layout.kind[v] == STATION and layout.peer[v] >= 0:
-                known[key] = int(layout.peer[v])
+                leading[key] = int(layout.peer[v])
             elif layout.kind[v] == STATION:
-                known.setdefault(key, v)
+                leading.setdefault(key, v)
             elif layout.kind[v] == BRIDGE:
-                known[key] = v
-        if known != self._known:
-            self._known = known
+                leading[key] = v
+        if leading != self._leading:
+            self._leading = leading
             self._answers = self._answer(self._asked_keys)
 
     def leading_to(
@@ -70,7 +70,7 @@ class Ports:
         return self._answers.take(numbers)
 
     def _answer(self, keys: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
-        return np.array([self._known.get(key, -1) for key in keys], np.int64)
+        return np.array([self._leading.get(key, -1) for key in keys], np.int64)
 
 
 @compiled
@@ -95,12 +95,12 @@ def fdb_ports(
 ) -> dict[tuple[int, int], int]:
     """(segment, MAC value) → port vantage, from the bridges' tables; the latest wins."""
     index = {v.key: i for i, v in enumerate(vantages) if v.ifindex}
-    found: dict[tuple[int, int], int] = {}
+    ports: dict[tuple[int, int], int] = {}
     for i, vantage in enumerate(vantages):
         if vantage.role is not Role.BRIDGE:
             continue
         for mac, port in (*vantage.fdb, *latest.get(vantage.name, ())):
             at = index.get((vantage.space, port))
             if at is not None:
-                found[(int(layout.segment[i]), mac_value(mac))] = at
-    return found
+                ports[(int(layout.segment[i]), mac_value(mac))] = at
+    return ports

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.columns import Edges, seen_times
 from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout
 from analyzer.correlate.translate import Expected, Translator, frame_tuples
@@ -33,20 +34,11 @@ Rows = npt.NDArray[np.intp]
 Keys = npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
-class Ties:
-    """What the links are written into, [n] each."""
-
-    parent: npt.NDArray[np.int32]
-    hop: npt.NDArray[np.uint8]
-    likely: npt.NDArray[np.bool_]
-
-
 def link_routes(
     frames: Columns,
     layout: Layout,
     stage: npt.NDArray[np.int32],
-    ties: Ties,
+    edges: Edges,
     translator: Translator,
 ) -> None:
     """Write Hop.ROUTE for first frames that were routed to (between ports: BRIDGE); in place.
@@ -54,26 +46,30 @@ def link_routes(
     frames: decoded columns with ``vantage``, ``ts_ns``, ``ttl``, ``l3key``, ``natkey``.
     """
     kind = layout.kind.take(frames["vantage"])
-    arrived = (kind == BRIDGE) & (stage == 2) & (ties.hop != Hop.COPY)
+    arrived = (kind == BRIDGE) & (stage == 2) & (edges.hop != Hop.COPY)
     arrived |= (kind == STATION) & (stage == 3)
     leaving = (kind == BRIDGE) & (stage == 1) | (kind == STATION) & (stage == 0)
-    leaving &= ties.parent < 0
+    leaving &= edges.parent < 0
     routable = frames["l3key"] != 0
     crossing = _Crossing(
-        frames, layout, ties, np.flatnonzero(arrived & routable), np.flatnonzero(leaving & routable)
+        frames,
+        layout,
+        edges,
+        np.flatnonzero(arrived & routable),
+        np.flatnonzero(leaving & routable),
     )
     crossing.tie(*crossing.keys("l3key"))
     crossing.translate(translator)
     crossing.guess(translator)
     if len(translator):
-        _link_bridged(frames, layout, stage, ties, translator)
+        _link_bridged(frames, layout, stage, edges, translator)
 
 
 def _link_bridged(
     frames: Columns,
     layout: Layout,
     stage: npt.NDArray[np.int32],
-    ties: Ties,
+    edges: Edges,
     translator: Translator,
 ) -> None:
     """Tie what was translated between two ports: as routes are, but the hop limit stays.
@@ -83,12 +79,12 @@ def _link_bridged(
     """
     port = (layout.kind.take(frames["vantage"]) == PORT) & (frames["l3key"] != 0)
     went_on = np.zeros(len(port), np.bool_)
-    went_on[ties.parent[ties.parent >= 0]] = True
+    went_on[edges.parent[edges.parent >= 0]] = True
     arrived = np.flatnonzero(port & (stage == 1) & ~went_on)
-    leaving = np.flatnonzero(port & (stage == 2) & (ties.parent < 0))
-    crossing = _Crossing(frames, layout, ties, arrived, leaving, Hop.BRIDGE, 0)
+    leaving = np.flatnonzero(port & (stage == 2) & (edges.parent < 0))
+    crossing = _Crossing(frames, layout, edges, arrived, leaving, Hop.BRIDGE, 0)
     crossing.translate(translator)
-    in_between = (layout.kind.take(frames["vantage"]) == BRIDGE) & (stage == 1) & (ties.parent < 0)
+    in_between = (layout.kind.take(frames["vantage"]) == BRIDGE) & (stage == 1) & (edges.parent < 0)
     crossing = replace(crossing, arrived=arrived, leaving=np.flatnonzero(in_between), hop=Hop.COPY)
     crossing.translate(translator, ("half",))
 
@@ -97,7 +93,7 @@ def link_deliveries(
     frames: Columns,
     layout: Layout,
     stage: npt.NDArray[np.int32],
-    ties: Ties,
+    edges: Edges,
     translator: Translator,
 ) -> None:
     """Tie what a bridge handed up, the destination translated already, to the port it came by."""
@@ -105,9 +101,9 @@ def link_deliveries(
         return
     kind = layout.kind.take(frames["vantage"])
     arrived = np.flatnonzero((kind == PORT) & (stage == 1) & (frames["l3key"] != 0))
-    up = (kind == BRIDGE) & (stage == 2) & (ties.parent < 0)
+    up = (kind == BRIDGE) & (stage == 2) & (edges.parent < 0)
     up &= frames["eth_dst"] == layout.mac[frames["vantage"]]
-    crossing = _Crossing(frames, layout, ties, arrived, np.flatnonzero(up), Hop.DELIVER, 0)
+    crossing = _Crossing(frames, layout, edges, arrived, np.flatnonzero(up), Hop.DELIVER, 0)
     crossing.translate(translator, ("half",))
 
 
@@ -117,7 +113,7 @@ class _Crossing:
 
     frames: Columns
     layout: Layout
-    ties: Ties
+    edges: Edges
     arrived: Rows
     leaving: Rows
     hop: Hop = Hop.ROUTE
@@ -148,13 +144,13 @@ class _Crossing:
         for which in possible:
             if self.is_done():
                 return
-            told = self._told(translator)
-            known: Keys = getattr(told, which)
-            chosen = known != 0
+            expected = self._expected(translator)
+            translated: Keys = getattr(expected, which)
+            chosen = translated != 0
             sources = self.arrived[chosen]
-            doubtful = ~told.sure[chosen] | (which == "second")
+            doubtful = ~expected.sure[chosen] | (which == "second")
             self.tie(
-                mixed(self._placed("natkey", sources, self.falls), known[chosen]),
+                mixed(self._placed("natkey", sources, self.falls), translated[chosen]),
                 mixed(self._placed("natkey", self.leaving, 0), self._tuples(self.leaving)),
                 sources=sources,
                 doubtful=doubtful,
@@ -163,7 +159,7 @@ class _Crossing:
     def guess(self, translator: Translator) -> None:
         """Tie what connection tracking told nothing of by what NAT leaves of a packet."""
         if len(translator) and not self.is_done():
-            self.arrived = self.arrived[self._told(translator).first == 0]
+            self.arrived = self.arrived[self._expected(translator).first == 0]
             self.leaving = self.leaving[~translator.is_result(self._tuples(self.leaving))]
         if self.is_done():
             return
@@ -186,29 +182,29 @@ class _Crossing:
         """
         if self.is_done():
             return
-        frames, ties, targets = self.frames, self.ties, self.leaving
+        edges, targets = self.edges, self.leaving
         sources = self.arrived if sources is None else sources
         rows = np.concatenate([sources, targets]).astype(np.int32)
         keys = np.concatenate([before, after])
-        ring_of = self.layout.ring.take(frames["vantage"])
-        from_, unsure = pair_groups(rows, len(sources), keys, frames["ts_ns"], ring_of)
-        found = from_ >= 0
-        if guessed and (open_ := found & unsure).any():
-            found &= ~np.isin(after, self._shared(rows, len(sources), keys, after[open_]))
-        children, parents = targets[found], from_[found]
-        ties.parent[children], ties.likely[children] = parents, unsure[found]
-        ties.hop[children] = self.hop
+        times = seen_times(self.frames, self.layout)
+        from_, unsure = pair_groups(rows, len(sources), keys, times)
+        tied = from_ >= 0
+        if guessed and (open_ := tied & unsure).any():
+            tied &= ~np.isin(after, self._shared(rows, len(sources), keys, after[open_]))
+        children, parents = targets[tied], from_[tied]
+        edges.parent[children], edges.likely[children] = parents, unsure[tied]
+        edges.hop[children] = self.hop
         if doubtful is not None:
-            ties.likely[children] |= doubtful[np.searchsorted(sources, parents)]
-        self.leaving = targets[~found]
+            edges.likely[children] |= doubtful[np.searchsorted(sources, parents)]
+        self.leaving = targets[~tied]
         self.arrived = np.setdiff1d(self.arrived, parents, assume_unique=True)
 
     def _shared(self, rows: npt.NDArray[Any], split: int, keys: Keys, asked: Keys) -> Keys:
         """Those of the keys asked for that several connections have, on one side or the other."""
         shared = []
         for side in (slice(split), slice(split, None)):
-            mine = np.isin(keys[side], asked)
-            pairs = np.stack([keys[side][mine], self._tuples(rows[side][mine])], axis=1)
+            wanted = np.isin(keys[side], asked)
+            pairs = np.stack([keys[side][wanted], self._tuples(rows[side][wanted])], axis=1)
             kinds, count = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
             shared.append(kinds[count > 1])
         return np.concatenate(shared)
@@ -216,5 +212,5 @@ class _Crossing:
     def _tuples(self, rows: npt.NDArray[Any]) -> Keys:
         return frame_tuples(self.frames, rows, self.layout.inode)
 
-    def _told(self, translator: Translator) -> Expected:
+    def _expected(self, translator: Translator) -> Expected:
         return translator.expected(self._tuples(self.arrived), self.frames["ts_ns"][self.arrived])

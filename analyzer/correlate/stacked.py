@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.correlate.columns import Edges, seen_times
 from analyzer.correlate.loss import GRACE_NS, Watch
 from analyzer.correlate.pairing import pair_groups
 from analyzer.correlate.stages import BRIDGE, STATION, Layout
@@ -33,16 +34,15 @@ Rows = npt.NDArray[np.intp]
 _EGRESS = 2
 
 
-class _Links:
-    """The links of all frames, and how to add to them."""
+class _Tying:
+    """The edges between all frames, and how to add to them."""
 
-    def __init__(self, frames: Columns, layout: Layout, *links: npt.NDArray[Any]) -> None:
-        self.parent, self.hop, self.likely = links
-        self._ts, self._ring = frames["ts_ns"], layout.ring[frames["vantage"]]
+    def __init__(self, frames: Columns, layout: Layout, edges: Edges) -> None:
+        self._edges, self._times = edges, seen_times(frames, layout)
 
     def free(self, rows: Rows) -> Rows:
         """Those of the rows that came from nowhere so far."""
-        return rows[self.parent[rows] < 0]
+        return rows[self._edges.parent[rows] < 0]
 
     def waiting(self, rows: Rows, hop: Hop) -> Rows:
         """Those of the rows that nothing came from so far by a hop of this kind."""
@@ -54,23 +54,23 @@ class _Links:
         if not (len(sources) and len(targets)):
             return
         rows = np.concatenate([sources, targets]).astype(np.int32)
-        found, unsure = pair_groups(rows, len(sources), keys, self._ts, self._ring)
-        tied = found >= 0
-        children = targets[tied]
-        self.parent[children], self.likely[children] = found[tied], unsure[tied]
-        self.hop[children] = kind
+        parent, unsure = pair_groups(rows, len(sources), keys, self._times)
+        tied = parent >= 0
+        children, edges = targets[tied], self._edges
+        edges.parent[children], edges.likely[children] = parent[tied], unsure[tied]
+        edges.hop[children] = kind
 
 
 def link_stacks(
-    frames: Columns, layout: Layout, stage: npt.NDArray[np.int32], *links: npt.NDArray[Any]
+    frames: Columns, layout: Layout, stage: npt.NDArray[np.int32], edges: Edges
 ) -> None:
-    """Tie the frames of devices to those of the device beneath. links: parent, hop, likely."""
+    """Tie the frames of devices to those of the device beneath; fills ``edges``."""
     if not (layout.over >= 0).any():
         return
-    tie = _Links(frames, layout, *links)
+    tie = _Tying(frames, layout, edges)
     vantage, out = frames["vantage"], (frames["flags"] & FLAG_DIRECTION) == _EGRESS
     over, under = layout.over[vantage], layout.under[vantage]
-    sent, got = np.flatnonzero((over >= 0) & out), np.flatnonzero((over >= 0) & ~out)
+    sent, received = np.flatnonzero((over >= 0) & out), np.flatnonzero((over >= 0) & ~out)
     beneath = np.flatnonzero(under >= 0)
 
     def keys(rows: Rows, stack: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
@@ -82,10 +82,12 @@ def link_stacks(
     targets = tie.free(beneath)
     tie.add(sent, targets, both(sent, over, targets, under), Hop.STACKED)
     shown = beneath[~out[beneath]]
-    to_one = (frames["eth_dst"][got] & GROUP_BIT_U64) == 0
+    to_one = (frames["eth_dst"][received] & GROUP_BIT_U64) == 0
     # a broadcast reaches every device once: each is tied by itself
-    single = [got[to_one]]
-    single += [got[~to_one & (vantage[got] == v)] for v in np.flatnonzero(layout.over >= 0)]
+    single = [received[to_one]]
+    single += [
+        received[~to_one & (vantage[received] == v)] for v in np.flatnonzero(layout.over >= 0)
+    ]
     for some in single:
         targets = tie.free(some)
         tie.add(shown, targets, both(shown, under, targets, over), Hop.STACKED)
@@ -94,12 +96,12 @@ def link_stacks(
 
 
 def link_tunnels(
-    frames: Columns, layout: Layout, stage: npt.NDArray[np.int32], *links: npt.NDArray[Any]
+    frames: Columns, layout: Layout, stage: npt.NDArray[np.int32], edges: Edges
 ) -> None:
-    """Tie frames at VXLAN devices to the packets that carry them. links: as of `link_stacks`."""
+    """Tie frames at VXLAN devices to the packets that carry them; fills ``edges``."""
     if not layout.tunnel.any():
         return
-    tie = _Links(frames, layout, *links)
+    tie = _Tying(frames, layout, edges)
     vantage, out = frames["vantage"], (frames["flags"] & FLAG_DIRECTION) == _EGRESS
     device = layout.tunnel[vantage]
     kind = layout.kind[vantage]
@@ -150,19 +152,19 @@ def judge_beyond(
         ts = frames["ts_ns"][frame]
         if following >= 0:
             watched = watch.start_ns[following] <= ts <= watch.end_ns[following] - GRACE_NS
-            known = watched and watch.complete[following]
-            status[at] = Status.LOST if known else Status.UNMATCHED
-            expected[at] = following if known else -1
+            certain = watched and watch.complete[following]
+            status[at] = Status.LOST if certain else Status.UNMATCHED
+            expected[at] = following if certain else -1
 
 
 def _following(v: int, out: bool, mac: Any, tunnelled: bool, layout: Layout) -> int:
     """The vantage that had to see next what was last seen at v; -1 where there is none."""
     if layout.over[v] >= 0 and out:
-        found = np.flatnonzero(layout.under == layout.over[v])
+        following = np.flatnonzero(layout.under == layout.over[v])
     elif layout.under[v] >= 0 and not out:
-        found = np.flatnonzero((layout.over == layout.under[v]) & (layout.mac == mac))
+        following = np.flatnonzero((layout.over == layout.under[v]) & (layout.mac == mac))
     elif tunnelled and not out and layout.kind[v] in (STATION, BRIDGE) and layout.mac[v] == mac:
-        found = np.flatnonzero(layout.tunnel & (layout.netns == layout.netns[v]))
+        following = np.flatnonzero(layout.tunnel & (layout.netns == layout.netns[v]))
     else:
         return -1
-    return int(found[0]) if len(found) == 1 else -1
+    return int(following[0]) if len(following) == 1 else -1

@@ -172,10 +172,10 @@ def own_keys(
 
 def _own_keys(vantages: Sequence[Vantage], netns: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
     all_of = ((at, _address(text)) for at, v in enumerate(vantages) for text in v.addresses)
-    found = [(at, value) for at, value in all_of if value is not None]
-    values = [value for _, value in found]
+    readable = [(at, value) for at, value in all_of if value is not None]
+    values = [value for _, value in readable]
     return own_keys(
-        netns[[at for at, _ in found]] if found else np.empty(0, np.int32),
+        netns[[at for at, _ in readable]] if readable else np.empty(0, np.int32),
         np.array([value >> 64 for value in values], np.uint64),
         np.array([value & (1 << 64) - 1 for value in values], np.uint64),
     )

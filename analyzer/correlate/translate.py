@@ -8,8 +8,7 @@ time decides; around the moment of the change both are possible, and neither is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,6 @@ from analyzer.net.ip import ICMP_PROTOCOLS
 
 SLACK_NS = 500_000_000
 """what is heard of a connection is written down so much later at most"""
-"""ICMP queries and what answers them, in both protocols"""
 _ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 _LONG_AGO = np.iinfo(np.int64).min // 2
 
@@ -30,17 +28,30 @@ Columns = Mapping[str, npt.NDArray[Any]]
 Keys = npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What frames will look like behind the NAT: [n] each."""
+class Expected(NamedTuple):
+    """What n frames will look like behind the NAT."""
 
     first: Keys
-    """tuple key; 0 where nothing is known"""
+    """[n] tuple key; 0 where nothing is known"""
     second: Keys
-    """another possibility; 0: none"""
+    """[n] another possibility; 0: none"""
     half: Keys
-    """tuple key with only the destination translated: in the middle of a bridge"""
+    """[n] tuple key with only the destination translated: in the middle of a bridge"""
     sure: npt.NDArray[np.bool_]
+    """[n] of ``first``"""
+
+
+class _Changes(NamedTuple):
+    """c translations: those of one tuple stand together, in order of their time."""
+
+    before: Keys
+    """[c] tuple key, ascending"""
+    after: Keys
+    """[c] tuple key; 0 where the connection ended"""
+    half: Keys
+    """[c] as in `Expected`"""
+    start_ns: npt.NDArray[np.int64]
+    """[c]"""
 
 
 def frame_tuples(frames: Columns, rows: npt.NDArray[Any], netns: npt.NDArray[np.int64]) -> Keys:
@@ -64,37 +75,34 @@ class Translator:
         before, after, half = _both_directions(entries)
         what, ts_ns = np.tile(entries.rows["what"], 2), np.tile(entries.rows["ts_ns"], 2)
         start = np.where(what == THERE, _LONG_AGO, ts_ns)
-        self._known_after = np.unique(after)
+        self._results = np.unique(after)
         after = np.where(what == ENDED, 0, after)
-        rest = (half != before) & (half != after)  # what began on a bridge ends behind a route
-        before = np.concatenate([before, half[rest]])
-        after, half, start = (np.concatenate([c, c[rest]]) for c in (after, half, start))
+        halfway = (half != before) & (half != after)  # what began on a bridge ends behind a route
+        before = np.concatenate([before, half[halfway]])
+        after, half, start = (np.concatenate([c, c[halfway]]) for c in (after, half, start))
         order = np.lexsort((start, before))
-        before, after, half, start = before[order], after[order], half[order], start[order]
-        changes = np.ones(len(before), np.bool_)
-        changes[1:] = (before[1:] != before[:-1]) | (after[1:] != after[:-1])
-        self._before, self._after, self._half = before[changes], after[changes], half[changes]
-        self._start = start[changes]
+        before, after = before[order], after[order]
+        differs = np.ones(len(before), np.bool_)
+        differs[1:] = (before[1:] != before[:-1]) | (after[1:] != after[:-1])
+        half, start = half[order][differs], start[order][differs]
+        self._changes = _Changes(before[differs], after[differs], half, start)
 
     def __len__(self) -> int:
-        return len(self._before)
+        return len(self._changes.before)
 
     def expected(self, tuples: Keys, ts_ns: npt.NDArray[np.int64]) -> Expected:
         """What becomes of frames with these tuples at these times."""
-        first, second = np.zeros(len(tuples), np.uint64), np.zeros(len(tuples), np.uint64)
-        sure = np.zeros(len(tuples), np.bool_)
-        low = np.searchsorted(self._before, tuples, "left")
-        high = np.searchsorted(self._before, tuples, "right")
-        _choose(low, high, ts_ns, self._start, self._after, first, second, sure)
-        half = np.zeros(len(tuples), np.uint64)
-        known = high > low
-        half[known] = self._half[high[known] - 1]
-        return Expected(first, second, half, sure)
+        first, second, half = np.zeros((3, len(tuples)), np.uint64)
+        expected = Expected(first, second, half, np.zeros(len(tuples), np.bool_))
+        low = np.searchsorted(self._changes.before, tuples, "left")
+        high = np.searchsorted(self._changes.before, tuples, "right")
+        _choose(low, high, ts_ns, self._changes, expected)
+        return expected
 
     def is_result(self, tuples: Keys) -> npt.NDArray[np.bool_]:
         """[n] whether a tuple is what some translation makes."""
-        found: npt.NDArray[np.bool_] = np.isin(tuples, self._known_after)
-        return found
+        made: npt.NDArray[np.bool_] = np.isin(tuples, self._results)
+        return made
 
 
 def _both_directions(entries: NatEntries) -> tuple[Keys, Keys, Keys]:
@@ -129,17 +137,19 @@ def _turned(ends: list[npt.NDArray[Any]], icmp: npt.NDArray[np.bool_]) -> list[n
 
 def _answering(kind: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The ICMP type in the other direction."""
-    found = kind.copy()
+    answering = kind.copy()
     for query, reply in REPLY_OF.items():
-        found[kind == query], found[kind == reply] = reply, query
-    return found
+        answering[kind == query], answering[kind == reply] = reply, query
+    return answering
 
 
 @compiled
-def _choose(
-    low: Any, high: Any, ts: Any, start: Any, after: Any, first: Any, second: Any, sure: Any
-) -> None:
-    """For each frame the translation that had begun by its time, and the one before a change."""
+def _choose(low: Any, high: Any, ts: Any, changes: _Changes, expected: Expected) -> None:
+    """For each frame the translation that had begun by its time, and the one before a change.
+
+    low, high: those of its tuple are changes low … high-1. Fills ``expected``, which is zeros.
+    """
+    first, second, start = expected.first, expected.second, changes.start_ns
     for k in range(len(low)):
         if low[k] == high[k]:
             continue
@@ -148,9 +158,10 @@ def _choose(
             j -= 1
         begun = start[j] - SLACK_NS <= ts[k]
         changed = j > low[k] and start[j] + SLACK_NS > ts[k]
-        first[k] = after[j]
-        sure[k] = begun and not changed
+        first[k] = changes.after[j]
+        expected.half[k] = changes.half[high[k] - 1]
+        expected.sure[k] = begun and not changed
         if changed:
-            second[k] = after[j - 1]
+            second[k] = changes.after[j - 1]
             if first[k] == 0:
                 first[k], second[k] = second[k], np.uint64(0)

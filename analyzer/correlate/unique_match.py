@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
+from analyzer.correlate.columns import Edges, FrameColumns, VantageColumns
+from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS, precedes
 from analyzer.correlate.stages import BRIDGE, FREE
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import compiled, piece
@@ -20,27 +21,21 @@ _VETH, _BRIDGE, _DELIVER = int(Hop.VETH), int(Hop.BRIDGE), int(Hop.DELIVER)
 _ORIGINATE, _SPAN, _COPY = int(Hop.ORIGINATE), int(Hop.SPAN), int(Hop.COPY)
 _FEW = 8
 """frames of a group that are compared each with each"""
-"""the group bit of a MAC as a 48-bit value (IEEE 802)"""
 
 
 @piece
-def edge_kind(
-    parent_stage: Any,
-    child_stage: Any,
-    child_kind: Any,
-    parent_kind: Any,
-    to_host: Any,
-    paired: Any,
-) -> Any:
-    """Hop kind from the stages of parent and child; paired: they are the ends of one veth."""
-    if paired:
+def edge_kind(parent: Any, child: Any, frames: FrameColumns, layout: VantageColumns) -> Any:
+    """`Hop` of the edge between two frames."""
+    v, w = frames.vantage[child], frames.vantage[parent]
+    if layout.peer[v] == w:
         return _VETH
-    if child_stage == 2 and child_kind == BRIDGE and not to_host:
+    leaves, at_bridge = frames.stage[child] == 2, layout.kind[v] == BRIDGE
+    if leaves and at_bridge and not _is_up(frames.eth_dst[child], layout.mac[v]):
         return _COPY
-    if child_stage == 2 and parent_stage == 1:
-        if child_kind == BRIDGE:
+    if leaves and frames.stage[parent] == 1:
+        if at_bridge:
             return _DELIVER
-        return _ORIGINATE if parent_kind == BRIDGE else _BRIDGE
+        return _ORIGINATE if layout.kind[w] == BRIDGE else _BRIDGE
     return _SPAN
 
 
@@ -61,20 +56,24 @@ def fits(v: Any, stage: Any, w: Any, s: Any, peer: Any) -> Any:
 
 
 @piece
-def is_up(eth_dst: Any, mac: Any) -> Any:
+def _is_up(eth_dst: Any, mac: Any) -> Any:
     """Whether what a bridge device takes in is for the host itself, too."""
     return (eth_dst & GROUP_BIT_U64) != 0 or eth_dst == mac
 
 
 @compiled
-def link_unique(order: Any, start: Any, frames: Any, layout: Any, links: Any, others: Any) -> Any:
+def link_unique(
+    order: Any,
+    start: Any,
+    frames: FrameColumns,
+    layout: VantageColumns,
+    edges: Edges,
+    others: Any,
+) -> Any:
     """Link what groups of single frames hold; how many groups are left, in ``others``.
 
-    order, start: from `group_rows` over mix(l2key, segment). frames: ts, ring, vantage, stage and
-    eth_dst of each frame. layout: kind, peer, queued and mac of `Layout`, by vantage. Fills
-    ``links``: parent [n] int32, hop [n] uint8, likely [n] bool.
+    order, start: from `group_rows` over mix(l2key, segment).
     """
-    parent, hop, likely = links
     left = 0
     for g in range(len(start) - 1):
         a, b = start[g], start[g + 1]
@@ -83,18 +82,18 @@ def link_unique(order: Any, start: Any, frames: Any, layout: Any, links: Any, ot
         if b - a > _FEW or not _all_differ(order, a, b, frames):
             others[left] = g
             left += 1
-        elif frames[3][order[a]] == FREE:
-            _chain(order, a, b, frames[0], parent, hop)
+        elif frames.stage[order[a]] == FREE:
+            _chain(order, a, b, frames.ts_ns, edges)
         else:
             for k in range(a, b):
-                _link(order[k], order, a, b, frames, layout, parent, hop, likely)
+                _link(order[k], order, a, b, frames, layout, edges)
     return left
 
 
 @piece
-def _all_differ(order: Any, a: Any, b: Any, frames: Any) -> Any:
+def _all_differ(order: Any, a: Any, b: Any, frames: FrameColumns) -> Any:
     """Whether every frame stands at a point of its own."""
-    vantage, stage = frames[2], frames[3]
+    vantage, stage = frames.vantage, frames.stage
     for i in range(a + 1, b):
         for k in range(a, i):
             one, other = order[i], order[k]
@@ -109,43 +108,37 @@ def _link(
     order: Any,
     a: Any,
     b: Any,
-    frames: Any,
-    layout: Any,
-    parent: Any,
-    hop: Any,
-    likely: Any,
+    frames: FrameColumns,
+    layout: VantageColumns,
+    edges: Edges,
 ) -> None:
-    """Link frame c to the frame of its group that it came from, if that is there.
+    """Link frame c to the frame of its group (order[a:b]) that it came from, if that is there.
 
     Of several (entries of which the way between was not captured) to the latest; docker0's
     copy to the one with the same stamp.
     """
-    ts, ring, vantage, stage, eth_dst = frames
-    kind, peer, queued, mac = layout
+    ts, vantage, stage, peer = frames.ts_ns, frames.vantage, frames.stage, layout.peer
     v, s = vantage[c], stage[c]
-    upward = kind[v] == BRIDGE and s == 2
-    window = QUEUE_NS if queued[v] else LONGEST_NS
+    upward = layout.kind[v] == BRIDGE and s == 2
+    window = QUEUE_NS if layout.queued[v] else LONGEST_NS
     best, count, stamped = np.int64(-1), 0, False
     for k in range(a, b):
         p = np.int64(order[k])
         if p == c or not fits(v, s, vantage[p], stage[p], peer):
             continue
         same = upward and ts[p] == ts[c]
-        before = p < c if ring[p] == ring[c] else ts[p] <= ts[c]
-        if not same and not (before and ts[c] - ts[p] <= window):
+        if not same and not (precedes(p, c, frames) and ts[c] - ts[p] <= window):
             continue
         count += 1
         if same or not stamped:
             best, stamped = p, same
     if best >= 0:
-        w = vantage[best]
-        parent[c], likely[c] = best, count > 1 and not stamped
-        up = is_up(eth_dst[c], mac[v])
-        hop[c] = edge_kind(stage[best], s, kind[v], kind[w], up, peer[v] == w)
+        edges.parent[c], edges.likely[c] = best, count > 1 and not stamped
+        edges.hop[c] = edge_kind(best, c, frames, layout)
 
 
 @piece
-def _chain(order: Any, a: Any, b: Any, ts: Any, parent: Any, hop: Any) -> None:
+def _chain(order: Any, a: Any, b: Any, ts: Any, edges: Edges) -> None:
     """Without topology: each frame came from the one before it in time, unless long before."""
     for k in range(a, b):
         c = np.int64(order[k])
@@ -157,4 +150,4 @@ def _chain(order: Any, a: Any, b: Any, ts: Any, parent: Any, hop: Any) -> None:
             if before and later:
                 best = p
         if best >= 0 and ts[c] - ts[best] <= LONGEST_NS:
-            parent[c], hop[c] = best, _SPAN
+            edges.parent[c], edges.hop[c] = best, _SPAN

@@ -64,7 +64,7 @@ class DroppedPackets:
     _answered: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """keys of requests (`analyzer.correlate.answers`) of which an answer was seen, the latest"""
     _names: dict[int, tuple[str, str, str]] = field(default_factory=dict)
-    _told: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    _counted: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def add(self, batch: Batch) -> None:
         """Tie what can be tied by now, and count."""
@@ -82,7 +82,7 @@ class DroppedPackets:
 
     def _learn_answers(self, batch: Batch) -> None:
         """A drop is tied so long after its time that the answers of that time are known."""
-        answers = np.concatenate([echo_reply_keys(batch.frames), refusal_keys(batch.frames)])
+        answers = np.concatenate([echo_reply_keys(batch.frames)[1], refusal_keys(batch.frames)])
         self._answered = np.concatenate([self._answered, np.unique(answers)])[-_REMEMBERED:]
 
     def _learn_names(self, packets: pl.DataFrame) -> None:
@@ -96,13 +96,13 @@ class DroppedPackets:
         self.tied += len(ties.drop)
         self.tied_by_reason.update(ties.drop["reason"].tolist())
         table = _table(ties, self.tying.log).filter(
-            ~pl.Series(np.isin(ties.frame["packet_number"], self._told))
+            ~pl.Series(np.isin(ties.frame["packet_number"], self._counted))
         )
         # each packet's first drop, its own before its answer's
         table = table.sort("answer", maintain_order=True).unique(
             "packet_number", keep="first", maintain_order=True
         )
-        self._told = np.concatenate([self._told, table["packet_number"]])[-_REMEMBERED:]
+        self._counted = np.concatenate([self._counted, table["packet_number"]])[-_REMEMBERED:]
         lost = table.filter(pl.col("packet_status") == Status.LOST, ~pl.col("answer"))
         ended = table.filter(
             pl.col("packet_status") != Status.LOST,
@@ -147,8 +147,8 @@ class DroppedPackets:
 
 def _table(ties: Ties, log: DropLog) -> pl.DataFrame:
     """A row a tie: reason, location, answer, and what was kept of the packet."""
-    told = log.told
-    names = {"reason": told.reasons, "location": told.locations}
+    drops = log.told
+    names = {"reason": drops.reasons, "location": drops.locations}
     texts = {n: pl.Series(t, dtype=pl.String).gather(ties.drop[n]) for n, t in names.items()}
     columns = {n: c for n, c in ties.frame.items() if n.startswith("packet_") or n in EXAMPLE}
     return pl.DataFrame({**columns, **texts, "answer": ties.answer})
@@ -161,13 +161,13 @@ def _without_harmless(
     flags = ended["tcp_flags"].to_numpy()
     opens = (ended["protocol"].to_numpy() != TCP) | (flags & SYN_ACK == SYN)
     unicast = (ended["eth_dst"].to_numpy() & GROUP_BIT_U64) == 0
-    told = ended.with_columns(
+    unicast_drops = ended.with_columns(
         pl.Series("opens", opens), pl.Series("kind", protocol, pl.String)
     ).filter(pl.Series(unicast & ~late))
     key = ["reason", "location", "kind", "opens"]
-    kinds = told.select(key).unique()
+    kinds = unicast_drops.select(key).unique()
     harmless = pl.Series([is_harmless(*row) for row in kinds.iter_rows()], dtype=pl.Boolean)
-    return told.join(kinds.filter(harmless), on=key, how="anti", maintain_order="left")
+    return unicast_drops.join(kinds.filter(harmless), on=key, how="anti", maintain_order="left")
 
 
 class _Beginnings:
@@ -178,8 +178,8 @@ class _Beginnings:
         self._first = np.empty(0, np.int64)
         self._by = np.empty(0, np.uint64)
 
-    def add(self, frames: Columns, mine: npt.NDArray[np.bool_]) -> None:
-        udp = np.flatnonzero((frames["protocol"] == UDP) & mine)
+    def add(self, frames: Columns, chosen: npt.NDArray[np.bool_]) -> None:
+        udp = np.flatnonzero((frames["protocol"] == UDP) & chosen)
         source, target = (
             _ends({n: frames[n][udp] for n in EXAMPLE if n in frames}, side)
             for side in ("src", "dst")
@@ -199,11 +199,11 @@ class _Beginnings:
         target = _ends(columns, "dst")
         keys = _ends(columns, "src") + target
         udp = np.flatnonzero(columns["protocol"] == UDP)
-        found = np.zeros(len(rows), np.bool_)
+        answers = np.zeros(len(rows), np.bool_)
         ids, fresh = self._numbers.take(keys[udp])
         assert not len(fresh)  # each is a packet that was added
-        found[udp] = self._by[ids] == target[udp]
-        return found
+        answers[udp] = self._by[ids] == target[udp]
+        return answers
 
 
 def _ends(columns: Columns, side: str) -> npt.NDArray[np.uint64]:

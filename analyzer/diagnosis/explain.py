@@ -16,8 +16,8 @@ import polars as pl
 
 from analyzer.diagnosis.reasons import NOT_SPECIFIED, Packet, Place, advise
 from analyzer.diagnosis.settings import (
+    Explanation,
     Scene,
-    Told,
     explain_bridge,
     explain_veth,
     is_isolation,
@@ -53,14 +53,14 @@ def explain_lost(
     table: their groups, in the order of ``rows``: GROUP and last_frame, of one of them. counted:
     values of GROUP → the kernel's reasons for packets of the group.
     """
-    found = []
+    explained = []
     for row, group in zip(rows, table.iter_rows(named=True), strict=True):
         reasons = counted.get(tuple(group[name] for name in GROUP), Counter())
         packet = describe_packet(frames, group["last_frame"], row.protocol)
         last, expected = (scene.vantages[group[n]] for n in ("last_vantage", "expected"))
         mac = mac_text(int(frames["eth_dst"][group["last_frame"]]))
-        found.append(_explained(row, reasons, last, expected, mac, packet, scene))
-    return found
+        explained.append(_explained(row, reasons, last, expected, mac, packet, scene))
+    return explained
 
 
 def _explained(
@@ -78,22 +78,24 @@ def _explained(
     packet = replace(packet, incoming=last.bridge if last.master_ifindex else "", outgoing=device)
     if reasons and reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":
         place = replace(place, device=last.interface)
-    told = _told(reasons, row.packets, place, packet, scene, last.netns)
-    if told is None or reasons.most_common(1)[0][0][0] == NOT_SPECIFIED:
+    explanation = _by_reasons(reasons, row.packets, place, packet, scene, last.netns)
+    if explanation is None or reasons.most_common(1)[0][0][0] == NOT_SPECIFIED:
         of_settings = (
             explain_bridge(last, expected, mac, packet, scene)
             if at_bridge
             else explain_veth(expected, packet, scene)
         )
-        told = of_settings or told or _by_rules(last, at_bridge, packet, scene)
-    if told is None:
+        explanation = of_settings or explanation or _by_rules(last, at_bridge, packet, scene)
+    if explanation is None:
         return row
-    return replace(row, reason=told[0], advice=told[1], location=_with_code(row.location, reasons))
+    reason, advice = explanation
+    location = _with_code(row.location, reasons)
+    return replace(row, reason=reason, advice=advice, location=location)
 
 
-def _told(
+def _by_reasons(
     reasons: Counter[Tied], packets: int, place: Place, packet: Packet, scene: Scene, netns: int
-) -> Told | None:
+) -> Explanation | None:
     """From the kernel's own reasons, the most frequent first."""
     if not reasons:
         return None
@@ -177,7 +179,7 @@ def chains_of(place: Place, packet: Packet, scene: Scene, netns: int) -> frozens
     return frozenset({"PREROUTING", "FORWARD", "POSTROUTING"})
 
 
-def _by_rules(last: Vantage, at_bridge: bool, packet: Packet, scene: Scene) -> Told | None:
+def _by_rules(last: Vantage, at_bridge: bool, packet: Packet, scene: Scene) -> Explanation | None:
     """Without an event: a rule that counted, where bridged frames pass the packet filter."""
     if not at_bridge or scene.sysctls.get("net.bridge.bridge-nf-call-iptables") != "1":
         return None

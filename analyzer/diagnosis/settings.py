@@ -76,17 +76,17 @@ def _fitting(rules: Sequence[Rule], packet: Packet, hooks: Collection[str]) -> I
             yield rule
 
 
-Told = tuple[str, str]
+Explanation = tuple[str, str]
 """reason, advice"""
 
 
 def explain_bridge(
     last: Vantage, expected: Vantage, mac: str, packet: Packet, scene: Scene
-) -> Told | None:
+) -> Explanation | None:
     """Why a bridge did not forward from one port (or from the host) to another; None: no idea."""
     for port in (expected, last):
-        if told := _not_forwarding(port, scene):
-            return told
+        if explanation := _not_forwarding(port, scene):
+            return explanation
     out = scene.links(expected)
     if any(a.isolated and b.isolated for a, b in zip(scene.links(last), out, strict=False)):
         return (
@@ -101,7 +101,7 @@ def explain_bridge(
     )
 
 
-def _not_forwarding(port: Vantage, scene: Scene) -> Told | None:
+def _not_forwarding(port: Vantage, scene: Scene) -> Explanation | None:
     for link in scene.links(port):
         if link.state in ("", "forwarding"):
             continue
@@ -120,22 +120,22 @@ def _not_forwarding(port: Vantage, scene: Scene) -> Told | None:
     return None
 
 
-def explain_veth(expected: Vantage, packet: Packet, scene: Scene) -> Told | None:
+def explain_veth(expected: Vantage, packet: Packet, scene: Scene) -> Explanation | None:
     """Why a frame did not come out of the other end of a pair."""
     links = scene.links(expected)
     return _down(expected, links) or _too_large(expected, links, packet)
 
 
-def _down(vantage: Vantage, links: Sequence[LinkFact]) -> Told | None:
+def _down(vantage: Vantage, links: Sequence[LinkFact]) -> Explanation | None:
     if not any(not link.up for link in links):
         return None
     return f"{vantage.name} is down", f"the interface is not up: ip link show {vantage.interface}"
 
 
-def _too_large(vantage: Vantage, links: Sequence[LinkFact], packet: Packet) -> Told | None:
+def _too_large(vantage: Vantage, links: Sequence[LinkFact], packet: Packet) -> Explanation | None:
     """A device takes frames of its MTU, its header and a VLAN tag, and drops longer ones."""
-    known = [link.mtu for link in links if link.mtu] or [vantage.mtu]
-    mtu, size = min(known), packet.len_bytes - HEADER_BYTES
+    mtus = [link.mtu for link in links if link.mtu] or [vantage.mtu]
+    mtu, size = min(mtus), packet.len_bytes - HEADER_BYTES
     if not mtu or size <= mtu + VLAN_TAG_BYTES:
         return None
     return (
@@ -145,7 +145,7 @@ def _too_large(vantage: Vantage, links: Sequence[LinkFact], packet: Packet) -> T
     )
 
 
-def _wrong_port(last: Vantage, expected: Vantage, mac: str, scene: Scene) -> Told | None:
+def _wrong_port(last: Vantage, expected: Vantage, mac: str, scene: Scene) -> Explanation | None:
     """Whether the bridge's table sends the MAC elsewhere than to where it lives."""
     bridge = expected.bridge
     table = dict(scene.fdb.get(bridge, ()))

@@ -23,7 +23,7 @@ from analyzer.diagnosis.explain import (
     place_of,
 )
 from analyzer.diagnosis.reasons import Packet
-from analyzer.diagnosis.settings import Scene, Told, explain_bridge
+from analyzer.diagnosis.settings import Explanation, Scene, explain_bridge
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Status
 from analyzer.model.report import ArpRow, LossRow
@@ -46,13 +46,14 @@ def unanswered_echoes(
     silent: protocol, source, destination, at (the vantage that they reached), packets, last_frame
     (an example in ``frames``) of echoes that are not answered.
     """
-    known = {(row.source, row.destination, row.last_seen) for row in explained}
+    explained_already = {(row.source, row.destination, row.last_seen) for row in explained}
     rows = []
     for row in silent:
         last = scene.vantages[row["at"]]
-        if (row["source"], row["destination"], last.name) in known:
+        if (row["source"], row["destination"], last.name) in explained_already:
             continue
-        if told := _silence(row, last, frames, scene):
+        if explanation := _silence(row, last, frames, scene):
+            reason, advice = explanation
             place = place_of(last, scene)
             whose = last.container if place.where == "inside" else "the host"
             rows.append(
@@ -63,15 +64,17 @@ def unanswered_echoes(
                     last.name,
                     "",
                     row["packets"],
-                    reason=told[0],
+                    reason=reason,
                     location=f"in {whose}'s stack, behind {last.name}",
-                    advice=told[1],
+                    advice=advice,
                 )
             )
     return rows
 
 
-def _silence(row: dict[str, Any], last: Vantage, frames: Columns, scene: Scene) -> Told | None:
+def _silence(
+    row: dict[str, Any], last: Vantage, frames: Columns, scene: Scene
+) -> Explanation | None:
     """Why a stack does not answer echoes that reached it."""
     place = place_of(last, scene)
     if row["protocol"] == "icmp" and scene.sysctl(last.netns, IGNORE_ALL) == "1":
@@ -92,8 +95,9 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
         if row.state != "unanswered" or port is None:
             continue
         asker = next((v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)), port)
-        told = explain_bridge(asker, port, port.peer_mac, Packet("arp"), scene)
-        if told and asker is not port:
+        explanation = explain_bridge(asker, port, port.peer_mac, Packet("arp"), scene)
+        if explanation and asker is not port:
+            reason, advice = explanation
             rows.append(
                 LossRow(
                     "arp",
@@ -102,9 +106,9 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
                     asker.name,
                     port.name,
                     row.requests,
-                    reason=told[0],
+                    reason=reason,
                     location=f"in bridge {port.bridge}",
-                    advice=told[1],
+                    advice=advice,
                 )
             )
     return rows
@@ -112,12 +116,12 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
 
 def _port_of(address: str, scene: Scene) -> Vantage | None:
     """The bridge port behind which an address lives."""
-    found = [
+    ports = [
         v
         for v in scene.vantages
         if v.master_ifindex and address in [a.partition("/")[0] for a in v.peer_addresses]
     ]
-    return found[0] if len(found) == 1 else None
+    return ports[0] if len(ports) == 1 else None
 
 
 class Asked:

@@ -40,8 +40,8 @@ class Addressed:
         packets, frames = batch.packets, batch.frames
         first = packets["first_frame"].to_numpy()
         unicast = (frames["eth_dst"][first] & GROUP_BIT_U64) == 0
-        mine = unicast & (frames["ip_version"][first] > 0) & ~packets["stray"].to_numpy()
-        rows, first = np.flatnonzero(mine), first[mine]
+        sent_to_one = unicast & (frames["ip_version"][first] > 0) & ~packets["stray"].to_numpy()
+        rows, first = np.flatnonzero(sent_to_one), first[sent_to_one]
         columns = {name: frames[name][first] for name in ("eth_dst", "dst_hi", "dst_lo")}
         columns["segment"] = batch.journeys.segment[frames["vantage"][first]]
         pair = packets["pair"].to_numpy()[rows]
@@ -69,8 +69,8 @@ class Addressed:
         said = (frames["ethertype"] == ARP) & (frames["arp_op"] > 0) & (journeys.packet >= 0)
         rows = np.flatnonzero(said)
         segment = journeys.segment[frames["vantage"][rows]]
-        told = (segment, frames["arp_sha"][rows], frames["arp_spa"][rows])
-        self._claims.update(zip(*(column.tolist() for column in told), strict=True))
+        claims = (segment, frames["arp_sha"][rows], frames["arp_spa"][rows])
+        self._claims.update(zip(*(column.tolist() for column in claims), strict=True))
 
     def misaddressed(
         self, segments: npt.NDArray[Any], explained: Sequence[LossRow], scene: Scene
@@ -80,7 +80,7 @@ class Addressed:
         Where that explains it, what the stack at the wrong place said does not matter.
         """
         mac_of, others = _neighbours(segments, scene)
-        found, replaced = [], set()
+        wrong, replaced = [], set()
         for group in np.argsort(self._counts[1], kind="stable").tolist():
             row = self._rows[group] | {"len": int(self._counts[0, group])}
             wanted = mac_of.get((row["segment"], row["dst_hi"], row["dst_lo"]))
@@ -94,9 +94,9 @@ class Addressed:
             if whose == HOST or (whose != NOBODY and owner in self._reached[group]):
                 continue
             replaced.add(tuple(row[name] for name in _NAMES))
-            found.append(_misaddressed_row(row, owner, wanted, whose, scene))
+            wrong.append(_misaddressed_row(row, owner, wanted, whose, scene))
         kept = [r for r in explained if (r.protocol, r.source, r.destination) not in replaced]
-        return [*kept, *found]
+        return [*kept, *wrong]
 
 
 def _misaddressed_row(
@@ -141,4 +141,4 @@ def _neighbours(
                 whose[(segment, mac_value(mac))] = name or HOST
                 for address in addresses:
                     owners.setdefault((segment, *address_value(address)), set()).add(mac_value(mac))
-    return {key: found.pop() for key, found in owners.items() if len(found) == 1}, whose
+    return {key: macs.pop() for key, macs in owners.items() if len(macs) == 1}, whose

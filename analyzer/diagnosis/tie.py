@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from analyzer.model.batch import FOREVER_NS, Batch
+from analyzer.model.bundles import bundle
 from analyzer.model.frames import FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.vantage import Role, Vantage
@@ -60,6 +61,40 @@ class Ties:
     """[k] not the packet itself was dropped, but what the stack sent in answer to it"""
 
 
+class _DropColumns(NamedTuple):
+    """d drops, by ``seen_ns``; see `analyzer.recorders.drops.record.ROW`."""
+
+    seen_ns: npt.NDArray[np.int64]
+    """[d]"""
+    ts_ns: npt.NDArray[np.int64]
+    """[d]"""
+    len_bytes: npt.NDArray[np.int64]
+    """[d]"""
+    device: npt.NDArray[np.int64]
+    """[d]"""
+    protocol: npt.NDArray[np.int64]
+    """[d] EtherType"""
+    tie: npt.NDArray[np.uint8]
+    """[d] SAME, COPY or ANSWER"""
+
+
+class _Candidates(NamedTuple):
+    """n frames that a drop may have been: columns of `candidates`."""
+
+    ts_ns: npt.NDArray[np.int64]
+    """[n]"""
+    wirelen: npt.NDArray[np.uint32]
+    """[n] bytes"""
+    ethertype: npt.NDArray[np.uint16]
+    """[n]"""
+    conversation: npt.NDArray[np.uint64]
+    """[n] equal for frames of one conversation's direction"""
+    lost: npt.NDArray[np.bool_]
+    """[n] its packet was lost"""
+    taken: npt.NDArray[np.bool_]
+    """[n] a drop is tied to it; set by the loop"""
+
+
 @dataclass(slots=True)
 class Tying:
     """Ties the drops of a log, batch by batch."""
@@ -81,9 +116,9 @@ class Tying:
         drops = drops[np.argsort(drops["seen_ns"], kind="stable")]
         row, answer = tie_drops(drops, self._waiting) if len(drops) else _NOTHING
         tied = row >= 0
-        found = {name: column[row[tied]] for name, column in self._waiting.items()}
+        frame = {name: column[row[tied]] for name, column in self._waiting.items()}
         self._forget(until_ns - BEFORE_NS)
-        return Ties(drops[tied], found, answer[tied])
+        return Ties(drops[tied], frame, answer[tied])
 
     def _horizon(self, settled_ns: int) -> int:
         """Up to where drops are tied now: what is older goes afterwards."""
@@ -151,27 +186,19 @@ def tie_drops(drops: Rows, waiting: Columns) -> tuple[npt.NDArray[np.int64], npt
     order = np.lexsort((waiting["number"], waiting["ts_ns"], waiting["device"]))
     highest = int(max(drops["device"].max(), 0))
     start = np.searchsorted(waiting["device"][order], np.arange(highest + 2)).astype(np.int64)
-    column = {name: np.ascontiguousarray(drops[name]) for name in ("seen_ns", "ts_ns", "tie")}
-    wide = {name: drops[name].astype(np.int64) for name in ("len_bytes", "device", "protocol")}
-    _tie_all(
-        column["seen_ns"],
-        column["ts_ns"],
-        wide["len_bytes"],
-        wide["device"],
-        wide["protocol"],
-        column["tie"],
-        order,
-        start,
-        waiting["ts_ns"],
-        waiting["wirelen"],
-        waiting["ethertype"],
-        waiting["conversation"],
-        waiting["lost"],
-        waiting["taken"],
-        row,
-        answer,
-    )
+    frames = bundle(_Candidates, waiting)
+    _tie_all(_drop_columns(drops), frames, order, start, row, answer)
     return row, answer
+
+
+def _drop_columns(drops: Rows) -> _DropColumns:
+    seen_ns, ts_ns, tie = (
+        np.ascontiguousarray(drops[name]) for name in ("seen_ns", "ts_ns", "tie")
+    )
+    length, device, protocol = (
+        drops[name].astype(np.int64) for name in ("len_bytes", "device", "protocol")
+    )
+    return _DropColumns(seen_ns, ts_ns, length, device, protocol, tie)
 
 
 def _conversations(frames: Columns, rows: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
@@ -198,51 +225,57 @@ def _first_since(since: int, low: int, high: int, order: Any, ts: Any) -> Any:
 
 @compiled
 def _tie_all(
-    seen: Any,
-    dropped: Any,
-    length: Any,
-    device: Any,
-    protocol: Any,
-    tie: Any,
+    drops: _DropColumns,
+    frames: _Candidates,
     order: Any,
     start: Any,
-    ts: Any,
-    wirelen: Any,
-    ethertype: Any,
-    conversation: Any,
-    lost: Any,
-    taken: Any,
     row: Any,
     answer: Any,
 ) -> None:
-    """Fill row and answer for each drop; -1 stays where it cannot be told."""
-    for at in range(len(seen)):
-        if tie[at] not in (SAME, COPY, ANSWER):
+    """Fill row and answer for each drop; -1 stays where it cannot be told.
+
+    order: frames by device and time; those of device d are order[start[d]:start[d + 1]].
+    """
+    for at in range(len(row)):
+        if drops.tie[at] not in (SAME, COPY, ANSWER):
             continue  # of an older version: no proof
-        first, last = start[device[at]], start[device[at] + 1]
-        latest = min(seen[at] + AFTER_NS, dropped[at] + SLACK_NS)
-        low = _first_since(seen[at] - BEFORE_NS, first, last, order, ts)
-        best, best_far, best_answer, rival_far = -1, np.int64(0), False, np.int64(-1)
-        for place in range(low, last):
-            i = order[place]
-            if ts[i] > latest:
-                break
-            extra = np.int64(wirelen[i]) - length[at]
-            fits = extra in _LINK_BYTES and ethertype[i] == protocol[at]
-            # what answers a frame was dropped: then the frame itself was not
-            if not fits or taken[i] or (tie[at] == ANSWER and lost[i]):
-                continue
-            far = abs(seen[at] - ts[i])
-            if best < 0 or far < best_far:
-                if best >= 0 and conversation[best] != conversation[i]:
-                    rival_far = best_far
-                best, best_far, best_answer = i, far, tie[at] == ANSWER
-            elif conversation[best] != conversation[i] and (rival_far < 0 or far < rival_far):
-                rival_far = far
-        if best < 0 or (rival_far >= 0 and rival_far < CLEARLY * best_far + SLACK_NS):
+        device, seen_ns = drops.device[at], drops.seen_ns[at]
+        first, last = start[device], start[device + 1]
+        first = _first_since(seen_ns - BEFORE_NS, first, last, order, frames.ts_ns)
+        nearest, far, rival_far = _nearest(at, drops, frames, order, first, last)
+        if nearest < 0 or (rival_far >= 0 and rival_far < CLEARLY * far + SLACK_NS):
             continue
-        taken[best] = not best_answer
-        row[at], answer[at] = best, best_answer
+        is_answer = drops.tie[at] == ANSWER
+        frames.taken[nearest] = not is_answer
+        row[at], answer[at] = nearest, is_answer
+
+
+@piece
+def _nearest(
+    at: Any, drops: _DropColumns, frames: _Candidates, order: Any, first: Any, last: Any
+) -> Any:
+    """(frame nearest to drop ``at`` or -1, how far it is, how far the nearest one of another
+    conversation or -1), among order[first:last]."""
+    seen_ns, conversation = drops.seen_ns[at], frames.conversation
+    latest = min(seen_ns + AFTER_NS, drops.ts_ns[at] + SLACK_NS)
+    nearest, nearest_far, rival_far = -1, np.int64(0), np.int64(-1)
+    for place in range(first, last):
+        i = order[place]
+        if frames.ts_ns[i] > latest:
+            break
+        extra = np.int64(frames.wirelen[i]) - drops.len_bytes[at]
+        fits = extra in _LINK_BYTES and frames.ethertype[i] == drops.protocol[at]
+        # what answers a frame was dropped: then the frame itself was not
+        if not fits or frames.taken[i] or (drops.tie[at] == ANSWER and frames.lost[i]):
+            continue
+        far = abs(seen_ns - frames.ts_ns[i])
+        if nearest < 0 or far < nearest_far:
+            if nearest >= 0 and conversation[nearest] != conversation[i]:
+                rival_far = nearest_far
+            nearest, nearest_far = i, far
+        elif conversation[nearest] != conversation[i] and (rival_far < 0 or far < rival_far):
+            rival_far = far
+    return nearest, nearest_far, rival_far
 
 
 _NOTHING = np.empty(0, np.int64), np.empty(0, np.bool_)

@@ -32,7 +32,7 @@ def file_names(names: Sequence[str]) -> list[str]:
     Anything that a shell or another system could stumble over becomes a dash.
     """
     taken: set[str] = set()
-    found = []
+    files = []
     for name in names:
         stem = re.sub(r"[^A-Za-z0-9._@+-]+", "-", name).strip("-.")[:_LONGEST_STEM] or "vantage"
         candidate, n = stem, 1
@@ -40,8 +40,8 @@ def file_names(names: Sequence[str]) -> list[str]:
             n += 1
             candidate = f"{stem}-{n}"
         taken.add(candidate.lower())
-        found.append(f"{candidate}.pcap")
-    return found
+        files.append(f"{candidate}.pcap")
+    return files
 
 
 class PcapFiles:

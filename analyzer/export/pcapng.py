@@ -38,10 +38,25 @@ class Notes(NamedTuple):
     """all comments one behind the other, UTF-8"""
 
 
+class _Frames(NamedTuple):
+    """n frames of a chunk: columns of `FrameChunk`."""
+
+    offset: npt.NDArray[np.int64]
+    """[n] of the frame in the chunk's bytes"""
+    caplen: npt.NDArray[np.uint32]
+    """[n]"""
+    wirelen: npt.NDArray[np.uint32]
+    """[n]"""
+    ts_ns: npt.NDArray[np.int64]
+    """[n]"""
+    interface: npt.NDArray[np.int32]
+    """[n]"""
+
+
 def annotate(data: Bytes, start: int, stop: int, swapped: bool, notes: Notes) -> Bytes:
     """The blocks data[start:stop] (as `scan` found them), their packets with notes."""
     out = np.empty(stop - start + _ROOM * len(notes.packet) + len(notes.text), np.uint8)
-    size = _copy_blocks(data, start, stop, swapped, swapped != _BIG, *notes, out)
+    size = _copy_blocks(data, start, stop, swapped, notes, out)
     return out[:size]
 
 
@@ -49,8 +64,8 @@ def build_blocks(chunk: FrameChunk, notes: Notes) -> Bytes:
     """Enhanced packet blocks of a chunk's frames: nanoseconds, this machine's byte order."""
     size = int(chunk.caplen.sum(dtype=np.int64)) + (_HEAD + 8 + _ROOM) * len(chunk)
     out = np.empty(size + len(notes.text), np.uint8)
-    columns = (chunk.offset, chunk.caplen, chunk.wirelen, chunk.ts_ns, chunk.interface)
-    return out[: _build(chunk.buffer, *columns, _BIG, *notes, out)]
+    frames = _Frames(chunk.offset, chunk.caplen, chunk.wirelen, chunk.ts_ns, chunk.interface)
+    return out[: _build(chunk.buffer, frames, notes, out)]
 
 
 @allocating
@@ -100,8 +115,9 @@ def _put_bytes(out: Any, at: Any, data: Any, start: Any, stop: Any) -> Any:
 
 
 @allocating
-def _put_options(out: Any, at: Any, packet: Any, text: Any, start: Any, stop: Any, big: Any) -> Any:
+def _put_notes(out: Any, at: Any, row: Any, notes: Notes, big: Any) -> Any:
     """The packet id, the comment and the end of the options; returns where it goes on."""
+    packet, start, stop = notes.packet[row], notes.end[row - 1] if row else 0, notes.end[row]
     if packet >= 0:
         _put16(out, at, _PACKETID, big)
         _put16(out, at + 2, 8, big)
@@ -111,7 +127,7 @@ def _put_options(out: Any, at: Any, packet: Any, text: Any, start: Any, stop: An
     if packet >= 0 and stop > start:
         _put16(out, at, _COMMENT, big)
         _put16(out, at + 2, stop - start, big)
-        at = _put_bytes(out, at + 4, text, start, stop)
+        at = _put_bytes(out, at + 4, notes.text, start, stop)
     _put32(out, at, _END, big)
     return at + 4
 
@@ -131,19 +147,10 @@ def _keep_options(data: Any, position: Any, stop: Any, swapped: Any, out: Any, a
 
 
 @allocating
-def _copy_blocks(
-    data: Any,
-    start: Any,
-    stop: Any,
-    swapped: Any,
-    big: Any,
-    packet: Any,
-    end: Any,
-    text: Any,
-    out: Any,
-) -> Any:
+def _copy_blocks(data: Any, start: Any, stop: Any, swapped: Any, notes: Notes, out: Any) -> Any:
+    """Fill ``out`` with the blocks data[start:stop]; how many bytes that are."""
     position: Any = np.int64(start)
-    at, row = np.int64(0), 0
+    big, at, row = swapped != _BIG, np.int64(0), 0
     while position < stop:
         kind = file32(data, position, swapped)
         behind = position + file32(data, position + 4, swapped)
@@ -155,8 +162,7 @@ def _copy_blocks(
             if kind == _OBSOLETE:
                 _put32(out, begin + 8, file16(data, position + 8, swapped), big)
             at = _keep_options(data, options, behind - _TAIL, swapped, out, at)
-            before = end[row - 1] if row else 0
-            at = _put_options(out, at, packet[row], text, before, end[row], big) + _TAIL
+            at = _put_notes(out, at, row, notes, big) + _TAIL
             _put32(out, begin + 4, at - begin, big)
             _put32(out, at - _TAIL, at - begin, big)
         else:
@@ -167,31 +173,20 @@ def _copy_blocks(
 
 
 @allocating
-def _build(
-    data: Any,
-    offset: Any,
-    caplen: Any,
-    wirelen: Any,
-    ts_ns: Any,
-    interface: Any,
-    big: Any,
-    packet: Any,
-    end: Any,
-    text: Any,
-    out: Any,
-) -> Any:
+def _build(data: Any, frames: _Frames, notes: Notes, out: Any) -> Any:
+    """Fill ``out`` with a block for each of the frames; how many bytes that are."""
     at = np.int64(0)
-    for row in range(len(offset)):
-        begin, length = at, np.int64(caplen[row])
-        _put32(out, at, _ENHANCED, big)
-        _put32(out, at + 8, interface[row], big)
-        _put32(out, at + 12, ts_ns[row] >> 32, big)
-        _put32(out, at + 16, ts_ns[row] & 0xFFFFFFFF, big)
-        _put32(out, at + 20, length, big)
-        _put32(out, at + 24, np.int64(wirelen[row]), big)
-        at = _put_bytes(out, at + _HEAD, data, offset[row], offset[row] + length)
-        before = end[row - 1] if row else 0
-        at = _put_options(out, at, packet[row], text, before, end[row], big) + _TAIL
-        _put32(out, begin + 4, at - begin, big)
-        _put32(out, at - _TAIL, at - begin, big)
+    for row in range(len(frames.offset)):
+        begin, length, ts_ns = at, np.int64(frames.caplen[row]), frames.ts_ns[row]
+        _put32(out, at, _ENHANCED, _BIG)
+        _put32(out, at + 8, frames.interface[row], _BIG)
+        _put32(out, at + 12, ts_ns >> 32, _BIG)
+        _put32(out, at + 16, ts_ns & 0xFFFFFFFF, _BIG)
+        _put32(out, at + 20, length, _BIG)
+        _put32(out, at + 24, np.int64(frames.wirelen[row]), _BIG)
+        start = frames.offset[row]
+        at = _put_bytes(out, at + _HEAD, data, start, start + length)
+        at = _put_notes(out, at, row, notes, _BIG) + _TAIL
+        _put32(out, begin + 4, at - begin, _BIG)
+        _put32(out, at - _TAIL, at - begin, _BIG)
     return at

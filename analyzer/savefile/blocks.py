@@ -186,13 +186,13 @@ def _count(value: int | None) -> bytes:
 
 
 def _interface_address(address: str) -> tuple[int, bytes]:
-    found = ip_interface(address)
-    if isinstance(found, IPv4Interface):
-        return IF_IPV4ADDR, found.ip.packed + found.netmask.packed
-    return IF_IPV6ADDR, found.ip.packed + bytes([found.network.prefixlen])
+    interface = ip_interface(address)
+    if isinstance(interface, IPv4Interface):
+        return IF_IPV4ADDR, interface.ip.packed + interface.netmask.packed
+    return IF_IPV6ADDR, interface.ip.packed + bytes([interface.network.prefixlen])
 
 
 def _name_record(address: str, name: str) -> bytes:
-    found = ip_address(address)
-    kind = _RECORD_IPV4 if isinstance(found, IPv4Address) else _RECORD_IPV6
-    return option(kind, found.packed + text(name).replace(b"\0", b"") + b"\0")
+    ip = ip_address(address)
+    kind = _RECORD_IPV4 if isinstance(ip, IPv4Address) else _RECORD_IPV6
+    return option(kind, ip.packed + text(name).replace(b"\0", b"") + b"\0")

@@ -105,11 +105,11 @@ class _Gunzip:
 
     def _next_member(self) -> None:
         """Go on with a member that follows; anything else after the last one is padding."""
-        rest = self._member.unused_data
-        while len(rest) < len(GZIP_MAGIC) and (more := self._packed.read()):
-            rest += more
-        another = rest.startswith(GZIP_MAGIC)
-        self._pending = rest if another else b""
+        following = self._member.unused_data
+        while len(following) < len(GZIP_MAGIC) and (more := self._packed.read()):
+            following += more
+        another = following.startswith(GZIP_MAGIC)
+        self._pending = following if another else b""
         self._member = zlib.decompressobj(_GZIP_HEADER) if another else None
 
 

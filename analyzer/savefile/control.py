@@ -68,13 +68,13 @@ def read_section(block: bytes, swapped: bool) -> Section:
     major = struct.unpack_from(f"{order_of(swapped)}H", block, 12)[0]
     if major != 1:
         raise SavefileError(f"section of pcapng version {major}, of which only 1 is known")
-    found = dict(reversed(list(_options(block, 24, swapped))))
+    options = dict(reversed(list(_options(block, 24, swapped))))
     return Section(
         swapped,
-        comment=_text(found.get(blocks.OPT_COMMENT)),
-        application=_text(found.get(blocks.SHB_USERAPPL)),
-        system=_text(found.get(blocks.SHB_OS)),
-        hardware=_text(found.get(blocks.SHB_HARDWARE)),
+        comment=_text(options.get(blocks.OPT_COMMENT)),
+        application=_text(options.get(blocks.SHB_USERAPPL)),
+        system=_text(options.get(blocks.SHB_OS)),
+        hardware=_text(options.get(blocks.SHB_HARDWARE)),
     )
 
 
@@ -83,19 +83,19 @@ def read_interface(block: bytes, swapped: bool, index: int) -> SavefileInterface
     _need(block, 20, "interface description")
     linktype, _, snaplen = struct.unpack_from(f"{order_of(swapped)}HHI", block, 8)
     options = list(_options(block, 16, swapped))
-    found = dict(reversed(options))
-    mac = found.get(blocks.IF_MACADDR, b"")
-    resolution = found.get(blocks.IF_TSRESOL, b"")
-    offset = found.get(_IF_TSOFFSET, b"")
+    first_of = dict(reversed(options))
+    mac = first_of.get(blocks.IF_MACADDR, b"")
+    resolution = first_of.get(blocks.IF_TSRESOL, b"")
+    offset = first_of.get(_IF_TSOFFSET, b"")
     whole = struct.unpack(f"{order_of(swapped)}q", offset)[0] if len(offset) == 8 else 0
-    filter_ = found.get(blocks.IF_FILTER, b"")
+    filter_ = first_of.get(blocks.IF_FILTER, b"")
     interface = SavefileInterface(
         index,
         linktype,
         snaplen,
-        name=_text(found.get(blocks.IF_NAME)),
-        description=_text(found.get(blocks.IF_DESCRIPTION)),
-        comment=_text(found.get(blocks.OPT_COMMENT)),
+        name=_text(first_of.get(blocks.IF_NAME)),
+        description=_text(first_of.get(blocks.IF_DESCRIPTION)),
+        comment=_text(first_of.get(blocks.OPT_COMMENT)),
         mac=mac.hex(":") if len(mac) == 6 else "",
         addresses=tuple(_addresses(options)),
         filter=_text(filter_[1:]) if filter_[:1] == b"\0" else "",
@@ -122,17 +122,17 @@ def read_statistics(block: bytes, swapped: bool) -> Statistics:
     """An Interface Statistics Block."""
     _need(block, 24, "interface statistics")
     order = order_of(swapped)
-    found = Statistics(struct.unpack_from(f"{order}I", block, 8)[0])
+    statistics = Statistics(struct.unpack_from(f"{order}I", block, 8)[0])
     comment = ""
     for code, value in _options(block, 20, swapped):
         if code == blocks.OPT_COMMENT and not comment:
             comment = _text(value)
         elif len(value) == 8 and code in _COUNTERS:
-            found.counters[_COUNTERS[code]] = struct.unpack(f"{order}Q", value)[0]
+            statistics.counters[_COUNTERS[code]] = struct.unpack(f"{order}Q", value)[0]
         elif len(value) == 8 and code in _TIMES:
             high, low = struct.unpack(f"{order}II", value)
-            found.stamps[_TIMES[code]] = (high, low)
-    return Statistics(found.interface, found.counters, found.stamps, comment)
+            statistics.stamps[_TIMES[code]] = (high, low)
+    return Statistics(statistics.interface, statistics.counters, statistics.stamps, comment)
 
 
 def _need(block: bytes, length: int, what: str) -> None:

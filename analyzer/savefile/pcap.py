@@ -9,7 +9,7 @@ noticed.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from analyzer.errors import SavefileError
 from analyzer.native.compiled import compiled
@@ -36,6 +36,21 @@ _USUAL_SNAPLEN = 262144
 """files with a smaller snaplen than their records are common: up to here it is believed"""
 
 
+class RecordForm(NamedTuple):
+    """How the records of a file are written."""
+
+    swapped: bool
+    """against this machine's byte order"""
+    header: int
+    """bytes in front of each frame"""
+    fraction_ns: int
+    """unit of the stamp's second word"""
+    lengths: int
+    """order of the two: _IN_ORDER, _SWAPPED or _BY_SIZE"""
+    largest: int
+    """bytes that a record may hold"""
+
+
 class PcapReader:
     """Walks one file of this format."""
 
@@ -53,25 +68,17 @@ class PcapReader:
         self.own: list[bytes] = []
         self.comment = ""
         self.application = ""
-        self._swapped = swapped
-        self._header = _MODIFIED_RECORD_HEADER if magic == MAGIC_MODIFIED else _RECORD_HEADER
-        self._lengths = _length_order((major, minor))
-        self._fraction_ns = 1 if nano else 1000
-        self._largest = min(max(snaplen, _USUAL_SNAPLEN), MAX_RECORD)
+        self._form = RecordForm(
+            swapped,
+            header=_MODIFIED_RECORD_HEADER if magic == MAGIC_MODIFIED else _RECORD_HEADER,
+            fraction_ns=1 if nano else 1000,
+            lengths=_length_order((major, minor)),
+            largest=min(max(snaplen, _USUAL_SNAPLEN), MAX_RECORD),
+        )
 
     def walk(self, data: Bytes, position: int, columns: Columns, row: int) -> Stop:
         """Fill ``columns`` from ``row`` on with the records from ``position`` on."""
-        position, row, status = walk_records(
-            data,
-            position,
-            self._swapped,
-            self._header,
-            self._fraction_ns,
-            self._lengths,
-            self._largest,
-            columns,
-            row,
-        )
+        position, row, status = walk_records(data, position, self._form, columns, row)
         return Stop(position, row, status, DAMAGE.get(status, ""))
 
 
@@ -97,24 +104,13 @@ def _length_order(version: tuple[int, int]) -> int:
 
 
 @compiled
-def walk_records(
-    data: Bytes,
-    position: int,
-    swapped: bool,
-    header: int,
-    fraction_ns: int,
-    lengths: int,
-    largest: int,
-    columns: Columns,
-    row: int,
-) -> Any:
+def walk_records(data: Bytes, position: int, form: RecordForm, columns: Columns, row: int) -> Any:
     """Fill ``columns`` from ``row`` on with the records from ``position`` on.
 
-    header: bytes in front of each frame; fraction_ns: unit of the stamp's second word;
-    lengths: order of the two; largest: bytes that a record may hold. Returns (position, row,
-    status): where it stopped, the number of rows filled, and MORE, FULL or BAD_CAPLEN.
+    Returns (position, row, status): where it stopped, the number of rows filled, and MORE, FULL
+    or BAD_CAPLEN.
     """
-    end = len(data)
+    swapped, header, lengths, end = form.swapped, form.header, form.lengths, len(data)
     while True:
         if row == len(columns.offset):
             return position, row, FULL
@@ -124,7 +120,7 @@ def walk_records(
         wirelen = file32(data, position + 12, swapped)
         if lengths == _SWAPPED or (lengths == _BY_SIZE and caplen > wirelen):
             caplen, wirelen = wirelen, caplen
-        if caplen > largest:
+        if caplen > form.largest:
             return position, row, BAD_CAPLEN
         if end - position < header + caplen:
             return position, row, MORE
@@ -133,7 +129,7 @@ def walk_records(
         columns.offset[row] = position + header
         columns.caplen[row] = caplen
         columns.wirelen[row] = wirelen
-        columns.ts_ns[row] = seconds * 1_000_000_000 + fraction * fraction_ns
+        columns.ts_ns[row] = seconds * 1_000_000_000 + fraction * form.fraction_ns
         columns.interface[row] = 0
         columns.flags[row] = 0
         row += 1

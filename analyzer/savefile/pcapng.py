@@ -26,7 +26,7 @@ from analyzer.savefile.control import (
 )
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.order import order_of
-from analyzer.savefile.pcapng_walk import MIN_BLOCK, check_block, walk_blocks
+from analyzer.savefile.pcapng_walk import MIN_BLOCK, SectionView, check_block, walk_blocks
 
 MAGIC = blocks.SECTION_HEADER.to_bytes(4, "big")
 """the same in both byte orders"""
@@ -68,16 +68,8 @@ class PcapngReader:
     def walk(self, data: Bytes, position: int, columns: Columns, row: int) -> Stop:
         """Fill ``columns`` from ``row`` on with the packets from ``position`` on."""
         while True:
-            position, row, status = walk_blocks(
-                data,
-                position,
-                self._swapped,
-                self._first,
-                len(self.interfaces),
-                self._clocks,
-                columns,
-                row,
-            )
+            section = SectionView(self._swapped, self._first, len(self.interfaces))
+            position, row, status = walk_blocks(data, position, section, self._clocks, columns, row)
             if status != CONTROL:
                 return Stop(position, row, status, DAMAGE.get(status, ""))
             try:
@@ -124,16 +116,16 @@ class PcapngReader:
         self.interfaces.append(interface)
 
     def _add_statistics(self, block: bytes, swapped: bool) -> None:
-        found = read_statistics(block, swapped)
-        index = self._first + found.interface
+        read = read_statistics(block, swapped)
+        index = self._first + read.interface
         if index >= len(self.interfaces):
             self.stray_statistics += 1
             return
-        statistics: dict[str, int | str] = dict(found.counters)
-        for name, (high, low) in found.stamps.items():
+        statistics: dict[str, int | str] = dict(read.counters)
+        for name, (high, low) in read.stamps.items():
             statistics[name] = int(stamp_ns(high, low, index, self._clocks))
-        if found.comment:
-            statistics["comment"] = found.comment
+        if read.comment:
+            statistics["comment"] = read.comment
         self.interfaces[index].statistics = statistics
 
 

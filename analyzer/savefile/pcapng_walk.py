@@ -8,7 +8,7 @@ again behind it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, file16, file32
@@ -46,6 +46,28 @@ _PACKET_DATA = 28
 _MIN_PACKET = _PACKET_DATA + 4
 _SIMPLE_DATA = 12
 _MIN_SIMPLE = _SIMPLE_DATA + 4
+
+
+class SectionView(NamedTuple):
+    """What the walk has to know of the section that it is in."""
+
+    swapped: bool
+    """against this machine's byte order"""
+    first: int
+    """number of its first interface among the file's"""
+    behind: int
+    """one more than the number of its last one"""
+
+
+class _Block(NamedTuple):
+    """A block that is all there."""
+
+    position: int
+    """of its first byte in the data"""
+    length: int
+    """of all of it"""
+    swapped: bool
+    """as its section"""
 
 
 @piece
@@ -96,16 +118,10 @@ def check_block(data: Bytes, position: int, swapped: bool) -> Any:
 
 @piece
 def _store_packet(
-    data: Bytes,
-    position: int,
-    length: int,
-    swapped: bool,
-    interface: int,
-    clocks: Clocks,
-    columns: Columns,
-    row: int,
+    data: Bytes, block: _Block, interface: int, clocks: Clocks, columns: Columns, row: int
 ) -> Any:
     """One EPB or PB into ``row``; False where its captured length does not fit into it."""
+    position, length, swapped = block
     caplen = file32(data, position + 20, swapped)
     start = position + _PACKET_DATA
     options = start + ((caplen + 3) & ~3)
@@ -125,22 +141,15 @@ def _store_packet(
 
 @piece
 def _store_simple(
-    data: Bytes,
-    position: int,
-    length: int,
-    swapped: bool,
-    interface: int,
-    clocks: Clocks,
-    columns: Columns,
-    row: int,
+    data: Bytes, block: _Block, interface: int, clocks: Clocks, columns: Columns, row: int
 ) -> Any:
     """One SPB into ``row``: no stamp (0), captured length from the interface's snaplen."""
-    wirelen = file32(data, position + 8, swapped)
+    wirelen = file32(data, block.position + 8, block.swapped)
     snaplen = clocks.snaplen[interface]
     caplen = min(wirelen, snaplen) if snaplen else wirelen
-    if caplen > length - _MIN_SIMPLE:
+    if caplen > block.length - _MIN_SIMPLE:
         return False
-    columns.offset[row] = position + _SIMPLE_DATA
+    columns.offset[row] = block.position + _SIMPLE_DATA
     columns.caplen[row] = caplen
     columns.wirelen[row] = wirelen
     columns.ts_ns[row] = 0
@@ -163,20 +172,18 @@ def _interface_of(data: Bytes, position: int, length: int, kind: int, swapped: b
 def walk_blocks(
     data: Bytes,
     position: int,
-    swapped: bool,
-    first: int,
-    last: int,
+    section: SectionView,
     clocks: Clocks,
     columns: Columns,
     row: int,
 ) -> Any:
     """Fill ``columns`` from ``row`` on with the packets from ``position`` on.
 
-    first, last: the section's interfaces are first … last-1 of the file's. Returns (position,
-    row, status): where it stopped, the number of rows filled, and why (MORE, FULL, CONTROL
-    or a kind of damage; see `analyzer.savefile.columns`). It is FULL only at a packet that
-    finds no row, so that all that is described before is known by then.
+    Returns (position, row, status): where it stopped, the number of rows filled, and why (MORE,
+    FULL, CONTROL or a kind of damage; see `analyzer.savefile.columns`). It is FULL only at a
+    packet that finds no row, so that all that is described before is known by then.
     """
+    swapped = section.swapped
     while True:
         if len(data) - position < MIN_BLOCK:
             return position, row, MORE
@@ -192,17 +199,14 @@ def walk_blocks(
             interface = _interface_of(data, position, length, kind, swapped)
             if interface < 0:
                 return position, row, BAD_LENGTH
-            interface += first
-            if interface >= last:
+            interface += section.first
+            if interface >= section.behind:
                 return position, row, NO_INTERFACE
+            block = _Block(position, length, swapped)
             if kind == SIMPLE_PACKET:
-                whole = _store_simple(
-                    data, position, length, swapped, interface, clocks, columns, row
-                )
+                whole = _store_simple(data, block, interface, clocks, columns, row)
             else:
-                whole = _store_packet(
-                    data, position, length, swapped, interface, clocks, columns, row
-                )
+                whole = _store_packet(data, block, interface, clocks, columns, row)
             if not whole:
                 return position, row, BAD_CAPLEN
             row += 1

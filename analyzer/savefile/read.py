@@ -181,8 +181,8 @@ def _reader(path: str, window: Window) -> PcapReader | PcapngReader:
     except SavefileError as error:
         raise SavefileError(f"{path}: {error}", offset=error.offset) from error
     if reader is None:
-        found = start[:4].hex(" ")
+        magic = start[:4].hex(" ")
         raise SavefileError(
-            f"{path}: no capture file (starts with {found}), neither pcap nor pcapng"
+            f"{path}: no capture file (starts with {magic}), neither pcap nor pcapng"
         )
     return reader

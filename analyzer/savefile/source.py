@@ -73,8 +73,8 @@ class Source:
             return self._window
         if self._fill is None or self._window.final:
             raise ValueError("no window follows the final one")
-        rest = self._window.data[used:]
-        self._window = _filled(rest, self._window.base + used, self._fill)
+        unread = self._window.data[used:]
+        self._window = _filled(unread, self._window.base + used, self._fill)
         return self._window
 
     def at(self, position: int) -> None:
@@ -142,8 +142,8 @@ def _mapped(fd: int) -> Source:
 
 def _stream(read_into: Callable[[memoryview], int], fd: int = -1) -> Source:
     head = bytearray(MAGIC_LENGTH)
-    got = _fill_up(memoryview(head), read_into)
-    start = bytes(head[:got])
+    size = _fill_up(memoryview(head), read_into)
+    start = bytes(head[:size])
     make = decompressor(start)
     fill = make(start, read_into) if make else _Plain(start, read_into)
     return Source(_filled(np.empty(0, np.uint8), 0, fill), fill, fd=fd)
@@ -166,11 +166,11 @@ class _Plain:
         return count
 
 
-def _filled(rest: Bytes, base: int, fill: Fill) -> Window:
-    data = np.empty(max(WINDOW_BYTES, 2 * len(rest)), np.uint8)
-    data[: len(rest)] = rest
-    got = _fill_up(data.data[len(rest) :], fill)
-    size = len(rest) + got
+def _filled(unread: Bytes, base: int, fill: Fill) -> Window:
+    data = np.empty(max(WINDOW_BYTES, 2 * len(unread)), np.uint8)
+    data[: len(unread)] = unread
+    filled = _fill_up(data.data[len(unread) :], fill)
+    size = len(unread) + filled
     final = size < len(data)
     data.flags.writeable = False
     return Window(data[:size], base, final, fill.fault if final else "")
@@ -178,10 +178,10 @@ def _filled(rest: Bytes, base: int, fill: Fill) -> Window:
 
 def _fill_up(view: memoryview, read_into: Callable[[memoryview], int]) -> int:
     """Read until ``view`` is full or the stream ends."""
-    got = 0
-    while got < len(view):
-        count = read_into(view[got:])
+    filled = 0
+    while filled < len(view):
+        count = read_into(view[filled:])
         if not count:
             break
-        got += count
-    return got
+        filled += count
+    return filled

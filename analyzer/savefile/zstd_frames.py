@@ -51,8 +51,8 @@ class ZstdFrames:
                 step = min(self._want - len(self._header), len(packed) - at)
                 self._header += packed[at : at + step]
                 if len(self._header) == self._want:
-                    found, self._header = self._header, b""
-                    self._take(found)
+                    header, self._header = self._header, b""
+                    self._take(header)
             at += step
 
     def _frame(self, magic: bytes) -> None:
