@@ -100,7 +100,7 @@ class Doubt:
 
     def waits(self, frames: Columns, journeys: Journeys, now_ns: int) -> npt.NDArray[np.bool_]:
         """[p] what looks lost, and of which something may still be seen."""
-        waits = journeys.status == Status.LOST
+        waits: npt.NDArray[np.bool_] = journeys.status == Status.LOST
         lost = np.flatnonzero(waits)
         last = journeys.last[lost].astype(np.intp)
         echo = echo_keys(frames, last) != NO_KEY
@@ -129,7 +129,9 @@ class Doubt:
             return np.zeros(len(last), np.bool_)
         asked = _Sightings(keys, np.ones(len(last), np.uint64), frames["ts_ns"][last])
         answers = self._answers.joined(_answers(frames, np.ones(len(frames["ts_ns"]), np.bool_)))
-        return (keys != NO_KEY) & _has_twin(asked, answers, (-_SLACK_NS, ANSWER_NS))
+        answered = _has_twin(asked, answers, (-_SLACK_NS, ANSWER_NS))
+        answered &= keys != NO_KEY
+        return answered
 
 
 def _answers(frames: Columns, chosen: npt.NDArray[np.bool_]) -> _Sightings:
@@ -151,7 +153,8 @@ def _begins(frames: Columns, links: Links, layout: Layout) -> Rows:
 
 def _ends_at(frames: Columns, journeys: Journeys) -> Rows:
     """Received frames that are the last of packets of which the end is not known."""
-    last = journeys.last[np.isin(journeys.status, (Status.LOST, Status.UNMATCHED))].astype(np.intp)
+    open_end = np.isin(journeys.status, (Status.LOST, Status.UNMATCHED))
+    last: Rows = journeys.last[open_end].astype(np.intp)
     received = (frames["flags"][last] & FLAG_DIRECTION) == INGRESS
     return last[received & (frames["natkey"][last] != 0)]
 

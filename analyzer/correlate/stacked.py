@@ -46,7 +46,8 @@ class _Tying:
 
     def waiting(self, rows: Rows, hop: Hop) -> Rows:
         """Those of the rows that nothing came from so far by a hop of this kind."""
-        went_on = self.parent[(self.hop == hop) & (self.parent >= 0)]
+        parent = self._edges.parent
+        went_on = parent[(self._edges.hop == hop) & (parent >= 0)]
         return np.setdiff1d(rows, went_on, assume_unique=True)
 
     def add(self, sources: Rows, targets: Rows, keys: npt.NDArray[np.uint64], kind: Hop) -> None:
