@@ -155,8 +155,9 @@ def _ends_at(frames: Columns, journeys: Journeys) -> Rows:
     """Received frames that are the last of packets of which the end is not known."""
     open_end = np.isin(journeys.status, (Status.LOST, Status.UNMATCHED))
     last: Rows = journeys.last[open_end].astype(np.intp)
-    received = (frames["flags"][last] & FLAG_DIRECTION) == INGRESS
-    return last[received & (frames["natkey"][last] != 0)]
+    chosen: npt.NDArray[np.bool_] = (frames["flags"][last] & FLAG_DIRECTION) == INGRESS
+    chosen &= frames["natkey"][last] != 0
+    return np.compress(chosen, last)
 
 
 def _sightings(frames: Columns, rows: Rows, layout: Layout) -> _Sightings:
