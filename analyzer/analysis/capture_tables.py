@@ -26,6 +26,7 @@ from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
 from analyzer.model.report import ArpRow, CaptureInfo, LossRow
+from analyzer.recorders.evidence.record import decode_evidence
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
 
@@ -122,6 +123,7 @@ def _finding_inputs(
         flooded=partials.flooding.rows(),
         corrupt=partials.checksums.rows(),
         unfinished=partials.checksums.unfinished,
+        evidence=decode_evidence(reading.evidence),
     )
 
 

@@ -26,6 +26,7 @@ from analyzer.model.frames import FrameChunk
 from analyzer.model.vantage import CLOCK_OFFSET, Vantage
 from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
 from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
+from analyzer.recorders.evidence.record import MAGIC as EVIDENCE
 from analyzer.savefile.ahead import Ahead, look_at_end, step_through
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
@@ -89,6 +90,8 @@ class Reading:
     """file → how far the time of day was ahead of a clock that nobody sets, at its start"""
     tracked: list[bytes] = field(default_factory=list)
     """what was told of translations, as far as it is known: of whole files before their frames"""
+    evidence: list[bytes] = field(default_factory=list)
+    """what was told of counters, state and events (`analyzer.recorders.evidence`)"""
     _expected: int = 0
     _places: VantageIdentities = field(init=False)
 
@@ -241,7 +244,8 @@ class Reading:
         LOG.info("%s: %s, %d frames", savefile.path, savefile.format, savefile.frames)
 
     def _take_own(self, savefile: Savefile) -> None:
-        self.own += savefile.own
+        for block in savefile.own:
+            (self.evidence if block.startswith(EVIDENCE) else self.own).append(block)
         savefile.own.clear()
 
     def _place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
@@ -271,7 +275,8 @@ class Reading:
 def sort_own(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     """(those that tell of losses, those that tell of translations)."""
     tracked = [block for block in blocks if block.startswith((CONNTRACK, PROXIES))]
-    return [block for block in blocks if not block.startswith((CONNTRACK, PROXIES))], tracked
+    apart = (CONNTRACK, PROXIES, EVIDENCE)
+    return [block for block in blocks if not block.startswith(apart)], tracked
 
 
 def _for_the_start(blocks: Sequence[bytes]) -> list[bytes]:

@@ -81,12 +81,12 @@ def run_capture(
             topology,
             vantages,
             _output(plan, stack),
-            _with_filter(plan.options, expression, newcomers=bool(wanted)),
+            _with_filter(plan, expression, newcomers=bool(wanted)),
             (lambda batch, vantages: printer()(batch, vantages)) if printer else None,
         )
-        with tap, stopping(tap.stop):
+        with tap, tap.hearing(engine), stopping(tap.stop):
             if plan.give_up_rights:
-                _give_up_rights(engine, plan, wanted)
+                _give_up_rights(engine, plan, wanted, vantages)
             if printer:
                 printer()
             with _following(engine, topology, tap, wanted, ready):
@@ -106,10 +106,11 @@ def _outcome(stats: CaptureStats, warnings: Sequence[str], output: str | None) -
     )
 
 
-def _with_filter(options: TapOptions, expression: str, *, newcomers: bool) -> TapOptions:
-    return replace(
-        options, capture=replace(options.capture, filter=expression), newcomers=newcomers
-    )
+def _with_filter(plan: CapturePlan, expression: str, *, newcomers: bool) -> TapOptions:
+    """What is recorded beside frames is for a file."""
+    capture = replace(plan.options.capture, filter=expression)
+    evidence = plan.options.evidence and plan.output is not None
+    return replace(plan.options, capture=capture, newcomers=newcomers, evidence=evidence)
 
 
 def _what(topology: Topology, plan: CapturePlan) -> tuple[list[str], str]:
@@ -164,8 +165,12 @@ def _make_printer(line: Line) -> PacketPrinter:
     return PacketPrinter(line)
 
 
-def _give_up_rights(engine: Engine, plan: CapturePlan, wanted: Wanted) -> None:
-    foreign = netns_inode(engine.host_netns_path) != netns_inode(SELF)
+def _give_up_rights(
+    engine: Engine, plan: CapturePlan, wanted: Wanted, vantages: Sequence[Vantage]
+) -> None:
+    """At the end, every namespace that is captured is entered once more."""
+    here = netns_inode(SELF)
+    foreign = netns_inode(engine.host_netns_path) != here or any(v.netns != here for v in vantages)
     kept = give_up_rights(
         enters=foreign or bool(wanted) or plan.options.drops,
         makes_files=plan.options.capture.rotation is not None,

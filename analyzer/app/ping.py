@@ -87,7 +87,8 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
             protocols=ICMP_PROTOCOLS,
         )
         tap = Tap(topology, vantages, path, options)
-        outcome = _echo_under(tap, echo, source, on_echo)
+        with tap.hearing(engine):
+            outcome = _echo_under(tap, echo, source, on_echo)
         report, _ = report_files([path], AnalysisOptions(echoes=True))
         report.capture.files = [plan.output] if plan.output else []
     code = ANSWERED if outcome.rtt_ns else NO_ANSWER

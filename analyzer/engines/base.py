@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
+from analyzer.model.evidence import KernelEvent
 from analyzer.model.topology import Container
 
 HOST_NETNS = "/proc/self/ns/net"
@@ -43,6 +44,11 @@ class Engine(Protocol):
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call ``changed`` from another thread when containers change; returns how to end it."""
+
+    def hear(self, heard: Callable[[KernelEvent], None]) -> Callable[[], None]:
+        """Call ``heard`` from another thread with what becomes of containers; returns how to end
+        it. An engine that sends no events tells nothing. Raises EnvironmentProblem where it does
+        not answer."""
 
     def close(self) -> None: ...
 

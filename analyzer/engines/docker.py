@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -20,13 +19,14 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 
 from analyzer.engines.base import HOST_NETNS
+from analyzer.engines.docker_events import decode_event, listen_to_docker
 from analyzer.errors import EnvironmentProblem
+from analyzer.model.evidence import KernelEvent
 from analyzer.model.topology import Attachment, Container
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 TIMEOUT_S = 10
 """Longer than a busy engine needs to inspect, shorter than a person waits for a hung one."""
-CLOSE_TIMEOUT_S = 2.0
 DEFAULT_BRIDGE, BRIDGE_NAME = (
     "com.docker.network.bridge.default_bridge",
     "com.docker.network.bridge.name",
@@ -99,24 +99,21 @@ class DockerEngine:
         ]
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Listen to the engine's events of containers and networks in a thread of its own."""
-        events = self._client.events(filters={"type": ["container", "network"]})
+        """In a thread of its own; once more when the engine has gone away: whoever looks next is
+        told so."""
+        return listen_to_docker(self._client, lambda _: changed())
 
-        def listen() -> None:
-            try:
-                for _ in events:
-                    changed()
-            except (DockerException, requests.RequestException, OSError, ValueError):
-                changed()  # the engine went away: whoever looks next is told so
+    def hear(self, heard: Callable[[KernelEvent], None]) -> Callable[[], None]:
+        """What becomes of containers and their networks, by the engine's own events."""
 
-        thread = threading.Thread(target=listen, name="docker-events", daemon=True)
-        thread.start()
+        def tell(event: Mapping[str, Any] | None) -> None:
+            if event is not None and (told := decode_event(event)) is not None:
+                heard(told)
 
-        def end() -> None:
-            events.close()
-            thread.join(CLOSE_TIMEOUT_S)
-
-        return end
+        try:
+            return listen_to_docker(self._client, tell)
+        except (DockerException, requests.RequestException) as error:
+            raise _no_answer(self.base_url, error) from error
 
     def _inspect(self, entry: Mapping[str, Any]) -> dict[str, Any] | None:
         """The whole story of one container; None (and a warning) if it is gone meanwhile."""

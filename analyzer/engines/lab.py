@@ -40,6 +40,7 @@ from analyzer.engines.lab_plan import (
 )
 from analyzer.engines.lab_processes import run_in, start_in
 from analyzer.errors import EnvironmentProblem, UsageProblem
+from analyzer.model.evidence import KernelEvent
 from analyzer.model.topology import Container
 from analyzer.net.netns import allow_descriptors, netns_inode, new_netns, open_netns
 
@@ -167,6 +168,10 @@ class Lab:
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """A lab sends no events; the host's netlink notifications have to do."""
+        return lambda: None
+
+    def hear(self, heard: Callable[[KernelEvent], None]) -> Callable[[], None]:
+        """A lab sends no events."""
         return lambda: None
 
     def netns_fd(self, name: str) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from analyzer.model.evidence import KernelEvent
 from analyzer.model.topology import Container
 
 NETNS_DIR = "/run/netns"
@@ -68,6 +69,10 @@ class NetnsEngine:
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Namespaces send no events; the host's netlink notifications have to do."""
+        return lambda: None
+
+    def hear(self, heard: Callable[[KernelEvent], None]) -> Callable[[], None]:
+        """Namespaces send no events."""
         return lambda: None
 
     def containers(self) -> list[Container]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.formatting.numbers import format_time
 from analyzer.model.report import Finding
 
 PAUSED = Code(
@@ -21,6 +22,28 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             f"{name} was paused: the kernel answers pings and accepts connections for it, its "
             f"processes do not answer: docker unpause {name}"
         )
+    captured = {v.container: None for v in inputs.outlook.vantages if v.container}
+    for name in captured:
+        if times := list(_times(inputs, name)):
+            yield PAUSED.finding(
+                f"{name} was paused {'; '.join(times)}: the kernel answers pings and accepts "
+                "connections for it meanwhile, its processes do not answer"
+            )
+
+
+def _times(inputs: FindingInputs, name: str) -> Iterator[str]:
+    """``from … until …``, of pauses that began while the capture ran, by the engine's events."""
+    since: int | None = None
+    for event in inputs.evidence.events:
+        if (event.what, event.subject) != ("container", name):
+            continue
+        if event.action == "pause" and since is None:
+            since = event.ts_ns
+        elif event.action in ("unpause", "die") and since is not None:
+            yield f"from {format_time(since)} until {format_time(event.ts_ns)}"
+            since = None
+    if since is not None:
+        yield f"from {format_time(since)} until the capture's end"
 
 
 RULE = Rule((PAUSED,), find, needs="an engine", most=None, place=60)

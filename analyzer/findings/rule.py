@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
+from analyzer.model.evidence import Evidence
 from analyzer.model.nat_entries import NatEntries
 from analyzer.model.report import CaptureInfo, Finding
 
@@ -72,6 +73,8 @@ class FindingInputs:
     """packets with a wrong checksum: see `analyzer.flows.checksums.Checksums.rows`"""
     unfinished: Mapping[int, int] = field(default_factory=dict)
     """vantage → frames whose checksum offload left unfinished"""
+    evidence: Evidence = field(default_factory=Evidence)
+    """what namespaces counted and how they stood, at both ends, and what changed in between"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,17 +137,30 @@ def messages(data: bytes) -> Iterator[Message]:
         offset += (length + 3) & ~3
 
 
-def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The attributes (type → payload) from ``offset`` to the end of a message; the last wins."""
-    found: dict[int, bytes] = {}
+def attribute_pairs(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The attributes (type, payload) from ``offset`` to the end of a message, in their order."""
     end = len(data)
     while offset + 4 <= end:
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < 4:
-            break
-        found[kind & NLA_TYPE_MASK] = data[offset + 4 : offset + length]
+            return
+        yield kind & NLA_TYPE_MASK, data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
-    return found
+
+
+def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """The attributes (type → payload) from ``offset`` to the end of a message; the last wins."""
+    return dict(attribute_pairs(data, offset))
+
+
+def text_of(value: bytes | None) -> str:
+    """An attribute's string; '' where it is not there."""
+    return (value or b"").rstrip(b"\0").decode("utf-8", "backslashreplace")
+
+
+def number_of(value: bytes | None) -> int:
+    """An attribute's unsigned number of any width, in the machine's order; 0 without one."""
+    return int.from_bytes(value or b"", sys.byteorder)
 
 
 def netfilter_body(family: int = socket.AF_UNSPEC) -> bytes:

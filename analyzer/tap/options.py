@@ -20,5 +20,7 @@ class TapOptions:
     settings: bool = False
     """record what ports, stacks and packet filters were set to, which explains many losses and
     costs no frame anything"""
+    evidence: bool = True
+    """record counters and state of the namespaces, at the start and at the end"""
     protocols: tuple[int, ...] = ()
     """whose translations are kept; none: of all"""

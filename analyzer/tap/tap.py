@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from analyzer.capture.clock import clock_offset_ns
 from analyzer.capture.options import Hooks, OnBatch
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureStats
+from analyzer.engines.base import Engine
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.census import census_json
 from analyzer.model.topology import Key, Topology
@@ -26,6 +28,7 @@ from analyzer.net.netns import run_inside
 from analyzer.recorders.drops.tracefs import clean_leftovers
 from analyzer.tap.conntrack import Tracking
 from analyzer.tap.drops import Dropping
+from analyzer.tap.evidence import EvidenceLog
 from analyzer.tap.options import TapOptions
 from analyzer.topology.netlink import read_bridge_tables
 
@@ -53,6 +56,10 @@ class Tap:
         if options.drops or options.settings:
             self._dropping = Dropping(self._paths, drops=options.drops)
         self._tracking = Tracking(self._paths, options.protocols)
+        self._evidence = None
+        if options.evidence:
+            rotates = options.capture.rotation is not None
+            self._evidence = EvidenceLog(self._paths, topology.host_netns, again=rotates)
         capture = replace(
             options.capture,
             comment=section_comment(topology),
@@ -76,6 +83,8 @@ class Tap:
             self._tracking.open(self.session)
             if self._dropping:
                 self._dropping.open(self.session)
+            if self._evidence:
+                self._evidence.open(self.session)
         except BaseException:
             self._tracking.close()
             self.session.close()
@@ -89,16 +98,30 @@ class Tap:
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
+            if self._evidence:
+                self._evidence.abandon()
             if self._dropping:
                 self._dropping.abandon()
             self._tracking.close()
             self.session.__exit__(kind, error, trace)
             return
         rest = self._dropping.close() if self._dropping else b""
+        rest += self._evidence.close(self.session) if self._evidence else b""
         rest += self._tracking.close()
         stats = self.session.close(self._bridge_tables(), self._notes, rest)
         self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
+
+    @contextmanager
+    def hearing(self, engine: Engine) -> Iterator[None]:
+        """Keep what the engine tells of its containers meanwhile."""
+        with ExitStack() as stack:
+            if self._evidence:
+                try:
+                    stack.callback(engine.hear(self._evidence.tell))
+                except EnvironmentProblem as error:
+                    self._evidence.unheard[engine.name] = str(error)
+            yield
 
     def run(self, progress: Callable[[CaptureStats], None] | None = None) -> CaptureStats:
         """progress: told the counts four times a second."""

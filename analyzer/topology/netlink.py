@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from analyzer.model.topology import FdbEntry
 from analyzer.net import rtnetlink
-from analyzer.net.netlink import attributes
+from analyzer.net.netlink import attributes, text_of
 from analyzer.net.netns import SELF, netns_inode, run_inside
 from analyzer.net.rtnetlink import RtnetlinkSocket
 
@@ -120,9 +120,14 @@ def read_links(netlink: RtnetlinkSocket) -> list[LinkFacts]:
 
     Statistics are left out: they are the greater part of a link's message.
     """
+    return [decode_link(body) for body in dump_links(netlink)]
+
+
+def dump_links(netlink: RtnetlinkSocket) -> list[bytes]:
+    """What `decode_link` takes, of all links. Raises OSError."""
     mask = struct.pack("=HHI", 8, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     request = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + mask
-    return [decode_link(body) for body in netlink.dump(rtnetlink.RTM_GETLINK, request)]
+    return netlink.dump(rtnetlink.RTM_GETLINK, request)
 
 
 def decode_link(body: bytes) -> LinkFacts:
@@ -136,15 +141,15 @@ def decode_link(body: bytes) -> LinkFacts:
     state = port.get(IFLA_BRPORT_STATE)
     return LinkFacts(
         ifindex=ifindex,
-        name=_text(found.get(IFLA_IFNAME)),
-        kind=_text(info.get(IFLA_INFO_KIND)),
+        name=text_of(found.get(IFLA_IFNAME)),
+        kind=text_of(info.get(IFLA_INFO_KIND)),
         mac=found.get(IFLA_ADDRESS, b"").hex(":"),
         mtu=_number(found.get(IFLA_MTU)) or 0,
         up=bool(flags & IFF_UP),
         running=bool(flags & IFF_RUNNING),
         promiscuous=bool(_number(found.get(IFLA_PROMISCUITY))),
-        qdisc=_text(found.get(IFLA_QDISC)),
-        alias=_text(found.get(IFLA_IFALIAS)),
+        qdisc=text_of(found.get(IFLA_QDISC)),
+        alias=text_of(found.get(IFLA_IFALIAS)),
         link=_number(found.get(IFLA_LINK)),
         link_nsid=_number(found.get(IFLA_LINK_NETNSID)),
         master=_number(found.get(IFLA_MASTER)),
@@ -156,13 +161,9 @@ def decode_link(body: bytes) -> LinkFacts:
 
 
 def _vni(info: dict[int, bytes]) -> int | None:
-    if _text(info.get(IFLA_INFO_KIND)) != "vxlan":
+    if text_of(info.get(IFLA_INFO_KIND)) != "vxlan":
         return None
     return _number(attributes(info.get(IFLA_INFO_DATA, b"")).get(IFLA_VXLAN_ID))
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").rstrip(b"\0").decode("utf-8", "backslashreplace")
 
 
 def _number(value: bytes | None) -> int | None:

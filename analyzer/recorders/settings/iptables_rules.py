@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from analyzer.net.netlink import NETLINK_NETFILTER, NetlinkSocket, netfilter_body
+from analyzer.topology.procfs import read_small
 
 _SAVE = {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
 _LEGACY = {"iptables": "iptables-legacy-save", "ip6tables": "ip6tables-legacy-save"}
@@ -80,7 +80,7 @@ def read_saved() -> tuple[list[Rule], set[tuple[str, str]]]:
     filtered = has_tables()
     for tool, program in _SAVE.items():
         texts = {tool: run_tool(program, "-c")} if filtered else {}
-        if _legacy_in_use(tool):
+        if legacy_in_use(tool):
             texts[f"{tool}-legacy"] = run_tool(_LEGACY[tool], "-c")
         for backend, text in texts.items():
             rules += parse_rules(text, backend)
@@ -148,10 +148,10 @@ def has_tables() -> bool:
         return True
 
 
-def _legacy_in_use(tool: str) -> bool:
+def legacy_in_use(tool: str) -> bool:
     """Asking the legacy backend would load its tables: only where it has some."""
     try:
-        return bool(Path("/proc/thread-self/net", _IN_USE[tool]).read_text().strip())
+        return bool(read_small(f"/proc/thread-self/net/{_IN_USE[tool]}").strip())
     except OSError:
         return False
 

@@ -1,0 +1,69 @@
+"""Default routes and packet filters that were changed while the capture ran.
+
+Neither is a fault: a network that is connected brings a route, and an engine that starts a
+container makes rules. But what was lost in between may be lost for it, and nothing shows it
+afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from analyzer.findings.counted import Owner, owner_of
+from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
+from analyzer.findings.socket_overflows import NEEDS
+from analyzer.formatting.numbers import format_time
+from analyzer.model.evidence import KernelEvent
+from analyzer.model.report import Finding
+
+DEFAULT_ROUTE_CHANGED = Code(
+    "default-route-changed",
+    (INFO,),
+    "A default route came or went while the capture ran.",
+    "ip route show default and ip -6 route show default inside; who sends router advertisements?",
+)
+RULES_CHANGED = Code(
+    "rules-changed",
+    (INFO,),
+    "Rules of the packet filter were added or removed while the capture ran.",
+    "nft list ruleset; what was lost before and after may differ",
+)
+_TOLD = 3
+"""changes"""
+
+
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    for netns in dict.fromkeys(event.netns for event in inputs.evidence.events):
+        owner = owner_of(inputs, netns)
+        if owner is None:
+            continue
+        here = [event for event in inputs.evidence.events if event.netns == netns]
+        routes = [e for e in here if (e.what, e.subject) == ("route", "default")]
+        if routes:
+            yield DEFAULT_ROUTE_CHANGED.finding(_routes(owner, routes))
+        rules = [e for e in here if e.what == "nftables" and e.subject]
+        if rules:
+            yield RULES_CHANGED.finding(_rules(owner, rules))
+
+
+def _routes(owner: Owner, events: Sequence[KernelEvent]) -> str:
+    verb = {"new": "came", "gone": "went"}
+    told = "; ".join(
+        f"{format_time(e.ts_ns)} {verb.get(e.action, e.action)}: {e.detail}" for e in events[:_TOLD]
+    )
+    six = any(":" in e.detail for e in events)
+    look = owner.run(f"ip {'-6 ' if six else ''}route show default")
+    return f"a default route of {owner.name} changed: {told}{_more(events)}: {look}"
+
+
+def _rules(owner: Owner, events: Sequence[KernelEvent]) -> str:
+    told = "; ".join(f"{format_time(e.ts_ns)} {e.subject} {e.detail}" for e in events[:_TOLD])
+    look = owner.run("nft list ruleset")
+    return f"the packet filter of {owner.name} was changed: {told}{_more(events)}: {look}"
+
+
+def _more(events: Sequence[KernelEvent]) -> str:
+    return f" and {len(events) - _TOLD} more" if len(events) > _TOLD else ""
+
+
+RULE = Rule((DEFAULT_ROUTE_CHANGED, RULES_CHANGED), find, place=207, needs=NEEDS)

@@ -1,0 +1,88 @@
+"""Queueing disciplines with what they dropped, and the filters of traffic control.
+
+A classful root counts what its children drop as well, so that the sum of all would count twice.
+``noqueue`` has no queue and is left out. Source: linux/pkt_sched.h, linux/gen_stats.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+
+from analyzer.model.evidence import QdiscState, TcFilter
+from analyzer.net import rtnetlink
+from analyzer.net.netlink import attributes, number_of, text_of
+from analyzer.net.rtnetlink import RtnetlinkSocket
+
+TCA_KIND, TCA_OPTIONS, TCA_CHAIN, TCA_STATS2 = 1, 2, 11, 7
+TCA_STATS_BASIC, TCA_STATS_QUEUE = 1, 3
+TCA_TBF_PARMS, TCA_TBF_RATE64 = 1, 4
+INGRESS_HOOK, EGRESS_HOOK = 0xFFFFFFF2, 0xFFFFFFF3
+"""where the filters of ``clsact`` hang"""
+_TCMSG = struct.Struct("=BxxxiIII")
+"""family, ifindex, handle, parent, info"""
+_BASIC = struct.Struct("=QI")
+"""bytes, packets"""
+_QUEUE = struct.Struct("=IIIII")
+"""queued packets, backlog, drops, requeues, overlimits"""
+_TBF_RATE_AT = 8
+"""of a tc_tbf_qopt: the rate in bytes a second, 32 bits"""
+
+
+def read_qdiscs(netlink: RtnetlinkSocket) -> Iterator[QdiscState]:
+    """Of the socket's namespace. Raises OSError."""
+    request = _TCMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    for body in netlink.dump(rtnetlink.RTM_GETQDISC, request):
+        qdisc = decode_qdisc(body)
+        if qdisc.kind != "noqueue":
+            yield qdisc
+
+
+def decode_qdisc(body: bytes) -> QdiscState:
+    """An RTM_NEWQDISC body (tcmsg and attributes)."""
+    _, ifindex, handle, parent, _ = _TCMSG.unpack_from(body)
+    found = attributes(body, _TCMSG.size)
+    statistics = attributes(found.get(TCA_STATS2, b""))
+    _, packets = _unpacked(_BASIC, statistics.get(TCA_STATS_BASIC, b""))
+    queued, backlog, drops, _, over = _unpacked(_QUEUE, statistics.get(TCA_STATS_QUEUE, b""))
+    kind = text_of(found.get(TCA_KIND))
+    rate = _tbf_rate(found.get(TCA_OPTIONS, b"")) if kind == "tbf" else 0
+    return QdiscState(
+        ifindex, kind, handle, parent, packets, drops, over, backlog, queued, 8 * rate
+    )
+
+
+def _unpacked(form: struct.Struct, data: bytes) -> tuple[int, ...]:
+    """Zeros where the kernel told less."""
+    return form.unpack_from(data.ljust(form.size, b"\0"))
+
+
+def _tbf_rate(options: bytes) -> int:
+    """Bytes a second."""
+    found = attributes(options)
+    if TCA_TBF_RATE64 in found:
+        return number_of(found[TCA_TBF_RATE64])
+    (rate,) = struct.unpack_from("=I", found.get(TCA_TBF_PARMS, b"").ljust(12, b"\0"), _TBF_RATE_AT)
+    return int(rate)
+
+
+def read_filters(netlink: RtnetlinkSocket, qdiscs: Iterable[QdiscState]) -> Iterator[TcFilter]:
+    """Those that hang at one of the qdiscs. Raises OSError."""
+    for qdisc in qdiscs:
+        parents = (INGRESS_HOOK, EGRESS_HOOK) if qdisc.kind == "clsact" else (qdisc.handle,)
+        for parent in parents if qdisc.handle else ():
+            request = _TCMSG.pack(socket.AF_UNSPEC, qdisc.ifindex, 0, parent, 0)
+            try:
+                bodies = netlink.dump(rtnetlink.RTM_GETTFILTER, request)
+            except OSError:
+                continue  # a qdisc that has no filters says so
+            yield from map(decode_filter, bodies)
+
+
+def decode_filter(body: bytes) -> TcFilter:
+    """An RTM_NEWTFILTER body."""
+    _, ifindex, _, parent, info = _TCMSG.unpack_from(body)
+    found = attributes(body, _TCMSG.size)
+    kind, chain = text_of(found.get(TCA_KIND)), number_of(found.get(TCA_CHAIN))
+    return TcFilter(ifindex, parent, kind, socket.ntohs(info & 0xFFFF), info >> 16, chain)

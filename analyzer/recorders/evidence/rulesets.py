@@ -1,0 +1,37 @@
+"""All rules of the packet filters, as their own tools print them, with counters.
+
+``iptables-save`` prints the four tables of one backend; the legacy backend is asked only where it
+has tables, and the tools only where nf_tables has some: a namespace without any costs no process.
+``nft`` prints bridge tables, too, which are what ``ebtables`` makes.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from analyzer.model.evidence import Ruleset
+from analyzer.net.capabilities import Capability, held
+from analyzer.recorders.settings.iptables_rules import has_tables, legacy_in_use, run_tool
+from analyzer.recorders.settings.nftables_rules import NFT
+
+MOST_CHARACTERS = 1 << 20
+
+
+def read_rulesets() -> Iterator[Ruleset]:
+    """Of the calling thread's namespace; a tool that is not there prints nothing.
+
+    Raises PermissionError where the kernel would tell the tools nothing.
+    """
+    tools: list[tuple[str, ...]] = []
+    if has_tables():
+        if Capability.NET_ADMIN not in held():
+            raise PermissionError(errno.EPERM, f"{Capability.NET_ADMIN} is needed")
+        tools += [("iptables-save", "-c"), ("ip6tables-save", "-c"), (NFT, "-a", "list", "ruleset")]
+    tools += [
+        (f"{tool}-legacy-save", "-c") for tool in ("iptables", "ip6tables") if legacy_in_use(tool)
+    ]
+    for program, *words in tools:
+        text = run_tool(program, *words)
+        if text:
+            yield Ruleset(program, text[:MOST_CHARACTERS], len(text) > MOST_CHARACTERS)

@@ -1,0 +1,74 @@
+"""Routes and rules that were changed while the capture ran: said with their times, as no fault."""
+
+from __future__ import annotations
+
+import pytest
+from evidence_samples import EVENT_NS, HOST, INSIDE, PID, S, seen, texts
+from faulty import Bench
+
+from analyzer.findings.changed_meanwhile import find
+from analyzer.model.evidence import Evidence, KernelEvent
+
+VIA = "unicast via 172.17.0.1 metric 0 table 254"
+RA = "unicast via fe80::66 metric 1024 table 254"
+
+
+def route(second: int, action: str, detail: str) -> KernelEvent:
+    return KernelEvent(EVENT_NS + second * S, INSIDE, "route", action, "default", detail, 5)
+
+
+def told(*events: KernelEvent) -> list[str]:
+    return texts(find, seen(Evidence(events=events)))
+
+
+def test_a_default_route_that_changed() -> None:
+    assert told(route(0, "gone", VIA), route(1, "new", RA)) == [
+        "default-route-changed a default route of tomcat01 changed: "
+        f"1970-01-01 00:00:15.000000 UTC went: {VIA}; 1970-01-01 00:00:16.000000 UTC came: {RA}: "
+        f"nsenter -n -t {PID} ip -6 route show default"
+    ]
+
+
+def test_rules_that_were_changed_and_by_whom() -> None:
+    events = [
+        KernelEvent(
+            EVENT_NS, HOST, "nftables", "changed", f"ip filter {name}", "+1 -0 rules by iptables"
+        )
+        for name in ("A", "B", "C", "D", "E")
+    ]
+    (text,) = told(*events)
+    assert text.startswith(
+        "rules-changed the packet filter of the host was changed: 1970-01-01 00:00:15.000000 UTC "
+        "ip filter A +1 -0 rules by iptables; "
+    )
+    assert text.endswith("ip filter C +1 -0 rules by iptables and 2 more: nft list ruleset")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        KernelEvent(EVENT_NS, INSIDE, "route", "new", "10.0.0.0/8", VIA, 5),
+        KernelEvent(EVENT_NS, INSIDE, "nftables", "changed", "", "by nft (pid 5)"),
+        KernelEvent(EVENT_NS, 99, "nftables", "changed", "ip filter A", "+1 -0 rules by nft"),
+        KernelEvent(EVENT_NS, 0, "container", "start", "tomcat03"),
+    ],
+    ids=["another route", "no rules", "nobody's", "a container"],
+)
+def test_other_changes_are_not_worth_a_word(event: KernelEvent) -> None:
+    assert told(event) == []
+
+
+@pytest.mark.root
+def test_a_rule_that_came_and_went_is_still_told(bench: Bench) -> None:
+    rule = "FORWARD -s 203.0.113.9 -j DROP"
+
+    def change() -> None:
+        bench.host(f"iptables -I {rule}; iptables -D {rule}")
+        bench.inside("tomcat01", "ip route replace default via 172.17.0.3")
+
+    report = bench.capture(["tomcat01", "tomcat02"], change)
+    said = {one.code: one.text for one in report.findings}
+    assert " ip filter FORWARD +1 -0 rules by iptables (pid " in said["rules-changed"]
+    assert " ip filter FORWARD +0 -1 rules by iptables (pid " in said["rules-changed"]
+    assert said["default-route-changed"].startswith("a default route of tomcat01 changed: ")
+    assert " came: unicast via 172.17.0.3 metric 0 table 254" in said["default-route-changed"]

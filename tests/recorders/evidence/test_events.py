@@ -1,0 +1,148 @@
+"""What changes while somebody listens: told once each, with its namespace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+
+from analyzer.model.evidence import KernelEvent
+from analyzer.net.netns import netns_inode, new_netns, run_inside
+from analyzer.recorders.evidence import events
+from analyzer.recorders.evidence.event_messages import Understanding
+from analyzer.recorders.evidence.events import EventWatch
+from analyzer.recorders.evidence.record import decode_evidence
+
+pytestmark = pytest.mark.root
+
+
+class Pair:
+    """A host and a container, joined by veth0 ─ eth0, and a watch of both."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.fds = [new_netns(), new_netns()]
+        for fd in self.fds:
+            stack.callback(os.close, fd)
+        self.host, self.inside = (netns_inode(fd) for fd in self.fds)
+        self.run(0, "ip link add br0 type bridge; ip link set br0 up")
+        other = f"/proc/{os.getpid()}/fd/{self.fds[1]}"
+        self.run(0, f"ip link add veth0 master br0 type veth peer eth0 netns {other}")
+        self.run(0, "ip link set veth0 up")
+        self.run(1, "ip link set eth0 up")
+        self.heard = threading.Event()
+        self.watch = EventWatch(self.host, self.heard.set)
+        stack.callback(self.watch.close)
+        paths = {netns_inode(fd): f"/proc/self/fd/{fd}" for fd in self.fds}
+        self.watch.open(paths)
+
+    def run(self, which: int, script: str) -> None:
+        run = partial(subprocess.run, check=True, timeout=30)
+        run_inside(self.fds[which], lambda: run(["sh", "-ec", script]))
+
+    def told(self) -> list[KernelEvent]:
+        """All that was heard of until now."""
+        self.watch.stop()
+        assert self.watch.absent == {}
+        return list(decode_evidence(self.watch.take()).events)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with ExitStack() as stack:
+        yield Pair(stack)
+
+
+def shown(told: list[KernelEvent], what: str) -> list[tuple[int, str, str, str]]:
+    return [(e.netns, e.action, e.subject, e.detail) for e in told if e.what == what]
+
+
+def test_addresses_and_routes_of_a_container(pair: Pair) -> None:
+    pair.run(1, "ip addr add 192.0.2.2/24 dev eth0; ip route add default via 192.0.2.1 metric 5")
+    pair.run(1, "ip route del default; ip addr del 192.0.2.2/24 dev eth0")
+    told = pair.told()
+    inside = pair.inside
+    addresses = [row for row in shown(told, "address") if ":" not in row[2]]
+    assert addresses == [(inside, "new", "192.0.2.2/24", ""), (inside, "gone", "192.0.2.2/24", "")]
+    default = [row for row in shown(told, "route") if row[2] == "default"]
+    via = "unicast via 192.0.2.1 metric 5 table 254"
+    assert default == [(inside, "new", "default", via), (inside, "gone", "default", via)]
+
+
+def test_links_and_ports(pair: Pair) -> None:
+    pair.run(1, "ip link set eth0 down")
+    pair.run(0, "ip link del veth0")
+    told = pair.told()
+    links = [(row[0], row[1], row[2], row[3].split()[0]) for row in shown(told, "link")]
+    assert (pair.inside, "changed", "eth0", "down") in links
+    assert (pair.host, "changed", "veth0", "no-carrier") in links
+    assert (pair.host, "gone", "veth0", "gone") in links
+    assert (pair.host, "changed", "veth0", "disabled") in shown(told, "port")
+    assert len(links) == len(set(links))
+
+
+def test_neighbours_that_fail_or_move(pair: Pair) -> None:
+    neighbour = "ip neigh replace 192.0.2.9 dev eth0 lladdr 02:00:00:00:00:0"
+    pair.run(1, "ip addr add 192.0.2.2/24 dev eth0")
+    pair.run(1, f"{neighbour}1 nud reachable; {neighbour}1 nud stale; {neighbour}2 nud reachable")
+    pair.run(1, "ip neigh replace 192.0.2.9 dev eth0 nud failed")
+    assert [row[2:] for row in shown(pair.told(), "neighbour")] == [
+        ("192.0.2.9", "reachable 02:00:00:00:00:02"),
+        ("192.0.2.9", "failed"),
+    ]
+
+
+def test_a_transaction_of_nftables_is_an_event_a_chain(pair: Pair) -> None:
+    pair.run(
+        1,
+        "nft 'add table ip guard; add chain ip guard in; add rule ip guard in drop;"
+        " add rule ip guard in accept'; nft flush chain ip guard in",
+    )
+    first, second = shown(pair.told(), "nftables")
+    assert first[:3] == second[:3] == (pair.inside, "changed", "ip guard in")
+    assert first[3].startswith("+2 -0 rules by nft (pid ")
+    assert second[3].startswith("+0 -2 rules by nft (pid ")
+
+
+def test_what_is_too_much_is_counted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MOST_EVENTS", 3)
+    pair.run(1, "for n in 1 2 3 4 5; do ip addr add 192.0.$n.2/24 dev eth0; done")
+    pair.watch.stop()
+    found = decode_evidence(pair.watch.take())
+    assert len(found.events) == 3
+    assert found.missed >= 2
+
+
+def test_an_engine_is_heard_beside_the_kernel(pair: Pair) -> None:
+    event = KernelEvent(5, 0, "container", "pause", "tomcat01")
+    pair.watch.tell(event)
+    assert pair.heard.wait(10)
+    assert event in pair.told()
+
+
+def test_a_namespace_without_a_number_is_told(pair: Pair) -> None:
+    stranger = new_netns()
+    try:
+        watch = EventWatch(pair.host)
+        paths = {
+            pair.host: f"/proc/self/fd/{pair.fds[0]}",
+            netns_inode(stranger): f"/proc/self/fd/{stranger}",
+        }
+        watch.open(paths).close()
+        assert watch.absent == {"namespaces": "1 have no number in the host's"}
+    finally:
+        os.close(stranger)
+
+
+@pytest.mark.parametrize("length", [0, 4, 16, 18, 30])
+def test_messages_that_are_cut_short_are_no_events(length: int) -> None:
+    data = b"".join(
+        (length or 20).to_bytes(4, "little") + kind.to_bytes(2, "little") + bytes(26)
+        for kind in (16, 17, 20, 24, 28, 10 << 8 | 6, 10 << 8 | 15)
+    )
+    told = Understanding().events(data[: length or None], 1, 2)
+    assert all(isinstance(event, KernelEvent) for event in told)
