@@ -25,7 +25,8 @@ from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
-from analyzer.model.report import ArpRow, CaptureInfo, LossRow
+from analyzer.model.flow_rows import ArpRow
+from analyzer.model.report import CaptureInfo, LossRow
 from analyzer.recorders.evidence.record import decode_evidence
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths

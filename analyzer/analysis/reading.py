@@ -23,6 +23,7 @@ from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
 from analyzer.model.census import Census, read_census
 from analyzer.model.frames import FrameChunk
+from analyzer.model.ranks import median
 from analyzer.model.vantage import CLOCK_OFFSET, Vantage
 from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
 from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
@@ -290,4 +291,4 @@ def _start_ns(chunk: DecodedChunk) -> int:
 
 
 def _now_ns(ts: npt.NDArray[np.int64]) -> int:
-    return int(np.sort(ts[-_NOW:])[len(ts[-_NOW:]) // 2])
+    return median(ts[-_NOW:])

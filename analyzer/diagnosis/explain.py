@@ -150,9 +150,9 @@ def _no_rule(location: str, place: Place) -> str:
     """
     if location.partition("+")[0] == "nft_do_chain":
         return (
-            "a rule of nftables (or iptables-nft) dropped it, and none of those that were read when "
-            "the capture began and ended: one that stood for a while only, or that no tool here "
-            f"shows: {place.run('nft -a list ruleset')}; {place.run('nft monitor')} tells of changes"
+            "a rule of nftables (or iptables-nft) dropped it, and none of those that were read at "
+            "the capture's start and end: one that stood for a while only, or that no tool here "
+            f"shows: {place.run('nft -a list ruleset')}; {place.run('nft monitor')} tells more"
         )
     return (
         "no rule that fits has counted: connection tracking or NAT refused it (no free port, a "

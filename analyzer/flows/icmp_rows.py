@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.flows.delays import percentile
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
+from analyzer.model.flow_rows import Echo, EchoHop, EchoProcess, IcmpRow
 from analyzer.model.journeys import HOP_NAMES, Status
-from analyzer.model.report import Echo, EchoHop, EchoProcess, IcmpRow
+from analyzer.model.ranks import percentile
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import address_text
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from analyzer.flows.endpoints import Endpoints
     from analyzer.flows.frame_notes import FrameReaders
     from analyzer.model.batch import Aggregator
+    from analyzer.model.flow_rows import ArpRow
     from analyzer.model.nat_entries import NatEntries
     from analyzer.model.proxy import Proxy
-    from analyzer.model.report import ArpRow
     from analyzer.model.vantage import Vantage
 
 

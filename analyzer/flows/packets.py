@@ -119,10 +119,10 @@ def protocol_codes(frames: Columns, rows: npt.NDArray[np.intp]) -> npt.NDArray[n
 
 def _any_likely(journeys: Journeys) -> npt.NDArray[np.bool_]:
     """[p] whether any edge of the packet is likely only."""
-    found = np.zeros(len(journeys.first), np.bool_)
+    likely = np.zeros(len(journeys.first), np.bool_)
     rows = journeys.packet[journeys.likely]
-    found[rows[rows >= 0]] = True
-    return found
+    likely[rows[rows >= 0]] = True
+    return likely
 
 
 def path_matrix(rows: npt.NDArray[Any], parent: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

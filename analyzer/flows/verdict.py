@@ -109,8 +109,8 @@ def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
     outs = [scene.vantages[o["out_port"]] for o in row["out"] if o["out_port"] >= 0]
     masters = sorted({v.bridge for v in (*ins, *outs)})
 
-    def counted(text: str, count: int, told: bool = True) -> Fact:
-        return Fact(text, count == total if told else None, count)
+    def counted(text: str, count: int, judged: bool = True) -> Fact:
+        return Fact(text, count == total if judged else None, count)
 
     copies = row["bridge_copy"]
     sees = device is not None and device.promiscuous

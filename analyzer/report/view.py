@@ -9,17 +9,8 @@ from dataclasses import dataclass, field
 
 from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
 from analyzer.formatting.pieces import Piece
-from analyzer.model.report import (
-    Echo,
-    Fact,
-    Finding,
-    HopRow,
-    IcmpRow,
-    LossRow,
-    PacketRow,
-    Report,
-    Verdict,
-)
+from analyzer.model.flow_rows import Echo, IcmpRow
+from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
 
 MARKS = {True: "✓", False: "✗", None: "?"}
 RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
@@ -97,8 +88,11 @@ def _frames(report: Report) -> list[Piece]:
         for name, rows in (("TCP", report.tcp), ("UDP", report.udp))
         if rows
     ]
-    told = " · " + ", ".join(talks) if talks else ""
-    return [Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo"), Piece(told)]
+    protocols = " · " + ", ".join(talks) if talks else ""
+    return [
+        Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo"),
+        Piece(protocols),
+    ]
 
 
 def _other_losses(report: Report, row: IcmpRow | None) -> list[Piece]:
@@ -227,8 +221,8 @@ def loss_lines(row: LossRow) -> list[tuple[str, str]]:
 
 def known_facts(verdict: Verdict) -> list[Fact]:
     """The evidence; none where none of it is known, as of a file without topology."""
-    told = any(fact.holds is not None for fact in verdict.evidence)
-    return list(verdict.evidence) if told else []
+    any_holds = any(fact.holds is not None for fact in verdict.evidence)
+    return list(verdict.evidence) if any_holds else []
 
 
 def brief_verdicts(report: Report) -> set[int]:

@@ -18,20 +18,20 @@ from analyzer.flows.slow_echoes import ROUND_TRIP, SlowEcho
 from analyzer.flows.slow_handshakes import SlowHandshake
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census, Resident
-from analyzer.model.journeys import Hop
-from analyzer.model.nat_entries import NatEntries
-from analyzer.model.report import (
+from analyzer.model.flow_rows import (
     ArpRow,
     DhcpRow,
     DnsRow,
     EchoProcess,
-    Finding,
     IcmpErrorRow,
     IcmpRow,
     NatRow,
     ProxyRow,
     TcpRow,
 )
+from analyzer.model.journeys import Hop
+from analyzer.model.nat_entries import NatEntries
+from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 
 S = 1_000_000_000
