@@ -219,10 +219,39 @@ def loss_lines(row: LossRow) -> list[tuple[str, str]]:
     return [(label, text) for label, text in lines if text]
 
 
+def is_another_way(verdict: Verdict) -> bool:
+    """Whether the packets were routed, tunnelled, …: no bridging, and nothing wrong."""
+    return verdict.result == "refuted" and verdict.way in WAYS
+
+
+def verdict_pieces(verdict: Verdict) -> tuple[Piece, str, str]:
+    """(mark and result, claim and pair, packets) of a verdict, for one line."""
+    pair = f"{verdict.source} → {verdict.destination}"
+    packets = format_plural(verdict.packets, "packet")
+    if is_another_way(verdict):
+        return Piece(f"○ {WAYS[verdict.way]}"), pair, packets
+    if verdict.result == "proved" and verdict.delivered < verdict.packets:
+        packets = f"{format_count(verdict.delivered)} of {packets}"
+    mark = f"{RESULT_MARKS[verdict.result]} {verdict.result}"
+    return Piece(mark, RESULT_LEVELS[verdict.result]), f"{verdict.claim}: {pair}", packets
+
+
+def refuted_line(report: Report) -> str:
+    """What the verdicts come to where one is refuted; '' where none is."""
+    refuted = [verdict for verdict in report.verdicts if verdict.result == "refuted"]
+    if not refuted:
+        return ""
+    pairs = format_plural(len(report.verdicts), "pair")
+    return f"refuted  {refuted[0].claim}: {format_count(len(refuted))} of {pairs} went another way"
+
+
 def known_facts(verdict: Verdict) -> list[Fact]:
-    """The evidence; none where none of it is known, as of a file without topology."""
-    any_holds = any(fact.holds is not None for fact in verdict.evidence)
-    return list(verdict.evidence) if any_holds else []
+    """The evidence; none where none of it is known, as of a file without topology, nor what is not
+    met because packets took another way in good order."""
+    if is_another_way(verdict) and verdict.way != "mixed":
+        return []
+    is_known = any(fact.holds is not None for fact in verdict.evidence)
+    return list(verdict.evidence) if is_known else []
 
 
 def brief_verdicts(report: Report) -> set[int]:
