@@ -6,8 +6,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+from analyzer.net.capabilities import keep_only
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STOP, _OVER = b"s", b"o"
@@ -29,8 +31,11 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         os.write(writer, _STOP)
 
-    listener = threading.Thread(target=_listen, args=(reader, stop), name="signals", daemon=True)
+    ready = threading.Event()
+    words = (reader, stop, ready)
+    listener = threading.Thread(target=_listen, args=words, name="signals", daemon=True)
     listener.start()
+    ready.wait()
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
@@ -43,6 +48,9 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
         os.close(writer)
 
 
-def _listen(reader: int, stop: Callable[[], None]) -> None:
+def _listen(reader: int, stop: Callable[[], None], ready: threading.Event) -> None:
+    with suppress(OSError):
+        keep_only(())  # stopping needs no rights
+    ready.set()
     while os.read(reader, 1) == _STOP:
         stop()
