@@ -30,6 +30,8 @@ class VantageNotes:
     fdb: list[tuple[str, int]] = field(default_factory=list)
     """for a bridge: its table at the end of the capture"""
     process_rtt: dict[str, Any] = field(default_factory=dict)
+    process_received: dict[str, int] = field(default_factory=dict)
+    """ICMP id of our own ping → answers that its process got"""
     clock_ends_ns: dict[int, int] = field(default_factory=dict)
     """file → how far the time of day was ahead of a clock that nobody sets, at its end"""
 
@@ -56,6 +58,7 @@ class VantageNotes:
         self.fdb = [entry for part in parts for entry in part.get("fdb", ())]
         for part in parts:
             self.process_rtt |= part.get("process_rtt", {})
+            self.process_received |= part.get("process_received", {})
 
 
 def count_dropped(vantages: Sequence[Vantage], notes: Sequence[VantageNotes]) -> int | None:
@@ -78,11 +81,16 @@ def _told_at_end(comment: str) -> dict[str, Any]:
     }
     with suppress(ValueError):
         statistics["fdb"] = check_fdb(comment_object.get("fdb", ()))
-    rtts = object_in(str(comment_object.get("note", ""))).get("process_rtt")
+    note = object_in(str(comment_object.get("note", "")))
     with suppress(ValueError, TypeError, AttributeError):
         statistics["process_rtt"] = {
             str(int(ident)): {str(int(seq)): int(ns) for seq, ns in seen.items()}
-            for ident, seen in (rtts or {}).items()
+            for ident, seen in (note.get("process_rtt") or {}).items()
+        }
+    with suppress(ValueError, TypeError, AttributeError):
+        statistics["process_received"] = {
+            str(int(ident)): int(count)
+            for ident, count in (note.get("process_received") or {}).items()
         }
     return statistics
 

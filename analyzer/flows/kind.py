@@ -56,8 +56,8 @@ class FlowContext:
     """what the edges of a time window hide of ARP"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
-    own_echoes: frozenset[int] = frozenset()
-    """ICMP ids of vethscope's own pings"""
+    own_echoes: Mapping[int, int] = field(default_factory=dict)
+    """ICMP ids of vethscope's own pings → answers that their processes got"""
 
 
 @dataclass(frozen=True, slots=True)

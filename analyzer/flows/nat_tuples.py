@@ -19,9 +19,11 @@ PARTS = ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port")
 def translations(frames: Columns, journeys: Journeys) -> npt.NDArray[np.intp]:
     """Frames that differ from what they came from in addresses, ports or an ICMP query's id.
 
-    In order of time. On a route, or between a bridge's port and another one or the bridge.
+    In order of time. On a route, or between a bridge's port and another one or the bridge. What a
+    tunnel wraps has other addresses outside than inside, and is not translated.
     """
-    after = np.flatnonzero((journeys.hop != Hop.COPY) & (journeys.parent >= 0))
+    hop = journeys.hop
+    after = np.flatnonzero((hop != Hop.COPY) & (hop != Hop.TUNNEL) & (journeys.parent >= 0))
     after = after[(journeys.packet[after] >= 0)]
     after = after[frames["l2key"][after] != frames["l2key"][journeys.parent[after]]]
     before = journeys.parent[after]

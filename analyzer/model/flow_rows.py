@@ -36,6 +36,16 @@ class Echo:
 
 
 @dataclass(slots=True)
+class EchoProcess:
+    """What the pinging process itself saw, beside the wire."""
+
+    received: int
+    """answers that it got"""
+    rtt_p50_ns: int | None
+    """None where it got none"""
+
+
+@dataclass(slots=True)
 class IcmpRow:
     source: str
     destination: str
@@ -64,6 +74,8 @@ class IcmpRow:
     """whether that is the answering end's own interface: else the turnaround is all beyond it"""
     own: bool = False
     """whether it is the echo that ``vethscope ping`` sent"""
+    process: EchoProcess | None = None
+    """what the pinging process saw, where it was our own"""
 
 
 @dataclass(slots=True)

@@ -113,6 +113,14 @@ class Verdict:
     claim: str = "bridged through docker0"
     reason: str = ""
     """one sentence: why it is refuted or undecided; empty where proved"""
+    delivered: int = 0
+    """packets that were seen where they had to go: a proof is about these"""
+    lost: int = 0
+    """packets that got nowhere"""
+    way: str = ""
+    """of the delivered packets: bridged, routed, tunnelled (VXLAN), host (an end is the host
+    itself), other-bridge, beside (macvlan, ipvlan, a pair without a bridge), mixed; empty where
+    undecided"""
 
 
 @dataclass(slots=True)

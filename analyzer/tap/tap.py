@@ -157,7 +157,8 @@ class Tap:
             self.session.vantages
         )
         kept = dict(list(rtt_ns.items())[:MOST_PROCESS_RTTS])
-        self._notes[candidates[0].name] = json.dumps({"process_rtt": {ident: kept}})
+        note = {"process_rtt": {ident: kept}, "process_received": {ident: len(rtt_ns)}}
+        self._notes[candidates[0].name] = json.dumps(note)
 
     def _bridge_tables(self) -> dict[str, list[tuple[str, int]]]:
         """(MAC, port) of every captured bridge: learned during the capture, and as it is now."""

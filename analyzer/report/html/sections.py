@@ -168,12 +168,11 @@ def build_verdicts(report: Report) -> Iterable[Markup]:
 
 
 def _verdict(verdict: Verdict) -> Markup:
-    words = f"{view.RESULT_MARKS[verdict.result]} {verdict.result}"
-    level = view.RESULT_LEVELS[verdict.result]
-    claim = f"  {verdict.claim}: {verdict.source} → {verdict.destination}"
-    count = tag("span", f", {format_plural(verdict.packets, 'packet')}", class_="dim")
+    mark, claim, packets = view.verdict_pieces(verdict)
+    count = tag("span", f", {packets}", class_="dim")
     reason = tag("span", f": {verdict.reason}") if verdict.reason else None
-    return tag("p", tag("strong", words, class_=level), claim, count, reason, class_="item")
+    words = tag("strong", mark.text, class_=mark.level)
+    return tag("p", words, f"  {claim}", count, reason, class_="item")
 
 
 def build_findings(report: Report) -> Iterable[Markup]:

@@ -46,6 +46,8 @@ def render_text(report: Report, console: Console) -> None:
 def render_verdicts(report: Report, console: Console) -> None:
     """Print only the verdicts with their evidence, or that there is nothing to judge."""
     body = list(_verdicts(sanitized(report)))
+    if body and (line := view.refuted_line(sanitized(report))):
+        body += [Text(), Text(line)]
     for part in body or [Text("? undecided  the file holds no unicast IP traffic to judge")]:
         _print(console, part)
 
@@ -163,10 +165,9 @@ def _verdicts(report: Report) -> Iterable[RenderableType]:
 
 
 def _verdict_line(verdict: Verdict) -> Text:
-    style = LEVELS[view.RESULT_LEVELS[verdict.result]]
-    line = Text.assemble((f"{view.RESULT_MARKS[verdict.result]} {verdict.result}", f"bold {style}"))
-    line.append(f"  {verdict.claim}: {verdict.source} → {verdict.destination}")
-    return line.append(f"  {format_plural(verdict.packets, 'packet')}", "dim")
+    mark, claim, packets = view.verdict_pieces(verdict)
+    line = Text.assemble((mark.text, f"bold {LEVELS[mark.level]}".strip()))
+    return line.append(f"  {claim}").append(f"  {packets}", "dim")
 
 
 def _findings(report: Report) -> Iterable[RenderableType]:
