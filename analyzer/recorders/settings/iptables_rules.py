@@ -123,7 +123,7 @@ def may_match(rule: Rule, source: str, destination: str, protocol: str) -> bool:
     """Whether a packet can have been the rule's: False only where its text says it was not."""
     if (":" in source) != (rule.tool == "ip6tables") and source:
         return False
-    words = shlex.split(rule.text)
+    words = split_words(rule.text)
     wanted = {"-s": source, "-d": destination}
     for at, word in enumerate(words[:-1]):
         not_ = at > 0 and words[at - 1] == "!"
@@ -146,11 +146,16 @@ def _within(address: str, network: str) -> bool:
         return True
 
 
+def split_words(text: str) -> list[str]:
+    """Of a rule, as a shell splits them. Raises ValueError where a quotation has no end."""
+    return shlex.split(text)
+
+
 def _target(text: str) -> str:
     """``-s 172.17.0.2/32 -j REJECT --reject-with …`` → REJECT."""
     if not any(end in text for end in _ENDS):
         return ""  # most rules: splitting them as a shell does takes its time
-    words = shlex.split(text)
+    words = split_words(text)
     return next((b for a, b in pairwise(words) if a in ("-j", "-g")), "")
 
 
