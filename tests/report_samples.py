@@ -6,15 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 from analyzer.flows.registry import MODULES
+from analyzer.model.flow_rows import ArpRow, Echo, EchoHop, IcmpRow
 from analyzer.model.report import (
-    ArpRow,
     CaptureInfo,
-    Echo,
-    EchoHop,
     Fact,
     Finding,
     HopRow,
-    IcmpRow,
     LossRow,
     PacketRow,
     Path,

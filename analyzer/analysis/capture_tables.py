@@ -25,7 +25,8 @@ from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
-from analyzer.model.report import ArpRow, CaptureInfo, LossRow
+from analyzer.model.flow_rows import ArpRow
+from analyzer.model.report import CaptureInfo, LossRow
 from analyzer.recorders.evidence.record import decode_evidence
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
@@ -67,7 +68,7 @@ def _flow_context(
         settled_claims=claims.settled,
         settle_arp=edges.settle_arp if edges else lambda rows: None,
         process_rtt=_process_rtt(reading),
-        own_echoes=frozenset(int(ident) for notes in reading.notes for ident in notes.process_rtt),
+        own_echoes=_own_echoes(reading),
     )
 
 
@@ -181,6 +182,15 @@ def _info(analysis: CaptureAnalysis) -> CaptureInfo:
         identity="certain and likely" if assembly.likely else "certain",
         likely_matches=assembly.likely,
     )
+
+
+def _own_echoes(reading: Reading) -> dict[int, int]:
+    """ICMP id → answers that the process got; of older files, those of which they tell a time."""
+    return {
+        int(ident): notes.process_received.get(ident, len(rtts))
+        for notes in reading.notes
+        for ident, rtts in notes.process_rtt.items()
+    }
 
 
 def _process_rtt(reading: Reading) -> dict[tuple[int, int], int]:

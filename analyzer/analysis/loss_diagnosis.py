@@ -20,7 +20,8 @@ from analyzer.diagnosis.stale_neighbours import Addressed
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.model.batch import Batch
-from analyzer.model.report import ArpRow, LossRow
+from analyzer.model.flow_rows import ArpRow
+from analyzer.model.report import LossRow
 from analyzer.recorders.settings.facts import MAGIC as FACTS
 from analyzer.recorders.settings.facts import decode_facts
 

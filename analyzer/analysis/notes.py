@@ -31,6 +31,8 @@ class VantageNotes:
     fdb: list[tuple[str, int]] = field(default_factory=list)
     """for a bridge: its table at the end of the capture"""
     process_rtt: dict[str, Any] = field(default_factory=dict)
+    process_received: dict[str, int] = field(default_factory=dict)
+    """ICMP id of our own ping → answers that its process got"""
     clock_ends_ns: dict[int, int] = field(default_factory=dict)
     """file → how far the time of day was ahead of a clock that nobody sets, at its end"""
 
@@ -61,6 +63,7 @@ class VantageNotes:
         self.fdb = [entry for part in parts for entry in part.get("fdb", ())]
         for part in parts:
             self.process_rtt |= part.get("process_rtt", {})
+            self.process_received |= part.get("process_received", {})
 
 
 @dataclass(slots=True)
@@ -115,7 +118,7 @@ def _told_at_end(comment: str) -> tuple[dict[str, Any], bool]:
     readers: dict[str, Callable[[Any], Any]] = {
         **dict.fromkeys(("ring_dropped", "ended_ns", CLOCK_OFFSET), number),
         "fdb": check_fdb,
-        "note": _process_rtts,
+        "note": _process_notes,
     }
     statistics: dict[str, Any] = {}
     malformed = is_damaged(comment)
@@ -125,17 +128,22 @@ def _told_at_end(comment: str) -> tuple[dict[str, Any], bool]:
                 statistics[name] = read(comment_object[name])
         except MALFORMED:
             malformed = True
-    if "note" in statistics:
-        statistics["process_rtt"] = statistics.pop("note")
-    return statistics, malformed
+    return statistics | statistics.pop("note", {}), malformed
 
 
-def _process_rtts(note: str) -> dict[str, dict[str, int]]:
-    """ICMP id → its sequence numbers → ns; {} where the note tells something else."""
-    rtts = parse_json(note)["process_rtt"]
+def _process_notes(note: str) -> dict[str, Any]:
+    """What the tool's own echo told of its socket: ICMP id → its sequence numbers → ns, and ICMP
+    id → answers received."""
+    told = parse_json(note)
     return {
-        str(_icmp(ident)): {str(_icmp(seq)): number(ns) for seq, ns in seen.items()}
-        for ident, seen in rtts.items()
+        "process_rtt": {
+            str(_icmp(ident)): {str(_icmp(seq)): number(ns) for seq, ns in seen.items()}
+            for ident, seen in told.get("process_rtt", {}).items()
+        },
+        "process_received": {
+            str(_icmp(ident)): number(count)
+            for ident, count in told.get("process_received", {}).items()
+        },
     }
 
 

@@ -24,6 +24,7 @@ from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
 from analyzer.model.census import Census
 from analyzer.model.frames import FrameChunk
+from analyzer.model.ranks import median
 from analyzer.model.vantage import Vantage
 from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
 from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
@@ -308,4 +309,4 @@ def _start_ns(chunk: DecodedChunk) -> int:
 
 
 def _now_ns(ts: npt.NDArray[np.int64]) -> int:
-    return int(np.sort(ts[-_NOW:])[len(ts[-_NOW:]) // 2])
+    return median(ts[-_NOW:])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.analysis.frames_table import table_of
-from analyzer.flows.nat import translations, tuple_texts
+from analyzer.flows.nat_tuples import translations, tuple_texts
 from analyzer.flows.packets import path_matrix
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION, INGRESS

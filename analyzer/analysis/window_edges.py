@@ -18,10 +18,10 @@ import polars as pl
 
 from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
-from analyzer.flows.arp import REPLY
 from analyzer.flows.echo_messages import echo_numbers
+from analyzer.model.flow_rows import ArpRow
 from analyzer.model.journeys import Journeys, Status
-from analyzer.model.report import ArpRow
+from analyzer.net.arp import REPLY as ARP_REPLY
 from analyzer.net.ethernet import ARP
 from analyzer.net.icmp import ECHO_REPLIES, ECHO_REQUESTS
 from analyzer.net.ip import ICMP_PROTOCOLS, MAPPED, address_text
@@ -91,7 +91,7 @@ class WindowEdges:
         ts = frames["ts_ns"]
         self.went_on = np.union1d(self.went_on, _echoes(frames, after, _ECHOES))
         self._note_near(frames, after & (ts < self.until_ns + NEAR_NS))
-        replies = after & (frames["ethertype"] == ARP) & (frames["arp_op"] == REPLY)
+        replies = after & (frames["ethertype"] == ARP) & (frames["arp_op"] == ARP_REPLY)
         pairs = (frames[name][replies].tolist() for name in ("arp_spa", "arp_tpa"))
         self._answers.update(zip(*pairs, strict=True))
         again = np.flatnonzero(after & (ts < self.until_ns + QUEUE_NS))

@@ -63,19 +63,19 @@ class FrameNotes:
     def add(self, batch: Batch) -> None:
         """Note the frames of the packets of one batch."""
         journeys, frames = batch.journeys, batch.frames
-        mine = np.flatnonzero(journeys.packet >= 0)
-        packet, parent = journeys.packet[mine], journeys.parent[mine]
-        rows = np.zeros(len(mine), _FRAME)
+        of_packets = np.flatnonzero(journeys.packet >= 0)
+        packet, parent = journeys.packet[of_packets], journeys.parent[of_packets]
+        rows = np.zeros(len(of_packets), _FRAME)
         ts, vantage, first = frames["ts_ns"], frames["vantage"], journeys.first[packet]
         rows["packet"] = packet_numbers(batch)[packet]
-        rows["delay_ns"] = ts[mine] - ts[np.maximum(parent, 0)]
-        rows["delta_ns"] = ts[mine] - ts[first]
+        rows["delay_ns"] = ts[of_packets] - ts[np.maximum(parent, 0)]
+        rows["delta_ns"] = ts[of_packets] - ts[first]
         rows["before"] = np.where(parent < 0, -1, vantage[np.maximum(parent, 0)])
-        rows["here"], rows["first"] = vantage[mine], vantage[first]
-        ends = (journeys.status[packet] == Status.LOST) & (journeys.last[packet] == mine)
+        rows["here"], rows["first"] = vantage[of_packets], vantage[first]
+        ends = (journeys.status[packet] == Status.LOST) & (journeys.last[packet] == of_packets)
         rows["expected"] = np.where(ends, journeys.expected[packet], -1)
-        rows["hop"], rows["likely"] = journeys.hop[mine], journeys.likely[mine]
-        self._rows[frames["number"][mine]] = rows
+        rows["hop"], rows["likely"] = journeys.hop[of_packets], journeys.likely[of_packets]
+        self._rows[frames["number"][of_packets]] = rows
         self._leave()
 
     def _leave(self) -> None:
@@ -210,8 +210,8 @@ def _copy(savefile: Savefile, file: BinaryIO, notes: FrameNotes, names: Sequence
             swapped = bool(is_swapped(start))
         limit = _limit(window, end)
         stop, packets, why = scan(window.data, position, limit, swapped, _BLOCKS)
-        found = notes.of(row, row + packets, names)
-        file.write(annotate(window.data, position, stop, swapped, found).data)
+        comments = notes.of(row, row + packets, names)
+        file.write(annotate(window.data, position, stop, swapped, comments).data)
         position, row = stop, row + packets
         source.leave(position)
         if why in (DONE, SECTION):

@@ -115,10 +115,10 @@ def _with_filter(plan: CapturePlan, expression: str, *, newcomers: bool) -> TapO
 
 def _what(topology: Topology, plan: CapturePlan) -> tuple[list[str], str]:
     """Targets and filter; without any choice, all containers."""
-    known = {c.name for c in topology.containers} | {
+    names = {c.name for c in topology.containers} | {
         a.network for c in topology.containers for a in c.networks
     }
-    targets, trailing = split_words(plan.words, known)
+    targets, trailing = split_words(plan.words, names)
     expression = plan.options.capture.filter
     if trailing and expression:
         raise UsageProblem(f"two filters: -f {expression!r} and {trailing!r}; give one")

@@ -39,9 +39,9 @@ def looks_like_filter(word: str) -> bool:
     return word in _GRAMMAR or " " in word or word[:1] in "(!" or "[" in word
 
 
-def split_words(words: Sequence[str], known: Collection[str]) -> tuple[list[str], str]:
-    """(targets, filter). ``known``: the names that win over the grammar's words."""
+def split_words(words: Sequence[str], names: Collection[str]) -> tuple[list[str], str]:
+    """(targets, filter). ``names``: the names that win over the grammar's words."""
     for at, word in enumerate(words):
-        if word not in known and looks_like_filter(word):
+        if word not in names and looks_like_filter(word):
             return list(words[:at]), " ".join(words[at:])
     return list(words), ""

@@ -74,8 +74,8 @@ def _kernel() -> Check:
 
 
 def _rights() -> Check:
-    mine = held()
-    missing = [one for one in (*_CAPTURE, *_INSIDE) if one not in mine]
+    capabilities = held()
+    missing = [one for one in (*_CAPTURE, *_INSIDE) if one not in capabilities]
     names = ", ".join(map(str, missing))
     if not missing:
         return Check("rights", True, "may capture, also inside containers", needed=True)
@@ -123,12 +123,12 @@ def _docker() -> Check:
 def _libpcap() -> Check:
     from ctypes.util import find_library
 
-    found = find_library("pcap")
+    library = find_library("pcap")
     return Check(
         "libpcap",
-        bool(found),
-        found or "not found",
-        "" if found else "apt-get install libpcap0.8: capture filters need it",
+        bool(library),
+        library or "not found",
+        "" if library else "apt-get install libpcap0.8: capture filters need it",
     )
 
 

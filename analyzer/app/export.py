@@ -138,7 +138,9 @@ def _namer(path: str) -> Callable[[SavefileInterface], str]:
     return name
 
 
-def flow_table(told: dict[str, pl.DataFrame]) -> pl.DataFrame:
+def flow_table(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """The conversations of TCP and UDP in one table, ``protocol`` first."""
-    parts = [told[name].select(pl.lit(name).alias("protocol"), pl.all()) for name in ("tcp", "udp")]
+    parts = [
+        tables[name].select(pl.lit(name).alias("protocol"), pl.all()) for name in ("tcp", "udp")
+    ]
     return pl.concat(parts, how="diagonal")

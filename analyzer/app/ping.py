@@ -19,7 +19,7 @@ from analyzer.echo import EchoOutcome, EchoPlan, collect, echo_process
 from analyzer.engines import open_engine
 from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem
-from analyzer.model.report import IcmpRow, Report
+from analyzer.model.report import Report
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Vantage
 from analyzer.net.ip import ICMP_PROTOCOLS
@@ -58,6 +58,7 @@ class PingResult:
     report: Report
     outcome: EchoOutcome
     exit_code: int
+    """0 where the process got an answer: one that is seen on the wire alone is none to it"""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -90,15 +91,10 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
             outcome = _echo_under(tap, echo, source, on_echo)
         report, _ = report_files([path], AnalysisOptions(echoes=True))
         report.capture.files = [plan.output] if plan.output else []
-    code = ANSWERED if any(row.answered for row in _mine(report, outcome)) else NO_ANSWER
+    code = ANSWERED if outcome.rtt_ns else NO_ANSWER
     lost_on_the_way = tap.stats.warnings if tap.stats else ()
     warnings = [*topology.warnings, *lost_on_the_way, *_send_errors(outcome)]
     return PingResult(report, outcome, code, warnings)
-
-
-def _mine(report: Report, outcome: EchoOutcome) -> list[IcmpRow]:
-    """The conversation rows of our own echo."""
-    return [row for row in report.icmp if row.id == outcome.id]
 
 
 def _plan_echo(topology: Topology, source: End, destination: End, plan: PingPlan) -> EchoPlan:

@@ -96,13 +96,13 @@ class _Shower:
 
     def _matched(self, batch: Batch) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """(frame number, its packet) of the frames that match, by number."""
-        mine = np.flatnonzero(batch.journeys.packet >= 0)
-        frame = batch.frames["number"][mine] + 1
+        of_packets = np.flatnonzero(batch.journeys.packet >= 0)
+        frame = batch.frames["number"][of_packets] + 1
         if self.matching is not None:
             chosen = np.isin(frame, self.matching)
-            mine, frame = mine[chosen], frame[chosen]
+            of_packets, frame = of_packets[chosen], frame[chosen]
         order = np.argsort(frame, kind="stable")
-        return frame[order], batch.journeys.packet[mine[order]]
+        return frame[order], batch.journeys.packet[of_packets[order]]
 
     def _look_for(self, frame: npt.NDArray[Any], number: npt.NDArray[Any]) -> None:
         """Say whose frame it is, where the number asked for is that of another frame."""
@@ -123,8 +123,8 @@ class _Shower:
 
 
 def _journey(batch: Batch, rows: npt.NDArray[Any], names: list[str]) -> list[dict[str, Any]]:
-    mine = np.isin(batch.journeys.packet, rows)
-    packet = np.where(mine, batch.journeys.packet, -1).astype(np.int32)
+    shown = np.isin(batch.journeys.packet, rows)
+    packet = np.where(shown, batch.journeys.packet, -1).astype(np.int32)
     only = replace(batch, journeys=replace(batch.journeys, packet=packet))
     return journey_table(only, names).to_dicts()
 

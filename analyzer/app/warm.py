@@ -23,6 +23,7 @@ from analyzer.model.nat_entries import ROW as NAT_ROW
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.keys import KeyNumbers
 from analyzer.net import ethernet
+from analyzer.net.arp import REQUEST as ARP_REQUEST
 from analyzer.net.icmp import ECHO_REQUEST, NEIGHBOUR_SOLICITATION, UNREACHABLE
 from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
 from analyzer.net.ports import DNS_PORT
@@ -174,5 +175,7 @@ def _tcp(seq: int, size: int) -> bytes:
 
 
 def _arp() -> bytes:
-    head = struct.pack("!HHHBBH", ethernet.ARP, 1, ethernet.IPV4, ethernet.MAC_BYTES, 4, 1)
+    head = struct.pack(
+        "!HHHBBH", ethernet.ARP, 1, ethernet.IPV4, ethernet.MAC_BYTES, 4, ARP_REQUEST
+    )
     return b"\xff" * 6 + _MACS[0] + head + _MACS[0] + _ENDS[0] + bytes(6) + _ENDS[1]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from analyzer.capture.copying import copy_within, prefetch
 from analyzer.model.frames import FLAG_CSUM_NOT_READY
 from analyzer.native.compiled import compiled, piece
+from analyzer.native.padding import padded_in_loop
 from analyzer.net.ethernet import VLAN
 
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -142,7 +143,7 @@ def lookup(table: Table, first: int, slots: int, ifindex: int) -> Any:
 @piece
 def _pad(out: Bytes, end: int) -> Any:
     """Zeros up to a multiple of four, which is returned."""
-    padded = (end + 3) & ~3
+    padded = padded_in_loop(end)
     for place in range(end, padded):
         out[place] = 0
     return padded

@@ -48,6 +48,7 @@ from analyzer.capture.runs import (
     rewrite_epbs,
     uncount_epbs,
 )
+from analyzer.model.ranks import median
 
 _BUFFER_BYTES = 8 << 20
 _PRESSURE_BYTES = 1 << 20
@@ -189,8 +190,7 @@ class Staging:
     def _middle(self) -> int:
         """A key that about half of the waiting frames do not exceed."""
         rows = np.flatnonzero(self._left())
-        keys = self._index[0, rows[:: 1 + len(rows) // _SAMPLE]]
-        return int(np.sort(keys)[len(keys) // 2])
+        return median(self._index[0, rows[:: 1 + len(rows) // _SAMPLE]])
 
     def _merge(self, limit: int) -> Bytes:
         if len(self._sorted) < self._waiting:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import common, html_option
+from analyzer.cli.options import common, echoes_option, html_option
 
 DEFAULT_FILE = "vethscope-demo.pcapng"
 
 
 @click.command(name="demo", epilog="Example: vethscope demo -c 50 --html demo.html")
-@click.option(
-    "-c",
-    "--count",
-    type=click.IntRange(1, 65535),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="Echo requests.",
-)
+@echoes_option(20)
 @click.option(
     "-w",
     "--write",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from analyzer.analysis.table_names import TABLES
-from analyzer.cli.options import common
+from analyzer.cli.options import common, file_argument, file_option, folder_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,38 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command(name="export", epilog="Example: vethscope export ping.pcapng --parquet ping.d")
-@click.argument("file", type=click.Path())
-@click.option(
-    "--pcap",
-    "pcap",
-    type=click.Path(file_okay=False),
-    metavar="DIR",
-    help="A nanosecond pcap per vantage into DIR.",
-)
-@click.option(
-    "--pcapng",
-    "pcapng",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="One pcapng with packet ids and a hop comment on each frame.",
-)
-@click.option(
-    "--parquet",
-    "parquet",
-    type=click.Path(file_okay=False),
-    metavar="DIR",
-    help="Tables as Parquet into DIR.",
-)
-@click.option(
-    "--csv", "csv", type=click.Path(file_okay=False), metavar="DIR", help="Tables as CSV into DIR."
-)
-@click.option(
-    "--ndjson",
-    "ndjson",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Tables as JSON lines into FILE (- is stdout).",
-)
+@file_argument
+@folder_option("--pcap", "A nanosecond pcap per vantage into DIR.")
+@file_option("--pcapng", "One pcapng with packet ids and a hop comment on each frame.")
+@folder_option("--parquet", "Tables as Parquet into DIR.")
+@folder_option("--csv", "Tables as CSV into DIR.")
+@file_option("--ndjson", "Tables as JSON lines into FILE (- is stdout).")
 @click.option(
     "--table",
     "chosen",

@@ -37,10 +37,10 @@ class Seconds(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        found: float = super().convert(value, param, ctx)
-        if found != found:
+        number: float = super().convert(value, param, ctx)
+        if number != number:
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return found
+        return number
 
 
 def engine_option(default: str = "auto") -> Callable[[F], F]:
@@ -97,6 +97,40 @@ jobs_option = click.option(
     help="Threads: with 2 (the default where there are as many processors) or more, files are "
     "read and decoded while what was read before is analysed; with 1, in turn.",
 )
+
+
+files_argument = click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path()
+)
+file_argument = click.argument("file", type=click.Path())
+
+
+def echoes_option(default: int) -> Callable[[F], F]:
+    """-c"""
+    return click.option(
+        "-c",
+        "--count",
+        type=click.IntRange(1, 65535),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="Echo requests.",
+    )
+
+
+def bridge_option(help: str) -> Callable[[F], F]:
+    """--bridge"""
+    return click.option("--bridge", default="docker0", show_default=True, help=help)
+
+
+def folder_option(name: str, help: str) -> Callable[[F], F]:
+    """An option that takes a folder to write into."""
+    return click.option(name, type=click.Path(file_okay=False), metavar="DIR", help=help)
+
+
+def file_option(name: str, help: str) -> Callable[[F], F]:
+    """An option that takes a file to write."""
+    return click.option(name, type=click.Path(dir_okay=False), metavar="FILE", help=help)
 
 
 def common(engine: str | None = "auto") -> Callable[[F], F]:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import Seconds, common, drops_option, html_option
+from analyzer.cli.options import Seconds, common, drops_option, echoes_option, html_option
 
 
 @click.command(name="ping", epilog="Example: vethscope ping tomcat01 tomcat02 -c 20 -w ping.pcapng")
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
-@click.option(
-    "-c",
-    "--count",
-    type=click.IntRange(1, 65535),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Echo requests.",
-)
+@echoes_option(10)
 @click.option(
     "-i",
     "--interval",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import common, html_option, jobs_option
+from analyzer.cli.options import bridge_option, common, files_argument, html_option, jobs_option
 
 
 @click.command(name="report", epilog="Example: vethscope report ping.pcapng --json | jq .hops")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
+@files_argument
 @click.option("--packets", is_flag=True, help="Also every packet with its journey, every echo.")
-@click.option("--bridge", default="docker0", show_default=True, help="For the verdict.")
+@bridge_option("For the verdict.")
 @click.option(
     "--since",
     metavar="TIME",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyzer.cli.options import common
+from analyzer.cli.options import common, file_argument
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command(
     name="show", epilog="Example: vethscope show ping.pcapng -Y icmp.type==8 --journey 11"
 )
-@click.argument("file", type=click.Path())
+@file_argument
 @click.option(
     "-Y",
     "display_filter",

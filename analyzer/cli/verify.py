@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import common, jobs_option
+from analyzer.cli.options import bridge_option, common, files_argument, jobs_option
 
 
 @click.command(name="verify", epilog="Example: vethscope verify ping.pcapng && echo proved")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
-@click.option("--bridge", default="docker0", show_default=True, help="The bridge of the claim.")
+@files_argument
+@bridge_option("The bridge of the claim.")
 @jobs_option
 @common(engine=None)
 def command(files: tuple[str, ...], bridge: str, jobs: int, as_json: bool, quiet: bool) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from analyzer.correlate.byte_ranges import link_ranges
 from analyzer.correlate.columns import frame_columns, no_edges, vantage_columns
+from analyzer.correlate.doubt import Doubt
 from analyzer.correlate.fragments import link_reassembled
 from analyzer.correlate.group import group_rows
 from analyzer.correlate.journeys import (
@@ -48,6 +49,7 @@ class Correlator:
     def __init__(self) -> None:
         self._ports = Ports()
         self._clock = Clock()
+        self._doubt = Doubt()
         self._vantages: list[Vantage] = []
         self._doubted = np.empty(0, np.int64)
         """numbers of open frames that an identical packet, closed since, made unsure"""
@@ -73,7 +75,9 @@ class Correlator:
         if len(self._doubted):
             edges, doubted = links.edges, np.isin(frames["number"], self._doubted)
             edges.likely[doubted & (edges.parent >= 0)] = True
-        return _journeys(frames, layout, links, self._ports, watch), links
+        journeys = _journeys(frames, layout, links, self._ports, watch)
+        self._doubt.settle(frames, journeys, links, layout)
+        return journeys, links
 
     def close(
         self,
@@ -92,6 +96,7 @@ class Correlator:
         """
         self._clock.advance(frames, self.layout.ring, now_ns)
         open_packets = find_open(frames, journeys, links, self.layout, self._ports, self._clock)
+        open_packets |= self._doubt.waits(frames, journeys, now_ns)
         if also is not None:
             open_packets |= also
         if hold:
@@ -102,6 +107,7 @@ class Correlator:
         self._doubted = np.empty(0, np.int64)
         if (links.edges.likely & open_frames).any():
             self._doubted = frames["number"][_left_alone(links, open_frames)]
+        self._doubt.remember(frames, journeys, links, self.layout, ~open_frames)
         _take_out(journeys, open_packets, open_frames)
         return open_frames
 

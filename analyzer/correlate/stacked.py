@@ -44,6 +44,12 @@ class _Tying:
         """Those of the rows that came from nowhere so far."""
         return rows[self._edges.parent[rows] < 0]
 
+    def waiting(self, rows: Rows, hop: Hop) -> Rows:
+        """Those of the rows that nothing came from so far by a hop of this kind."""
+        parent = self._edges.parent
+        went_on = parent[(self._edges.hop == hop) & (parent >= 0)]
+        return np.setdiff1d(rows, went_on, assume_unique=True)
+
     def add(self, sources: Rows, targets: Rows, keys: npt.NDArray[np.uint64], kind: Hop) -> None:
         """Pair sources and targets with equal keys; keys: of the sources, then the targets."""
         if not (len(sources) and len(targets)):
@@ -104,11 +110,15 @@ def link_tunnels(
     leaving = carriers & (((kind == BRIDGE) & (stage == 1)) | ((kind == STATION) & (stage == 0)))
     arrived = carriers & (((kind == BRIDGE) & (stage == 2)) | ((kind == STATION) & (stage == 3)))
     netns = layout.netns[vantage]
-    for where in (netns, np.zeros_like(netns)):  # Docker's overlays have a namespace of their own
-        into, outer = np.flatnonzero(device & out), tie.free(np.flatnonzero(leaving))
+    # Docker's overlays have a namespace of their own; what was tied within one goes no other way:
+    # the outer packet at a router further on is routed, not wrapped anew
+    for where in (netns, np.zeros_like(netns)):
+        into = tie.waiting(np.flatnonzero(device & out), Hop.TUNNEL)
+        outer = tie.free(np.flatnonzero(leaving))
         keys = _keys(frames, "l2key", into, where), _keys(frames, "natkey", outer, where)
         tie.add(into, outer, np.concatenate(keys), Hop.TUNNEL)
-        outer, inner = np.flatnonzero(arrived), tie.free(np.flatnonzero(device & ~out))
+        outer = tie.waiting(np.flatnonzero(arrived), Hop.TUNNEL)
+        inner = tie.free(np.flatnonzero(device & ~out))
         keys = _keys(frames, "natkey", outer, where), _keys(frames, "l2key", inner, where)
         tie.add(outer, inner, np.concatenate(keys), Hop.TUNNEL)
 

@@ -24,7 +24,7 @@ class Out(NamedTuple):
 
 
 def _names(dtype: str) -> list[str]:
-    return [name for name, found in DECODED.items() if found == dtype]
+    return [name for name, its_dtype in DECODED.items() if its_dtype == dtype]
 
 
 def _index(name: str) -> int:

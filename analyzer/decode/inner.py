@@ -37,9 +37,9 @@ Decoded = dict[str, npt.NDArray[Any]]
 def is_icmp_error(columns: Columns) -> npt.NDArray[np.bool_]:
     """[n] whether the packet is an ICMP or ICMPv6 error (or a redirect), which quotes another."""
     protocol, kind = columns["protocol"], columns["icmp_type"]
-    found = (protocol == ICMP) & np.isin(kind, ERRORS)
-    found |= (protocol == ICMPV6) & np.isin(kind, ERRORS_V6)
-    whole: npt.NDArray[np.bool_] = found & (columns["l4_offset"] != 0)
+    errors = (protocol == ICMP) & np.isin(kind, ERRORS)
+    errors |= (protocol == ICMPV6) & np.isin(kind, ERRORS_V6)
+    whole: npt.NDArray[np.bool_] = errors & (columns["l4_offset"] != 0)
     return whole
 
 
@@ -53,9 +53,9 @@ def quoted_packets(chunk: FrameChunk, columns: Columns) -> tuple[Rows, Decoded]:
     at, stop = frames_of(chunk, columns, rows)
     rows = rows[stop - at > ICMP_HEADER]
     at, _ = frames_of(chunk, columns, rows)
-    found = _decode_at(chunk, rows, at + ICMP_HEADER, _WHOLE, RAW)
-    found["rest"] = _be32(chunk, at + 4)
-    return rows, found
+    quoted = _decode_at(chunk, rows, at + ICMP_HEADER, _WHOLE, RAW)
+    quoted["rest"] = _be32(chunk, at + 4)
+    return rows, quoted
 
 
 def tunnelled_frames(
@@ -70,9 +70,9 @@ def tunnelled_frames(
     valid = (chunk.buffer[at + UDP_HEADER] & _VNI_VALID) != 0
     rows, at = rows[valid], at[valid]
     wire = columns["payload_len"][rows].astype(np.int64) - _VXLAN_HEADER
-    found = _decode_at(chunk, rows, at + UDP_HEADER + _VXLAN_HEADER, wire, ETHERNET, key_bytes)
-    found["vni"] = _be32(chunk, at + UDP_HEADER + 4) >> 8
-    return rows, found
+    inside = _decode_at(chunk, rows, at + UDP_HEADER + _VXLAN_HEADER, wire, ETHERNET, key_bytes)
+    inside["vni"] = _be32(chunk, at + UDP_HEADER + 4) >> 8
+    return rows, inside
 
 
 def follow_tunnels(chunk: FrameChunk, columns: Columns, key_bytes: int) -> None:
@@ -104,9 +104,9 @@ def _decode_at(
         np.zeros(len(rows), np.int32),
         np.zeros(len(rows), np.uint32),
     )
-    found = decode_frames(inner, [linktype], key_bytes)
-    found["marks"] = found["marks"] | np.uint8(MARK_INNER)
-    return found
+    columns = decode_frames(inner, [linktype], key_bytes)
+    columns["marks"] = columns["marks"] | np.uint8(MARK_INNER)
+    return columns
 
 
 def _be32(chunk: FrameChunk, at: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:

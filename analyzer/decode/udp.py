@@ -29,10 +29,10 @@ def parse_udp(
     out.u32[PAYLOAD_LEN, row] = length - UDP_HEADER
     if stop - at < UDP_HEADER:
         return MARK_TRUNCATED
-    told = be16(data, at + _LENGTH)
-    if told == 0 or fragmented:
+    datagram = be16(data, at + _LENGTH)
+    if datagram == 0 or fragmented:
         return 0
-    if told < UDP_HEADER or told > length:
+    if datagram < UDP_HEADER or datagram > length:
         return MARK_MALFORMED
-    out.u32[PAYLOAD_LEN, row] = told - UDP_HEADER
+    out.u32[PAYLOAD_LEN, row] = datagram - UDP_HEADER
     return 0

@@ -2,7 +2,8 @@
 
 Packets that are lost get the kernel's reason; those that were seen up to an interface and dropped
 by the stack behind it are losses of their own. What every healthy stack drops (duplicates, the
-rest of closed connections, multicast that nobody joined, late answers) is left out.
+rest of closed connections, multicast that nobody joined, late answers) is left out, and so is what
+was answered: that was delivered, whatever became of copies and parts of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.correlate.answers import (
+    NO_KEY,
+    echo_keys,
+    echo_reply_keys,
+    refusal_keys,
+    syn_keys,
+)
 from analyzer.diagnosis.example import Examples
 from analyzer.diagnosis.explain import GROUP, Columns, Tied
 from analyzer.diagnosis.reasons import is_harmless
@@ -31,7 +39,7 @@ from analyzer.recorders.drops.record import DropLog
 
 _OF_PACKET = ("number", "pair", "last_vantage", "expected", "status", "stray")
 _STACK = ["protocol", "source", "destination", "last_vantage", "reason", "location", "answer"]
-_REMEMBERED = 1 << 16
+_REMEMBERED = 1 << 18
 """packets of which a drop was tied, so that a later one's is not told again"""
 _NEVER = (1 << 63) - 1
 
@@ -53,6 +61,8 @@ class DroppedPackets:
     outcomes: list[pl.DataFrame] = field(default_factory=list)
     """number (of the packet), reason, location: of those dropped themselves, where kept"""
     _begun: _Beginnings = field(default_factory=lambda: _Beginnings())
+    _answered: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    """keys of requests (`analyzer.correlate.answers`) of which an answer was seen, the latest"""
     _names: dict[int, tuple[str, str, str]] = field(default_factory=dict)
     _counted: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
@@ -62,11 +72,18 @@ class DroppedPackets:
         packets = batch.packets
         last = packets["last_frame"].to_numpy()
         kept = {f"packet_{name}": packets[name].to_numpy() for name in _OF_PACKET}
+        kept["packet_asks"] = echo_keys(batch.frames, last) + syn_keys(batch.frames, last)
+        self._learn_answers(batch)
         ties = self.tying.add(batch, kept | {n: batch.frames[n][last] for n in EXAMPLE})
         self._begun.add(batch.frames, batch.journeys.packet >= 0)
         self._learn_names(packets)
         if len(ties.drop):
             self._count(ties)
+
+    def _learn_answers(self, batch: Batch) -> None:
+        """A drop is tied so long after its time that the answers of that time are known."""
+        answers = np.concatenate([echo_reply_keys(batch.frames)[1], refusal_keys(batch.frames)])
+        self._answered = np.concatenate([self._answered, np.unique(answers)])[-_REMEMBERED:]
 
     def _learn_names(self, packets: pl.DataFrame) -> None:
         pair = packets["pair"].to_numpy()
@@ -87,7 +104,11 @@ class DroppedPackets:
         )
         self._counted = np.concatenate([self._counted, table["packet_number"]])[-_REMEMBERED:]
         lost = table.filter(pl.col("packet_status") == Status.LOST, ~pl.col("answer"))
-        ended = table.filter(pl.col("packet_status") != Status.LOST, ~pl.col("packet_stray"))
+        ended = table.filter(
+            pl.col("packet_status") != Status.LOST,
+            ~pl.col("packet_stray"),
+            ~self._is_answered(table),
+        )
         ended = _without_harmless(ended, self._begun.late(ended), self._names)
         self._count_lost(lost)
         self._count_ended(ended)
@@ -96,6 +117,10 @@ class DroppedPackets:
                 self.outcomes.append(
                     some.select(pl.col("packet_number").alias("number"), "reason", "location")
                 )
+
+    def _is_answered(self, table: pl.DataFrame) -> pl.Series:
+        asks = table["packet_asks"].to_numpy()
+        return pl.Series((asks != NO_KEY) & np.isin(asks, self._answered), dtype=pl.Boolean)
 
     def _count_lost(self, lost: pl.DataFrame) -> None:
         group = ["packet_pair", "packet_last_vantage", "packet_expected", "reason", "location"]

@@ -74,6 +74,8 @@ def _explained(
 ) -> LossRow:
     at_bridge = bool(last.master_ifindex and expected.master_ifindex) or last.role is Role.BRIDGE
     place = Place("bridge" if at_bridge else "veth", expected.interface, engine=scene.engine)
+    device = expected.bridge or expected.interface
+    packet = replace(packet, incoming=last.bridge if last.master_ifindex else "", outgoing=device)
     if reasons and reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":
         place = replace(place, device=last.interface)
     explanation = _by_reasons(reasons, row.packets, place, packet, scene, last.netns)
@@ -115,14 +117,11 @@ def advise_at(
     if reason != NETFILTER:
         return advise(reason, location, place, packet)
     hooks = chains_of(place, packet, scene, netns)
-    rules = scene.moved(netns, packet, hooks)
+    rules = _of_backend(scene.moved(netns, packet, hooks), location)
     if not rules and (candidates := scene.uncounted(netns, packet, hooks)):
         return _one_of(candidates, place)
-    tool = "ip6tables" if ":" in packet.source_ip else "iptables"
     if not rules:
-        chain = {"inside": "INPUT"}.get(place.where, "FORWARD")
-        docker = f" and {tool} -nvL DOCKER-USER" if place.where != "inside" else ""
-        return f"the packet filter dropped it: {place.run(f'{tool} -nvL {chain}')}{docker}"
+        return _no_rule(location, place)
     first = rules[0]
     look = place.run(look_at(first))
     if is_isolation(rules):
@@ -131,6 +130,34 @@ def advise_at(
             f"one network (docker network connect NETWORK CONTAINER); {look}"
         )
     return f"{name_rules(rules)}: {look}"
+
+
+def _of_backend(rules: Sequence[Rule], location: str) -> Sequence[Rule]:
+    """Those that can have dropped in this function of the kernel's: a rule of nf_tables does so
+    in ``nft_do_chain``, since Linux 6.7 by name; one of the legacy tables in the hook itself."""
+    function = location.partition("+")[0]
+    legacy = [rule for rule in rules if rule.tool.endswith("-legacy")]
+    if function == "nft_do_chain":
+        return [rule for rule in rules if rule not in legacy]
+    return legacy if function == "nf_hook_slow" and legacy else rules
+
+
+def _no_rule(location: str, place: Place) -> str:
+    """Nothing that fits counted, and nothing that fits is without a counter.
+
+    ``nft_do_chain`` names the drop of a rule; the hook itself (``nf_hook_slow``) tells of all that
+    is registered there: the legacy tables, ebtables, connection tracking, NAT.
+    """
+    if location.partition("+")[0] == "nft_do_chain":
+        return (
+            "a rule of nftables (or iptables-nft) dropped it, and none of those that were read at "
+            "the capture's start and end: one that stood for a while only, or that no tool here "
+            f"shows: {place.run('nft -a list ruleset')}; {place.run('nft monitor')} tells more"
+        )
+    return (
+        "no rule that fits has counted: connection tracking or NAT refused it (no free port, a "
+        f"full table), or a rule that is gone; {place.run('conntrack -S')} counts the former"
+    )
 
 
 def _one_of(rules: Sequence[Rule], place: Place) -> str:
@@ -182,8 +209,12 @@ def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
             packet,
             source_ip=packet.destination_ip,
             destination_ip=packet.source_ip,
+            port=packet.source_port,
+            source_port=packet.port,
             is_answer=True,
         )
+    device = last.bridge if last.master_ifindex else last.interface
+    packet = replace(packet, **{"outgoing" if row["answer"] else "incoming": device})
     place = place_of(last, scene)
     whose = f"{last.container}" if place.where == "inside" else "the host"
     what = f"in {whose}'s stack, behind {last.name}"
@@ -218,6 +249,7 @@ def describe_packet(frames: Columns, row: int, protocol: str) -> Packet:
         source_ip=address_text(frames["src_hi"][row], frames["src_lo"][row]) if ip else "",
         destination_ip=address_text(frames["dst_hi"][row], frames["dst_lo"][row]) if ip else "",
         port=int(frames["dst_port"][row]) if protocol in ("tcp", "udp") else 0,
+        source_port=int(frames["src_port"][row]) if protocol in ("tcp", "udp") else 0,
         ttl=int(frames["ttl"][row]),
         len_bytes=int(frames["wirelen"][row]),
     )

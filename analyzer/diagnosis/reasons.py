@@ -25,6 +25,9 @@ _HARMLESS = {
     "SOCKET_FILTER",
 }
 """closing sockets, other protocols than the stack speaks, a filter that an application wants"""
+_OF_PARTS = {"skb_release_data", "kfree_skb_list_reason"}
+"""they free the parts of a packet with it (fragments, once they are put together; segments): if the
+packet itself was dropped, the kernel has said so of it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class Packet:
     ttl: int = 0
     len_bytes: int = 0
     """of the frame"""
+    source_port: int = 0
+    incoming: str = ""
+    """the device that the packet filter of the place sees it come in by; empty: not known"""
+    outgoing: str = ""
+    """… and go out by"""
     is_answer: bool = False
     """not on its way in, but sent in answer by the stack where it was dropped"""
 
@@ -71,7 +79,7 @@ def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
     opens: the packet asks for a connection (TCP SYN), or is no TCP.
     """
     function = location.partition("+")[0]
-    if reason in _HARMLESS:
+    if reason in _HARMLESS or function in _OF_PARTS:
         return True
     if protocol in ("icmp", "icmpv6") and reason == "NO_SOCKET":
         return True  # a raw socket got a copy of its own: ping's

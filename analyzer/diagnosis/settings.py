@@ -14,7 +14,7 @@ from analyzer.model.vantage import Vantage
 from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.settings.facts import Facts, LinkFact
 from analyzer.recorders.settings.iptables_rules import Rule
-from analyzer.recorders.settings.nftables_rules import fits, passes
+from analyzer.recorders.settings.matching import Traits, fits, passes
 
 _ISOLATION = "DOCKER-ISOLATION"
 
@@ -62,9 +62,17 @@ class Scene:
 
 
 def _fitting(rules: Sequence[Rule], packet: Packet, hooks: Collection[str]) -> Iterator[Rule]:
-    ends = packet.source_ip, packet.destination_ip
+    traits = Traits(
+        packet.source_ip,
+        packet.destination_ip,
+        packet.protocol,
+        packet.port,
+        packet.source_port,
+        packet.incoming,
+        packet.outgoing,
+    )
     for rule in rules:
-        if passes(rule, frozenset(hooks)) and fits(rule, *ends, packet.protocol, packet.port):
+        if passes(rule, frozenset(hooks)) and fits(rule, traits):
             yield rule
 
 

@@ -25,8 +25,9 @@ from analyzer.diagnosis.explain import (
 from analyzer.diagnosis.reasons import Packet
 from analyzer.diagnosis.settings import Explanation, Scene, explain_bridge
 from analyzer.model.batch import Batch
+from analyzer.model.flow_rows import ArpRow
 from analyzer.model.journeys import Status
-from analyzer.model.report import ArpRow, LossRow
+from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.icmp import ECHO_REQUEST, ECHO_REQUEST_V6
 from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP

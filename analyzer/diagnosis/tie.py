@@ -27,7 +27,7 @@ from analyzer.model.journeys import Journeys, Status
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled, piece
 from analyzer.net.ethernet import GROUP_BIT_U64, HEADER_BYTES, VLAN_TAG_BYTES
-from analyzer.recorders.drops.pages import ANSWER, COPY, SAME
+from analyzer.recorders.drops.page_layout import ANSWER, COPY, SAME
 from analyzer.recorders.drops.record import ROW, DropLog, Rows
 
 BEFORE_NS = 5_000_000

@@ -261,12 +261,12 @@ def _attachments(
     return tuple(
         Attachment(
             network=name,
-            mac=(found.get("MacAddress") or "").lower(),
-            addresses=_addresses(found),
-            gateway=found.get("Gateway") or found.get("IPv6Gateway") or "",
+            mac=(attachment.get("MacAddress") or "").lower(),
+            addresses=_addresses(attachment),
+            gateway=attachment.get("Gateway") or attachment.get("IPv6Gateway") or "",
             bridge=bridges.get(name, ""),
         )
-        for name, found in sorted(networks.items())
+        for name, attachment in sorted(networks.items())
         if name not in ("host", "none")
     )
 

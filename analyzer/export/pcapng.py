@@ -16,6 +16,7 @@ import numpy.typing as npt
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import allocating
 from analyzer.native.loads import Bytes, file16, file32
+from analyzer.native.padding import padded_in_loop
 
 _SECTION, _OBSOLETE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 2, 3, 6
 _COMMENT, _PACKETID, _END = 1, 5, 0
@@ -137,7 +138,7 @@ def _keep_options(data: Any, position: Any, stop: Any, swapped: Any, out: Any, a
     """Copy a packet's own options but its id; returns where it goes on."""
     while stop - position >= 4:
         code = file16(data, position, swapped)
-        size = (file16(data, position + 2, swapped) + 3) & ~3
+        size = padded_in_loop(file16(data, position + 2, swapped))
         if code == _END or size > stop - position - 4:
             return at
         if code != _PACKETID:
@@ -156,7 +157,7 @@ def _copy_blocks(data: Any, start: Any, stop: Any, swapped: Any, notes: Notes, o
         behind = position + file32(data, position + 4, swapped)
         begin = at
         if kind in (_ENHANCED, _OBSOLETE):
-            options = position + _HEAD + ((file32(data, position + 20, swapped) + 3) & ~3)
+            options = position + _HEAD + padded_in_loop(file32(data, position + 20, swapped))
             at = _put_bytes(out, at, data, position, options)
             _put32(out, begin, _ENHANCED, big)
             if kind == _OBSOLETE:

@@ -101,11 +101,17 @@ def _way(path: Sequence[Vantage], hops: Sequence[int]) -> Way:
     """The bridges, routers and uplinks along a path; of each only its name."""
     places: list[str] = []
     for vantage, hop in zip(path, (Hop.NONE, *hops), strict=False):
-        router = (vantage.container or HOST) if hop == Hop.ROUTE else ""
+        router = _namespace(vantage) if hop == Hop.ROUTE else ""
         for place in (router, _place(vantage)):
             if place and place not in places[-1:]:
                 places.append(place)
     return tuple(places)
+
+
+def _namespace(vantage: Vantage) -> str:
+    """Whose stack the interface belongs to; a host veth's is the host's, not its container's."""
+    inside = vantage.role is Role.CONTAINER
+    return vantage.container if inside and vantage.container else HOST
 
 
 def _place(vantage: Vantage) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from analyzer.diagnosis.reasons import Place
 from analyzer.findings.rule import FindingInputs
 from analyzer.formatting.numbers import format_time
-from analyzer.model.evidence import NamespaceEvidence, SocketState, Span
+from analyzer.model.evidence import NamespaceEvidence, Span
+from analyzer.model.kernel_state import SocketState
 from analyzer.model.vantage import Role, Vantage
 
 HOST = "the host"

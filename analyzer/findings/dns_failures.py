@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.model.census import Census
-from analyzer.model.report import DnsRow, Finding
+from analyzer.model.flow_rows import DnsRow
+from analyzer.model.report import Finding
 
 DNS_UNANSWERED = Code(
     "dns-unanswered",

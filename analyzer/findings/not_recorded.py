@@ -17,17 +17,18 @@ NOT_READ = Code(
 )
 
 _ONCE = {"rulesets"}
-"""what a running capture has given up the rights to read again"""
+"""what a running capture has given up the rights to read again: it was read in the beginning"""
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One line, whatever is missing; that a namespace has gone is told of its interfaces."""
+    known = {one for one in _ONCE for m in inputs.evidence.moments if one not in m.absent}
     where: dict[tuple[str, str], dict[str, None]] = {}
     for moment in inputs.evidence.moments:
         owner = owner_of(inputs, moment.netns)
         name = owner.name if owner else f"namespace {moment.netns}"
         for source, reason in moment.absent.items():
-            if reason != GONE and (moment.at_start or source not in _ONCE):
+            if reason != GONE and source not in known:
                 where.setdefault((source, reason), {})[name] = None
     told = [f"{source} of {_some(list(names))} ({why})" for (source, why), names in where.items()]
     told += [f"events of {source} ({why})" for source, why in inputs.evidence.absent.items()]

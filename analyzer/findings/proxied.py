@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
-from analyzer.model.report import Finding, ProxyRow
+from analyzer.model.flow_rows import ProxyRow
+from analyzer.model.report import Finding
 
 PROXIED = Code(
     "proxied",

@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from analyzer.findings.counted import endpoint, owned_ends
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
-from analyzer.model.evidence import NamespaceEvidence, SocketState
+from analyzer.model.evidence import NamespaceEvidence
+from analyzer.model.kernel_state import SocketState
 from analyzer.model.report import Finding
 
 PUBLISHED_ON_LOOPBACK = Code(

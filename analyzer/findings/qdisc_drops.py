@@ -12,7 +12,8 @@ from analyzer.findings.counted import Owner, between, owned_spans, vantage_at
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.formatting.numbers import format_bytes, format_plural
-from analyzer.model.evidence import QdiscState, Span
+from analyzer.model.evidence import Span
+from analyzer.model.kernel_state import QdiscState
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Vantage
 

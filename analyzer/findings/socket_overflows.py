@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from analyzer.findings.counted import Owner, between, endpoint, owned_spans, socket_drops
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_bytes, format_plural
-from analyzer.model.evidence import SocketState, Span
+from analyzer.model.evidence import Span
+from analyzer.model.kernel_state import SocketState
 from analyzer.model.report import Finding
 
 NEEDS = "counters (vethscope's own files)"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
-from analyzer.model.report import ArpRow, Finding
+from analyzer.model.flow_rows import ArpRow
+from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 
 ARP_UNANSWERED = Code(

@@ -19,12 +19,12 @@ from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.formatting.pieces import Piece
 from analyzer.model.batch import Batch, InOrder
-from analyzer.model.report import ArpRow
+from analyzer.model.flow_rows import ArpRow
 from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.net.arp import REPLY, REQUEST
 from analyzer.net.ethernet import ARP, mac_text
 from analyzer.net.ip import MAPPED, address_text
 
-REQUEST, REPLY = 1, 2
 _AT_ONCE = 1 << 16
 """packets that are looked at together"""
 _PATIENCE_NS = 1_000_000_000

@@ -93,12 +93,12 @@ class Claims:
 
     def by_place(self) -> dict[Place, list[Claim]]:
         """The claims of each address, in order of appearance."""
-        found: dict[Place, list[Claim]] = {}
+        claims_at: dict[Place, list[Claim]] = {}
         for row in self._table.iter_rows() if self._table is not None else ():
             segment, high, low, mac, first, last, vantage, replies, unasked, announced = row
             claim = Claim(mac, first, last, vantage, replies, unasked, announced)
-            found.setdefault((segment, high, low), []).append(claim)
-        return found
+            claims_at.setdefault((segment, high, low), []).append(claim)
+        return claims_at
 
 
 class ClaimKind(Enum):
@@ -142,8 +142,8 @@ def judge_claims(
     owners = _owners(segments, outlook)
     judged = ArpClaimVerdicts()
     for place, said in claims.items():
-        mine = owners.get(place, [])
-        judged.verdicts += _judge(place, said, mine, judged.settled, outlook.vantages)
+        its_owners = owners.get(place, [])
+        judged.verdicts += _judge(place, said, its_owners, judged.settled, outlook.vantages)
     return judged
 
 
@@ -155,8 +155,8 @@ def _judge(
     vantages: Sequence[Vantage],
 ) -> Iterator[ClaimVerdict]:
     address = address_text(*place[1:])
-    known = {owner.mac for owner in owners}
-    pending = [c for c in said if c.mac not in known and _while_owned(c, owners)]
+    owner_macs = {owner.mac for owner in owners}
+    pending = [c for c in said if c.mac not in owner_macs and _while_owned(c, owners)]
     for claim in pending:
         sender = _sender(claim, vantages)
         if sender in (HOST, owners[0].who):
@@ -211,8 +211,8 @@ def _at_once(said: Sequence[Claim], owners: Sequence[Owner]) -> list[int]:
         ordered = sorted(said, key=lambda claim: claim.first_ns)
         pairs = combinations(ordered, 2)
         macs = {c.mac for a, b in pairs if _clash(a, b) for c in (a, b)}
-    known = dict.fromkeys([c.mac for c in said] + [o.mac for o in owners])
-    return [mac for mac in known if mac in macs]
+    all_macs = dict.fromkeys([c.mac for c in said] + [o.mac for o in owners])
+    return [mac for mac in all_macs if mac in macs]
 
 
 def _clash(before: Claim, after: Claim) -> bool:
@@ -227,7 +227,7 @@ def _clash(before: Claim, after: Claim) -> bool:
 
 def _owners(segments: Sequence[int], outlook: Outlook) -> dict[Place, list[Owner]]:
     """Who has an address, each interface once."""
-    found: dict[Place, dict[tuple[int, str], Owner]] = {}
+    by_place: dict[Place, dict[tuple[int, str], Owner]] = {}
     for at, vantage in enumerate(outlook.vantages):
         for name, who, mac, addresses in _interfaces(vantage):
             for number, address in enumerate(addresses):
@@ -237,8 +237,8 @@ def _owners(segments: Sequence[int], outlook: Outlook) -> dict[Place, list[Owner
                     continue
                 since, gone = outlook.lifetime(at)
                 owner = Owner(name, who, mac, number == 0, since, gone or _FOR_EVER)
-                found.setdefault(place, {}).setdefault((mac, name), owner)
-    return {place: list(owners.values()) for place, owners in found.items()}
+                by_place.setdefault(place, {}).setdefault((mac, name), owner)
+    return {place: list(owners.values()) for place, owners in by_place.items()}
 
 
 def _interfaces(vantage: Vantage) -> Iterator[tuple[str, str, int, Sequence[str]]]:

@@ -42,11 +42,11 @@ class Checksums:
 
     def add(self, batch: Batch) -> None:
         """Count the corrupt packets of one batch, by where they arrived."""
-        found = self.noted.take(batch, "last_frame")
-        if found is None:
+        noted = self.noted.take(batch, "last_frame")
+        if noted is None:
             return
-        last = found["last_frame"].to_numpy()
-        new = found.select(
+        last = noted["last_frame"].to_numpy()
+        new = noted.select(
             pl.col("protocol", "source", "destination").cast(pl.String),
             pl.Series("port", batch.frames["dst_port"][last]),
             pl.col("first_vantage").alias("vantage"),

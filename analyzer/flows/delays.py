@@ -1,9 +1,9 @@
 """Distributions of delays, many of them, in bounded memory: exact while small, then histograms.
 
 Up to EXACT values a group keeps them all. Then they go into a histogram of logarithmic buckets
-(64 for each power of two, those below 128 ns one each), of which a quantile is off by less than
-1 %. Count, minimum, maximum and mean are exact always. A delay that is negative is none: the
-clock was set in between; it is counted apart.
+(`analyzer.flows.histograms`), of which a quantile is off by less than 1 %. Count, minimum, maximum
+and mean are exact always. A delay that is negative is none: the clock was set in between; it is
+counted apart.
 """
 
 from __future__ import annotations
@@ -15,27 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.native.compiled import compiled, piece
+from analyzer.flows.histograms import Histograms
+from analyzer.model.ranks import nearest_rank
+from analyzer.native.compiled import compiled
 
 EXACT = 10_000
 """values of a group that are kept as they are"""
-_SUB_BITS = 6
-_EXACT_BELOW = 1 << (_SUB_BITS + 1)
-BUCKETS = (64 - _SUB_BITS) << _SUB_BITS
 _FLUSH = 1 << 20
 """values kept before groups are looked for that have too many"""
 _MAX = (1 << 63) - 1
-
-
-def nearest_rank(counts: npt.NDArray[np.int64], quantile: float) -> npt.NDArray[np.int64]:
-    """Places of a quantile in so many values in order: the nearest, as Polars counts it."""
-    return np.floor(np.maximum(counts - 1, 0) * quantile + 0.5).astype(np.int64)
-
-
-def percentile(values: Sequence[int], quantile: float) -> int | None:
-    """The value nearest to the rank, as `Delays.table` has it; None of no values."""
-    place = int(nearest_rank(np.array([len(values)]), quantile)[0])
-    return sorted(values)[place] if values else None
 
 
 class Delays:
@@ -43,7 +31,7 @@ class Delays:
 
     def __init__(self) -> None:
         self._state = _fresh_state(0)
-        self._histogram = np.zeros((0, BUCKETS), np.uint32)
+        self._histograms = Histograms()
         self._kept: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
         self._kept_count = 0
 
@@ -57,11 +45,14 @@ class Delays:
         if not len(groups):
             return
         self._make_room(int(groups.max()) + 1)
-        rest = np.empty(len(groups), np.int32), np.empty(len(groups), np.int64)
-        count = _add(groups, values, self._state, self._histogram, *rest)
-        if count:
-            self._kept.append((rest[0][:count].copy(), rest[1][:count].copy()))
-            self._kept_count += count
+        _add(groups, values, self._state)
+        large = self._state[_LARGE, groups] == 1
+        if large.any():
+            self._histograms.add(groups[large], values[large])
+        kept = ~large & (values >= 0)
+        if kept.any():
+            self._kept.append((groups[kept], values[kept]))
+            self._kept_count += len(self._kept[-1][0])
         if self._kept_count > _FLUSH:
             self._flush()
 
@@ -89,15 +80,11 @@ class Delays:
         rank = nearest_rank(state[_COUNT], q)
         groups, values = self._sorted()
         start = np.searchsorted(groups, np.arange(state.shape[1]))
-        found = np.zeros(state.shape[1], np.int64)
-        exact = (state[_COUNT] > 0) & (state[_SLOT] < 0)
-        found[exact] = values[(start + rank)[exact]]
-        for group in np.flatnonzero(state[_SLOT] >= 0):
-            below = np.cumsum(self._histogram[state[_SLOT, group]], dtype=np.int64)
-            bucket = int(np.searchsorted(below, rank[group], side="right"))
-            low, high = state[_MIN, group], state[_LARGEST, group]
-            found[group] = min(max(middle_of(bucket), low), high)
-        return found
+        exact = (state[_COUNT] > 0) & (state[_LARGE] == 0)
+        middles = self._histograms.quantiles(state.shape[1], q).fill_null(0).to_numpy()
+        at_rank: npt.NDArray[np.int64] = np.clip(middles, state[_MIN], state[_LARGEST])
+        at_rank[exact] = values[(start + rank)[exact]]
+        return at_rank
 
     def _sorted(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """What is kept, by group and value."""
@@ -122,57 +109,31 @@ class Delays:
             self._state = state
 
     def _flush(self) -> None:
-        """Give a histogram to every group with more than EXACT values, and its values to it."""
+        """Move the values of groups with more than EXACT into histograms."""
         state = self._state
-        large = np.flatnonzero((state[_COUNT] > EXACT) & (state[_SLOT] < 0))
-        if len(large):
-            have = len(self._histogram)
-            state[_SLOT, large] = np.arange(have, have + len(large))
-            more = np.zeros((len(large), BUCKETS), np.uint32)
-            self._histogram = np.concatenate([self._histogram, more])
+        state[_LARGE] = state[_COUNT] > EXACT
         groups, values = self._all_kept()
-        into = state[_SLOT, groups] >= 0
-        _count(state[_SLOT, groups[into]], values[into], self._histogram)
-        self._kept = [(groups[~into], values[~into])]
+        large = state[_LARGE, groups] == 1
+        if large.any():
+            self._histograms.add(groups[large], values[large])
+            groups, values = groups[~large], values[~large]
+        self._kept = [(groups, values)]
         self._kept_count = 0
 
 
-_COUNT, _TOTAL, _MIN, _LARGEST, _SLOT, _NEGATIVE = range(6)
-"""rows of the state; _SLOT: the group's histogram, -1 while its values are kept"""
+_COUNT, _TOTAL, _MIN, _LARGEST, _LARGE, _NEGATIVE = range(6)
+"""rows of the state; _LARGE: 1 where the group has a histogram, 0 while its values are kept"""
 
 
 def _fresh_state(groups: int) -> npt.NDArray[np.int64]:
     state = np.zeros((6, groups), np.int64)
-    state[_MIN], state[_SLOT] = _MAX, -1
+    state[_MIN] = _MAX
     return state
 
 
-@piece
-def bucket_of(value: Any) -> Any:
-    """Number of the value's bucket: its highest bits, after their place."""
-    shift = np.int64(0)
-    rest = value
-    while rest >= _EXACT_BELOW:
-        rest >>= 1
-        shift += 1
-    return (shift << _SUB_BITS) + rest
-
-
-def middle_of(bucket: int) -> int:
-    """The value in the middle of a bucket."""
-    if bucket < _EXACT_BELOW:
-        return bucket
-    shift = (bucket >> _SUB_BITS) - 1
-    low = (bucket - (shift << _SUB_BITS)) << shift
-    return low + (1 << shift) // 2
-
-
 @compiled
-def _add(
-    groups: Any, values: Any, state: Any, histogram: Any, rest_groups: Any, rest_values: Any
-) -> Any:
-    """Into the state and the histograms; what belongs to none goes to ``rest_…``: how many."""
-    rest = 0
+def _add(groups: Any, values: Any, state: Any) -> None:
+    """Into the state."""
     for row in range(len(groups)):
         group, value = groups[row], values[row]
         if value < 0:
@@ -182,16 +143,3 @@ def _add(
         state[_TOTAL, group] += value
         state[_MIN, group] = min(state[_MIN, group], value)
         state[_LARGEST, group] = max(state[_LARGEST, group], value)
-        slot = state[_SLOT, group]
-        if slot >= 0:
-            histogram[slot, bucket_of(value)] += 1
-        else:
-            rest_groups[rest], rest_values[rest] = group, value
-            rest += 1
-    return rest
-
-
-@compiled
-def _count(slots: Any, values: Any, histogram: Any) -> None:
-    for row in range(len(slots)):
-        histogram[slots[row], bucket_of(values[row])] += 1

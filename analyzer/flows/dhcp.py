@@ -15,7 +15,7 @@ from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Batch
-from analyzer.model.report import DhcpRow
+from analyzer.model.flow_rows import DhcpRow
 from analyzer.net.dhcp import ACK, DISCOVER, INFORM, NAK, OFFER, RELEASE, REQUEST
 from analyzer.net.ethernet import mac_text
 from analyzer.net.ip import UDP, ipv4_text
@@ -42,10 +42,10 @@ class Dhcp:
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
-        found = self._noted.take(batch)
-        if found is None:
+        noted = self._noted.take(batch)
+        if noted is None:
             return
-        rows = _messages(batch, found)
+        rows = _messages(batch, noted)
         both = rows if self._clients is None else pl.concat([self._clients, rows])
         self._clients = (
             both.group_by(_KEY, maintain_order=True)
@@ -70,12 +70,12 @@ def _latest(name: str) -> pl.Expr:
     return pl.col(name).filter(pl.col(name) > 0).last().fill_null(0)
 
 
-def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row a message, in the form of a client's counts."""
-    vantage = batch.frames["vantage"][found["first_frame"].to_numpy().astype(np.intp)]
+    vantage = batch.frames["vantage"][noted["first_frame"].to_numpy().astype(np.intp)]
     kind = pl.col("dhcp_type")
     asks, gives = kind.is_in(_ASKS), kind.is_in([OFFER, ACK, NAK])
-    return found.sort("ts_ns", "number").select(
+    return noted.sort("ts_ns", "number").select(
         "number",
         pl.Series("site", batch.journeys.site[vantage]).alias("site"),
         "mac",

@@ -18,13 +18,14 @@ import polars as pl
 from analyzer.decode.dns import dns_messages
 from analyzer.flows.delays import Delays
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.growing import padded, widened
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_count, format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.bundles import bundle
-from analyzer.model.report import DnsRow
+from analyzer.model.flow_rows import DnsRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.dns_names import rcode_name, type_name
@@ -67,11 +68,11 @@ class Dns:
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
-        found = self._noted.take(batch)
-        rows = self._order.held if found is None else _messages(batch, found)
+        noted = self._noted.take(batch)
+        rows = self._order.held if noted is None else _messages(batch, noted)
         if rows is None:
             return
-        rows = self._order.release(rows.clear() if found is None else rows, batch.settled_ns)
+        rows = self._order.release(rows.clear() if noted is None else rows, batch.settled_ns)
         if len(rows):
             self._take(in_order_of_time(rows, "number"))
 
@@ -85,8 +86,8 @@ class Dns:
         del where[2]  # the client's port does not matter to the row
         groups, fresh = self._groups.take(mixed(site, *where, what))
         self._rows.append(rows[fresh])
-        self._open = _wider(self._open, self._asked.count)
-        self._counts = _wider(self._counts, self._groups.count)
+        self._open = widened(self._open, self._asked.count)
+        self._counts = widened(self._counts, self._groups.count)
         self._counts[_FIRST, groups[fresh]] = rows["number"].to_numpy()[fresh]
         latency = np.full(len(rows), -1, np.int64)
         response, code = (rows[name].to_numpy() for name in ("response", "code"))
@@ -103,25 +104,25 @@ class Dns:
         waiting = self._open[_GROUP, (self._open[_OPEN] > 0) & ~self._may_come(end_ns)]
         unanswered = np.bincount(waiting, minlength=len(table))
         latency = self._latency.table((0.5, 0.99))
-        times = {name: _padded(latency[f"{name}_ns"], len(table)) for name in ("p50", "p99", "max")}
-        found = [
+        times = {n: padded(latency[f"{n}_ns"], len(table)) for n in ("p50", "p99", "max")}
+        rows = [
             _row(
                 row, self._counts[:, at], int(unanswered[at]), {n: t[at] for n, t in times.items()}
             )
             for at, row in enumerate(table.iter_rows(named=True))
         ]
         order = np.argsort(self._counts[_FIRST], kind="stable")
-        return [found[at] for at in order]
+        return [rows[at] for at in order]
 
     def _may_come(self, end_ns: int) -> npt.NDArray[np.bool_]:
         late: npt.NDArray[np.bool_] = self._open[_ASKED_NS] > end_ns - GRACE_NS
         return late
 
 
-def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row a message: client and server whichever way it goes."""
     frames = batch.frames
-    first, last = (found[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    first, last = (noted[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     answer = pl.col("response")
     columns = {
         f"{end}_{part}": pl.Series(frames[f"{end}_{part}"][rows])
@@ -133,10 +134,10 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
         pl.when(answer).then(pl.col(theirs)).otherwise(pl.col(own)).alias(name)
         for own, theirs, name in _SIDES
     ]
-    columns |= {"src_name": found["source"].cast(pl.String)}
-    columns |= {"dst_name": found["destination"].cast(pl.String)}
+    columns |= {"src_name": noted["source"].cast(pl.String)}
+    columns |= {"dst_name": noted["destination"].cast(pl.String)}
     return (
-        found.with_columns(**columns, site=site)
+        noted.with_columns(**columns, site=site)
         .select(
             "number",
             "ts_ns",
@@ -219,16 +220,6 @@ def _row(
         latency_p99_ns=times["p99"],
         latency_max_ns=times["max"],
     )
-
-
-def _wider(table: npt.NDArray[np.int64], columns: int) -> npt.NDArray[np.int64]:
-    more = np.zeros((len(table), columns - table.shape[1]), np.int64)
-    return np.concatenate([table, more], axis=1)
-
-
-def _padded(values: pl.Series, length: int) -> list[int | None]:
-    found: list[int | None] = values.to_list()
-    return found + [None] * (length - len(found))
 
 
 _READER = FrameReader("dns", partial(dns_messages, ports=(DNS_PORT,)))

@@ -146,8 +146,10 @@ class Endpoints:
         numbers, fresh = self._keys.take(keys)
         if len(fresh):
             rows = zip(*(column.tolist() for column in columns_of(fresh)), strict=True)
-            found = [self._text_number(self.name(*row)) for row in rows]
-            self._name_of_key = np.concatenate([self._name_of_key, np.array(found, np.int32)])
+            text_numbers = [self._text_number(self.name(*row)) for row in rows]
+            self._name_of_key = np.concatenate(
+                [self._name_of_key, np.array(text_numbers, np.int32)]
+            )
         return self._name_of_key.take(numbers)
 
     def numbers_of(

@@ -8,29 +8,26 @@ seconds before the error; the latest that fits is meant.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from analyzer.decode.inner import is_icmp_error, quoted_packets
+from analyzer.flows.error_causes import RecentPackets, quoted_keys
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.growing import widened
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, Columns, InOrder
-from analyzer.model.bundles import bundle
+from analyzer.model.flow_rows import IcmpErrorRow
 from analyzer.model.frames import FrameChunk
-from analyzer.model.report import IcmpErrorRow
-from analyzer.native.compiled import compiled, piece
-from analyzer.native.keys import KeyNumbers, mix, mixed
+from analyzer.native.compiled import compiled
+from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.icmp import FRAGMENTATION_NEEDED, PACKET_TOO_BIG, UNREACHABLE, error_name
 from analyzer.net.ip import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, address_text
 
-_BEFORE_NS = 5_000_000_000
-"""how long before an error its cause may lie: three times asking for an address takes 3 s"""
-_MOST = 1 << 21
-"""packets that are kept to be looked through"""
 _GROUP = (
     "site",
     "reporter_hi",
@@ -54,93 +51,53 @@ class IcmpErrors:
         """noted: of `analyzer.decode.inner.quoted_packets`, columns as quoted_…"""
         self._noted = noted
         self._order = InOrder()
-        self._recent: list[tuple[npt.NDArray[Any], ...]] = []
+        self._recent = RecentPackets()
         self._groups = KeyNumbers()
         self._counts = np.zeros((5, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
 
     def add(self, batch: Batch) -> None:
         """Take in the errors of one batch, and remember its packets."""
-        self._remember(batch)
-        found = self._noted.take(batch, "last_frame")
-        rows = self._order.held if found is None else _errors(batch, found)
+        self._recent.remember(batch)
+        noted = self._noted.take(batch, "last_frame")
+        rows = self._order.held if noted is None else _errors(batch, noted)
         if rows is not None:
-            rows = rows.clear() if found is None else rows
+            rows = rows.clear() if noted is None else rows
             settled = self._order.release(rows, batch.settled_ns)
             if len(settled):
                 self._take(settled.sort("ts_ns", "number"))
-        self._forget(batch.settled_ns)
-
-    def _remember(self, batch: Batch) -> None:
-        first = batch.packets["first_frame"].to_numpy().astype(np.intp)
-        if len(first):
-            keys = np.empty(len(first), np.uint64)
-            site = batch.journeys.site[batch.frames["vantage"][first]]
-            _identify(bundle(_Headers, batch.frames), first, site, keys)
-            numbers = batch.packets["number"].to_numpy()
-            self._recent.append((keys, numbers, batch.packets["ts_ns"].to_numpy()))
-
-    def _forget(self, settled_ns: int) -> None:
         held = self._order.held
-        waits = settled_ns if held is None or held.is_empty() else min(held["ts_ns"])
-        while self._recent and int(self._recent[0][2].max()) < waits - _BEFORE_NS:
-            self._recent.pop(0)
-        while sum(len(part[0]) for part in self._recent[1:]) > _MOST:
-            self._recent.pop(0)
+        waiting = [] if held is None else held["ts_ns"].to_list()
+        self._recent.forget(min(waiting, default=batch.settled_ns))
 
     def _take(self, rows: pl.DataFrame) -> None:
-        cause = self._causes(rows)
+        cause = self._recent.find(rows)
         groups, fresh = self._groups.take(mixed(*(rows[name].to_numpy() for name in _GROUP)))
         self._rows.append(rows[fresh])
-        more = np.zeros((5, self._groups.count - self._counts.shape[1]), np.int64)
-        self._counts = np.concatenate([self._counts, more], axis=1)
+        self._counts = widened(self._counts, self._groups.count)
         _tally(self._counts, groups, cause, rows["mtu"].to_numpy(), rows["number"].to_numpy())
-
-    def _causes(self, rows: pl.DataFrame) -> npt.NDArray[np.int64]:
-        """[n] number of the packet that caused each error, from 1; 0: not found."""
-        wanted = rows["key"].to_numpy()
-        parts = []
-        for keys, numbers, ts in self._recent:
-            fits = np.isin(keys, wanted)
-            columns = (keys[fits], numbers[fits], ts[fits])
-            parts.append(pl.DataFrame(dict(zip(("key", "cause", "ts_ns"), columns, strict=True))))
-        if not parts:
-            return np.zeros(len(rows), np.int64)
-        known = pl.concat(parts).sort("ts_ns", "cause")
-        tied = rows.select("key", "ts_ns").join_asof(
-            known,
-            on="ts_ns",
-            by="key",
-            strategy="backward",
-            tolerance=_BEFORE_NS,
-            check_sortedness=False,
-        )
-        found: npt.NDArray[np.int64] = (tied["cause"] + 1).fill_null(0).to_numpy()
-        return found
 
     def rows(self) -> list[IcmpErrorRow]:
         """The report's rows, in order of appearance."""
         if not self._rows:
             return []
         table = pl.concat(self._rows).iter_rows(named=True)
-        found = [_row(row, self._counts[:, at]) for at, row in enumerate(table)]
-        return [found[at] for at in np.argsort(self._counts[_FIRST], kind="stable")]
+        rows = [_row(row, self._counts[:, at]) for at, row in enumerate(table)]
+        return [rows[at] for at in np.argsort(self._counts[_FIRST], kind="stable")]
 
 
-def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _errors(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row an error, as its receiver got it."""
     frames = batch.frames
-    first, last = (found[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
+    first, last = (noted[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     site = batch.journeys.site[frames["vantage"][last]]
-    keys = np.empty(len(found), np.uint64)
-    quoted = _Headers(*(found[f"quoted_{name}"].to_numpy() for name in _Headers._fields))
-    _identify(quoted, np.arange(len(found), dtype=np.intp), site, keys)
+    keys = quoted_keys(noted, site)
     kind, code = frames["icmp_type"][last], frames["icmp_code"][last]
     version = frames["ip_version"][last]
-    told = (version == 4) & (kind == UNREACHABLE) & (code == FRAGMENTATION_NEEDED)
-    told |= (version == 6) & (kind == PACKET_TOO_BIG)
-    rest = found["rest"].to_numpy() & np.where(version == 4, 0xFFFF, 0xFFFFFFFF)
-    return found.select(
+    has_mtu = (version == 4) & (kind == UNREACHABLE) & (code == FRAGMENTATION_NEEDED)
+    has_mtu |= (version == 6) & (kind == PACKET_TOO_BIG)
+    rest = noted["rest"].to_numpy() & np.where(version == 4, 0xFFFF, 0xFFFFFFFF)
+    return noted.select(
         "number",
         "ts_ns",
         pl.col("source", "destination").cast(pl.String),
@@ -151,55 +108,9 @@ def _errors(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
         pl.Series("icmp_type", kind),
         pl.Series("icmp_code", code),
         pl.Series("version", version),
-        pl.Series("mtu", np.where(told, rest, 0).astype(np.int64)),
+        pl.Series("mtu", np.where(has_mtu, rest, 0).astype(np.int64)),
         pl.Series("key", keys),
     )
-
-
-class _Headers(NamedTuple):
-    """Of a packet, what an error quotes at least: the IP header and eight bytes behind it.
-
-    [frames] of each, see `analyzer.model.frames.DECODED`.
-    """
-
-    src_hi: npt.NDArray[np.uint64]
-    src_lo: npt.NDArray[np.uint64]
-    dst_hi: npt.NDArray[np.uint64]
-    dst_lo: npt.NDArray[np.uint64]
-    protocol: npt.NDArray[np.uint8]
-    ip_id: npt.NDArray[np.uint32]
-    src_port: npt.NDArray[np.uint16]
-    dst_port: npt.NDArray[np.uint16]
-    tcp_seq: npt.NDArray[np.uint32]
-    icmp_id: npt.NDArray[np.uint16]
-    icmp_seq: npt.NDArray[np.uint16]
-    l4_offset: npt.NDArray[np.uint16]
-
-
-@compiled
-def _identify(headers: _Headers, rows: Any, site: Any, keys: Any) -> None:
-    """[packets] the key of each packet: its row in ``headers``, and where addresses are unique."""
-    for at in range(len(rows)):
-        row = rows[at]
-        source = mix(headers.src_hi[row], headers.src_lo[row])
-        key = mix(source, mix(headers.dst_hi[row], headers.dst_lo[row]))
-        key = mix(key, np.uint64(site[at]) << np.uint64(40) | np.uint64(headers.ip_id[row]))
-        protocol = headers.protocol[row]
-        rest = np.uint64(0)
-        if headers.l4_offset[row]:
-            if protocol == TCP:
-                rest = np.uint64(headers.tcp_seq[row])
-            elif protocol in (ICMP, ICMPV6):
-                rest = _both(headers.icmp_id[row], headers.icmp_seq[row])
-            if protocol in (TCP, UDP):
-                key = mix(key, _both(headers.src_port[row], headers.dst_port[row]))
-        keys[at] = mix(key, rest << np.uint64(8) | np.uint64(protocol))
-
-
-@piece
-def _both(high: Any, low: Any) -> Any:
-    """Two numbers of 16 bits in one."""
-    return np.uint64(high) << np.uint64(16) | np.uint64(low)
 
 
 @compiled
@@ -255,9 +166,11 @@ QUOTED = (
 
 def read_quoted(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
     """row, rest (see `quoted_packets`), and QUOTED as quoted_…."""
-    rows, found = quoted_packets(chunk, frames)
-    columns = {f"quoted_{name}": pl.Series(found[name]) for name in QUOTED}
-    return pl.DataFrame({"row": pl.Series(rows, dtype=pl.UInt32), "rest": found["rest"], **columns})
+    rows, quoted = quoted_packets(chunk, frames)
+    columns = {f"quoted_{name}": pl.Series(quoted[name]) for name in QUOTED}
+    return pl.DataFrame(
+        {"row": pl.Series(rows, dtype=pl.UInt32), "rest": quoted["rest"], **columns}
+    )
 
 
 def _has_errors(frames: Columns) -> bool:

@@ -26,10 +26,10 @@ class Flooding:
             return
         flooded = packets[which].filter(~pl.col("stray"))
         mac = pl.Series("mac", batch.frames["eth_dst"][flooded["first_frame"].to_numpy()])
-        found = flooded.select(
+        new = flooded.select(
             mac, "number", "in_port", pl.col("source").cast(pl.String), packets=pl.lit(1)
         ).filter(pl.col("mac") & GROUP_BIT == 0)
-        both = found if self._rows is None else pl.concat([self._rows, found])
+        both = new if self._rows is None else pl.concat([self._rows, new])
         self._rows = (
             both.sort("number")
             .group_by("mac", maintain_order=True)

@@ -46,6 +46,7 @@ from analyzer.flows.echo_pairing import (
     pair_echoes,
 )
 from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside
+from analyzer.flows.growing import padded, widened
 from analyzer.flows.sightings import Sightings
 from analyzer.flows.silent_echoes import SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEcho, SlowEchoes
@@ -113,8 +114,8 @@ class Echoes:
         groups, fresh = self._groups_of(group, asked)
         if len(fresh):
             self._rows.append(events[fresh].select(*_FIRST).with_columns(_TEXTS))
-        self._counts = _wider(self._counts, self._groups.count, 0)
-        self._open = _wider(self._open, self._keys.count, -1)
+        self._counts = widened(self._counts, self._groups.count)
+        self._open = widened(self._open, self._keys.count, -1, spare=True)
         self._open[NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
         journey = np.stack([events[name].to_numpy().astype(np.int64) for name in _JOURNEY])
         silent, status = self._silent.groups_of(events), events["status"].to_numpy()
@@ -201,10 +202,10 @@ class Echoes:
             pl.Series("unmatched", unmatched, pl.Int64),
             pl.Series("duplicates", self._counts[MORE]),
             *(
-                _padded(rtt[f"{name}_ns"], len(rows)).alias(f"rtt_{name}_ns")
+                padded(rtt[f"{name}_ns"], len(rows)).alias(f"rtt_{name}_ns")
                 for name in ("min", "p50", "p99", "max")
             ),
-            _padded(turnaround["p50_ns"], len(rows)).alias("turnaround_p50_ns"),
+            padded(turnaround["p50_ns"], len(rows)).alias("turnaround_p50_ns"),
             pl.Series("turned_at", turned_at),
         )
 
@@ -248,20 +249,6 @@ def _first_replies(events: pl.DataFrame) -> pl.DataFrame:
         pl.col("status").alias("reply_status"),
         *(pl.col(name).alias(f"reply_{name}") for name in HOPS),
     )
-
-
-def _wider(table: npt.NDArray[np.int64], count: int, fill: int) -> npt.NDArray[np.int64]:
-    """The table with ``count`` columns at least."""
-    if table.shape[1] >= count:
-        return table
-    spare = count if not fill else max(count, 2 * table.shape[1])
-    more = np.full((len(table), spare - table.shape[1]), fill, np.int64)
-    return np.concatenate([table, more], axis=1)
-
-
-def _padded(column: pl.Series, count: int) -> pl.Series:
-    """With nulls for groups that have no value."""
-    return column.extend_constant(None, max(count - len(column), 0)).head(count)
 
 
 _EMPTY = pl.DataFrame(

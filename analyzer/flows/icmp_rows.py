@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.flows.delays import percentile
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
+from analyzer.model.flow_rows import Echo, EchoHop, EchoProcess, IcmpRow
 from analyzer.model.journeys import HOP_NAMES, Status
-from analyzer.model.report import Echo, EchoHop, IcmpRow
+from analyzer.model.ranks import percentile
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import address_text
 
@@ -47,8 +47,16 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
         process_rtt_p50_ns=percentile(seen, 0.5),
         payload_len=row["payload_len"],
         own=row["id"] in context.own_echoes,
+        process=_process(row["id"], seen, context),
         **_turning(row, target_ip, context.vantages),
     )
+
+
+def _process(ident: int, rtt_ns: Sequence[int], context: FlowContext) -> EchoProcess | None:
+    """What the process with this ICMP id saw; None where it was not our own."""
+    if ident not in context.own_echoes:
+        return None
+    return EchoProcess(context.own_echoes[ident], percentile(rtt_ns, 0.5))
 
 
 def _turning(row: Mapping[str, Any], target_ip: str, vantages: Sequence[Vantage]) -> dict[str, Any]:
@@ -117,6 +125,6 @@ KINDS = (
         about="an echo conversation: one pinger, one target, one ICMP id",
         aggregator=_aggregator,
         rows=_rows,
-        nested=("echoes",),
+        nested=("echoes", "process"),
     ),
 )

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from analyzer.flows.endpoints import Endpoints
     from analyzer.flows.frame_notes import FrameReaders
     from analyzer.model.batch import Aggregator
+    from analyzer.model.flow_rows import ArpRow
     from analyzer.model.nat_entries import NatEntries
     from analyzer.model.proxy import Proxy
-    from analyzer.model.report import ArpRow
     from analyzer.model.vantage import Vantage
 
 
@@ -56,8 +56,8 @@ class FlowContext:
     """what the edges of a time window hide of ARP"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
-    own_echoes: frozenset[int] = frozenset()
-    """ICMP ids of vethscope's own pings"""
+    own_echoes: Mapping[int, int] = field(default_factory=dict)
+    """ICMP ids of vethscope's own pings → answers that their processes got"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,10 +66,10 @@ class Mdns:
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
-        found = self._notes.take(batch)
-        if found is None or self._count >= MOST:
+        noted = self._notes.take(batch)
+        if noted is None or self._count >= MOST:
             return
-        rows = _messages(batch, found)
+        rows = _messages(batch, noted)
         self._count += len(rows)
         self._messages.append(rows)
 
@@ -114,11 +114,11 @@ def _times(tied: pl.DataFrame) -> pl.DataFrame:
     return delays.table((0.5,))
 
 
-def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row a message."""
     frames = batch.frames
-    first = found["first_frame"].to_numpy().astype(np.intp)
-    return found.select(
+    first = noted["first_frame"].to_numpy().astype(np.intp)
+    return noted.select(
         "number",
         "ts_ns",
         pl.Series("site", batch.journeys.site[frames["vantage"][first]]),

@@ -61,10 +61,10 @@ class Memberships:
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
-        found = self._notes.take(batch)
-        if found is None:
+        noted = self._notes.take(batch)
+        if noted is None:
             return
-        rows = _records(batch, found)
+        rows = _records(batch, noted)
         both = rows if self._table is None else pl.concat([self._table, rows])
         self._table = (
             both.sort("last_ns", maintain_order=True)
@@ -87,13 +87,13 @@ class Memberships:
         return [_row(row) for row in self._table.sort("number").iter_rows(named=True)]
 
 
-def _records(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _records(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row a group that a message names."""
     frames = batch.frames
-    first = found["first_frame"].to_numpy().astype(np.intp)
+    first = noted["first_frame"].to_numpy().astype(np.intp)
     kind = pl.col("kinds")
     return (
-        found.with_columns(
+        noted.with_columns(
             pl.Series("node_hi", frames["src_hi"][first]),
             pl.Series("node_lo", frames["src_lo"][first]),
             pl.Series("site", batch.journeys.site[frames["vantage"][first]]),

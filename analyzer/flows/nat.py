@@ -15,18 +15,17 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.nat_tuples import PARTS, end_text, translations, tuple_at, tuple_columns
 from analyzer.formatting.pieces import Piece, count_piece
-from analyzer.model.batch import Batch
-from analyzer.model.journeys import Hop, Journeys, Status
+from analyzer.model.batch import Batch, Columns
+from analyzer.model.flow_rows import NatRow
+from analyzer.model.journeys import Status
 from analyzer.model.nat_entries import ENDED, NatEntries
-from analyzer.model.report import NatRow
 from analyzer.model.vantage import Vantage
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.ip import ICMP_PROTOCOLS, address_text
 
-Columns = Mapping[str, npt.NDArray[Any]]
 CONNTRACK, PACKETS = "conntrack", "packets"
-_PARTS = ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port")
 _WITH_PORTS = ("tcp", "udp")
 _NEVER = (1 << 63) - 1
 _SERVICE = ("src_hi", "src_lo", "dst_hi", "dst_lo", "dst_port")
@@ -59,8 +58,8 @@ class Translations:
         rows = packet.select(pl.col("protocol", "source", "destination").cast(pl.String))
         self._rows.append(
             rows.with_columns(
-                *_tuple_columns(frames, before, "before"),
-                *_tuple_columns(frames, after, "after"),
+                *tuple_columns(frames, before, "before"),
+                *tuple_columns(frames, after, "after"),
                 pl.Series("from", frames["vantage"][before]),
                 pl.Series("to", frames["vantage"][after]),
                 pl.Series("there", there),
@@ -78,7 +77,7 @@ class Translations:
             return []
         shared = [f"{name}_{when}" for when in ("before", "after") for name in _SERVICE]
         group = ["protocol", "source", "destination", *shared, "from", "to", "told_by"]
-        found = (
+        translated = (
             self._connections(entries)
             .sort("number")
             .group_by(group, maintain_order=True)
@@ -88,16 +87,19 @@ class Translations:
                 pl.col("src_port_before", "src_port_after").first(),
             )
         )
-        return [_row(row, vantages) for row in found.iter_rows(named=True)]
+        return [_row(row, vantages) for row in translated.iter_rows(named=True)]
 
     def _connections(self, entries: NatEntries) -> pl.DataFrame:
         """A row a connection, in the direction that was seen first."""
         rows = pl.concat(self._rows)
-        told = pl.Series(np.isin(rows["there"].to_numpy(), _entry_keys(entries)))
+        in_conntrack = pl.Series(np.isin(rows["there"].to_numpy(), _entry_keys(entries)))
         rows = rows.with_columns(
             pl.Series("packets", self._counts[0]),
             pl.Series("number", self._counts[1]),
-            pl.when(told).then(pl.lit(CONNTRACK)).otherwise(pl.lit(PACKETS)).alias("told_by"),
+            pl.when(in_conntrack)
+            .then(pl.lit(CONNTRACK))
+            .otherwise(pl.lit(PACKETS))
+            .alias("told_by"),
         )
         other = rows.select("back", other="number", answers="packets")
         both = rows.join(other, left_on="there", right_on="back", how="left")
@@ -123,82 +125,12 @@ def changes(row: NatRow) -> list[str]:
     ] or [f"source port {row.source_port} becomes {row.new_source_port}"]
 
 
-def end_text(address: str, port: int | None) -> str:
-    """``172.17.0.2:80``, ``[fd00::2]:80``; without a port the address alone."""
-    if port is None:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def translations(frames: Columns, journeys: Journeys) -> npt.NDArray[np.intp]:
-    """Frames that differ from what they came from in addresses, ports or an ICMP query's id.
-
-    In order of time. On a route, or between a bridge's port and another one or the bridge.
-    """
-    after = np.flatnonzero((journeys.hop != Hop.COPY) & (journeys.parent >= 0))
-    after = after[(journeys.packet[after] >= 0)]
-    after = after[frames["l2key"][after] != frames["l2key"][journeys.parent[after]]]
-    before = journeys.parent[after]
-    differs = np.zeros(len(after), np.bool_)
-    for name in (*_PARTS, "icmp_id"):
-        differs |= frames[name][before] != frames[name][after]
-    found = after[differs & (frames["ip_version"][after] > 0)]
-    order: npt.NDArray[np.intp] = found[np.argsort(frames["ts_ns"][found], kind="stable")]
-    return order
-
-
-def tuple_texts(frames: Columns, before: npt.NDArray[Any], after: npt.NDArray[Any]) -> pl.Series:
-    """[n] ``172.17.0.2:5000 → 198.51.100.2:80 becomes 198.51.100.1:5000 → …``; each made once."""
-    names = [f"{name}_{when}" for when in ("before", "after") for name in _PARTS]
-    columns = [*_tuple_columns(frames, before, "before"), *_tuple_columns(frames, after, "after")]
-    table = pl.DataFrame([*columns, pl.Series("protocol", frames["protocol"][after])])
-    kinds = table.unique(maintain_order=True)
-    texts = [_texts(row) for row in kinds.iter_rows(named=True)]
-    both = table.join(
-        kinds.with_columns(pl.Series("text", texts, pl.String)),
-        on=[*names, "protocol"],
-        how="left",
-        maintain_order="left",
-    )
-    return both["text"]
-
-
-def _texts(row: Mapping[str, Any]) -> str:
-    return " becomes ".join(_way(row, when) for when in ("before", "after"))
-
-
-def _way(row: Mapping[str, Any], when: str) -> str:
-    icmp = row["protocol"] in ICMP_PROTOCOLS
-    ends = []
-    for side in ("src", "dst"):
-        address = address_text(row[f"{side}_hi_{when}"], row[f"{side}_lo_{when}"])
-        port = row[f"{side}_port_{when}"]
-        ends.append(end_text(address, None if icmp or not port else port))
-    identifier = f" id {row[f'src_port_{when}']}" if icmp else ""
-    return " → ".join(ends) + identifier
-
-
-def _tuple_columns(frames: Columns, rows: npt.NDArray[Any], when: str) -> list[pl.Series]:
-    return [
-        pl.Series(f"{name}_{when}", column)
-        for name, column in zip(_PARTS, _tuple(frames, rows), strict=True)
-    ]
-
-
-def _tuple(frames: Columns, rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """Addresses and ports; of ICMP the identifier stands for the source's port."""
-    icmp = np.isin(frames["protocol"][rows], ICMP_PROTOCOLS)
-    found = [frames[name][rows] for name in _PARTS]
-    found[4] = np.where(icmp, frames["icmp_id"][rows], found[4])
-    return found
-
-
 def _connection_keys(
     frames: Columns, before: npt.NDArray[Any], after: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """(key in this direction, key in the other) of what was translated to what."""
     protocol = frames["protocol"][after]
-    one, two = _tuple(frames, before), _tuple(frames, after)
+    one, two = tuple_at(frames, before), tuple_at(frames, after)
     icmp = np.isin(protocol, ICMP_PROTOCOLS)
     return _key(protocol, one, two), _key(protocol, _turned(two, icmp), _turned(one, icmp))
 
@@ -207,8 +139,8 @@ def _entry_keys(entries: NatEntries) -> npt.NDArray[np.uint64]:
     """The same keys of connection tracking's entries, both directions."""
     rows = entries.rows[entries.rows["what"] != ENDED]
     protocol, icmp = rows["protocol"], np.isin(rows["protocol"], ICMP_PROTOCOLS)
-    there = [rows[name] for name in _PARTS]
-    back = [rows[f"back_{name}"] for name in _PARTS]
+    there = [rows[name] for name in PARTS]
+    back = [rows[f"back_{name}"] for name in PARTS]
     for ends in (there, back):
         ends[5] = np.where(icmp, 0, ends[5])
     return np.concatenate(
@@ -241,8 +173,8 @@ def _row(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> NatRow:
     ports = row["protocol"] in _WITH_PORTS
     single = row["connections"] == 1
 
-    def port(name: str, known: bool) -> int | None:
-        return row[name] if ports and known else None
+    def port(name: str, unambiguous: bool) -> int | None:
+        return row[name] if ports and unambiguous else None
 
     return NatRow(
         protocol=row["protocol"],

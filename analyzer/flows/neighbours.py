@@ -19,13 +19,14 @@ from analyzer.flows.arp import answer_piece
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
+from analyzer.flows.growing import padded, widened
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.bundles import bundle
-from analyzer.model.report import ArpRow
+from analyzer.model.flow_rows import ArpRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.ethernet import mac_text
@@ -52,11 +53,11 @@ class Neighbours:
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
-        found = self._noted.take(batch)
-        rows = self._order.held if found is None else _messages(batch, found)
+        noted = self._noted.take(batch)
+        rows = self._order.held if noted is None else _messages(batch, noted)
         if rows is None:
             return
-        rows = self._order.release(rows.clear() if found is None else rows, batch.settled_ns)
+        rows = self._order.release(rows.clear() if noted is None else rows, batch.settled_ns)
         if len(rows):
             self._take(rows.sort("ts_ns", "number"))
 
@@ -66,8 +67,7 @@ class Neighbours:
         self._claims = both.unique(maintain_order=True)
         pairs, fresh = self._pairs.take(mixed(*(rows[name].to_numpy() for name in _PAIR)))
         self._rows.append(rows[fresh])
-        more = np.zeros((7, self._pairs.count - self._state.shape[1]), np.int64)
-        self._state = np.concatenate([self._state, more], axis=1)
+        self._state = widened(self._state, self._pairs.count)
         latency = np.full(len(rows), -1, np.int64)
         messages = bundle(_Messages, rows.with_columns(pl.Series("pair", pairs)))
         _tie(messages, bundle(Sightings, rows), self._state, latency)
@@ -78,24 +78,26 @@ class Neighbours:
         """The report's rows, in order of appearance: those who asked."""
         if not self._rows or self._claims is None:
             return []
-        latency = self._latency.table((0.5,))
-        times = [latency[name].to_list() for name in ("p50_ns", "max_ns")]
+        table, latency = pl.concat(self._rows), self._latency.table((0.5,))
+        p50, longest = (
+            padded(latency[name], len(table)).to_list() for name in ("p50_ns", "max_ns")
+        )
         claims: dict[tuple[int, int, int], list[int]] = {}
         for segment, high, low, mac in self._claims.iter_rows():
             claims.setdefault((segment, high, low), []).append(mac)
-        found = []
-        for at, row in enumerate(pl.concat(self._rows).iter_rows(named=True)):
+        rows = []
+        for at, row in enumerate(table.iter_rows(named=True)):
             macs = claims.get((row["segment"], row["target_hi"], row["target_lo"]), [])
-            wait = [values[at] if at < len(values) else None for values in times]
-            found.append(_row(row, self._state[:, at], wait, macs, endpoints))
+            wait = [p50[at], longest[at]]
+            rows.append(_row(row, self._state[:, at], wait, macs, endpoints))
         order = np.argsort(self._state[_FIRST], kind="stable")
-        return [found[at] for at in order if self._state[_REQUESTS, at]]
+        return [rows[at] for at in order if self._state[_REQUESTS, at]]
 
 
-def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
+def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row a solicitation or advertisement, after who asks for whom."""
     frames = batch.frames
-    first = found["first_frame"].to_numpy().astype(np.intp)
+    first = noted["first_frame"].to_numpy().astype(np.intp)
     answer = pl.col("nd_type") == NEIGHBOUR_ADVERTISEMENT
     columns = {
         name: pl.Series(frames[name][first])
@@ -103,7 +105,7 @@ def _messages(batch: Batch, found: pl.DataFrame) -> pl.DataFrame:
     }
     segment = pl.Series(batch.journeys.segment[frames["vantage"][first]])
     return (
-        found.with_columns(**columns, segment=segment)
+        noted.with_columns(**columns, segment=segment)
         .filter(pl.col("nd_type").is_in([NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT]))
         .select(
             "number",

@@ -18,6 +18,7 @@ from analyzer.model.journeys import Evidence, Journeys
 from analyzer.native.keys import KeyNumbers
 from analyzer.net import ip
 from analyzer.net.ethernet import ARP
+from analyzer.net.ports import VXLAN_PORTS
 
 OTHER = "other"
 PROTOCOL_NAMES = (OTHER, "arp", *ip.PROTOCOL_NAMES.values())
@@ -45,13 +46,14 @@ class PacketTables:
         A stray is a bridge device's copy without its packet: nothing to count. torn: some of
         its frames lie outside of the window that is analysed. ``source`` is taken where the
         packet was first seen, ``destination`` where it was last seen, so that both are right
-        on either side of a NAT.
+        on either side of a NAT; of a packet in a tunnel, where it was seen outside of it.
         """
         first, last = journeys.first.astype(np.intp), journeys.last.astype(np.intp)
         vantage = frames["vantage"]
         protocol = protocol_codes(frames, first)
-        source = self._numbers(frames, journeys, journeys.first, "src")
-        destination = self._numbers(frames, journeys, journeys.last, "dst")
+        begin, end = unwrapped_ends(frames, journeys)
+        source = self._numbers(frames, journeys, begin, "src")
+        destination = self._numbers(frames, journeys, end, "dst")
         pair = protocol.astype(np.uint64) << np.uint64(56)
         pair |= source.astype(np.uint64) << np.uint64(28) | destination.astype(np.uint64)
         texts = pl.Series(self.endpoints.texts, dtype=pl.Categorical)
@@ -88,6 +90,26 @@ class PacketTables:
         return self.endpoints.numbers_of(frames, journeys.segment, rows, side)
 
 
+def unwrapped_ends(
+    frames: Columns, journeys: Journeys
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """[p] the first and the last frame that show the packet itself, not a tunnel's around it."""
+    first, last = journeys.first, journeys.last
+    tunnelled = np.flatnonzero(journeys.evidence & Evidence.TUNNELLED)
+    if not len(tunnelled):
+        return first, last
+    first, last = first.copy(), last.copy()
+    path = path_matrix(last[tunnelled], journeys.parent)
+    at = np.maximum(path, 0)
+    wrapped = (frames["protocol"][at] == ip.UDP) & np.isin(frames["dst_port"][at], VXLAN_PORTS)
+    bare = (path >= 0) & ~wrapped
+    some = bare.any(axis=1)
+    rows, depth = np.arange(len(path)), path.shape[1] - 1
+    ends = path[rows, bare.argmax(axis=1)], path[rows, depth - bare[:, ::-1].argmax(axis=1)]
+    first[tunnelled[some]], last[tunnelled[some]] = ends[0][some], ends[1][some]
+    return first, last
+
+
 def protocol_codes(frames: Columns, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint32]:
     """[len(rows)] places in PROTOCOL_NAMES."""
     codes = _CODES.take(frames["protocol"][rows])
@@ -97,10 +119,10 @@ def protocol_codes(frames: Columns, rows: npt.NDArray[np.intp]) -> npt.NDArray[n
 
 def _any_likely(journeys: Journeys) -> npt.NDArray[np.bool_]:
     """[p] whether any edge of the packet is likely only."""
-    found = np.zeros(len(journeys.first), np.bool_)
+    likely = np.zeros(len(journeys.first), np.bool_)
     rows = journeys.packet[journeys.likely]
-    found[rows[rows >= 0]] = True
-    return found
+    likely[rows[rows >= 0]] = True
+    return likely
 
 
 def path_matrix(rows: npt.NDArray[Any], parent: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -18,9 +18,9 @@ import polars as pl
 
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.model.batch import Batch
+from analyzer.model.flow_rows import ProxyRow, TransportRow
 from analyzer.model.journeys import Evidence
 from analyzer.model.proxy import Proxy
-from analyzer.model.report import ProxyRow, TransportRow
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.ip import TCP, UDP, address_text
 from analyzer.net.tcp_flags import SYN, SYN_ACK
@@ -96,22 +96,22 @@ class Proxied:
             )
             for t in talks
         }
-        found = [row for proxy in proxies for row in _of_proxy(proxy, begun, carried)]
-        return sorted(found, key=lambda row: row.ts_ns)
+        rows = [row for proxy in proxies for row in _of_proxy(proxy, begun, carried)]
+        return sorted(rows, key=lambda row: row.ts_ns)
 
 
 def _of_proxy(
     proxy: Proxy, begun: pl.DataFrame, carried: Mapping[Any, tuple[int, int]]
 ) -> Iterator[ProxyRow]:
-    mine = begun.filter(protocol=TCP if proxy.protocol == "tcp" else UDP)
+    of_protocol = begun.filter(protocol=TCP if proxy.protocol == "tcp" else UDP)
     up = [
         one
-        for one in _those(mine.filter(~pl.col("down"), dst_port=proxy.host_port))
+        for one in _those(of_protocol.filter(~pl.col("down"), dst_port=proxy.host_port))
         if _listens(proxy, one.destination_ip)
     ]
     down = [
         one
-        for one in _those(mine.filter("down", dst_port=proxy.container_port))
+        for one in _those(of_protocol.filter("down", dst_port=proxy.container_port))
         if one.destination_ip == proxy.container_ip
     ]
     times = [one.ts_ns for one in up], [one.ts_ns for one in down]

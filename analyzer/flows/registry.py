@@ -45,8 +45,8 @@ MODULES = {
 def flow_kind(name: str) -> FlowKind:
     """The descriptor of a kind. Raises KeyError."""
     module = import_module(f"analyzer.flows.{MODULES[name]}")
-    found: FlowKind = next(kind for kind in module.KINDS if kind.name == name)
-    return found
+    kind: FlowKind = next(one for one in module.KINDS if one.name == name)
+    return kind
 
 
 def flow_kinds() -> tuple[FlowKind, ...]:

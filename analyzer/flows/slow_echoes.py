@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.delays import Delays
+from analyzer.flows.growing import widened
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Journeys
 from analyzer.native.compiled import compiled
@@ -33,9 +34,9 @@ def slowest_hops(
     frames: Columns, journeys: Journeys, last: npt.NDArray[Any]
 ) -> npt.NDArray[np.int64]:
     """[4, n] SLOWEST of the journeys that end at the frames ``last``."""
-    found = np.full((len(SLOWEST), len(last)), -1, np.int64)
-    _find_slowest(last, journeys.parent, frames["ts_ns"], frames["vantage"], found)
-    return found
+    slowest = np.full((len(SLOWEST), len(last)), -1, np.int64)
+    _find_slowest(last, journeys.parent, frames["ts_ns"], frames["vantage"], slowest)
+    return slowest
 
 
 class SlowEcho(NamedTuple):
@@ -63,8 +64,7 @@ class SlowEchoes:
         ROUND_TRIP."""
         pairs, fresh = self._numbers.take(trips["pair"].to_numpy().astype(np.uint64))
         self._names += trips[fresh].select("source", "destination").rows()
-        more = np.full((len(ROUND_TRIP), len(fresh)), -1, np.int64)
-        self._longest = np.concatenate([self._longest, more], axis=1)
+        self._longest = widened(self._longest, self._numbers.count, -1)
         columns = np.stack([trips[name].to_numpy().astype(np.int64) for name in ROUND_TRIP])
         self._times.add(pairs, columns[_RTT])
         _keep_longest(pairs, columns, self._longest)
@@ -82,16 +82,16 @@ class SlowEchoes:
 
 
 @compiled
-def _find_slowest(last: Any, parent: Any, ts: Any, vantage: Any, found: Any) -> None:
+def _find_slowest(last: Any, parent: Any, ts: Any, vantage: Any, slowest: Any) -> None:
     for row in range(len(last)):
         frame = np.int64(last[row])
-        found[3, row] = vantage[frame]
+        slowest[3, row] = vantage[frame]
         while parent[frame] >= 0:
             before = np.int64(parent[frame])
             # from the end on, so that the first of equal ones is told
-            if ts[frame] - ts[before] >= found[0, row]:
-                found[0, row] = ts[frame] - ts[before]
-                found[1, row], found[2, row] = vantage[before], vantage[frame]
+            if ts[frame] - ts[before] >= slowest[0, row]:
+                slowest[0, row] = ts[frame] - ts[before]
+                slowest[1, row], slowest[2, row] = vantage[before], vantage[frame]
             frame = before
 
 

@@ -110,8 +110,8 @@ def _messages(batch: Batch) -> pl.DataFrame | None:
     own, other = np.where(asked, first, last), np.where(asked, last, first)
 
     def side(asker: str, answerer: str, at: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        found: npt.NDArray[Any] = np.where(asked, frames[asker][at], frames[answerer][at])
-        return found
+        column: npt.NDArray[Any] = np.where(asked, frames[asker][at], frames[answerer][at])
+        return column
 
     client = [side(f"src_{part}", f"dst_{part}", own) for part in ("hi", "lo", "port")]
     server = [side(f"dst_{part}", f"src_{part}", other) for part in ("hi", "lo", "port")]

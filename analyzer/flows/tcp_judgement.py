@@ -63,8 +63,7 @@ which were not seen"""
 ) = range(_STATES := 10)
 _KEEP_ALIVE, _PROBE = 1, 2
 # Of each conversation.
-_SYN_NS, _SYN_AT, INITIAL_NS, HANDSHAKE_NS, _LATEST_NS, CONNECTIONS, ANSWERED = range(7)
-_TALKS = 7
+_SYN_NS, _SYN_AT, INITIAL_NS, HANDSHAKE_NS, _LATEST_NS, CONNECTIONS, ANSWERED = range(_TALKS := 7)
 """rows: when and where the latest SYN was seen; SYN to ACK, SYN to SYN-ACK of the first
 connection, SYN to ACK of the latest (-1: not known); connections begun; SYN-ACKs"""
 _FAST_NS, _DISORDER_NS = 20_000_000, 3_000_000
@@ -229,10 +228,8 @@ def _judge_data(state: TcpState, segment: _Segment, sent_here: Any) -> None:
         return
     rtt = state.talks[_LATEST_NS, flow >> 1]
     limit = rtt if rtt > 0 else _DISORDER_NS
-    if not sent_here and ts - flows[_NEXT_NS, flow] < limit and _end(segment) != expected:
-        counts[_OUT_OF_ORDER, flow] += 1
-        return
-    counts[_RETRANSMISSIONS, flow] += 1
+    soon = ts - flows[_NEXT_NS, flow] < limit and _end(segment) != expected
+    counts[_OUT_OF_ORDER if soon and not sent_here else _RETRANSMISSIONS, flow] += 1
 
 
 @piece

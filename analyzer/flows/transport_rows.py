@@ -17,8 +17,8 @@ from analyzer.flows.transport import Conversations
 from analyzer.formatting.numbers import format_bytes, format_ns
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Columns
+from analyzer.model.flow_rows import TcpRow, UdpRow
 from analyzer.model.frames import FrameChunk
-from analyzer.model.report import TcpRow, UdpRow
 from analyzer.net.ip import address_text
 from analyzer.net.tcp_flags import SYN
 

@@ -20,6 +20,16 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ethernet import mac_text
 
 PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
+BRIDGED, ROUTED, TUNNELLED, HOST, OTHER_BRIDGE, BESIDE, MIXED = (
+    "bridged",
+    "routed",
+    "tunnelled",
+    "host",
+    "other-bridge",
+    "beside",
+    "mixed",
+)
+"""ways of delivered packets: see `Verdict`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ def _count_evidence(outcomes: pl.DataFrame) -> pl.DataFrame:
 
 def _judge(row: dict[str, Any], scene: Scene) -> Verdict:
     evidence = _facts(row, scene)
-    result, reason = _result(row, evidence, scene)
+    result, way, reason = _result(row, evidence, scene)
     return Verdict(
         claim=f"bridged through {scene.bridge}",
         source=row["source"],
@@ -86,6 +96,9 @@ def _judge(row: dict[str, Any], scene: Scene) -> Verdict:
         packets=row["packets"],
         evidence=evidence,
         reason=reason,
+        delivered=row["delivered"],
+        lost=row["lost"],
+        way=way,
     )
 
 
@@ -96,20 +109,33 @@ def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
     outs = [scene.vantages[o["out_port"]] for o in row["out"] if o["out_port"] >= 0]
     masters = sorted({v.bridge for v in (*ins, *outs)})
 
-    def counted(text: str, count: int, told: bool = True) -> Fact:
-        return Fact(text, count == total if told else None, count)
+    def counted(text: str, count: int, judged: bool = True) -> Fact:
+        return Fact(text, count == total if judged else None, count)
 
     copies = row["bridge_copy"]
     sees = device is not None and device.promiscuous
-    return [
+    facts = [
         counted(f"ingress port {_names(ins)} saw the packets", row["port_in"], bool(ins)),
         counted(_copies_text(bridge, copies, row["same_stamp"]), copies, sees),
-        counted(f"egress port {_names(outs)} saw the packets", row["port_out"], bool(outs)),
+        counted(f"egress port {_names(outs)} saw {_which(row)}", row["port_out"], bool(outs)),
         Fact(
             f"master of these ports: {', '.join(masters) or 'none seen'}",
             masters == [bridge] if ins and outs else None,
         ),
         _fdb_fact(row, scene),
+    ]
+    return [*facts, *_foreign_ports(row, ins, scene)]
+
+
+def _foreign_ports(row: dict[str, Any], ins: Sequence[Vantage], scene: Scene) -> list[Fact]:
+    """What speaks against the sender's name: its frames entered at somebody else's port."""
+    owners = {v.container for v in scene.vantages if v.role is Role.HOST_VETH} - {""}
+    if row["source"] not in owners:
+        return []
+    foreign = [v for v in ins if v.container and v.container != row["source"]]
+    return [
+        Fact(f"frames of {row['source']} entered at {v.name}, the port of {v.container}", False)
+        for v in foreign
     ]
 
 
@@ -129,69 +155,93 @@ def _copies_text(bridge: str, copies: int, same_stamp: int) -> str:
 
 
 def _names(vantages: Sequence[Vantage]) -> str:
-    return ", ".join(v.name for v in vantages) or "(none captured)"
+    return ", ".join(dict.fromkeys(v.name for v in vantages)) or "(none captured)"
+
+
+def _which(row: dict[str, Any]) -> str:
+    """What an egress port saw, where some of the packets did not get so far."""
+    if not row["delivered"] or row["delivered"] == row["packets"]:
+        return "the packets"
+    return f"{row['delivered']} of {row['packets']} packets"
 
 
 def _fdb_fact(row: dict[str, Any], scene: Scene) -> Fact:
-    """Whether the bridge's own table sends the destination MAC out of the port that was seen."""
+    """Whether the bridge's own table sends the destination MAC out of the port that was seen.
+
+    A container that was restarted has had two ports: the table of one moment knows one of them.
+    """
     device = scene.device
-    table = dict(scene.fdb.get(device.name, ())) if device else {}
-    texts, holds = [], True
+    table: dict[str, set[int]] = {}
+    for address, index in scene.fdb.get(device.name, ()) if device else ():
+        table.setdefault(address, set()).add(index)
+    ports: dict[str, list[Vantage]] = {}
     for out in row["out"]:
         mac = mac_text(out["dst_mac"])
-        port = scene.vantages[out["out_port"]] if out["out_port"] >= 0 else None
-        if port is None or mac not in table:
+        if out["out_port"] < 0 or mac not in table:
             return Fact(f"{scene.bridge}'s FDB entry for {mac}: not known", None)
-        holds &= table[mac] == port.ifindex
-        texts.append(f"{mac} → {port.name if table[mac] == port.ifindex else f'port {table[mac]}'}")
+        ports.setdefault(mac, []).append(scene.vantages[out["out_port"]])
+    texts, holds = [], True
+    for mac, seen in ports.items():
+        right = [port for port in seen if port.ifindex in table[mac]]
+        holds &= bool(right) and len({port.container for port in seen}) == 1
+        named = right if len(right) == len(seen) or holds else []
+        numbers = (f"port {index}" for index in sorted(table[mac]))
+        where = ", ".join(dict.fromkeys(port.name for port in named)) or ", ".join(numbers)
+        texts.append(f"{mac} → {where}")
     return Fact(f"{scene.bridge}'s FDB: {', '.join(texts)}", holds)
 
 
-def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tuple[str, str]:
+def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tuple[str, str, str]:
+    """(result, way, reason), see `Verdict`."""
     if not any(v.ifindex for v in scene.vantages):
-        return UNDECIDED, "the file holds no topology: it does not say which interface is what"
+        return UNDECIDED, "", "the file holds no topology: it does not say which interface is what"
     if row["delivered"]:
-        other_way = _another_way(row, scene)
-        if other_way:
-            return REFUTED, other_way
+        way, reason = _another_way(row, scene)
+        if way:
+            return REFUTED, way, reason
         if all(fact.holds for fact in evidence):
-            return PROVED, ""
-    return UNDECIDED, _why_undecided(row, evidence, scene)
+            return PROVED, BRIDGED, ""
+    return UNDECIDED, "", _why_undecided(row, evidence, scene)
 
 
-def _another_way(row: dict[str, Any], scene: Scene) -> str:
-    """How delivered packets passed the claim by; '' where none did."""
+def _another_way(row: dict[str, Any], scene: Scene) -> tuple[str, str]:
+    """How delivered packets passed the claim by, as a way and a sentence; '' where none did."""
     bridge, total = scene.bridge, row["delivered"]
-    if row["tunnelled"]:
-        return (
-            f"{row['tunnelled']} of {total} packets went through a VXLAN tunnel to another bridge"
-        )
-    if row["routed"]:
-        return (
-            f"{row['routed']} of {total} packets were routed through the host (hop limit one less)"
-        )
+    if count := row["tunnelled"]:
+        way = TUNNELLED if count == total else MIXED
+        return way, f"{count} of {total} packets went through a VXLAN tunnel to another bridge"
+    if count := row["routed"]:
+        way = ROUTED if count == total else MIXED
+        text = "packets were routed through the host (hop limit one less)"
+        return way, f"{count} of {total} {text}"
     if row["bridge_out"] or row["delivered_up"]:
-        device = _own_device(row, scene)
-        if not {row["source"], row["destination"]} & _names_of_the_host(scene):
-            return (
-                f"{device} hands it to the host's stack, or has it from there: the host routes "
-                "it, nothing is bridged port to port"
-            )
-        return (
-            "the host itself is one end (host, or a container in its network): it speaks "
-            f"through {device} as its own interface, nothing is bridged port to port"
-        )
+        return _by_the_host(row, scene)
     used = {scene.vantages[v].bridge for v in row["in_port"] if v >= 0}
     used |= {scene.vantages[o["out_port"]].bridge for o in row["out"] if o["out_port"] >= 0}
     if used and bridge not in used:
-        return f"bridged through {', '.join(sorted(used))}, another bridge"
+        return OTHER_BRIDGE, f"bridged through {', '.join(sorted(used))}, another bridge"
     kinds = {scene.vantages[v].kind for v in (*row["first_vantage"], *row["last_vantage"])}
     if kinds & {"macvlan", "ipvlan"}:
-        return f"{'/'.join(sorted(kinds & {'macvlan', 'ipvlan'}))} passes {bridge} by"
+        return BESIDE, f"{'/'.join(sorted(kinds & {'macvlan', 'ipvlan'}))} passes {bridge} by"
     ends = [scene.vantages[v] for v in (*row["first_vantage"], *row["last_vantage"])]
     if not used and ends and all(v.peer and not v.bridge for v in ends):
-        return f"the pair {' ↔ '.join(sorted({v.name for v in ends}))} hangs on no bridge"
-    return ""
+        pair = " ↔ ".join(sorted({v.name for v in ends}))
+        return BESIDE, f"the pair {pair} hangs on no bridge"
+    return "", ""
+
+
+def _by_the_host(row: dict[str, Any], scene: Scene) -> tuple[str, str]:
+    """Of packets that a bridge's own device took up or gave out."""
+    device = _own_device(row, scene)
+    if not {row["source"], row["destination"]} & _names_of_the_host(scene):
+        return ROUTED, (
+            f"{device} hands it to the host's stack, or has it from there: the host routes "
+            "it, nothing is bridged port to port"
+        )
+    return HOST, (
+        "the host itself is one end (host, or a container in its network): it speaks "
+        f"through {device} as its own interface, nothing is bridged port to port"
+    )
 
 
 def _names_of_the_host(scene: Scene) -> set[str]:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from analyzer.native.padding import padded
+
 NETLINK_NETFILTER = 12
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x2, 0x300, 0x10
@@ -134,7 +136,7 @@ def messages(data: bytes) -> Iterator[Message]:
         if length < HEADER.size:
             return
         yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
-        offset += (length + 3) & ~3
+        offset += padded(length)
 
 
 def attribute_pairs(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -145,7 +147,7 @@ def attribute_pairs(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]
         if length < 4:
             return
         yield kind & NLA_TYPE_MASK, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
+        offset += padded(length)
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:

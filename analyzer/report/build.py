@@ -130,10 +130,10 @@ def packet_rows(
     frames, journeys, vantages = batch.frames, batch.journeys, batch.vantages
     wanted = np.zeros(len(journeys.first) + 1, np.bool_)  # the last: of frames of no packet, -1
     wanted[packets["packet"].to_numpy()] = True
-    mine = np.flatnonzero(wanted[journeys.packet])
-    owner = journeys.packet[mine]
-    order = np.lexsort((frames["ts_ns"][mine], owner))
-    by_packet, owner = mine[order], owner[order]
+    of_packets = np.flatnonzero(wanted[journeys.packet])
+    owner = journeys.packet[of_packets]
+    order = np.lexsort((frames["ts_ns"][of_packets], owner))
+    by_packet, owner = of_packets[order], owner[order]
     for row in packets.iter_rows(named=True):
         start, stop = np.searchsorted(owner, (row["packet"], row["packet"] + 1))
         members = by_packet[start:stop]

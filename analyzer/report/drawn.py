@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from analyzer.formatting.numbers import format_count
 from analyzer.formatting.pieces import Piece
-from analyzer.model.report import HopRow, IcmpRow, Path, PathNode, Report, VantageRow
+from analyzer.model.flow_rows import IcmpRow
+from analyzer.model.report import HopRow, Path, PathNode, Report, VantageRow
 from analyzer.report.view import conversations, main_conversation
 
 KIND_WORDS = {"veth": "veth pair", "span": "(not captured)"}
@@ -140,12 +141,12 @@ def _dead_end(
     report: Report, path: Path, by_name: dict[str, VantageRow]
 ) -> tuple[list[PathNode], list[str]]:
     """Where packets of a path that ends early had to be seen next: ([node], [hop kind])."""
-    last, known = path.nodes[-1].vantage, {node.vantage for node in path.nodes}
+    last, on_path = path.nodes[-1].vantage, {node.vantage for node in path.nodes}
     for hop in report.hops:
         here = (hop.protocol, hop.source, hop.destination, hop.from_)
         wanted = (path.protocol, path.source, path.destination, last)
         row = by_name.get(hop.to)
-        if here == wanted and hop.lost and row and hop.to not in known:
+        if here == wanted and hop.lost and row and hop.to not in on_path:
             return [PathNode(row.name, row.role, row.container, row.mac, row.addresses)], [hop.kind]
     return [], []
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy.typing as npt
 
 from analyzer.model.frames import MARK_FRAGMENT, MARK_TRUNCATED
+from analyzer.net.arp import REPLY as ARP_REPLY
+from analyzer.net.arp import REQUEST as ARP_REQUEST
 from analyzer.net.ethernet import ARP, mac_text
 from analyzer.net.icmp import NEIGHBOUR_NAMES, PROTOCOL_NAMES, QUERY_NAMES, error_name
 from analyzer.net.ip import ICMPV6, TCP, UDP, ipv4_text
@@ -60,8 +62,8 @@ def _icmp(get: Any) -> str:
 
 def _arp(get: Any) -> str:
     sender, target = ipv4_text(get("arp_spa")), ipv4_text(get("arp_tpa"))
-    if get("arp_op") == 1:
+    if get("arp_op") == ARP_REQUEST:
         return f"ARP who has {target}? tell {sender}"
-    if get("arp_op") == 2:
+    if get("arp_op") == ARP_REPLY:
         return f"ARP reply {sender} is at {mac_text(get('arp_sha'))}"
     return f"ARP op {get('arp_op')}"

@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 
 from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
 from analyzer.formatting.pieces import Piece
-from analyzer.model.report import (
-    Echo,
-    Fact,
-    Finding,
-    HopRow,
-    IcmpRow,
-    LossRow,
-    PacketRow,
-    Report,
-    Verdict,
-)
+from analyzer.model.flow_rows import Echo, IcmpRow
+from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
 
 MARKS = {True: "✓", False: "✗", None: "?"}
 RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
 RESULT_LEVELS = {"proved": "ok", "refuted": "bad", "undecided": "warn"}
+WAYS = {
+    "routed": "routed, not bridged",
+    "tunnelled": "tunnelled, not bridged",
+    "host": "the host is one end, nothing is bridged",
+    "other-bridge": "another bridge",
+    "beside": "no bridge on the way",
+    "mixed": "not all of it bridged",
+}
+"""in words: ways that are none through the claim's bridge, and no fault"""
 FACT_LEVELS = {True: "ok", False: "bad", None: "warn"}
 SEVERITY_LEVELS = {"info": "", "warning": "warn", "error": "bad"}
 SEVERITY_MARKS = {"info": "i", "warning": "!", "error": "✗"}
@@ -66,6 +66,8 @@ def headline(report: Report) -> list[Piece]:
         ),
         Piece(f"{format_count(row.lost)} lost", "bad" if row.lost else "ok"),
     ]
+    if row.process and row.process.received < row.answered:
+        pieces.append(Piece(f", {format_count(row.process.received)} reached the process", "bad"))
     if row.unmatched:
         pieces.append(Piece(f", {format_count(row.unmatched)} undecided", "warn"))
     if row.duplicates:
@@ -86,8 +88,11 @@ def _frames(report: Report) -> list[Piece]:
         for name, rows in (("TCP", report.tcp), ("UDP", report.udp))
         if rows
     ]
-    told = " · " + ", ".join(talks) if talks else ""
-    return [Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo"), Piece(told)]
+    protocols = " · " + ", ".join(talks) if talks else ""
+    return [
+        Piece(f"{format_plural(capture.frames, 'frame')} at {seen}, no ICMP echo"),
+        Piece(protocols),
+    ]
 
 
 def _other_losses(report: Report, row: IcmpRow | None) -> list[Piece]:
@@ -214,10 +219,39 @@ def loss_lines(row: LossRow) -> list[tuple[str, str]]:
     return [(label, text) for label, text in lines if text]
 
 
+def is_another_way(verdict: Verdict) -> bool:
+    """Whether the packets were routed, tunnelled, …: no bridging, and nothing wrong."""
+    return verdict.result == "refuted" and verdict.way in WAYS
+
+
+def verdict_pieces(verdict: Verdict) -> tuple[Piece, str, str]:
+    """(mark and result, claim and pair, packets) of a verdict, for one line."""
+    pair = f"{verdict.source} → {verdict.destination}"
+    packets = format_plural(verdict.packets, "packet")
+    if is_another_way(verdict):
+        return Piece(f"○ {WAYS[verdict.way]}"), pair, packets
+    if verdict.result == "proved" and verdict.delivered < verdict.packets:
+        packets = f"{format_count(verdict.delivered)} of {packets}"
+    mark = f"{RESULT_MARKS[verdict.result]} {verdict.result}"
+    return Piece(mark, RESULT_LEVELS[verdict.result]), f"{verdict.claim}: {pair}", packets
+
+
+def refuted_line(report: Report) -> str:
+    """What the verdicts come to where one is refuted; '' where none is."""
+    refuted = [verdict for verdict in report.verdicts if verdict.result == "refuted"]
+    if not refuted:
+        return ""
+    pairs = format_plural(len(report.verdicts), "pair")
+    return f"refuted  {refuted[0].claim}: {format_count(len(refuted))} of {pairs} went another way"
+
+
 def known_facts(verdict: Verdict) -> list[Fact]:
-    """The evidence; none where none of it is known, as of a file without topology."""
-    told = any(fact.holds is not None for fact in verdict.evidence)
-    return list(verdict.evidence) if told else []
+    """The evidence; none where none of it is known, as of a file without topology, nor what is not
+    met because packets took another way in good order."""
+    if is_another_way(verdict) and verdict.way != "mixed":
+        return []
+    is_known = any(fact.holds is not None for fact in verdict.evidence)
+    return list(verdict.evidence) if is_known else []
 
 
 def brief_verdicts(report: Report) -> set[int]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, file16, file32
+from analyzer.native.padding import padded_in_loop
 from analyzer.savefile.blocks import (
     ENHANCED_PACKET,
     EPB_FLAGS,
@@ -81,7 +82,7 @@ def _find_flags(data: Bytes, position: int, end: int, swapped: bool) -> Any:
             return 0
         if code == EPB_FLAGS and length == 4:
             return file32(data, position, swapped)
-        position += (length + 3) & ~3
+        position += padded_in_loop(length)
     return 0
 
 
@@ -124,7 +125,7 @@ def _store_packet(
     position, length, swapped = block
     caplen = file32(data, position + 20, swapped)
     start = position + _PACKET_DATA
-    options = start + ((caplen + 3) & ~3)
+    options = start + padded_in_loop(caplen)
     end = position + length - 4
     if options > end:
         return False

@@ -52,6 +52,14 @@ class EvidenceLog:
         self._reader.start()
         self._reader.join(PATIENCE_S)
 
+    def welcome(self, session: CaptureSession, paths: Mapping[int, str]) -> None:
+        """Namespaces that joined later: for them, this is the start. Takes some milliseconds."""
+        fresh = {inode: path for inode, path in paths.items() if self.paths.get(inode) != path}
+        self.paths = {**self.paths, **fresh}
+        if self._events:
+            self._events.welcome(fresh)
+        self._read_starts(session, fresh)
+
     def close(self, session: CaptureSession) -> bytes:
         """How it is now."""
         self.abandon()

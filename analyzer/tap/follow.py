@@ -63,7 +63,7 @@ class Follower:
     ) -> None:
         """topology: what the capture began with. say: told in one line who joined."""
         self._engine, self._wanted, self._say = engine, wanted, say
-        self._session, self._learned = tap.session, tap.learned
+        self._tap, self._session, self._learned = tap, tap.session, tap.learned
         self._host = topology.host_netns
         host = [i.ifindex for i in topology.interfaces if i.netns == self._host]
         self._newcomers = Newcomers(host)
@@ -207,6 +207,8 @@ class Follower:
         reserved = self._reserved.pop(container.netns, None)
         rings = {container.netns: reserved[0]} if reserved else None
         self._session.add(vantages, topology.netns_paths, container_names(topology), rings)
+        if any(v.netns == container.netns for v in vantages):
+            self._tap.welcome({container.netns: topology.netns_paths[container.netns]})
         self._newcomers.settle(candidate.link, wanted=True)
         names = [v.name for v in vantages if v.container == container.name]
         self._say(f"{container.name} is captured from now on: {', '.join(names)}")

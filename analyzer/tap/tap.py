@@ -112,6 +112,11 @@ class Tap:
         self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
 
+    def welcome(self, paths: Mapping[int, str]) -> None:
+        """Record of these namespaces as well, inode → path, of containers that came later."""
+        if self._evidence:
+            self._evidence.welcome(self.session, paths)
+
     @contextmanager
     def hearing(self, engine: Engine) -> Iterator[None]:
         """Keep what the engine tells of its containers meanwhile."""
@@ -152,7 +157,8 @@ class Tap:
             self.session.vantages
         )
         kept = dict(list(rtt_ns.items())[:MOST_PROCESS_RTTS])
-        self._notes[candidates[0].name] = json.dumps({"process_rtt": {ident: kept}})
+        note = {"process_rtt": {ident: kept}, "process_received": {ident: len(rtt_ns)}}
+        self._notes[candidates[0].name] = json.dumps(note)
 
     def _bridge_tables(self) -> dict[str, list[tuple[str, int]]]:
         """(MAC, port) of every captured bridge: learned during the capture, and as it is now."""

@@ -58,7 +58,7 @@ def discover(engine: Source) -> Topology:
         host_netns=namespaces.host,
         interfaces=resolve_interfaces(facts.values()),
         containers=tuple(sorted(containers, key=lambda c: c.name)),
-        fdb=tuple(entry for found in facts.values() for entry in found.fdb),
+        fdb=tuple(entry for fact in facts.values() for entry in fact.fdb),
         sysctls=own | inside,
         netns_paths={inode: namespaces.paths[inode] for inode in facts},
         warnings=(*engine.warnings, *namespaces.warnings),

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.model.topology import FdbEntry
+from analyzer.native.padding import padded
 from analyzer.net import rtnetlink
 from analyzer.net.netlink import attributes, text_of
 from analyzer.net.netns import SELF, netns_inode, run_inside
@@ -80,14 +81,14 @@ class NamespaceFacts:
     """(nsid, netns inode), for the namespaces that a link here points to"""
 
 
-def read_namespace(fd: int, known: Sequence[int] = (), *, routes: bool = False) -> NamespaceFacts:
+def read_namespace(fd: int, peers: Sequence[int] = (), *, routes: bool = False) -> NamespaceFacts:
     """Read one namespace, given as an open descriptor, from a thread inside it.
 
-    ``known`` are descriptors of the namespaces where peers may be, the likeliest first.
+    ``peers`` are descriptors of the namespaces where peers may be, the likeliest first.
     Default routes are read only on demand. Raises EnvironmentProblem where setns is not
     permitted, OSError where the kernel refuses.
     """
-    return run_inside(fd, _read, fd, list(known), routes)
+    return run_inside(fd, _read, fd, list(peers), routes)
 
 
 def read_bridge_tables() -> list[FdbEntry]:
@@ -96,7 +97,7 @@ def read_bridge_tables() -> list[FdbEntry]:
         return _read_fdb(netlink, netns_inode(SELF))
 
 
-def _read(fd: int, known: list[int], routes: bool) -> NamespaceFacts:
+def _read(fd: int, peers: list[int], routes: bool) -> NamespaceFacts:
     inode = netns_inode(fd)
     with RtnetlinkSocket() as netlink:
         addresses = _read_addresses(netlink)
@@ -111,7 +112,7 @@ def _read(fd: int, known: list[int], routes: bool) -> NamespaceFacts:
             links,
             tuple(_read_fdb(netlink, inode)) if has_bridge else (),
             tuple(_read_default_routes(netlink)) if routes else (),
-            tuple(rtnetlink.nsids(netlink, wanted - {-1}, known).items()),
+            tuple(rtnetlink.nsids(netlink, wanted - {-1}, peers).items()),
         )
 
 
@@ -133,26 +134,26 @@ def dump_links(netlink: RtnetlinkSocket) -> list[bytes]:
 def decode_link(body: bytes) -> LinkFacts:
     """An RTM_NEWLINK body (ifinfomsg and attributes) as facts."""
     _, _, ifindex, flags, _ = _IFINFO.unpack_from(body)
-    found = attributes(body, _IFINFO.size)
-    info = attributes(found.get(IFLA_LINKINFO, b""))
+    fields = attributes(body, _IFINFO.size)
+    info = attributes(fields.get(IFLA_LINKINFO, b""))
     port = {}
     if info.get(IFLA_INFO_SLAVE_KIND, b"").rstrip(b"\0") == b"bridge":
         port = attributes(info.get(IFLA_INFO_SLAVE_DATA, b""))
     state = port.get(IFLA_BRPORT_STATE)
     return LinkFacts(
         ifindex=ifindex,
-        name=text_of(found.get(IFLA_IFNAME)),
+        name=text_of(fields.get(IFLA_IFNAME)),
         kind=text_of(info.get(IFLA_INFO_KIND)),
-        mac=found.get(IFLA_ADDRESS, b"").hex(":"),
-        mtu=_number(found.get(IFLA_MTU)) or 0,
+        mac=fields.get(IFLA_ADDRESS, b"").hex(":"),
+        mtu=_number(fields.get(IFLA_MTU)) or 0,
         up=bool(flags & IFF_UP),
         running=bool(flags & IFF_RUNNING),
-        promiscuous=bool(_number(found.get(IFLA_PROMISCUITY))),
-        qdisc=text_of(found.get(IFLA_QDISC)),
-        alias=text_of(found.get(IFLA_IFALIAS)),
-        link=_number(found.get(IFLA_LINK)),
-        link_nsid=_number(found.get(IFLA_LINK_NETNSID)),
-        master=_number(found.get(IFLA_MASTER)),
+        promiscuous=bool(_number(fields.get(IFLA_PROMISCUITY))),
+        qdisc=text_of(fields.get(IFLA_QDISC)),
+        alias=text_of(fields.get(IFLA_IFALIAS)),
+        link=_number(fields.get(IFLA_LINK)),
+        link_nsid=_number(fields.get(IFLA_LINK_NETNSID)),
+        master=_number(fields.get(IFLA_MASTER)),
         port_state=BR_STATES[state[0]] if state and state[0] < len(BR_STATES) else "",
         hairpin=bool(_number(port.get(IFLA_BRPORT_MODE))),
         isolated=bool(_number(port.get(IFLA_BRPORT_ISOLATED))),
@@ -173,7 +174,7 @@ def _number(value: bytes | None) -> int | None:
 
 def _read_addresses(netlink: RtnetlinkSocket) -> dict[int, list[str]]:
     """ifindex → addresses with prefix length, IPv4 first."""
-    found: dict[int, list[str]] = {}
+    by_link: dict[int, list[str]] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         request = _IFADDR.pack(family, 0, 0, 0, 0)
         for body in netlink.dump(rtnetlink.RTM_GETADDR, request):
@@ -182,8 +183,8 @@ def _read_addresses(netlink: RtnetlinkSocket) -> dict[int, list[str]]:
             raw = fields.get(IFA_LOCAL, fields.get(IFA_ADDRESS))
             # a kernel without IPv6 answers with the dump of another family
             if raw is not None and got == family:
-                found.setdefault(ifindex, []).append(f"{socket.inet_ntop(family, raw)}/{prefix}")
-    return found
+                by_link.setdefault(ifindex, []).append(f"{socket.inet_ntop(family, raw)}/{prefix}")
+    return by_link
 
 
 def _read_fdb(netlink: RtnetlinkSocket, inode: int) -> list[FdbEntry]:
@@ -196,18 +197,18 @@ def _read_fdb(netlink: RtnetlinkSocket, inode: int) -> list[FdbEntry]:
 def decode_fdb_entry(body: bytes, inode: int) -> FdbEntry | None:
     """An RTM_NEWNEIGH body (ndmsg and attributes) of a bridge's own table; None for others."""
     family, ifindex, state, flags, _ = _NDMSG.unpack_from(body)
-    found = attributes(body, _NDMSG.size)
-    bridge = _number(found.get(NDA_MASTER))
+    fields = attributes(body, _NDMSG.size)
+    bridge = _number(fields.get(NDA_MASTER))
     if family != socket.AF_BRIDGE or bridge is None or flags & NTF_SELF:
         return None
-    mac = found.get(NDA_LLADDR, b"").hex(":")
-    vlan = _number(found.get(NDA_VLAN)) or 0
+    mac = fields.get(NDA_LLADDR, b"").hex(":")
+    vlan = _number(fields.get(NDA_VLAN)) or 0
     return FdbEntry(inode, bridge, ifindex, mac, vlan, bool(state & NUD_PERMANENT))
 
 
 def _read_default_routes(netlink: RtnetlinkSocket) -> list[int]:
     """ifindexes with a unicast default route in the main table, IPv4 first, each once."""
-    found: dict[int, None] = {}
+    links: dict[int, None] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         request = _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
         for body in netlink.dump(rtnetlink.RTM_GETROUTE, request):
@@ -216,18 +217,18 @@ def _read_default_routes(netlink: RtnetlinkSocket) -> list[int]:
                 continue
             fields = attributes(body, _RTMSG.size)
             if (oif := _number(fields.get(RTA_OIF))) is not None:
-                found[oif] = None
-            found.update(dict.fromkeys(_nexthops(fields.get(RTA_MULTIPATH, b""))))
-    return list(found)
+                links[oif] = None
+            links.update(dict.fromkeys(_nexthops(fields.get(RTA_MULTIPATH, b""))))
+    return list(links)
 
 
 def _nexthops(data: bytes) -> list[int]:
     """ifindexes of the struct rtnexthop list of a multipath route."""
-    found, offset = [], 0
+    links, offset = [], 0
     while offset + _RTNEXTHOP.size <= len(data):
         length, _, _, ifindex = _RTNEXTHOP.unpack_from(data, offset)
         if length < _RTNEXTHOP.size:
             break
-        found.append(ifindex)
-        offset += (length + 3) & ~3
-    return found
+        links.append(ifindex)
+        offset += padded(length)
+    return links

@@ -30,9 +30,9 @@ class Candidate:
 class Newcomers:
     """Links that were not there when the capture began."""
 
-    def __init__(self, known: Iterable[int]) -> None:
-        """known: ifindexes of the links that need no look."""
-        self._settled: dict[int, int | None] = dict.fromkeys(known, _ANY)
+    def __init__(self, settled: Iterable[int]) -> None:
+        """settled: ifindexes of the links that need no look."""
+        self._settled: dict[int, int | None] = dict.fromkeys(settled, _ANY)
         """ifindex → master at which it was settled; it is looked into again under another one"""
         self._since: dict[int, float] = {}
         self.unwanted: set[int] = set()

@@ -26,13 +26,13 @@ def read_sysctls(names: tuple[str, ...], root: str | Path = "/proc/sys") -> dict
     /proc/sys/net shows the namespace of whoever opens the file (net/sysctl_net.c), so the
     host's own are read by calling this inside it (`analyzer.net.netns.run_inside`).
     """
-    found = {}
+    values = {}
     for name in names:
         try:
-            found[name] = read_small(f"{root}/{name.replace('.', '/')}").strip()
+            values[name] = read_small(f"{root}/{name.replace('.', '/')}").strip()
         except OSError:
             continue
-    return found
+    return values
 
 
 def read_small(path: str) -> str:
@@ -59,12 +59,12 @@ def mounted_namespaces(mountinfo: str) -> dict[int, str]:
 
     Docker binds each container's to a file below its exec-root, ``ip netns`` below /run/netns.
     """
-    found: dict[int, str] = {}
+    paths: dict[int, str] = {}
     for inode, path in _NAMESPACE.findall(mountinfo):
         # Spaces and the like are written in octal.
         plain = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), path)
-        found.setdefault(int(inode), plain)
-    return found
+        paths.setdefault(int(inode), plain)
+    return paths
 
 
 def process_namespaces(proc: str | Path = "/proc") -> dict[int, str]:
@@ -72,12 +72,12 @@ def process_namespaces(proc: str | Path = "/proc") -> dict[int, str]:
 
     The youngest processes come first: a new container's are among them.
     """
-    found: dict[int, str] = {}
+    paths: dict[int, str] = {}
     pids = sorted(int(one.name) for one in Path(proc).iterdir() if one.name.isdecimal())
     for pid in reversed(pids):
         path = Path(proc, str(pid), "ns", "net")
         try:
-            found.setdefault(path.stat().st_ino, str(path))
+            paths.setdefault(path.stat().st_ino, str(path))
         except OSError:
             continue  # it ended meanwhile, or is not ours to look into
-    return found
+    return paths

@@ -231,13 +231,13 @@ def _bridges(topology: Topology, chosen: Sequence[Interface]) -> list[Interface]
     return sorted(bridges, key=lambda b: b.ifindex)
 
 
-def _unknown(what: str, word: str, known: Sequence[str]) -> NoReturn:
-    close = get_close_matches(word, known, n=3)
+def _unknown(what: str, word: str, choices: Sequence[str]) -> NoReturn:
+    close = get_close_matches(word, choices, n=3)
     if close:
         hint = f"did you mean {' or '.join(close)}?"
-    elif known:
-        more = ", …" if len(known) > _LISTED else ""
-        hint = f"there are {', '.join(list(known)[:_LISTED])}{more}"
+    elif choices:
+        more = ", …" if len(choices) > _LISTED else ""
+        hint = f"there are {', '.join(list(choices)[:_LISTED])}{more}"
     else:
         hint = "there are none"
     raise UsageProblem(f"no {what} {word}: {hint}")

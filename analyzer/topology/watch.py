@@ -153,7 +153,7 @@ def changes(before: Topology, after: Topology, ts_ns: int = 0) -> list[Change]:
     old_pairs, new_pairs = _pairs(before), _pairs(after)
     old_bridges, new_bridges = _bridges(before), _bridges(after)
     old_running, new_running = _running(before), _running(after)
-    told = [
+    changed = [
         *[_pair(before, i, "gone", ts_ns) for k, i in old_pairs.items() if k not in new_pairs],
         *[_box(before, c, "gone", ts_ns) for k, c in old_running.items() if k not in new_running],
         *[_bridge(i, "gone", ts_ns) for k, i in old_bridges.items() if k not in new_bridges],
@@ -162,9 +162,9 @@ def changes(before: Topology, after: Topology, ts_ns: int = 0) -> list[Change]:
     ]
     for key in old_pairs.keys() & new_pairs.keys():
         if _state(before, old_pairs[key]) != _state(after, new_pairs[key]):
-            told.append(_pair(after, new_pairs[key], "changed", ts_ns))
+            changed.append(_pair(after, new_pairs[key], "changed", ts_ns))
     fresh = [c for key, c in new_running.items() if key not in old_running]
-    return told + [_box(after, c, "appeared", ts_ns) for c in fresh]
+    return changed + [_box(after, c, "appeared", ts_ns) for c in fresh]
 
 
 def _unknown_pairs(before: Topology, after: Topology) -> bool:
@@ -190,8 +190,8 @@ def _pairs(topology: Topology) -> dict[object, Interface]:
 
 
 def _bridges(topology: Topology) -> dict[object, Interface]:
-    found = [i for i in topology.interfaces if is_host(topology, i) and i.kind == "bridge"]
-    return {(i.key, i.name): i for i in found}
+    bridges = [i for i in topology.interfaces if is_host(topology, i) and i.kind == "bridge"]
+    return {(i.key, i.name): i for i in bridges}
 
 
 def _running(topology: Topology) -> dict[object, Container]:

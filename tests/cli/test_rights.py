@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,8 +86,20 @@ def capturing(*words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 def held_by(process: subprocess.Popen[str]) -> list[set[Capability]]:
-    """Of all its threads."""
-    return [held(task / "status") for task in Path(f"/proc/{process.pid}/task").iterdir()]
+    """Of all its threads; one may end while they are looked at."""
+    found = []
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(held(task / "status"))
+    return found
+
+
+def wait_for_rights(process: subprocess.Popen[str], kept: set[Capability]) -> None:
+    """Until no thread has more: those that read counters and state end when they have."""
+    until = time.monotonic() + 30
+    while not all(one <= kept for one in held_by(process)):
+        assert time.monotonic() < until, held_by(process)
+        time.sleep(0.01)
 
 
 @pytest.mark.docker
@@ -152,8 +166,7 @@ def test_a_running_capture_has_given_up_what_it_does_not_need(
 ) -> None:
     assert held() >= ENTERING
     with capturing(*words, "--engine", "netns", "-w", str(tmp_path / "x")) as process:
-        for one in held_by(process):
-            assert one <= kept
+        wait_for_rights(process, kept)
         status = Path(f"/proc/{process.pid}/status").read_text()
         assert "NoNewPrivs:\t1" in status
         assert held(Path(f"/proc/{process.pid}/status")) == kept

@@ -8,7 +8,7 @@ import numpy as np
 from world import World
 
 from analyzer.diagnosis.tie import candidates, tie_drops
-from analyzer.recorders.drops.pages import ANSWER, COPY, NESTED, SAME
+from analyzer.recorders.drops.page_layout import ANSWER, COPY, NESTED, SAME
 from analyzer.recorders.drops.record import ROW
 
 MICRO = 1_000

@@ -10,7 +10,8 @@ from finding_inputs import BRIDGE, PORTS, inputs
 
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.batch import Outlook
-from analyzer.model.evidence import Evidence, LinkState, NamespaceEvidence
+from analyzer.model.evidence import Evidence, NamespaceEvidence
+from analyzer.model.kernel_state import LinkState
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 

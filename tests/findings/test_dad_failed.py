@@ -5,7 +5,7 @@ from __future__ import annotations
 from evidence_samples import PID, moments, seen, texts
 
 from analyzer.findings.dad_failed import find
-from analyzer.model.evidence import AddressState
+from analyzer.model.kernel_state import AddressState
 
 
 def test_an_address_that_is_not_used() -> None:

@@ -11,7 +11,8 @@ from evidence_samples import EVENT_NS, HOST, INSIDE, PID, START, S, seen
 from faulty import Bench
 
 from analyzer.findings.link_changes import find
-from analyzer.model.evidence import Evidence, KernelEvent, LinkState, PortState
+from analyzer.model.evidence import Evidence, KernelEvent
+from analyzer.model.kernel_state import LinkState, PortState
 from analyzer.model.report import Report
 
 HOST_START = replace(

@@ -9,7 +9,7 @@ from evidence_samples import moments, seen, texts
 
 from analyzer.findings.published_on_loopback import find
 from analyzer.model.census import Census
-from analyzer.model.evidence import SocketState
+from analyzer.model.kernel_state import SocketState
 
 SERVER = SocketState("tcp", "0.0.0.0", 80, 0, 99, 4, 3, 10)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from evidence_samples import PID, WHEN, moments, seen, texts
 
 from analyzer.findings.qdisc_drops import find
-from analyzer.model.evidence import TC_ROOT, QdiscState
+from analyzer.model.kernel_state import TC_ROOT, QdiscState
 
 TBF = QdiscState(5, "tbf", 1 << 16, TC_ROOT, 90, 2, 7, 0, 0, 1_000_000)
 

@@ -18,18 +18,20 @@ from analyzer.flows.slow_echoes import ROUND_TRIP, SlowEcho
 from analyzer.flows.slow_handshakes import SlowHandshake
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census, Resident
-from analyzer.model.journeys import Hop
-from analyzer.model.nat_entries import NatEntries
-from analyzer.model.report import (
+from analyzer.model.flow_rows import (
     ArpRow,
     DhcpRow,
     DnsRow,
-    Finding,
+    EchoProcess,
     IcmpErrorRow,
+    IcmpRow,
     NatRow,
     ProxyRow,
     TcpRow,
 )
+from analyzer.model.journeys import Hop
+from analyzer.model.nat_entries import NatEntries
+from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 
 S = 1_000_000_000
@@ -46,6 +48,23 @@ ARP = ArpRow(
     None,
     None,
     "unanswered",
+)
+PINGED = IcmpRow(
+    source="tomcat01",
+    destination="tomcat02",
+    source_ip="172.17.0.2",
+    destination_ip="172.17.0.3",
+    id=7,
+    sent=5,
+    answered=4,
+    lost=1,
+    duplicates=0,
+    rtt_min_ns=80_000,
+    rtt_p50_ns=80_000,
+    rtt_p99_ns=80_000,
+    rtt_max_ns=80_000,
+    turnaround_p50_ns=None,
+    process=EchoProcess(4, 90_000),
 )
 DNS = DnsRow(
     "tomcat01", "host", "172.17.0.2", "172.17.0.1", "db.", "A", 2, 0, 2, 1, 0, [], None, None, None
@@ -303,6 +322,12 @@ CASES: list[tuple[str, FindingInputs, str]] = [
             ]
         ),
         "850 µs of it in the turnaround behind veth2",
+    ),
+    (
+        "answers-not-received",
+        inputs({"icmp": [PINGED, replace(PINGED, process=EchoProcess(1, 90_000))]}),
+        "tomcat01 → tomcat02: 4 of 5 echoes answered on the wire, 1 of the answers reached the "
+        "pinging process: the rest ended in tomcat01's own stack, see iptables -nvL INPUT there",
     ),
     (
         "proxied",

@@ -9,7 +9,7 @@ from evidence_samples import ETH0, HOST, PID, VANTAGES, WHEN, grown, moments, se
 from analyzer.findings.catalogue import find_all
 from analyzer.findings.socket_overflows import find
 from analyzer.model.batch import Outlook
-from analyzer.model.evidence import AddressState, QdiscState, SocketState
+from analyzer.model.kernel_state import AddressState, QdiscState, SocketState
 
 SERVER = SocketState("tcp", "0.0.0.0", 80, 0, 99, 4, 3, 10)
 

@@ -25,7 +25,8 @@ from analyzer.capture.options import CaptureOptions
 from analyzer.capture.series import Rotation
 from analyzer.engines.lab import Lab
 from analyzer.errors import EnvironmentProblem
-from analyzer.model.report import NatRow, Report
+from analyzer.model.flow_rows import NatRow
+from analyzer.model.report import Report
 from analyzer.net.netns import run_inside
 from analyzer.recorders.conntrack import ctnetlink, watch
 from analyzer.recorders.conntrack.record import MAGIC

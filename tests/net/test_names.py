@@ -1,4 +1,4 @@
-"""Numbers of DNS, DHCP, ICMP and TCP, and their words, against Scapy's tables."""
+"""Numbers of ARP, DNS, DHCP, ICMP and TCP, and their words, against Scapy's tables."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from scapy.layers.dhcp import DHCPTypes
 from scapy.layers.dns import dnsqtypes
 from scapy.layers.inet import TCP, icmptypes
 from scapy.layers.inet6 import icmp6types
+from scapy.layers.l2 import ARP
 
-from analyzer.net import dhcp, icmp, tcp_flags
+from analyzer.net import arp, dhcp, icmp, tcp_flags
 from analyzer.net.dns_names import RCODES, TYPES, rcode_name, type_name
 from analyzer.net.icmp import error_name
 
@@ -66,3 +67,8 @@ def test_tcp_flags_are_those_of_scapy() -> None:
     letters = {"F": tcp_flags.FIN, "S": tcp_flags.SYN, "R": tcp_flags.RST, "P": tcp_flags.PSH}
     for letter, flag in {**letters, "A": tcp_flags.ACK, "SA": tcp_flags.SYN_ACK}.items():
         assert int(TCP(flags=letter).flags) == flag
+
+
+def test_arp_operations_are_those_of_scapy() -> None:
+    words = ARP().get_field("op").i2s
+    assert (words[arp.REQUEST], words[arp.REPLY]) == ("who-has", "is-at")

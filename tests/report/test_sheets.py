@@ -11,16 +11,8 @@ import pytest
 from report_samples import flows_of
 from rich.console import Console
 
-from analyzer.model.report import (
-    ArpRow,
-    CaptureInfo,
-    DhcpRow,
-    DnsRow,
-    IcmpErrorRow,
-    Report,
-    TcpRow,
-    UdpRow,
-)
+from analyzer.model.flow_rows import ArpRow, DhcpRow, DnsRow, IcmpErrorRow, TcpRow, UdpRow
+from analyzer.model.report import CaptureInfo, Report
 from analyzer.report.html.page import render_html
 from analyzer.report.sheets import ROWS, flow_sheets
 from analyzer.report.text.report import render_text

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from analyzer.model.nat_entries import ENDED, NEW, ROW, THERE, Rows
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16, be32, be64, file16, file32
+from analyzer.native.padding import padded_in_loop
 from analyzer.net.ip import ICMP, ICMPV6, MAPPED
 from analyzer.net.netlink import HEADER, NFGENMSG_BYTES, NLA_TYPE_MASK, NLM_F_MULTI
 
@@ -55,7 +56,7 @@ def _take_ip(data: Bytes, at: int, end: int, row: Any, first: int) -> Any:
         ):
             to = first + (_SRC_HI if kind in (_V4_SRC, _V6_SRC) else _DST_HI)
             row[to], row[to + 1] = _address(data, at + 4, size)
-        at += (length + 3) & ~3
+        at += padded_in_loop(length)
 
 
 @piece
@@ -74,7 +75,7 @@ def _take_proto(data: Bytes, at: int, end: int, row: Any, first: int) -> Any:
             ports |= np.uint64(be16(data, at + 4))
         elif kind in (_ICMP_TYPE, _ICMPV6_TYPE):
             ports |= np.uint64(data[at + 4])
-        at += (length + 3) & ~3
+        at += padded_in_loop(length)
     row[first + _PORTS] = ports
 
 
@@ -88,7 +89,7 @@ def _take_tuple(data: Bytes, at: int, end: int, row: Any, first: int) -> Any:
             _take_ip(data, at + 4, at + length, row, first)
         elif kind == _TUPLE_PROTO:
             _take_proto(data, at + 4, at + length, row, first)
-        at += (length + 3) & ~3
+        at += padded_in_loop(length)
 
 
 @piece
@@ -145,7 +146,7 @@ def _take_message(data: Bytes, at: int, end: int, row: Any) -> Any:
             _take_tuple(data, at + 4, at + length, row, _WIDTH)
         elif kind == ZONE and length >= 6:
             row[_IN_ZONE] = np.uint64(be16(data, at + 4))
-        at += (length + 3) & ~3
+        at += padded_in_loop(length)
 
 
 @compiled
@@ -169,7 +170,7 @@ def walk_messages(data: Bytes, stop: int, networks: Any, protocols: Any, out: An
             _take_message(data, at + _ATTRIBUTES, at + length, one)
             if _is_translated(one) and _is_wanted(one, networks, protocols):
                 row += 1
-        at += (length + 3) & ~3
+        at += padded_in_loop(length)
     return row, at
 
 

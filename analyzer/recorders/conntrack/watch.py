@@ -23,6 +23,7 @@ import numpy.typing as npt
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.nat_entries import ENDED, ROW, Rows
 from analyzer.native.keys import mixed
+from analyzer.native.padding import padded
 from analyzer.net.capabilities import keep_only
 from analyzer.net.ip import MAPPED
 from analyzer.net.netlink import RECEIVE_BYTES, NetlinkSocket
@@ -169,7 +170,7 @@ class ConntrackWatch:
                     return
                 self.overruns += 1
                 continue
-            used += got + (-got % 4)
+            used += padded(got)
             if used > _ROOM - RECEIVE_BYTES:
                 self._understand(self._buffer, used)
                 used = 0

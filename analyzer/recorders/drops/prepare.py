@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from analyzer.net.ethernet import ARP, IPV4, IPV6, VLAN
 from analyzer.recorders.drops.formats import EventFormat, parse_page_header
-from analyzer.recorders.drops.pages import LAYOUT
+from analyzer.recorders.drops.page_layout import LAYOUT
 from analyzer.recorders.drops.tracefs import Instance
 
 DROP, RECEIVE = "events/skb/kfree_skb", "events/net/netif_receive_skb"
@@ -31,8 +31,8 @@ _PLAIN = re.compile(r"[^A-Za-z0-9_.:@-]")
 def receive_filter(devices: Sequence[str]) -> str:
     """In the kernel's event filter language: only frames of these interfaces."""
     patterns = sorted({_PLAIN.sub("?", name) for name in devices})
-    told = " || ".join(f'name ~ "{one}"' if "?" in one else f'name == "{one}"' for one in patterns)
-    return told if told and len(told) < _FILTER_BYTES else 'name ~ "veth*"'
+    names = " || ".join(f'name ~ "{one}"' if "?" in one else f'name == "{one}"' for one in patterns)
+    return names if names and len(names) < _FILTER_BYTES else 'name ~ "veth*"'
 
 
 def drop_filter(drop: EventFormat) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.recorders.drops import pages
+from analyzer.recorders.drops import page_layout
 from analyzer.recorders.drops.record import ROW, UNKNOWN, Drops
 from analyzer.recorders.drops.symbols import Symbols
 
@@ -65,16 +65,18 @@ def build_rows(out: Table, cpu: int, naming: Naming) -> Drops:
     """The drops of one CPU; out: [n, OUT] as `analyzer.recorders.drops.pages` fills it."""
     rows = np.zeros(len(out), ROW)
     offset = naming.offset_ns()
-    seen = out[:, pages.OUT_SEEN].astype(np.int64)
-    rows["ts_ns"] = out[:, pages.OUT_TS].astype(np.int64) + offset
+    seen = out[:, page_layout.OUT_SEEN].astype(np.int64)
+    rows["ts_ns"] = out[:, page_layout.OUT_TS].astype(np.int64) + offset
     rows["seen_ns"] = np.where(seen > 0, seen + offset, 0)
-    rows["len_bytes"] = out[:, pages.OUT_LEN]
-    rows["protocol"] = out[:, pages.OUT_PROTOCOL]
-    rows["tie"] = out[:, pages.OUT_TIE]
+    rows["len_bytes"] = out[:, page_layout.OUT_LEN]
+    rows["protocol"] = out[:, page_layout.OUT_PROTOCOL]
+    rows["tie"] = out[:, page_layout.OUT_TIE]
     rows["cpu"] = cpu
-    devices, rows["device"] = _distinct(out[:, [pages.OUT_NAME_LOW, pages.OUT_NAME_HIGH]])
-    locations, rows["location"] = _distinct(out[:, [pages.OUT_LOCATION]])
-    reasons, rows["reason"] = _distinct(out[:, [pages.OUT_REASON]])
+    devices, rows["device"] = _distinct(
+        out[:, [page_layout.OUT_NAME_LOW, page_layout.OUT_NAME_HIGH]]
+    )
+    locations, rows["location"] = _distinct(out[:, [page_layout.OUT_LOCATION]])
+    reasons, rows["reason"] = _distinct(out[:, [page_layout.OUT_REASON]])
     return Drops(
         rows,
         devices=[_device(low, high) for low, high in devices],

@@ -27,20 +27,16 @@ import numpy as np
 from analyzer.errors import EnvironmentProblem
 from analyzer.net.capabilities import Capability, keep_only
 from analyzer.recorders.drops.formats import EventFormat, parse_format
-from analyzer.recorders.drops.pages import (
+from analyzer.recorders.drops.page_layout import (
     LOST,
     MOST_PENDING,
     OUT,
     RECEIVED,
-    SMALLEST_EVENT,
     STATE,
     TALLY,
     WHOLE,
-    Tables,
-    name_words,
-    walk_page,
-    warm,
 )
+from analyzer.recorders.drops.pages import SMALLEST_EVENT, name_words, walk_page, warm
 from analyzer.recorders.drops.prepare import (
     DROP,
     NO_FILTER,
@@ -56,6 +52,7 @@ from analyzer.recorders.drops.prepare import (
 from analyzer.recorders.drops.record import Drops, encode_drops
 from analyzer.recorders.drops.rows import Naming, build_rows, name_tally
 from analyzer.recorders.drops.symbols import read_symbols
+from analyzer.recorders.drops.ties import Tables
 from analyzer.recorders.drops.tracefs import Instance, Tracefs
 
 POLL_S = 0.05

@@ -12,7 +12,8 @@ import struct
 from collections.abc import Iterator
 from functools import lru_cache
 
-from analyzer.model.evidence import AddressState, NeighbourState, RouteState, RoutingRule
+from analyzer.model.kernel_state import AddressState, NeighbourState, RouteState, RoutingRule
+from analyzer.native.padding import padded
 from analyzer.net import rtnetlink
 from analyzer.net.netlink import attributes, number_of, text_of
 from analyzer.net.rtnetlink import RtnetlinkSocket
@@ -146,7 +147,7 @@ def _nexthops(data: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
         if length < _NEXTHOP_IFINDEX.size:
             return
         yield ifindex, attributes(data[: offset + length], offset + _NEXTHOP_IFINDEX.size)
-        offset += (length + 3) & ~3
+        offset += padded(length)
 
 
 def read_rules(netlink: RtnetlinkSocket) -> Iterator[RoutingRule]:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from analyzer.model.evidence import BridgeState, FdbState, LinkState, MdbState, PortState
+from analyzer.model.kernel_state import BridgeState, FdbState, LinkState, MdbState, PortState
 from analyzer.net import rtnetlink
 from analyzer.net.netlink import attribute_pairs, attributes, number_of
 from analyzer.net.rtnetlink import RtnetlinkSocket

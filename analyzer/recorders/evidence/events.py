@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from analyzer.errors import VethscopeError
 from analyzer.model.evidence import KernelEvent
 from analyzer.net import rtnetlink
 from analyzer.net.capabilities import keep_only
@@ -52,6 +53,7 @@ class EventWatch:
         """host: inode of its namespace. notify: called, in a thread of ours, when there is
         something to `take`."""
         self._host, self._notify = host, notify
+        self._host_path = ""
         self._sockets: list[NetlinkSocket] = []
         self._namespaces: dict[int, int] = {}
         """number in the host's namespace → inode"""
@@ -69,7 +71,8 @@ class EventWatch:
 
     def open(self, paths: Mapping[int, str]) -> EventWatch:
         """Listen in these namespaces from now on; inode → path, the host's among them."""
-        run_inside(paths[self._host], self._listen, paths)
+        self._host_path = paths[self._host]
+        run_inside(self._host_path, self._listen, paths)
         self._thread.start()
         self._bare.wait()
         return self
@@ -92,6 +95,16 @@ class EventWatch:
         unheard = len(paths) - 1 - len(self._namespaces)
         if unheard > 0:
             self.absent["namespaces"] = f"{unheard} have no number in the host's"
+
+    def welcome(self, paths: Mapping[int, str]) -> None:
+        """Namespaces that joined later: what is heard of them is kept, too. Safe in threads."""
+
+        def find() -> dict[int, int]:
+            with RtnetlinkSocket() as netlink:
+                return _numbers(netlink, paths, self._host)
+
+        with contextlib.suppress(OSError, VethscopeError):
+            self._namespaces |= run_inside(self._host_path, find)
 
     def tell(self, event: KernelEvent) -> None:
         """Keep what an engine tells. Safe in threads."""

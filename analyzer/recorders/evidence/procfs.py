@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Iterable, Iterator
 
-from analyzer.model.evidence import LinkState, Membership, Setting
+from analyzer.model.kernel_state import LinkState, Membership, Setting
 from analyzer.recorders.evidence.counters import PROC_NET
 from analyzer.topology.procfs import PER_NAMESPACE, read_small, read_sysctls
 

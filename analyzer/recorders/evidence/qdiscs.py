@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from analyzer.model.evidence import QdiscState, TcFilter
+from analyzer.model.kernel_state import QdiscState, TcFilter
 from analyzer.net import rtnetlink
 from analyzer.net.netlink import attributes, number_of, text_of
 from analyzer.net.rtnetlink import RtnetlinkSocket

@@ -13,16 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from analyzer.model.evidence import (
+from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence
+from analyzer.model.kernel_state import (
     AddressState,
     BridgeState,
-    Evidence,
     FdbState,
-    KernelEvent,
     LinkState,
     MdbState,
     Membership,
-    NamespaceEvidence,
     NeighbourState,
     PortState,
     QdiscState,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from analyzer.model.evidence import Ruleset
+from analyzer.model.kernel_state import Ruleset
 from analyzer.net.capabilities import Capability, held
 from analyzer.recorders.settings.iptables_rules import has_tables, legacy_in_use, run_tool
-from analyzer.recorders.settings.nftables_rules import NFT
+from analyzer.recorders.settings.matching import NFT
 
 MOST_CHARACTERS = 1 << 20
 

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from analyzer.model.evidence import SocketState
+from analyzer.model.kernel_state import SocketState
 from analyzer.net.netlink import NetlinkSocket, attributes
 
 NETLINK_SOCK_DIAG = 4

@@ -21,6 +21,7 @@ from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 from analyzer.model.vantage import Vantage
 from analyzer.net.netns import open_netns, run_inside
 from analyzer.recorders.settings.iptables_rules import Rule, find_moved, split_words
+from analyzer.recorders.settings.matching import NFT
 from analyzer.recorders.settings.nftables_rules import read_all_rules
 from analyzer.topology.netlink import read_namespace
 from analyzer.topology.procfs import read_sysctls
@@ -137,7 +138,8 @@ def _rules_to_json(rules: Mapping[int, Sequence[Rule]]) -> dict[str, list[dict[s
 def _rules_from_json(content: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int, list[Rule]]:
     rules = {int(inode): [_checked(Rule(**r)) for r in some] for inode, some in content.items()}
     for rule in chain.from_iterable(rules.values()):
-        split_words(rule.text)
+        if rule.tool != NFT:
+            split_words(rule.text)
     return rules
 
 

@@ -7,7 +7,6 @@ that drop (and the policies of chains) those are kept whose counter grew.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import shlex
 import shutil
@@ -39,7 +38,7 @@ class Rule:
     """A rule that drops, or a chain's policy to."""
 
     tool: str
-    """iptables, ip6tables or nft"""
+    """iptables, ip6tables, iptables-legacy, ip6tables-legacy or nft"""
     table: str
     chain: str
     number: int
@@ -80,12 +79,13 @@ def read_saved() -> tuple[list[Rule], set[tuple[str, str]]]:
     shown: set[tuple[str, str]] = set()
     filtered = has_tables()
     for tool, program in _SAVE.items():
-        texts = [run_tool(program, "-c")] if filtered else []
+        texts = {tool: run_tool(program, "-c")} if filtered else {}
         if legacy_in_use(tool):
-            texts.append(run_tool(_LEGACY[tool], "-c"))
-        for text in texts:
-            rules += parse_rules(text, tool)
-            shown |= {(tool, line[1:].strip()) for line in text.splitlines() if line[:1] == "*"}
+            texts[f"{tool}-legacy"] = run_tool(_LEGACY[tool], "-c")
+        for backend, text in texts.items():
+            rules += parse_rules(text, backend)
+        text = texts.get(tool, "")
+        shown |= {(tool, line[1:].strip()) for line in text.splitlines() if line[:1] == "*"}
     return rules, shown
 
 
@@ -117,33 +117,6 @@ def find_moved(before: Iterable[Rule], after: Iterable[Rule]) -> list[Rule]:
         if grown > 0:
             moved.append(replace(rule, packets=grown))
     return moved
-
-
-def may_match(rule: Rule, source: str, destination: str, protocol: str) -> bool:
-    """Whether a packet can have been the rule's: False only where its text says it was not."""
-    if (":" in source) != (rule.tool == "ip6tables") and source:
-        return False
-    words = split_words(rule.text)
-    wanted = {"-s": source, "-d": destination}
-    for at, word in enumerate(words[:-1]):
-        not_ = at > 0 and words[at - 1] == "!"
-        if wanted.get(word):
-            if _within(wanted[word], words[at + 1]) == not_:
-                return False
-        elif word == "-p" and _same_protocol(words[at + 1], protocol) == not_:
-            return False
-    return True
-
-
-def _same_protocol(name: str, protocol: str) -> bool:
-    return name.replace("ipv6-icmp", "icmpv6") in (protocol, "all")
-
-
-def _within(address: str, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return True
 
 
 def split_words(text: str) -> list[str]:

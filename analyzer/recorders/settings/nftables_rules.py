@@ -7,21 +7,18 @@ Without the tool they are unknown.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from analyzer.recorders.settings.iptables_rules import (
-    BUILT_IN,
     Rule,
     has_tables,
-    may_match,
     read_saved,
     run_tool,
 )
+from analyzer.recorders.settings.matching import NFT
 
-NFT = "nft"
 POLICY = "policy drop"
 _TABLE = re.compile(r"table (\w+) (\S+) \{")
 _CHAIN = re.compile(r"chain (\S+) \{")
@@ -30,12 +27,6 @@ _HANDLE = re.compile(r"\s*# handle (\d+)$")
 _COUNTER = re.compile(r"counter packets (\d+) bytes \d+")
 _QUOTED = re.compile(r'"[^"]*"')
 _ENDS = re.compile(r"(?:^|\s)(?:drop|reject\b.*)$|:\s*drop\b")
-_ADDRESS = re.compile(r"\b(?:ip6?) (saddr|daddr) (!= )?([0-9a-f.:/]+)(?=\s|$)")
-_PROTOCOL = re.compile(
-    r"\b(?:(tcp|udp) \w*port|(icmp|icmpv6) (?:type|code)|"
-    r"(?:ip protocol|meta l4proto) (tcp|udp|icmp|ipv6-icmp))\b"
-)
-_PORT = re.compile(r"\b(?:tcp|udp) dport (\d+)(?=\s|$)")
 _IPTABLES = {"ip": "iptables", "ip6": "ip6tables"}
 
 
@@ -102,41 +93,9 @@ def _rule(line: str) -> Rule | None:
     )
 
 
-def fits(rule: Rule, source: str, destination: str, protocol: str, port: int) -> bool:
-    """Whether a packet can have been the rule's: False only where its text says it was not."""
-    if rule.tool != NFT:
-        return may_match(rule, source, destination, protocol)
-    family = rule.table.partition(" ")[0]
-    if source and family in ("ip", "ip6") and (":" in source) != (family == "ip6"):
-        return False
-    for side, other_than, told in _ADDRESS.findall(rule.text):
-        address = source if side == "saddr" else destination
-        if address and _within(address, told) == bool(other_than):
-            return False
-    protocols = {
-        a or b or c.replace("ipv6-icmp", "icmpv6") for a, b, c in _PROTOCOL.findall(rule.text)
-    }
-    ports = {int(told) for told in _PORT.findall(rule.text)}
-    return protocol in (protocols or {protocol}) and (not port or port in (ports or {port}))
-
-
-def passes(rule: Rule, hooks: frozenset[str]) -> bool:
-    """Whether packets at these hooks come to the rule; a chain that others call is not traced."""
-    if rule.tool == NFT:
-        return not rule.hook or rule.hook.upper() in hooks or rule.hook in ("ingress", "egress")
-    return rule.chain in hooks or rule.chain not in BUILT_IN
-
-
 def look_at(rule: Rule) -> str:
     """The command that shows the rule with its counter."""
     if rule.tool == NFT:
         return f"nft -a list chain {rule.table} {rule.chain}"
     table = f" -t {rule.table}" if rule.table != "filter" else ""
     return f"{rule.tool}{table} -nvL {rule.chain} --line-numbers"
-
-
-def _within(address: str, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False

@@ -15,6 +15,7 @@ from analyzer.formatting.sanitize import sanitized
 from analyzer.model.report import Report
 from analyzer.report import view
 from analyzer.report.html import sections
+from analyzer.report.html.hops import build_hops
 from analyzer.report.html.markup import Markup, tag
 from analyzer.report.html.style import STYLE
 from analyzer.report.sheets import flow_sheets
@@ -34,7 +35,7 @@ _NEWS: tuple[_Section, ...] = (
     ("Verdicts", "", sections.build_verdicts),
 )
 _SECTIONS: tuple[_Section, ...] = (
-    ("Hops", "", sections.build_hops),
+    ("Hops", "", build_hops),
     ("ICMP echo", "RTT at the asker's interface", sections.build_icmp),
     ("ARP", "", sections.build_arp),
 )
@@ -67,12 +68,12 @@ def render_html(report: Report) -> str:
 
 def _contents(report: Report) -> Iterable[Markup]:
     """The sections, behind links to them where there are more than fit a screen."""
-    found = {title: part for title, part in _body(report) if part}
-    links = [tag("a", title, href=f"#{_anchor(title)}") for title in found]
-    top = [found.pop(title) for title, _, _ in _TOP if title in found]
+    parts = {title: part for title, part in _body(report) if part}
+    links = [tag("a", title, href=f"#{_anchor(title)}") for title in parts]
+    top = [parts.pop(title) for title, _, _ in _TOP if title in parts]
     if len(links) > _ENOUGH:
         yield tag("nav", *links, aria_label="Sections")
-    yield tag("main", tag("div", *top, class_="top") if top else None, *found.values())
+    yield tag("main", tag("div", *top, class_="top") if top else None, *parts.values())
 
 
 _ENOUGH = 5

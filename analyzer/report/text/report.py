@@ -6,12 +6,11 @@ as a whole at the entrance, and every piece of text is a `rich.text.Text`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from analyzer.flows.arp import answer_piece
@@ -22,17 +21,15 @@ from analyzer.formatting.numbers import (
     format_ns,
     format_plural,
     format_time,
-    format_us_exact,
 )
 from analyzer.formatting.sanitize import sanitized
-from analyzer.model.report import Echo, HopRow, Report, Verdict
+from analyzer.model.report import Report, Verdict
 from analyzer.report import view
 from analyzer.report.drawn import drawn_paths
 from analyzer.report.sheets import Sheet, flow_sheets
+from analyzer.report.text.hops import hop_parts
 from analyzer.report.text.path import LEVELS, draw_path
-
-HOP_ROWS = 60
-"""so many rows of the hop table are printed; the rest is in the JSON"""
+from analyzer.report.text.tables import bad_count, listed, new_table, pair_title
 
 
 def render_text(report: Report, console: Console) -> None:
@@ -49,6 +46,8 @@ def render_text(report: Report, console: Console) -> None:
 def render_verdicts(report: Report, console: Console) -> None:
     """Print only the verdicts with their evidence, or that there is nothing to judge."""
     body = list(_verdicts(sanitized(report)))
+    if body and (line := view.refuted_line(sanitized(report))):
+        body += [Text(), Text(line)]
     for part in body or [Text("? undecided  the file holds no unicast IP traffic to judge")]:
         _print(console, part)
 
@@ -80,121 +79,29 @@ def _title(title: str, note: str) -> Text:
     return Text.assemble((title, "bold underline"), (f"  {note}" if note else "", "dim"))
 
 
-def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
-    """A table of our look: columns of words may fold, numbers stand to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in words:
-        table.add_column(column, overflow="fold")
-    for column in numbers:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _bad(count: int) -> Text:
-    """A count that should be 0."""
-    return Text(format_count(count), LEVELS["bad"]) if count else Text("0")
-
-
 def _paths(report: Report) -> Iterable[RenderableType]:
     drawn, left_out = drawn_paths(report)
     for number, path in enumerate(drawn):
         if len(drawn) > 1:
-            title = _pair(path.source, path.destination, path.protocol)
+            title = pair_title(path.source, path.destination, path.protocol)
             yield Padding(title, (min(number, 1), 0, 0, 0))
         yield draw_path(path)
     if left_out:
         yield Text(f"and {format_plural(left_out, 'more path')}: see --json", "dim")
 
 
-def _hops(report: Report) -> Iterable[RenderableType]:
-    sections = view.hop_sections(report)
-    if not sections:
-        return
-    table = _table(("", ""), ("pkts", "lost", "p50", "p99", "max"))
-    hidden = 0
-    for section in sections:
-        if table.row_count >= HOP_ROWS:
-            hidden += len(section.there) + len(section.back)
-            continue
-        _add_section(table, section)
-    yield table
-    if hidden:
-        yield Text(f"and {format_plural(hidden, 'more hop')}: see --json", "dim")
-    yield from (Text(note, "dim") for note in view.footnotes(report))
-    example = view.example_echo(view.main_conversation(report))
-    if example:
-        yield Text()
-        yield Text(view.NOTE_PERCENTILES, "dim")
-        yield _example(example)
-
-
-def _pair(source: str, destination: str, protocol: str) -> Text:
-    way = Text.assemble(source, (" → ", "dim"), destination, (f"  {protocol}", "dim"))
-    way.stylize("bold", 0, len(source) + len(destination) + 3)
-    return way
-
-
-def _add_section(table: Table, section: view.HopSection) -> None:
-    """Request, turnaround, reply, RTT."""
-    if table.row_count:
-        table.add_row()
-    icmp = section.icmp
-    ends = (section.source, section.destination)
-    for rows, (source, destination) in ((section.there, ends), (section.back, ends[::-1])):
-        if rows:
-            table.add_row(_pair(source, destination, section.protocol))
-        for row in rows:
-            table.add_row(*_hop_cells(row))
-        if rows is section.there and icmp and icmp.turnaround_p50_ns is not None:
-            table.add_row(
-                Text(f"  {view.turnaround_words(icmp)}"),
-                "",
-                "",
-                "",
-                Text(format_ns(icmp.turnaround_p50_ns)),
-            )
-    if icmp and icmp.rtt_p50_ns is not None:
-        rtt = (icmp.rtt_p50_ns, icmp.rtt_p99_ns, icmp.rtt_max_ns)
-        where = f" at {icmp.measured_at}" if icmp.measured_at else ""
-        table.add_row(
-            Text(f"RTT{where}", "bold"),
-            "",
-            Text(format_count(icmp.answered)),
-            _bad(icmp.lost),
-            *(Text(format_ns(ns), "bold") for ns in rtt),
-        )
-
-
-def _hop_cells(row: HopRow) -> list[RenderableType]:
-    style = "green" if row.kind == "bridge" else ""
-    return [
-        Padding(Text.assemble(row.from_, (" → ", "dim"), row.to), (0, 0, 0, 2)),
-        Text(row.kind, "dim"),
-        Text(format_count(row.packets)),
-        _bad(row.lost),
-        *(Text(format_ns(ns), style) for ns in (row.p50_ns, row.p99_ns, row.max_ns)),
-    ]
-
-
-def _example(echo: Echo) -> RenderableType:
-    """One echo, its pieces and their sum, in microseconds with all digits."""
-    line = Text.assemble((f"seq {echo.seq}: ", "dim"), view.echo_terms(echo))
-    line.append(f" = {format_us_exact(echo.rtt_ns or 0)} µs", "bold")
-    return Padding(line, (0, 0, 0, 2))
-
-
 def _icmp(report: Report) -> Iterable[RenderableType]:
     if not report.icmp:
         return
-    table = _table(("",), ("sent", "ans", "lost", "dup", "min", "p50", "p99", "max"))
+    table = new_table(("",), ("sent", "ans", "lost", "dup", "min", "p50", "p99", "max"))
     for row in report.icmp:
         times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
         table.add_row(
             Text.assemble(row.source, (" → ", "dim"), row.destination),
             Text(format_count(row.sent)),
             Text(format_count(row.answered), "green" if row.answered == row.sent else ""),
-            _bad(row.lost),
-            _bad(row.duplicates),
+            bad_count(row.lost),
+            bad_count(row.duplicates),
             *(Text(format_ns(ns)) for ns in times),
         )
     yield table
@@ -205,7 +112,7 @@ def _icmp(report: Report) -> Iterable[RenderableType]:
 def _arp(report: Report) -> Iterable[RenderableType]:
     if not report.arp:
         return
-    table = _table(("who asks", "for whom", "answer"), ("req", "repl", "p50", "max"))
+    table = new_table(("who asks", "for whom", "answer"), ("req", "repl", "p50", "max"))
     for row in report.arp:
         answer = answer_piece(row)
         table.add_row(
@@ -226,7 +133,7 @@ def _flows(report: Report) -> Iterable[_Section]:
 
 
 def _sheet(sheet: Sheet, report: Report) -> Iterable[RenderableType]:
-    table = _table(sheet.words, sheet.numbers)
+    table = new_table(sheet.words, sheet.numbers)
     for row in sheet.rows:
         table.add_row(*(Text(piece.text, LEVELS[piece.level]) for piece in row))
     yield table
@@ -239,14 +146,7 @@ def _losses(report: Report) -> Iterable[RenderableType]:
         what = format_plural(row.packets, f"{row.protocol} packet")
         line = Text(f"✗ {what} {row.source} → {row.destination}", LEVELS["bad"])
         yield line.append(f" lost {row.location}" if row.location else "", "")
-        yield _listed([(Text(label, "dim"), Text(text)) for label, text in view.loss_lines(row)], 4)
-
-
-def _listed(rows: Sequence[tuple[Text, ...]], indent: int) -> RenderableType:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for row in rows:
-        grid.add_row(*row)
-    return Padding(grid, (0, 0, 0, indent))
+        yield listed([(Text(label, "dim"), Text(text)) for label, text in view.loss_lines(row)], 4)
 
 
 def _verdicts(report: Report) -> Iterable[RenderableType]:
@@ -261,14 +161,13 @@ def _verdicts(report: Report) -> Iterable[RenderableType]:
             for f in evidence
         ]
         if facts:
-            yield _listed(facts, 4)
+            yield listed(facts, 4)
 
 
 def _verdict_line(verdict: Verdict) -> Text:
-    style = LEVELS[view.RESULT_LEVELS[verdict.result]]
-    line = Text.assemble((f"{view.RESULT_MARKS[verdict.result]} {verdict.result}", f"bold {style}"))
-    line.append(f"  {verdict.claim}: {verdict.source} → {verdict.destination}")
-    return line.append(f"  {format_plural(verdict.packets, 'packet')}", "dim")
+    mark, claim, packets = view.verdict_pieces(verdict)
+    line = Text.assemble((mark.text, f"bold {LEVELS[mark.level]}".strip()))
+    return line.append(f"  {claim}").append(f"  {packets}", "dim")
 
 
 def _findings(report: Report) -> Iterable[RenderableType]:
@@ -279,7 +178,7 @@ def _findings(report: Report) -> Iterable[RenderableType]:
         text = Text.assemble(finding.text, (f"  [{finding.code}]", "dim"))
         rows.append((Text(mark, style), text))
     if rows:
-        yield _listed(rows, 0)
+        yield listed(rows, 0)
 
 
 def _packets(report: Report) -> Iterable[RenderableType]:
@@ -296,16 +195,16 @@ def _packets(report: Report) -> Iterable[RenderableType]:
         ]
         yield line
         yield Padding(Text(", ".join(way), "dim"), (0, 0, 0, 8))
-        for told in row.translated:
-            yield Padding(Text(f"NAT: {told}", "dim"), (0, 0, 0, 8))
+        for translation in row.translated:
+            yield Padding(Text(f"NAT: {translation}", "dim"), (0, 0, 0, 8))
         if row.fate in ("lost", "dropped"):
             yield Padding(Text(view.packet_end(row), LEVELS["bad"]), (0, 0, 0, 8))
 
 
 def _capture(report: Report) -> Iterable[RenderableType]:
-    table = _table(("", "role"), ("frames", "received", "dropped"))
+    table = new_table(("", "role"), ("frames", "received", "dropped"))
     for row in report.vantages:
-        dropped = Text(NONE) if row.dropped is None else _bad(row.dropped)
+        dropped = Text(NONE) if row.dropped is None else bad_count(row.dropped)
         table.add_row(
             Text(row.name),
             Text(row.role, "dim"),
@@ -317,15 +216,15 @@ def _capture(report: Report) -> Iterable[RenderableType]:
         yield table
     capture = report.capture
     size = f"{format_plural(capture.frames, 'frame')}, {format_bytes(capture.bytes)}"
-    told = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
+    drops = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
     files = f"  {', '.join(capture.files)}" if capture.files else ""
-    yield Text(f"{size} on all vantages{told}{files}")
+    yield Text(f"{size} on all vantages{drops}{files}")
 
 
 _Section = tuple[str, str, Callable[[Report], Iterable[RenderableType]]]
 _TALKS: tuple[_Section, ...] = (
     ("Path", "p50 of each hop, → there, ← back", _paths),
-    ("Hops", "", _hops),
+    ("Hops", "", hop_parts),
     ("ICMP echo", "RTT at the asker's interface", _icmp),
     ("ARP", "", _arp),
 )

@@ -145,11 +145,11 @@ def _place_bridge(
 def _place_container(layout: Layout, topology: Topology, container: Container, top: float) -> float:
     """The box and its rows; returns its bottom."""
     y = top + container_head(topology, container.netns)
-    mine = interfaces_of(topology, container.netns)
-    for interface in mine:
+    inside = interfaces_of(topology, container.netns)
+    for interface in inside:
         layout.rows[interface.key] = y
         y += ROW + LINE * max([0, *(line - 1 for line, _ in address_lines(interface))])
-    bottom = y + _FOOT if mine else y + LINE + 8
+    bottom = y + _FOOT if inside else y + LINE + 8
     layout.containers[container.netns] = Slot(top, bottom)
     return bottom
 

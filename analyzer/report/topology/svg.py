@@ -160,10 +160,10 @@ def _containers(topology: Topology, layout: Layout) -> Iterator[Markup]:
             shared = f"shared by {', '.join(c.name for c in others)}"
             y = slot.top + 19 + LINE
             yield _say(shared, 44, x=left + _PAD, y=y, class_="small dim")
-        mine = interfaces_of(topology, netns)
-        for interface in mine:
+        inside = interfaces_of(topology, netns)
+        for interface in inside:
             yield from _inside(topology, interface, layout.rows[interface.key])
-        if not mine:
+        if not inside:
             y = slot.top + container_head(topology, netns) + _BASE
             yield _say("no network interface", 40, x=left + _PAD, y=y, class_="small dim")
     if layout.hosted:

@@ -101,9 +101,9 @@ def _fdb_lines(topology: Topology, bridge: Interface, width: int) -> list[str]:
     lines: list[str] = []
     for entry in topology.fdb:
         port = ports.get(entry.port_ifindex)
-        mine = (entry.netns, entry.bridge_ifindex) == bridge.key
+        of_bridge = (entry.netns, entry.bridge_ifindex) == bridge.key
         # Multicast addresses are subscriptions of the bridge itself, not places of anyone.
-        if not mine or entry.local or port is None or int(entry.mac[:2], 16) & 1:
+        if not of_bridge or entry.local or port is None or int(entry.mac[:2], 16) & 1:
             continue
         owner = _owner_name(topology, port)
         title = "" if lines else "FDB"
@@ -130,12 +130,12 @@ def _off_bridge(topology: Topology, container: Container, width: int) -> list[st
         if container in [one[0] for one in heard if one]:
             return []
         return [f"  {container.name:<{width}}  may not be looked into  id {container.id[:12]}"]
-    mine = interfaces_of(topology, container.netns)
-    if not mine:
+    inside = interfaces_of(topology, container.netns)
+    if not inside:
         return [f"  {container.name:<{width}}  no network interface  id {container.id[:12]}"]
     words = [
         (_link(topology, i), i.mac, *shown_addresses(i))
-        for i in mine
+        for i in inside
         if bridge_of(topology, i) is None
     ]
     return [f"  {container.name:<{width}}  {'  '.join(line)}" for line in words]

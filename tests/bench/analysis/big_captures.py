@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from analyzer.model.vantage import Role, Vantage
-from analyzer.recorders.drops.pages import COPY
+from analyzer.recorders.drops.page_layout import COPY
 from analyzer.recorders.drops.record import ROW, Drops, encode_drops
 from analyzer.savefile import blocks
 

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from faulty import Bench
 
-from analyzer.recorders.drops import pages
+from analyzer.recorders.drops import page_layout, pages
 from analyzer.recorders.drops.formats import parse_format
-from analyzer.recorders.drops.pages import LOST, OUT, STATE, TALLY, Tables, walk_page
+from analyzer.recorders.drops.page_layout import LOST, OUT, STATE, TALLY
+from analyzer.recorders.drops.pages import walk_page
 from analyzer.recorders.drops.prepare import DROP, RECEIVE, build_layout
+from analyzer.recorders.drops.ties import Tables
 from analyzer.recorders.drops.tracefs import Instance, Tracefs
 
 KFREE, RECEIVED, EXIT = 11, 22, 33
@@ -64,7 +66,7 @@ class Walk:
     def __init__(self) -> None:
         self.state = np.zeros(STATE, np.uint64)
         self.tally = np.zeros((4, TALLY), np.uint64)
-        self.pending = np.zeros((pages.MOST_PENDING, OUT), np.uint64)
+        self.pending = np.zeros((page_layout.MOST_PENDING, OUT), np.uint64)
 
     def take(self, data: bytes) -> list[tuple[int, ...]]:
         """(time, tie, seen, reason) of each tied drop."""
@@ -72,12 +74,17 @@ class Walk:
         there = np.frombuffer(data, np.uint8).copy()
         tables = Tables(LAYOUT, self.state, out, self.tally, self.pending, BRIDGES)
         rows = walk_page(there, len(data), tables, 0)
-        columns = [pages.OUT_TS, pages.OUT_TIE, pages.OUT_SEEN, pages.OUT_REASON]
+        columns = [
+            page_layout.OUT_TS,
+            page_layout.OUT_TIE,
+            page_layout.OUT_SEEN,
+            page_layout.OUT_REASON,
+        ]
         return [tuple(row) for row in out[:rows, columns].tolist()]
 
     @property
     def alone(self) -> int:
-        return int(self.tally[:, pages.TALLY_COUNT].sum())
+        return int(self.tally[:, page_layout.TALLY_COUNT].sum())
 
 
 def ties(walk: Walk, *records: bytes) -> list[int]:
@@ -87,14 +94,14 @@ def ties(walk: Walk, *records: bytes) -> list[int]:
 
 def all_heard() -> Walk:
     walk = Walk()
-    walk.state[pages.WHOLE] = 1
+    walk.state[page_layout.WHOLE] = 1
     return walk
 
 
 def test_the_skb_that_was_received_is_the_frame() -> None:
     walk = Walk()
     events = [event(receive(1), 5), event(kfree(1), 7), event(receive(2), 1)]
-    assert walk.take(page(1000, events)) == [(1012, pages.SAME, 1005, 12)]
+    assert walk.take(page(1000, events)) == [(1012, page_layout.SAME, 1005, 12)]
     assert walk.alone == 0
 
 
@@ -103,13 +110,13 @@ def test_a_copy_is_one_where_the_frame_is_received_again() -> None:
     for walk in (Walk(), all_heard()):
         again = receive(1, "docker0")
         told = ties(walk, receive(1), kfree(8), kfree(9), again, kfree(1))
-        assert told == [pages.COPY, pages.COPY, pages.SAME]
+        assert told == [page_layout.COPY, page_layout.COPY, page_layout.SAME]
         assert walk.alone == 0
 
 
 @pytest.mark.parametrize("end", [receive(2), receive(2, "lo"), softirq_exit()])
 def test_another_skb_is_an_answer_only_where_all_frames_are_heard(end: bytes) -> None:
-    assert ties(all_heard(), receive(1), kfree(9), end) == [pages.ANSWER]
+    assert ties(all_heard(), receive(1), kfree(9), end) == [page_layout.ANSWER]
     walk = Walk()
     assert ties(walk, receive(1), kfree(9), end) == []
     assert walk.alone == 1
@@ -119,7 +126,7 @@ def test_nothing_belongs_to_a_frame_whose_work_has_ended() -> None:
     """A timer that drops what waited for a neighbour; a sender on lo; the same address later."""
     walk = all_heard()
     assert ties(walk, receive(1), softirq_exit(), kfree(9), kfree(1)) == []
-    assert ties(walk, receive(1), receive(5, "lo"), kfree(5)) == [pages.SAME]
+    assert ties(walk, receive(1), receive(5, "lo"), kfree(5)) == [page_layout.SAME]
     assert walk.alone == 2
 
 
@@ -128,17 +135,17 @@ def test_the_next_interface_is_no_bridge(device: str) -> None:
     """The same skb crosses a veth pair, or comes out of a tunnel: it is a frame of its own."""
     walk = Walk()
     events = [event(one, 1) for one in (receive(1), kfree(9), receive(1, device), kfree(1))]
-    assert walk.take(page(1000, events)) == [(1004, pages.SAME, 1003, 12)]
+    assert walk.take(page(1000, events)) == [(1004, page_layout.SAME, 1003, 12)]
     assert walk.alone == 1
 
 
 @pytest.mark.parametrize("bridge", ["docker0", "a-long-name-of15", "br-0123456789ab"])
 def test_bridges_are_known_by_name(bridge: str) -> None:
-    assert ties(Walk(), receive(1), kfree(9), receive(1, bridge)) == [pages.COPY]
+    assert ties(Walk(), receive(1), kfree(9), receive(1, bridge)) == [page_layout.COPY]
 
 
 def test_the_end_of_another_softirq_ends_no_work() -> None:
-    assert ties(all_heard(), receive(1), softirq_exit(1), kfree(1)) == [pages.SAME]
+    assert ties(all_heard(), receive(1), softirq_exit(1), kfree(1)) == [page_layout.SAME]
 
 
 def test_a_drop_in_an_interrupt_belongs_to_no_frame() -> None:
@@ -156,8 +163,8 @@ def test_proof_that_was_lost_is_no_proof() -> None:
 
 def test_more_copies_than_can_wait_are_counted() -> None:
     walk = Walk()
-    copies = [kfree(9)] * (pages.MOST_PENDING + 3)
-    assert len(ties(walk, receive(1), *copies, receive(1, "docker0"))) == pages.MOST_PENDING
+    copies = [kfree(9)] * (page_layout.MOST_PENDING + 3)
+    assert len(ties(walk, receive(1), *copies, receive(1, "docker0"))) == page_layout.MOST_PENDING
     assert walk.alone == 3
 
 
@@ -179,7 +186,7 @@ def test_a_drop_outside_of_the_softirq_belongs_to_no_frame() -> None:
 def test_the_frame_in_hand_lasts_from_page_to_page() -> None:
     walk = Walk()
     assert walk.take(page(1000, [event(receive(1), 5)])) == []
-    assert walk.take(page(1100, [event(kfree(1), 0)])) == [(1100, pages.SAME, 1005, 12)]
+    assert walk.take(page(1100, [event(kfree(1), 0)])) == [(1100, page_layout.SAME, 1005, 12)]
 
 
 def test_times_longer_than_27_bits() -> None:
@@ -193,7 +200,7 @@ def test_times_longer_than_27_bits() -> None:
         event(receive(2), 0),
         event(kfree(2), 2),
     ]
-    assert walk.take(page(base, events)) == [(absolute + 2, pages.SAME, absolute, 12)]
+    assert walk.take(page(base, events)) == [(absolute + 2, page_layout.SAME, absolute, 12)]
 
 
 def test_events_that_were_lost_are_counted_and_end_the_tie() -> None:
@@ -208,14 +215,14 @@ def test_padding_ends_a_page_or_stands_for_a_discarded_event() -> None:
     discarded = struct.pack("=II", 1 << 5 | 29, 12) + bytes(8)
     rest = struct.pack("=I", 29)
     events = [event(receive(1), 5), discarded, event(kfree(1), 1), rest, event(kfree(7), 1)]
-    assert walk.take(page(1000, events)) == [(1007, pages.SAME, 1005, 12)]
+    assert walk.take(page(1000, events)) == [(1007, page_layout.SAME, 1005, 12)]
 
 
 def test_a_long_record_tells_its_length_itself() -> None:
     walk = Walk()
     record = kfree(1) + bytes(200)
     long = struct.pack("=II", 4 << 5, len(record) + 4) + record
-    assert walk.take(page(0, [event(receive(1), 5), long])) == [(9, pages.SAME, 5, 12)]
+    assert walk.take(page(0, [event(receive(1), 5), long])) == [(9, page_layout.SAME, 5, 12)]
 
 
 def test_what_belongs_to_no_frame_is_counted_by_kind() -> None:
@@ -223,7 +230,7 @@ def test_what_belongs_to_no_frame_is_counted_by_kind() -> None:
     kinds = [(0xA, 3), (0xA, 3), (0xA, 4), (0xB, 3), (0xC, 3), (0xD, 3)]
     walk.take(page(0, [event(kfree(1, location, reason), 1) for location, reason in kinds]))
     counted = [(int(r[0]), int(r[1]), int(r[3])) for r in walk.tally]
-    assert counted == [(0xA, 3, 2), (0xA, 4, 1), (0xB, 3, 1), (0, pages.NO_REASON, 2)]
+    assert counted == [(0xA, 3, 2), (0xA, 4, 1), (0xB, 3, 1), (0, page_layout.NO_REASON, 2)]
 
 
 @pytest.mark.parametrize("length", range(0, 130, 3))
@@ -277,7 +284,7 @@ def decode_all(instance: Instance, layout: Any) -> list[tuple[int, float]]:
     found = []
     for cpu, fd in instance.open_rings().items():
         state, tally = np.zeros(STATE, np.uint64), np.zeros((16, TALLY), np.uint64)
-        pending = np.zeros((pages.MOST_PENDING, OUT), np.uint64)
+        pending = np.zeros((page_layout.MOST_PENDING, OUT), np.uint64)
         buffer = np.zeros(4096, np.uint8)
         while True:
             try:
@@ -286,6 +293,6 @@ def decode_all(instance: Instance, layout: Any) -> list[tuple[int, float]]:
                 break
             out = np.zeros((1024, OUT), np.uint64)
             rows = walk_page(buffer, used, Tables(layout, state, out, tally, pending, BRIDGES), 0)
-            found += [(cpu, at / 1e9) for at in out[:rows, pages.OUT_TS].tolist()]
+            found += [(cpu, at / 1e9) for at in out[:rows, page_layout.OUT_TS].tolist()]
         os.close(fd)
     return sorted(found)

@@ -10,15 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from analyzer.model.evidence import (
-    AddressState,
-    Evidence,
-    KernelEvent,
-    NamespaceEvidence,
-    QdiscState,
-    Setting,
-    SocketState,
-)
+from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence
+from analyzer.model.kernel_state import AddressState, QdiscState, Setting, SocketState
 from analyzer.recorders.evidence.record import (
     EVENTS_PER_BLOCK,
     KINDS,

@@ -10,7 +10,6 @@ from analyzer.net.netns import new_netns, run_inside
 from analyzer.recorders.settings.iptables_rules import (
     Rule,
     find_moved,
-    may_match,
     parse_rules,
     read_rules,
 )
@@ -62,27 +61,6 @@ def test_only_what_grew_has_moved() -> None:
 def test_equal_rules_are_told_by_their_order() -> None:
     moved = find_moved([rule(1), rule(7, number=2)], [rule(1), rule(9, number=2)])
     assert [(r.number, r.packets) for r in moved] == [(2, 2)]
-
-
-@pytest.mark.parametrize(
-    ("text", "fits"),
-    [
-        ("-j DROP", True),
-        ("-s 172.17.0.0/16 -j DROP", True),
-        ("-s 172.18.0.0/16 -j DROP", False),
-        ("! -s 172.17.0.2/32 -j DROP", False),
-        ("-d 172.17.0.3/32 -p icmp -j DROP", True),
-        ("-p tcp -m tcp --dport 80 -j DROP", False),
-        ("! -p tcp -j DROP", True),
-        ("-i docker0 ! -o docker0 -j DROP", True),
-    ],
-)
-def test_a_rule_that_cannot_have_met_the_packet_is_left_out(text: str, fits: bool) -> None:
-    assert may_match(rule(1, text), "172.17.0.2", "172.17.0.3", "icmp") is fits
-
-
-def test_families_are_kept_apart() -> None:
-    assert not may_match(rule(1), "fd00::2", "fd00::3", "icmpv6")
 
 
 @pytest.mark.root

@@ -1,0 +1,304 @@
+"""The rows that a report has for each kind of flow.
+
+The field names are JSON keys; times are integer nanoseconds; None means: not known or not
+applicable, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class EchoHop:
+    from_: str
+    to: str
+    kind: str
+    delay_ns: int
+
+
+@dataclass(slots=True)
+class Echo:
+    seq: int
+    rtt_ns: int | None
+    turnaround_ns: int | None
+    request_hops: list[EchoHop]
+    reply_hops: list[EchoHop]
+    lost_after: str | None
+    """last vantage of the path that saw the request or the reply, where it was not answered"""
+    lost: str | None = None
+    """'request' or 'reply', where the topology says that one was lost"""
+    ts_ns: int | None = None
+    process_rtt_ns: int | None = None
+    """what the pinging process measured, where it was our own"""
+    ttl: int | None = None
+    """of the reply as the asker received it"""
+
+
+@dataclass(slots=True)
+class EchoProcess:
+    """What the pinging process itself saw, beside the wire."""
+
+    received: int
+    """answers that it got"""
+    rtt_p50_ns: int | None
+    """None where it got none"""
+
+
+@dataclass(slots=True)
+class IcmpRow:
+    source: str
+    destination: str
+    source_ip: str
+    destination_ip: str
+    id: int
+    sent: int
+    answered: int
+    lost: int
+    duplicates: int
+    rtt_min_ns: int | None
+    rtt_p50_ns: int | None
+    rtt_p99_ns: int | None
+    rtt_max_ns: int | None
+    turnaround_p50_ns: int | None
+    echoes: list[Echo] = field(default_factory=list)
+    measured_at: str = ""
+    """the vantage at which the RTT was taken (the asker's own interface where captured)"""
+    unmatched: int = 0
+    """neither answered nor provably lost: sent too close to the capture's end, or frames dropped"""
+    process_rtt_p50_ns: int | None = None
+    payload_len: int = 0
+    turnaround_at: str = ""
+    """the vantage nearest to the answering end, at which the turnaround was taken"""
+    turnaround_inside: bool = False
+    """whether that is the answering end's own interface: else the turnaround is all beyond it"""
+    own: bool = False
+    """whether it is the echo that ``vethscope ping`` sent"""
+    process: EchoProcess | None = None
+    """what the pinging process saw, where it was our own"""
+
+
+@dataclass(slots=True)
+class ArpRow:
+    asker: str
+    asker_ip: str
+    asker_mac: str
+    target_ip: str
+    answered_by: str
+    answer_mac: str
+    requests: int
+    replies: int
+    latency_p50_ns: int | None
+    latency_max_ns: int | None
+    state: str
+    """resolved, unanswered, gratuitous, probe, conflict"""
+    macs: list[str] = field(default_factory=list)
+    """all MACs that claimed the address, where more than one did"""
+
+
+@dataclass(slots=True)
+class TransportRow:
+    """A TCP or UDP conversation, both directions together."""
+
+    client: str
+    server: str
+    client_ip: str
+    client_port: int
+    server_ip: str
+    server_port: int
+    packets: int
+    """packets, not their copies at the vantages"""
+    bytes: int
+    """of payload"""
+    lost: int
+    client_packets: int
+    """those that the client sent; so with all that follow"""
+    server_packets: int
+    client_bytes: int
+    server_bytes: int
+    client_lost: int
+    server_lost: int
+    client_min_ns: int | None
+    """one way, from the first vantage to the last, of packets that were delivered"""
+    client_mean_ns: int | None
+    client_max_ns: int | None
+    server_min_ns: int | None
+    server_mean_ns: int | None
+    server_max_ns: int | None
+    client_p50_ns: int | None
+    """within 1 %; the bucket's middle where more than one packet is in it"""
+    client_p99_ns: int | None
+    server_p50_ns: int | None
+    server_p99_ns: int | None
+    lost_between: list[str]
+    """where, the most first: ``client: veth0 → veth1: 3`` (whose packets, vantages, how many)"""
+
+
+@dataclass(slots=True)
+class UdpRow(TransportRow):
+    """A UDP conversation."""
+
+
+@dataclass(slots=True)
+class TcpRow(TransportRow):
+    """A TCP conversation: all connections between the same two ports."""
+
+    connections: int
+    """begun with a SYN that was seen; sequence numbers tell one from the next"""
+    state: str
+    """open, closed, reset, refused (RST for the SYN), unanswered (SYN without answer)"""
+    handshake_rtt_ns: int | None
+    """SYN to SYN-ACK at the vantage where the SYN was first seen, of the first connection"""
+    initial_rtt_ns: int | None
+    """SYN to the first ACK behind it, each where it was first seen"""
+    retransmissions: int
+    """of all kinds; a copy at another vantage is none"""
+    fast_retransmissions: int
+    spurious_retransmissions: int
+    """of what had been acknowledged"""
+    out_of_order: int
+    duplicate_acks: int
+    zero_windows: int
+    keep_alives: int
+    resets: int
+    gaps: int
+    """segments behind bytes that were not seen: lost before the first vantage, or not captured"""
+    client_mss: int | None
+    """as the client's latest SYN offers; null: not offered, or no SYN was seen"""
+    client_window_scale: int | None
+    """the shift (RFC 7323)"""
+    client_sack_permitted: bool | None
+    """null: no SYN was seen"""
+    client_window_max_bytes: int | None
+    """the largest window that it announced, scaled; null where a SYN of either side is missing"""
+    server_mss: int | None
+    server_window_scale: int | None
+    server_sack_permitted: bool | None
+    server_window_max_bytes: int | None
+
+
+@dataclass(slots=True)
+class DnsRow:
+    """The questions of one client to one server for one name and type."""
+
+    client: str
+    server: str
+    client_ip: str
+    server_ip: str
+    name: str
+    """in lower case, escaped as in master files (RFC 1035): printable ASCII"""
+    type: str
+    queries: int
+    """questions, not their repetitions"""
+    answered: int
+    unanswered: int
+    """those that were neither answered nor asked right before the capture's end"""
+    retries: int
+    failures: int
+    """answers that are errors"""
+    rcodes: list[str]
+    """response codes, the most frequent first"""
+    latency_p50_ns: int | None
+    """question to answer, at the vantage where the question was first seen"""
+    latency_p99_ns: int | None
+    latency_max_ns: int | None
+
+
+@dataclass(slots=True)
+class IcmpErrorRow:
+    """Errors of one kind that one node reported about packets to one destination."""
+
+    reporter: str
+    reporter_ip: str
+    source: str
+    """who sent the packets, and got the errors"""
+    source_ip: str
+    destination_ip: str
+    """where they were to go"""
+    destination_port: int | None
+    protocol: str
+    """of the packets"""
+    error: str
+    """port unreachable, TTL exceeded, fragmentation needed …"""
+    mtu: int | None
+    """the least that was told"""
+    errors: int
+    tied: int
+    """errors of which the packet that caused them was found"""
+    cause: int | None
+    """number of the first such packet"""
+
+
+@dataclass(slots=True)
+class NatRow:
+    """Connections of which addresses or ports were translated, in the direction seen first."""
+
+    protocol: str
+    source: str
+    destination: str
+    source_ip: str
+    """as before, and ``new_…`` as behind the translation"""
+    source_port: int | None
+    """where it is one connection alone; None with ICMP, as the others"""
+    destination_ip: str
+    destination_port: int | None
+    new_source_ip: str
+    new_source_port: int | None
+    new_destination_ip: str
+    new_destination_port: int | None
+    from_: str
+    """the last vantage before the translation"""
+    to: str
+    """the first one behind it"""
+    connections: int
+    """of ICMP: echo sessions"""
+    packets: int
+    answers: int
+    """packets in the other direction"""
+    told_by: str
+    """conntrack: certain; packets: what NAT leaves of them was the same, likely"""
+
+
+@dataclass(slots=True)
+class ProxyRow:
+    """Two connections that docker-proxy ties: to the host, and on to the container."""
+
+    protocol: str
+    client: str
+    server: str
+    client_ip: str
+    client_port: int
+    host_ip: str
+    """where the first one ends"""
+    host_port: int
+    proxy_ip: str
+    """where the second one comes from"""
+    proxy_port: int
+    server_ip: str
+    server_port: int
+    ts_ns: int
+    delay_ns: int
+    """first packet to first packet"""
+    certain: bool
+
+
+@dataclass(slots=True)
+class DhcpRow:
+    """What one client asked of DHCP servers, and what it got."""
+
+    client: str
+    client_mac: str
+    server: str
+    server_ip: str
+    address: str
+    lease_s: int | None
+    discovers: int
+    offers: int
+    requests: int
+    acks: int
+    naks: int
+    releases: int
+    latency_ns: int | None
+    """the first question to the first acknowledgment"""
+    state: str
+    """bound, offered, refused, released, unanswered"""

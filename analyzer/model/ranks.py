@@ -1,0 +1,24 @@
+"""Quantiles of values: the one definition, the value nearest to the rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+def nearest_rank(counts: npt.NDArray[np.int64], quantile: float) -> npt.NDArray[np.int64]:
+    """Places of a quantile in so many values in order: the nearest, as Polars counts it."""
+    return np.floor(np.maximum(counts - 1, 0) * quantile + 0.5).astype(np.int64)
+
+
+def median(values: npt.NDArray[np.int64]) -> int:
+    """The value in the middle of at least one."""
+    return int(np.sort(values)[nearest_rank(np.array(len(values)), 0.5)])
+
+
+def percentile(values: Sequence[int], quantile: float) -> int | None:
+    """The value nearest to the rank, None of no values."""
+    place = int(nearest_rank(np.array([len(values)]), quantile)[0])
+    return sorted(values)[place] if values else None
