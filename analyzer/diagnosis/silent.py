@@ -23,7 +23,7 @@ from analyzer.diagnosis.explain import (
     place_of,
 )
 from analyzer.diagnosis.reasons import Packet
-from analyzer.diagnosis.settings import Explanation, Scene, explain_bridge
+from analyzer.diagnosis.settings import Explanation, Scene, explain_bridge, name_rules
 from analyzer.model.batch import Batch
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.journeys import Status
@@ -32,6 +32,7 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.net.icmp import ECHO_REQUEST, ECHO_REQUEST_V6
 from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
 from analyzer.net.tcp_flags import SYN, SYN_ACK
+from analyzer.recorders.settings.nftables_rules import look_at
 
 IGNORE_ALL = "net.ipv4.icmp_echo_ignore_all"
 _FOR_EVER = (1 << 63) - 1
@@ -97,6 +98,8 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
             continue
         asker = next((v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)), port)
         explanation = explain_bridge(asker, port, port.peer_mac, Packet("arp"), scene)
+        if not explanation and row.seen and port.name not in row.seen:
+            explanation = _bridge_rule(row, asker, port, scene)
         if explanation and asker is not port:
             reason, advice = explanation
             rows.append(
@@ -113,6 +116,16 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
                 )
             )
     return rows
+
+
+def _bridge_rule(row: ArpRow, asker: Vantage, port: Vantage, scene: Scene) -> Explanation | None:
+    """The rule of ebtables or of nftables' bridge family that counted as many as were asked."""
+    packet = Packet("arp", incoming=asker.interface, outgoing=port.interface)
+    hooks = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+    for rule in scene.moved(port.netns, packet, hooks):
+        if rule.table.startswith("bridge ") and rule.packets >= row.requests:
+            return BY_COUNTERS, f"{name_rules([rule])}: {look_at(rule)}; ebtables -L --Lc"
+    return None
 
 
 def _port_of(address: str, scene: Scene) -> Vantage | None:

@@ -26,6 +26,8 @@ ND_UNANSWERED = Code(
 
 
 DOCKER = "docker"
+_AT_ONCE_NS = 1_000_000_000
+"""a vantage that is captured from later on may have missed requests"""
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
@@ -37,12 +39,12 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         for row in inputs.flows.get(kind, ()):
             if row.state == "unanswered":
                 asked = f"{row.asker} {verb.format(times=row.requests)} {row.target_ip}"
-                why = _cause(row, inputs.outlook, inputs.census, inputs.engine)
+                why = _cause(row, inputs)
                 yield code.finding(f"{asked} and nobody answered: {why}")
 
 
-def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
-    docker = engine == DOCKER
+def _cause(row: ArpRow, inputs: FindingInputs) -> str:
+    outlook, census, docker = inputs.outlook, inputs.census, inputs.engine == DOCKER
     for at, vantage in enumerate(outlook.vantages):
         if _has(vantage, row.target_ip) and outlook.lifetime(at)[1]:
             name = vantage.container or vantage.name
@@ -58,6 +60,8 @@ def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
             f"it is {beneath.name}'s, the device beneath {row.asker}'s own: a macvlan never "
             "reaches its host by it; give the host a macvlan on it, too"
         )
+    if not inputs.info.dropped and (stretch := _where_they_ended(row, inputs)):
+        return stretch
     for one in census.at(row.target_ip):
         if not one.running:
             more = f": docker start {one.name}" if docker else ""
@@ -75,6 +79,38 @@ def _cause(row: ArpRow, outlook: Outlook, census: Census, engine: str) -> str:
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
     more = f": docker ps -a; docker network inspect {networks}".rstrip() if docker else ""
     return f"not running, or in another network{more}"
+
+
+def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
+    """How far the requests for a captured container's address came; '' where it is none."""
+    vantages, seen = inputs.outlook.vantages, set(getattr(row, "seen", ()))
+    places = [at for at, vantage in enumerate(vantages) if _has(vantage, row.target_ip)]
+    begun_ns = (inputs.info.start_ns or 0) + _AT_ONCE_NS
+    late = any(inputs.outlook.lifetime(at)[0] > begun_ns for at in places)
+    targets = {vantages[at].role: vantages[at] for at in places}
+    port, inside = targets.get(Role.HOST_VETH), targets.get(Role.CONTAINER)
+    if not seen or port is None or late:
+        return ""
+    whose = f"it is {port.container}'s"
+    if inside and inside.name in seen:
+        return (
+            f"{whose}, and they reached {inside.name}: its stack does not answer: is it paused? "
+            f"sysctl net.ipv4.conf.all.arp_ignore and arptables -nvL inside {port.container}"
+        )
+    if port.name in seen:
+        return f"{whose}, and they left by its port {port.name}: ip -s link show {port.interface}"
+    asking = [v for v in vantages if v.container == row.asker and v.role is Role.HOST_VETH]
+    if asking and not seen & {v.name for v in asking}:
+        return (
+            f"{whose}, and they never came out of {row.asker} at {asking[0].name}: "
+            f"tc -s qdisc show inside {row.asker}"
+        )
+    last = next((v.name for v in asking if v.name in seen), row.seen[-1])
+    return (
+        f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
+        f"in bridge {port.bridge}: ebtables -L --Lc; nft list ruleset bridge; "
+        f"bridge -d link show dev {port.interface}"
+    )
 
 
 def _beneath(row: ArpRow, outlook: Outlook) -> Vantage | None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.arp_claims import Claim, Claims, Place
@@ -20,6 +21,7 @@ from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.formatting.pieces import Piece
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.flow_rows import ArpRow
+from analyzer.model.vantage import Vantage
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.arp import REPLY, REQUEST
 from analyzer.net.ethernet import ARP, mac_text
@@ -74,7 +76,12 @@ class Arp:
         self._asked = _merged(
             self._asked,
             asked.with_columns(pl.lit(1, pl.Int64).alias("requests")),
-            [pl.col("requests").sum(), pl.col("gratuitous").any(), pl.col("ts").min()],
+            [
+                pl.col("requests").sum(),
+                pl.col("gratuitous").any(),
+                pl.col("ts").min(),
+                pl.col("seen").explode().unique(maintain_order=True),
+            ],
         )
         answers = first.select(*_KEY, "answer_mac", "pair", pl.lit(0, pl.Int64).alias("replies"))
         counted = tied.select(
@@ -137,8 +144,24 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
             "last_ts": chosen["last_ts_ns"],
             "first_vantage": chosen["first_vantage"],
             "last_vantage": chosen["last_vantage"],
+            "seen": _seen(batch, chosen["packet"].to_numpy()),
         }
     ).filter(pl.col("op").is_in([REQUEST, REPLY]))
+
+
+def _seen(batch: Batch, packets: npt.NDArray[np.int32]) -> pl.Series:
+    """[len(packets)] the vantages that saw each packet, in order of time."""
+    of_packet = batch.journeys.packet
+    frames = np.flatnonzero((batch.frames["ethertype"] == ARP) & (of_packet >= 0))
+    places = pl.DataFrame(
+        {"packet": of_packet[frames], "seen": batch.frames["vantage"][frames]},
+        schema={"packet": pl.Int32, "seen": pl.Int32},
+    )
+    lists = places.group_by("packet", maintain_order=True).agg(
+        pl.col("seen").unique(maintain_order=True)
+    )
+    wanted = pl.DataFrame({"packet": packets}, schema={"packet": pl.Int32})
+    return wanted.join(lists, on="packet", how="left", maintain_order="left")["seen"]
 
 
 def _claims(rows: pl.DataFrame, announces: pl.Expr, tied: pl.DataFrame) -> pl.DataFrame:
@@ -181,6 +204,7 @@ def _asked(rows: pl.DataFrame, announces: pl.Expr) -> pl.DataFrame:
         pl.col("sha").alias("asker_mac"),
         pl.col("spa").alias("asker_ip"),
         pl.col("tpa").alias("target_ip"),
+        "seen",
         announces.alias("gratuitous"),
         pl.lit(False).alias("replied"),
     )
@@ -230,12 +254,14 @@ def _state() -> pl.Expr:
     )
 
 
-def name_arp(table: pl.DataFrame, endpoints: Endpoints) -> list[ArpRow]:
+def name_arp(
+    table: pl.DataFrame, endpoints: Endpoints, vantages: Sequence[Vantage]
+) -> list[ArpRow]:
     """The report's rows, with names and addresses as text."""
-    return [_row(row, endpoints) for row in table.iter_rows(named=True)]
+    return [_row(row, endpoints, vantages) for row in table.iter_rows(named=True)]
 
 
-def _row(row: dict[str, Any], endpoints: Endpoints) -> ArpRow:
+def _row(row: dict[str, Any], endpoints: Endpoints, vantages: Sequence[Vantage]) -> ArpRow:
     segment, asker_mac, answer = row["segment"], row["asker_mac"], row["answer_mac"]
 
     def owner(mac: int, address: int) -> str:
@@ -255,6 +281,7 @@ def _row(row: dict[str, Any], endpoints: Endpoints) -> ArpRow:
         latency_max_ns=row["latency_max_ns"],
         state=row["state"],
         macs=[mac_text(m) for m in row["macs"]] if row["state"] == "conflict" else [],
+        seen=[vantages[v].name for v in row["seen"]] if row["state"] == "unanswered" else [],
     )
 
 
@@ -281,7 +308,7 @@ def _aggregator(inputs: AggregatorInputs) -> Arp:
 
 
 def _rows(arp: Arp, context: FlowContext) -> list[ArpRow]:
-    rows = name_arp(arp.table(context.settled_claims), context.endpoints)
+    rows = name_arp(arp.table(context.settled_claims), context.endpoints, context.vantages)
     context.settle_arp(rows)
     return rows
 

@@ -94,6 +94,8 @@ class ArpRow:
     """resolved, unanswered, gratuitous, probe, conflict"""
     macs: list[str] = field(default_factory=list)
     """all MACs that claimed the address, where more than one did"""
+    seen: list[str] = field(default_factory=list)
+    """vantages that saw the requests, where nobody answered"""
 
 
 @dataclass(slots=True)
