@@ -123,6 +123,7 @@ def _finding_inputs(
         slow_echoes=partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
         corrupt=partials.checksums.rows(),
+        malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,
         evidence=decode_evidence(reading.evidence),
     )
