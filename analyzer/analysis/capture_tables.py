@@ -124,6 +124,7 @@ def _finding_inputs(
         flooded=partials.flooding.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
+        malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,
         evidence=decode_evidence(reading.evidence),
     )

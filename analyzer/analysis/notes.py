@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from analyzer.model.census import Census, read_census
+from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 from analyzer.model.vantage import CLOCK_OFFSET, MARK, Vantage, check_fdb
 from analyzer.savefile.interfaces import SavefileInterface
 
@@ -35,6 +36,9 @@ class VantageNotes:
     clock_ends_ns: dict[int, int] = field(default_factory=dict)
     """file → how far the time of day was ahead of a clock that nobody sets, at its end"""
 
+    malformed: bool = False
+    """what vethscope writes into a comment there is damaged, and partly left out"""
+
     _parts: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """file → what it told"""
 
@@ -45,7 +49,8 @@ class VantageNotes:
         """
         if not statistics:
             return
-        self._parts[file] = {**statistics, **_told_at_end(str(statistics.get("comment", "")))}
+        told, self.malformed = _told_at_end(str(statistics.get("comment", "")))
+        self._parts[file] = {**statistics, **told}
         if CLOCK_OFFSET in self._parts[file]:
             self.clock_ends_ns[file] = self._parts[file][CLOCK_OFFSET]
         parts = list(self._parts.values())
@@ -61,6 +66,41 @@ class VantageNotes:
             self.process_received |= part.get("process_received", {})
 
 
+@dataclass(slots=True)
+class SectionNotes:
+    """What the comment of a file's section tells of the machine."""
+
+    engine: str = ""
+    sysctls: dict[str, str] = field(default_factory=dict)
+    census: Census | None = None
+    clock_offset_ns: int | None = None
+    malformed: bool = False
+    """some of it cannot be so, and is left out"""
+
+
+def read_section_notes(comment: str) -> SectionNotes:
+    """All that is well in a section's comment."""
+    told = object_in(comment)
+    section = SectionNotes(malformed=comment.startswith("{") and not told)
+    readers: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "engine": ("engine", text),
+        "sysctls": ("sysctls", _texts),
+        "containers": ("census", read_census),
+        CLOCK_OFFSET: ("clock_offset_ns", number),
+    }
+    for name, (attribute, read) in readers.items():
+        try:
+            if name in told:
+                setattr(section, attribute, read(told[name]))
+        except MALFORMED:
+            section.malformed = True
+    return section
+
+
+def _texts(told: Mapping[str, Any]) -> dict[str, str]:
+    return {text(name): text(value) for name, value in told.items()}
+
+
 def count_dropped(vantages: Sequence[Vantage], notes: Sequence[VantageNotes]) -> int | None:
     """Frames dropped by all rings; None where no file tells. A ring counts once."""
     rings = {
@@ -71,31 +111,45 @@ def count_dropped(vantages: Sequence[Vantage], notes: Sequence[VantageNotes]) ->
     return sum(rings.values()) if rings else None
 
 
-def _told_at_end(comment: str) -> dict[str, Any]:
-    """What our comment of an Interface Statistics Block tells; what cannot be so is left out."""
+def _told_at_end(comment: str) -> tuple[dict[str, Any], bool]:
+    """(what our comment of an Interface Statistics Block tells, whether some of it cannot be so
+    and is left out)."""
     comment_object = object_in(comment)
-    statistics: dict[str, Any] = {
-        name: comment_object[name]
-        for name in ("ring_dropped", "ended_ns", CLOCK_OFFSET)
-        if type(comment_object.get(name)) is int and 0 <= comment_object[name] < _LARGEST
+    readers: dict[str, Callable[[Any], Any]] = {
+        **dict.fromkeys(("ring_dropped", "ended_ns", CLOCK_OFFSET), number),
+        "fdb": check_fdb,
+        "note": _process_notes,
     }
-    with suppress(ValueError):
-        statistics["fdb"] = check_fdb(comment_object.get("fdb", ()))
-    note = object_in(str(comment_object.get("note", "")))
-    with suppress(ValueError, TypeError, AttributeError):
-        statistics["process_rtt"] = {
-            str(int(ident)): {str(int(seq)): int(ns) for seq, ns in seen.items()}
-            for ident, seen in (note.get("process_rtt") or {}).items()
-        }
-    with suppress(ValueError, TypeError, AttributeError):
-        statistics["process_received"] = {
-            str(int(ident)): int(count)
-            for ident, count in (note.get("process_received") or {}).items()
-        }
-    return statistics
+    statistics: dict[str, Any] = {}
+    malformed = is_damaged(comment)
+    for name, read in readers.items():
+        try:
+            if name in comment_object:
+                statistics[name] = read(comment_object[name])
+        except MALFORMED:
+            malformed = True
+    return statistics | statistics.pop("note", {}), malformed
 
 
-_LARGEST = 1 << 63
+def _process_notes(note: str) -> dict[str, Any]:
+    """What the tool's own echo told of its socket: ICMP id → its sequence numbers → ns, and ICMP
+    id → answers received."""
+    told = parse_json(note)
+    return {
+        "process_rtt": {
+            str(_icmp(ident)): {str(_icmp(seq)): number(ns) for seq, ns in seen.items()}
+            for ident, seen in told.get("process_rtt", {}).items()
+        },
+        "process_received": {
+            str(_icmp(ident)): number(count)
+            for ident, count in told.get("process_received", {}).items()
+        },
+    }
+
+
+def _icmp(digits: str) -> int:
+    """An ICMP id or sequence number."""
+    return number(int(digits), 0xFFFF)
 
 
 def _told(parts: Sequence[Mapping[str, Any]], name: str) -> list[int]:
@@ -117,14 +171,16 @@ def _sum(counts: Sequence[int | None]) -> int | None:
 
 
 def described_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:
-    """The vantage in our own comment; None where there is none (or not ours)."""
+    """The vantage in our own comment; None where there is none (or not ours).
+
+    Raises one of MALFORMED where it is ours and damaged.
+    """
     description = object_in(interface.comment)
     if MARK not in description:
+        if is_damaged(interface.comment):
+            raise ValueError("no whole JSON")
         return None
-    try:
-        vantage = Vantage.from_json(description)
-    except (KeyError, TypeError, ValueError):
-        return None
+    vantage = Vantage.from_json(description)
     return replace(vantage, ring=vantage.ring + 1000 * file_number)
 
 
@@ -135,12 +191,18 @@ def foreign_vantage(interface: SavefileInterface, path: str) -> Vantage:
     return Vantage(name=name, interface=name)
 
 
-def object_in(text: str) -> dict[str, Any]:
+def object_in(comment: str) -> dict[str, Any]:
     """The object in a comment; {} where it is none."""
-    if not text.startswith("{"):
+    if not comment.startswith("{"):
         return {}
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(comment)
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def is_damaged(comment: str) -> bool:
+    """Whether a comment begins as one of ours, and is none that can be read."""
+    ours = re.match(r'\{.*"vethscope', comment, re.DOTALL) is not None
+    return ours and not object_in(comment)

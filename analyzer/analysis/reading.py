@@ -8,6 +8,7 @@ without our topology has one vantage per interface, named as the file names it.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,19 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.analysis.frame_room import FrameRoom
-from analyzer.analysis.notes import VantageNotes, object_in
+from analyzer.analysis.notes import VantageNotes, read_section_notes
 from analyzer.analysis.vantage_identity import VantageIdentities
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
 from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
 from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
-from analyzer.model.census import Census, read_census
+from analyzer.model.census import Census
 from analyzer.model.frames import FrameChunk
 from analyzer.model.ranks import median
-from analyzer.model.vantage import CLOCK_OFFSET, Vantage
+from analyzer.model.vantage import Vantage
 from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
 from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
 from analyzer.recorders.evidence.record import MAGIC as EVIDENCE
+from analyzer.recorders.own_blocks import malformed_kind
 from analyzer.savefile.ahead import Ahead, look_at_end, step_through
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
@@ -93,6 +95,9 @@ class Reading:
     """what was told of translations, as far as it is known: of whole files before their frames"""
     evidence: list[bytes] = field(default_factory=list)
     """what was told of counters, state and events (`analyzer.recorders.evidence`)"""
+    _malformed: Counter[str] = field(default_factory=Counter)
+    _malformed_sections: set[int] = field(default_factory=set)
+    """numbers of files"""
     _expected: int = 0
     _places: VantageIdentities = field(init=False)
 
@@ -146,7 +151,7 @@ class Reading:
             if ahead is None:
                 stepped = step_through(file.path, _for_the_start)
                 ahead = Ahead(stepped.interfaces, stepped.names, stepped.own)
-            others, tracked = sort_own(ahead.own)
+            others, tracked = sort_own([b for b in ahead.own if not malformed_kind(b)])
             self.tracked += tracked
             explained = explained or bool(others)
             for interface in ahead.interfaces:
@@ -246,7 +251,10 @@ class Reading:
 
     def _take_own(self, savefile: Savefile) -> None:
         for block in savefile.own:
-            (self.evidence if block.startswith(EVIDENCE) else self.own).append(block)
+            if kind := malformed_kind(block):
+                self._malformed[kind] += 1
+            else:
+                (self.evidence if block.startswith(EVIDENCE) else self.own).append(block)
         savefile.own.clear()
 
     def _place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
@@ -262,15 +270,25 @@ class Reading:
             at = self._place(interface, number, savefile.path)
             self.notes[at].read(interface.statistics or {}, number)
         self.names.update(savefile.names)
-        section = object_in(savefile.comment)
-        self.engine = self.engine or str(section.get("engine", ""))
-        sysctls = section.get("sysctls")
-        if isinstance(sysctls, dict):
-            self.sysctls.update({str(name): str(value) for name, value in sysctls.items()})
-        if isinstance(containers := section.get("containers"), list):
-            self.census = read_census(containers)
-        if isinstance(offset_ns := section.get(CLOCK_OFFSET), int):
-            self.clock_starts_ns[number] = offset_ns
+        section = read_section_notes(savefile.comment)
+        self.engine = self.engine or section.engine
+        self.sysctls |= section.sysctls
+        self.census = section.census or self.census
+        if section.clock_offset_ns is not None:
+            self.clock_starts_ns[number] = section.clock_offset_ns
+        if section.malformed and any(vantage.ifindex for vantage in self.vantages):
+            self._malformed_sections.add(number)
+
+    def malformed(self) -> dict[str, int]:
+        """What vethscope writes of itself and cannot have written so: kind → how many were left
+        out."""
+        counts = {
+            "the section": len(self._malformed_sections),
+            "interfaces": len(self._places.malformed),
+            "statistics": sum(notes.malformed for notes in self.notes),
+            **self._malformed,
+        }
+        return {kind: count for kind, count in counts.items() if count}
 
 
 def sort_own(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from analyzer.analysis.notes import described_vantage, foreign_vantage
+from analyzer.model.untrusted import MALFORMED
 from analyzer.model.vantage import Role, Vantage
 from analyzer.savefile.interfaces import SavefileInterface
 
@@ -25,10 +26,12 @@ class VantageIdentities:
         self._index: dict[tuple[object, ...], list[int]] = {}
         self._spaces: dict[int, list[tuple[str, set[int]]]] = {}
         """netns → its generations: container id, ifindexes"""
+        self.malformed: set[tuple[int, int]] = set()
+        """(file, interface) that vethscope described, in a way that cannot be"""
 
     def place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
         """The number of the vantage of a file's interface; the next one where it is new."""
-        vantage = described_vantage(interface, file_number) or foreign_vantage(interface, path)
+        vantage = self._described(interface, file_number) or foreign_vantage(interface, path)
         key: tuple[object, ...] = (vantage.netns, vantage.ifindex)
         if not vantage.ifindex:
             key = ("of a file", file_number, interface.index)
@@ -39,6 +42,13 @@ class VantageIdentities:
         same.append(len(self.vantages))
         self.vantages.append(self._with_generations(vantage))
         return same[-1]
+
+    def _described(self, interface: SavefileInterface, file_number: int) -> Vantage | None:
+        try:
+            return described_vantage(interface, file_number)
+        except MALFORMED:
+            self.malformed.add((file_number, interface.index))
+            return None
 
     def _with_generations(self, vantage: Vantage) -> Vantage:
         if not vantage.ifindex:

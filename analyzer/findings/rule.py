@@ -73,6 +73,8 @@ class FindingInputs:
     """see `analyzer.flows.untranslated.Untranslated.rows`"""
     corrupt: Sequence[Mapping[str, Any]] = ()
     """packets with a wrong checksum: see `analyzer.flows.checksums.Checksums.rows`"""
+    malformed: Mapping[str, int] = field(default_factory=dict)
+    """what vethscope writes of itself → how many blocks of it were nonsense, and left out"""
     unfinished: Mapping[int, int] = field(default_factory=dict)
     """vantage → frames whose checksum offload left unfinished"""
     evidence: Evidence = field(default_factory=Evidence)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from analyzer.model.topology import Container
+from analyzer.model.untrusted import number, text
 
+MOST_PORT = 0xFFFF
 MOST_BYTES = 48_000
 """of the text: a pcapng option holds 64 KiB"""
 
@@ -56,22 +58,20 @@ def census_json(containers: Iterable[Container]) -> list[list[Any]]:
 
 
 def read_census(told: Sequence[Any]) -> Census:
-    """The reverse; what is none of ours is passed over."""
+    """The reverse. Raises one of MALFORMED where it is none of ours."""
     residents: list[Resident] = []
     published: dict[tuple[str, int], str] = {}
-    try:
-        for name, running, networks, ports in told:
-            residents += [
-                Resident(str(name), str(network), str(address), bool(running))
-                for network, addresses in networks.items()
-                for address in addresses
-            ]
-            for protocol, inside, address, port in ports:
-                if protocol == "tcp":
-                    shown = f"[{address}]" if ":" in address else address
-                    published.setdefault((str(name), int(inside)), f"{shown}:{port}")
-    except (TypeError, ValueError, AttributeError):
-        pass
+    for name, running, networks, ports in told:
+        residents += [
+            Resident(text(name), text(network), text(address), running is True)
+            for network, addresses in networks.items()
+            for address in addresses
+        ]
+        for protocol, inside, address, port in ports:
+            if protocol == "tcp":
+                shown = f"[{address}]" if ":" in address else text(address)
+                place = (text(name), number(inside, MOST_PORT))
+                published.setdefault(place, f"{shown}:{number(port, MOST_PORT)}")
     return Census(tuple(residents), published)
 
 

@@ -14,6 +14,7 @@ from ipaddress import ip_interface
 from typing import Any
 
 from analyzer.model.topology import Key
+from analyzer.model.untrusted import number, text
 
 CLOCK_OFFSET = "clock_offset_ns"
 """key of comments: how far the time of day was ahead of CLOCK_BOOTTIME, at the capture's start and
@@ -135,15 +136,16 @@ class Vantage:
         for name in _ADDRESSES & values.keys():
             values[name] = tuple(str(ip_interface(address)) for address in values[name])
         values["fdb"] = check_fdb(found.get("fdb", ()))
+        _check_relations(values)
         values["role"] = Role(values.get("role", Role.OTHER))
-        return cls(**{"name": found["name"], "interface": found["interface"], **values})
+        return cls(**{name: text(found[name]) for name in ("name", "interface")} | values)
 
 
 _MACS = {"mac", "peer_mac"}
 _ADDRESSES = {"addresses", "peer_addresses"}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
-_LARGEST = 1 << 32
-"""numbers of interfaces and namespaces have 32 bits"""
+_LARGEST = (1 << 32) - 1
+"""numbers of interfaces and namespaces have 32 bits; with a generation they have to fit into 63"""
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:
@@ -151,26 +153,34 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     if isinstance(default, bool):
         fits = isinstance(value, bool)
     elif isinstance(default, int):
-        fits = type(value) is int and 0 <= value < _LARGEST
+        return number(value, _LARGEST >> ("generation" in name))
     elif isinstance(default, tuple):
-        fits = isinstance(value, list) and (name == "fdb" or all(map(_is_text, value)))
+        fits = isinstance(value, list)
+        if fits and name != "fdb":
+            value = [text(one) for one in value]
     else:
-        fits = _is_text(value)
+        return text(value)
     if not fits:
         raise ValueError(f"{name} of a vantage cannot be {value!r}")
     return tuple(value) if isinstance(value, list) else value
 
 
-def _is_text(value: Any) -> bool:
-    """A string of characters: JSON can also write halves of one, which no file can hold."""
-    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+def _check_relations(values: dict[str, Any]) -> None:
+    """No interface is its own other end, or lies beneath itself. Raises ValueError."""
+    here = (values.get("netns", 0), values.get("ifindex", 0))
+    for relation in ("peer", "lower"):
+        there = (values.get(f"{relation}_netns", 0), values.get(f"{relation}_ifindex", 0))
+        if here[1] and there == here:
+            raise ValueError(f"an interface cannot be its own {relation}")
+    if here[1] and values.get("master_ifindex", 0) == here[1]:
+        raise ValueError("an interface cannot be a port of itself")
 
 
-def check_mac(text: Any) -> str:
+def check_mac(value: Any) -> str:
     """The MAC address. Raises ValueError where it is none."""
-    if not isinstance(text, str) or not _MAC.fullmatch(text):
-        raise ValueError(f"{text!r} is no MAC address")
-    return text
+    if not isinstance(value, str) or not _MAC.fullmatch(value):
+        raise ValueError(f"{value!r:.40} is no MAC address")
+    return value
 
 
 def check_fdb(entries: Any) -> tuple[tuple[str, int], ...]:
@@ -179,7 +189,7 @@ def check_fdb(entries: Any) -> tuple[tuple[str, int], ...]:
         raise ValueError("an FDB is a list")
     found = []
     for entry in entries:
-        if not isinstance(entry, list | tuple) or len(entry) != 2 or type(entry[1]) is not int:
-            raise ValueError(f"{entry!r} is no entry of an FDB")
-        found.append((check_mac(entry[0]), entry[1]))
+        if not isinstance(entry, list | tuple) or len(entry) != 2:
+            raise ValueError(f"{entry!r:.40} is no entry of an FDB")
+        found.append((check_mac(entry[0]), number(entry[1], _LARGEST)))
     return tuple(found)

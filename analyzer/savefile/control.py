@@ -27,6 +27,8 @@ _COUNTERS = {
     blocks.ISB_OSDROP: "osdrop",
     blocks.ISB_USRDELIV: "usrdeliv",
 }
+_MOST_COUNTED = (1 << 63) - 1
+"""a counter beyond this was never counted: it is unknown"""
 _TIMES = {blocks.ISB_STARTTIME: "starttime_ns", blocks.ISB_ENDTIME: "endtime_ns"}
 
 
@@ -128,7 +130,9 @@ def read_statistics(block: bytes, swapped: bool) -> Statistics:
         if code == blocks.OPT_COMMENT and not comment:
             comment = _text(value)
         elif len(value) == 8 and code in _COUNTERS:
-            statistics.counters[_COUNTERS[code]] = struct.unpack(f"{order}Q", value)[0]
+            count = struct.unpack(f"{order}Q", value)[0]
+            if count <= _MOST_COUNTED:
+                statistics.counters[_COUNTERS[code]] = count
         elif len(value) == 8 and code in _TIMES:
             high, low = struct.unpack(f"{order}II", value)
             statistics.stamps[_TIMES[code]] = (high, low)

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 
 from analyzer.model.proxy import Proxy
+from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 
 MAGIC = b"vethscope/proxies/1\n"
 PROGRAM = "docker-proxy"
+MOST_PORT = 0xFFFF
 _FLAGS = ("proto", "host-ip", "host-port", "container-ip", "container-port")
 
 
@@ -60,19 +63,20 @@ def decode_proxies(blocks: Iterable[bytes]) -> list[Proxy]:
     """All that a file's blocks tell; what is none of ours is passed over."""
     proxies: set[Proxy] = set()
     for block in blocks:
-        if not block.startswith(MAGIC):
-            continue
-        try:
-            for row in json.loads(block[len(MAGIC) :].rstrip(b"\0")):
-                proxies.add(
-                    Proxy(
-                        str(row["protocol"]),
-                        str(ip_address(row["host_ip"])),
-                        int(row["host_port"]),
-                        str(ip_address(row["container_ip"])),
-                        int(row["container_port"]),
-                    )
-                )
-        except (ValueError, KeyError, TypeError):
-            continue
+        with suppress(*MALFORMED):
+            proxies |= decode_block(block) if block.startswith(MAGIC) else set()
     return sorted(proxies)
+
+
+def decode_block(block: bytes) -> set[Proxy]:
+    """What one block of this kind tells. Raises one of MALFORMED where it is damaged."""
+    return {
+        Proxy(
+            text(row["protocol"]),
+            str(ip_address(text(row["host_ip"]))),
+            number(row["host_port"], MOST_PORT),
+            str(ip_address(text(row["container_ip"]))),
+            number(row["container_port"], MOST_PORT),
+        )
+        for row in parse_json(block[len(MAGIC) :].rstrip(b"\0"))
+    }

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analyzer.model.nat_entries import ROW, NatEntries, Rows
+from analyzer.model.untrusted import MALFORMED, number, parse_json
 from analyzer.native.keys import mixed
 
 MAGIC = b"vethscope/conntrack/1\n"
@@ -46,7 +47,7 @@ def encode_entries(heard: Heard) -> list[bytes]:
 
 def decode_entries(blocks: Iterable[bytes]) -> NatEntries:
     """All that a file's blocks tell, each row once; what is none of ours is passed over."""
-    parts = [one for block in blocks if (one := _decode(block)) is not None]
+    parts = [one for block in blocks if (one := _whole(block)) is not None]
     if not parts:
         return NatEntries()
     rows = np.concatenate([one.rows for one in parts])
@@ -64,15 +65,22 @@ def decode_entries(blocks: Iterable[bytes]) -> NatEntries:
     )
 
 
-def _decode(data: bytes) -> Heard | None:
-    if not data.startswith(MAGIC) or len(data) < len(MAGIC) + 4:
-        return None
-    start = len(MAGIC) + 4
-    end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
+def _whole(data: bytes) -> Heard | None:
     try:
-        facts = json.loads(data[start:end])
-        counts = (int(facts["netns"]), int(facts["overruns"]), int(facts["left_out"]))
-    except (ValueError, KeyError, TypeError):
+        return decode_block(data) if data.startswith(MAGIC) else None
+    except MALFORMED:
         return None
-    rows = np.frombuffer(data, ROW, max(len(data) - end, 0) // ROW.itemsize, min(end, len(data)))
-    return Heard(counts[0], rows.copy(), *counts[1:])
+
+
+def decode_block(data: bytes) -> Heard:
+    """What one block of this kind tells. Raises one of MALFORMED where it is damaged."""
+    start = len(MAGIC) + 4
+    if len(data) < start:
+        raise ValueError("cut short")
+    end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
+    if end > len(data):
+        raise ValueError("its JSON goes beyond its end")
+    facts = parse_json(data[start:end])
+    rows = np.frombuffer(data, ROW, (len(data) - end) // ROW.itemsize, end)
+    netns, overruns, left_out = (number(facts[n]) for n in ("netns", "overruns", "left_out"))
+    return Heard(netns, rows.copy(), overruns, left_out)

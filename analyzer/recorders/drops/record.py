@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.model.untrusted import MALFORMED, number, parse_json
+
 MAGIC = b"vethscope/drops/1\n"
 ROW = np.dtype(
     [
@@ -101,7 +103,7 @@ class DropLog:
 
     def take(self, blocks: Iterable[bytes]) -> Rows:
         """The rows of blocks; what is none of ours, or damaged, is passed over."""
-        decoded = [one for data in blocks if (one := _decode(data)) is not None]
+        decoded = [one for data in blocks if (one := _whole(data)) is not None]
         for one in decoded:
             self._take(one)
         rows_of_blocks = [one.rows for one in decoded]
@@ -140,30 +142,42 @@ def decode_drops(blocks: Iterable[bytes]) -> Drops:
     return replace(log.told, rows=rows)
 
 
-def _decode(data: bytes) -> Drops | None:
-    if not data.startswith(MAGIC) or len(data) < len(MAGIC) + 4:
-        return None
-    start = len(MAGIC) + 4
-    end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
+def _whole(data: bytes) -> Drops | None:
     try:
-        content = json.loads(data[start:end])
-        names = {f"{name}s": [_text(text) for text in content[f"{name}s"]] for name in _FIELDS}
-        deaf = [
-            (int(since), int(until), int(level))
-            for since, until, level in content.get("deaf_ns", ())
-        ]
-        alone = {(_text(r), _text(p), int(e)): int(n) for r, p, e, n in content.get("alone", ())}
-        lost, clock = int(content.get("lost", 0)), dict(content.get("clock", {}))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return decode_block(data) if data.startswith(MAGIC) else None
+    except MALFORMED:
         return None
-    count = (len(data) - end) // ROW.itemsize
-    rows = np.frombuffer(data, ROW, count, end).copy()
+
+
+def decode_block(data: bytes) -> Drops:
+    """What one block of this kind tells. Raises one of MALFORMED where it is damaged."""
+    start = len(MAGIC) + 4
+    if len(data) < start:
+        raise ValueError("cut short")
+    end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
+    if end > len(data):
+        raise ValueError("its JSON goes beyond its end")
+    content = parse_json(data[start:end])
+    names = {f"{name}s": [_text(one) for one in content[f"{name}s"]] for name in _FIELDS}
+    rows = np.frombuffer(data, ROW, (len(data) - end) // ROW.itemsize, end).copy()
     for name in _FIELDS:
         if len(rows) and int(rows[name].max()) >= len(names[f"{name}s"]):
-            return None
-    return Drops(rows, alone=alone, lost=lost, deaf_ns=deaf, clock=clock, **names)
+            raise ValueError(f"a row's {name} has no name")
+    deaf = [tuple(map(number, told)) for told in content.get("deaf_ns", ())]
+    return Drops(
+        rows,
+        alone={
+            (_text(r), _text(p), number(e)): number(n) for r, p, e, n in content.get("alone", ())
+        },
+        lost=number(content.get("lost", 0)),
+        deaf_ns=[(since, until, level) for since, until, level in deaf],
+        clock=dict(content.get("clock", {})),
+        **names,
+    )
 
 
 def _text(value: Any) -> str:
-    """As a string of characters: JSON can also write halves of one."""
-    return str(value).encode("utf-8", "replace").decode()
+    """As a string of characters: a device may have any bytes as its name."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.40} is no text")
+    return value.encode("utf-8", "replace").decode()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence
@@ -30,6 +31,7 @@ from analyzer.model.kernel_state import (
     SocketState,
     TcFilter,
 )
+from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 
 MAGIC = b"vethscope/evidence/1\n"
 KINDS: Mapping[str, type[Any]] = {
@@ -51,7 +53,8 @@ KINDS: Mapping[str, type[Any]] = {
 }
 """fields of `NamespaceEvidence` → what their rows are"""
 EVENTS_PER_BLOCK = 4096
-_LARGEST = 1 << 64
+_MOST = (1 << 64) - 1
+"""the kernel's counters and cookies have 64 bits"""
 _Content = Mapping[str, Any]
 
 
@@ -105,41 +108,55 @@ def _table(rows: Sequence[Any]) -> list[list[Any]]:
     return [names, *([getattr(row, name) for name in names] for row in rows)]
 
 
+_Moments = dict[tuple[int, int, bool], NamespaceEvidence]
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the blocks up to one have told."""
+
+    moments: _Moments = field(default_factory=dict)
+    events: dict[KernelEvent, None] = field(default_factory=dict)
+    missed: int = 0
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def take(self, block: bytes) -> None:
+        """One block of this kind. Raises one of MALFORMED where it is damaged."""
+        content = parse_json(block[len(MAGIC) :].rstrip(b"\0"))
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+        if "events" in content:
+            events, absent = _rows(content["events"], KernelEvent), _texts(content["absent"])
+            for event in events:
+                number(event.ts_ns)
+            self.missed = max(self.missed, number(content["missed"]))
+            self.events |= dict.fromkeys(events)
+            self.absent |= absent
+        elif "netns" in content:
+            moment = _moment(content, self.moments)
+            self.moments[moment.netns, moment.cookie, moment.at_start] = moment
+
+
 def decode_evidence(blocks: Iterable[bytes]) -> Evidence:
     """All that a file's blocks tell, each once; what is none of ours is passed over."""
-    moments: dict[tuple[int, int, bool], NamespaceEvidence] = {}
-    events: dict[KernelEvent, None] = {}
-    absent: dict[str, str] = {}
-    missed = 0
-    for content in map(_content, blocks):
-        try:
-            if "events" in content:
-                events |= dict.fromkeys(_rows(content["events"], KernelEvent))
-                missed = max(missed, _number(content["missed"]))
-                absent |= _texts(content["absent"])
-            elif "netns" in content:
-                moment = _moment(content, moments)
-                moments[moment.netns, moment.cookie, moment.at_start] = moment
-        except (ValueError, LookupError, TypeError, AttributeError):
-            continue
-    ordered = sorted(events, key=lambda event: event.ts_ns)
-    return Evidence(tuple(moments.values()), tuple(ordered), missed, absent)
+    told = _Told()
+    for block in blocks:
+        with suppress(*MALFORMED):
+            if block.startswith(MAGIC):
+                told.take(block)
+    ordered = sorted(told.events, key=lambda event: event.ts_ns)
+    return Evidence(tuple(told.moments.values()), tuple(ordered), told.missed, told.absent)
 
 
-def _content(block: bytes) -> _Content:
-    if not block.startswith(MAGIC):
-        return {}
-    try:
-        content = json.loads(block[len(MAGIC) :].rstrip(b"\0"))
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def decode_block(block: bytes) -> None:
+    """Raises one of MALFORMED where a block of this kind is damaged."""
+    _Told().take(block)
 
 
 def _moment(
     content: _Content, known: Mapping[tuple[int, int, bool], NamespaceEvidence]
 ) -> NamespaceEvidence:
-    netns, cookie = _number(content["netns"]), _number(content["cookie"])
+    netns, cookie = number(content["netns"]), number(content["cookie"], _MOST)
     absent = dict(_texts(content["absent"]))
     rows: dict[str, Any] = {kind: _rows(content.get(kind, []), row) for kind, row in KINDS.items()}
     start = known.get((netns, cookie, True))
@@ -148,10 +165,10 @@ def _moment(
             rows[kind] = getattr(start, kind)
         elif kind in KINDS:
             absent[kind] = "it is told only in an earlier file"
-    counters = {str(name): _number(value) for name, value in content["counters"].items()}
-    truncated = {str(kind): _number(count) for kind, count in content["truncated"].items()}
+    counters = {text(name): number(value, _MOST) for name, value in content["counters"].items()}
+    truncated = {text(kind): number(count) for kind, count in content["truncated"].items()}
     moment = NamespaceEvidence(
-        netns, cookie, content["start"] is True, _number(content["ts_ns"]), counters
+        netns, cookie, content["start"] is True, number(content["ts_ns"]), counters
     )
     return replace(moment, **rows, truncated=truncated, absent=absent)
 
@@ -171,14 +188,10 @@ def _rows(table: Sequence[Sequence[Any]], kind: type[Any]) -> tuple[Any, ...]:
 def _checked(value: Any, default: Any) -> Any:
     if type(value) is not type(default):
         raise ValueError(f"{value!r} stands where {default!r} might")
-    return _number(value) if type(value) is int else value
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < _LARGEST:
-        raise ValueError(f"{value!r} is no count")
-    return value
+    if isinstance(value, str):
+        return text(value)
+    return number(value, _MOST) if type(value) is int else value
 
 
 def _texts(content: Mapping[Any, Any]) -> Mapping[str, str]:
-    return {str(name): str(reason) for name, reason in content.items()}
+    return {text(name): text(reason) for name, reason in content.items()}

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain
 from typing import Any, TypeVar
 
 from analyzer.errors import VethscopeError
 from analyzer.model.topology import Key
+from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 from analyzer.model.vantage import Vantage
 from analyzer.net.netns import open_netns, run_inside
-from analyzer.recorders.settings.iptables_rules import Rule, find_moved
+from analyzer.recorders.settings.iptables_rules import Rule, find_moved, split_words
+from analyzer.recorders.settings.matching import NFT
 from analyzer.recorders.settings.nftables_rules import read_all_rules
 from analyzer.topology.netlink import read_namespace
 from analyzer.topology.procfs import read_sysctls
@@ -101,7 +104,31 @@ def encode_facts(facts: Facts) -> bytes:
 
 def decode_facts(blocks: Sequence[bytes]) -> list[Facts]:
     """In order of the file: start, end; what is none of ours is passed over."""
-    return [facts for block in blocks if (facts := _decode(block)) is not None]
+    return [facts for block in blocks if (facts := _whole(block)) is not None]
+
+
+def _whole(block: bytes) -> Facts | None:
+    try:
+        return decode_block(block) if block.startswith(MAGIC) else None
+    except MALFORMED:
+        return None
+
+
+def decode_block(block: bytes) -> Facts:
+    """What one block of this kind tells. Raises one of MALFORMED where it is damaged."""
+    content = parse_json(block[len(MAGIC) :].rstrip(b"\0"))
+    return Facts(
+        links={
+            (number(netns), number(ifindex)): _checked(LinkFact(**link))
+            for netns, ifindex, link in content["links"]
+        },
+        sysctls={
+            int(inode): {text(name): text(value) for name, value in values.items()}
+            for inode, values in content["sysctls"].items()
+        },
+        moved=_rules_from_json(content["moved"]),
+        uncounted=_rules_from_json(content.get("uncounted", {})),
+    )
 
 
 def _rules_to_json(rules: Mapping[int, Sequence[Rule]]) -> dict[str, list[dict[str, Any]]]:
@@ -109,27 +136,11 @@ def _rules_to_json(rules: Mapping[int, Sequence[Rule]]) -> dict[str, list[dict[s
 
 
 def _rules_from_json(content: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int, list[Rule]]:
-    return {
-        int(inode): [_checked(Rule(**rule)) for rule in some] for inode, some in content.items()
-    }
-
-
-def _decode(block: bytes) -> Facts | None:
-    if not block.startswith(MAGIC):
-        return None
-    try:
-        content = json.loads(block[len(MAGIC) :].rstrip(b"\0"))
-        return Facts(
-            links={(int(n), int(i)): _checked(LinkFact(**link)) for n, i, link in content["links"]},
-            sysctls={
-                int(inode): {str(name): str(value) for name, value in values.items()}
-                for inode, values in content["sysctls"].items()
-            },
-            moved=_rules_from_json(content["moved"]),
-            uncounted=_rules_from_json(content.get("uncounted", {})),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+    rules = {int(inode): [_checked(Rule(**r)) for r in some] for inode, some in content.items()}
+    for rule in chain.from_iterable(rules.values()):
+        if rule.tool != NFT:
+            split_words(rule.text)
+    return rules
 
 
 _Row = TypeVar("_Row", LinkFact, Rule)
@@ -137,14 +148,16 @@ _Row = TypeVar("_Row", LinkFact, Rule)
 
 def _checked(row: _Row) -> _Row:
     """Raises ValueError where a field is not of its kind: a file may say anything."""
+    checks: dict[str, Callable[[Any], Any]] = {"int": number, "str": text, "bool": _boolean}
     for one in fields(row):
-        value = getattr(row, one.name)
-        if type(value).__name__ != one.type or (one.type == "int" and not 0 <= value < _LARGEST):
-            raise ValueError(f"{one.name} cannot be {value!r}")
+        checks[str(one.type)](getattr(row, one.name))
     return row
 
 
-_LARGEST = 1 << 63
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r:.40} is neither true nor false")
+    return value
 
 
 def _read(inode: int, path: str) -> tuple[dict[int, LinkFact], dict[str, str], list[Rule]]:

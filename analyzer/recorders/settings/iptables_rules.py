@@ -119,11 +119,16 @@ def find_moved(before: Iterable[Rule], after: Iterable[Rule]) -> list[Rule]:
     return moved
 
 
+def split_words(text: str) -> list[str]:
+    """Of a rule, as a shell splits them. Raises ValueError where a quotation has no end."""
+    return shlex.split(text)
+
+
 def _target(text: str) -> str:
     """``-s 172.17.0.2/32 -j REJECT --reject-with …`` → REJECT."""
     if not any(end in text for end in _ENDS):
         return ""  # most rules: splitting them as a shell does takes its time
-    words = shlex.split(text)
+    words = split_words(text)
     return next((b for a, b in pairwise(words) if a in ("-j", "-g")), "")
 
 

@@ -83,7 +83,7 @@ def _agrees(word: str, value: str, packet: Traits) -> bool | None:
         return _within(told, value)
     if word in ("-i", "-o"):
         return _is_device(told, value)
-    return any(_among(told, *part.split(":")) for part in value.split(","))
+    return any(_among(told, *part.split(":", 1)) for part in value.split(","))
 
 
 def _fits_nft(rule: Rule, packet: Traits) -> bool:
