@@ -127,4 +127,4 @@ def _changed(events: Sequence[KernelEvent], netns: int) -> str:
     return ""
 
 
-RULE = Rule((LEFT_UNTRANSLATED,), find, place=62, needs="the bridge and the way out captured")
+RULE = Rule((LEFT_UNTRANSLATED,), find, place=67, needs="the bridge and the way out captured")
