@@ -122,6 +122,7 @@ def _finding_inputs(
         handshakes=partials.handshakes.rows(),
         slow_echoes=partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
         malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,

@@ -21,6 +21,7 @@ from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.flows.registry import flow_kind, flow_kinds
 from analyzer.flows.resets import Resets
 from analyzer.flows.slow_handshakes import SlowHandshakes
+from analyzer.flows.untranslated import Untranslated
 from analyzer.model.batch import Aggregator, Batch, Columns
 from analyzer.model.frames import FrameChunk
 
@@ -47,6 +48,7 @@ class Partials:
         self.resets = Resets()
         self.handshakes = SlowHandshakes()
         self.flooding = Flooding()
+        self.untranslated = Untranslated()
         self.loss_diagnosis = loss_diagnosis or LossDiagnosis()
         self.checksums = Checksums.reading(self._readers)
 
@@ -83,5 +85,6 @@ class Partials:
         yield self.resets
         yield self.handshakes
         yield self.flooding
+        yield self.untranslated
         yield self.loss_diagnosis
         yield self.checksums
