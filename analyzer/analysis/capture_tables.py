@@ -9,6 +9,7 @@ import polars as pl
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
 from analyzer.analysis.loss_diagnosis import LossEvidence
+from analyzer.analysis.narrowing import takes_one_direction
 from analyzer.analysis.notes import count_dropped
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
@@ -69,6 +70,7 @@ def _flow_context(
         settle_arp=edges.settle_arp if edges else lambda rows: None,
         process_rtt=_process_rtt(reading),
         own_echoes=_own_echoes(reading),
+        one_way=bool(outlook.one_way),
     )
 
 
@@ -148,6 +150,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
     )
     if assembly.edges:
         end_ns = min(end_ns, assembly.edges.until_ns)
+    filters = {one.filter for savefile in reading.savefiles for one in savefile.interfaces}
     return Outlook(
         vantages=reading.vantages,
         end_ns=end_ns,
@@ -155,6 +158,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
         fdb={v.name: (*v.fdb, *fdb.get(v.name, ())) for v in reading.vantages},
         complete=not count_dropped(reading.vantages, reading.notes),
         bridge=bridge,
+        one_way=frozenset(filter(takes_one_direction, filters)),
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
     )
 

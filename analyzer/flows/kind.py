@@ -56,6 +56,8 @@ class FlowContext:
     """what the edges of a time window hide of ARP"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
+    one_way: bool = False
+    """the capture filter may have left answers out: that one is missing says nothing"""
     own_echoes: Mapping[int, int] = field(default_factory=dict)
     """ICMP ids of vethscope's own pings → answers that their processes got"""
 
