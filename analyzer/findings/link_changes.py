@@ -36,6 +36,9 @@ UP, FORWARDING, GONE = "up", "forwarding", "gone"
 _WORDS = {"no-carrier": "without carrier"}
 _TOLD = 3
 """times"""
+_READING_NS = 500_000_000
+"""a state is read so long after its time at most: of events in between nobody knows whether they
+come before or behind it, as where a container's interface is just being made"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,17 @@ def _states(inputs: FindingInputs, what: str, netns: int, ifindex: int) -> list[
     known = [(one.ts_ns, state) for one in starts if (state := _at_start(one, what, ifindex))]
     of_it = [e for e in inputs.evidence.events if (e.netns, e.ifindex) == (netns, ifindex)]
     told = [(e.ts_ns, _state(e)) for e in of_it if e.what == what or _is_end(e)]
-    return sorted([*known, *told], key=itemgetter(0))
+    known = [one for one in known if not any(0 <= ts - one[0] < _READING_NS for ts, _ in told)]
+    ends = [(gone_ns, GONE) for gone_ns in _ends(inputs, netns, ifindex)]
+    return sorted([*ends, *known, *told], key=itemgetter(0))
+
+
+def _ends(inputs: FindingInputs, netns: int, ifindex: int) -> Iterator[int]:
+    """When vantages with these numbers vanished: the next container's interface may have them."""
+    for at, vantage in enumerate(inputs.outlook.vantages):
+        gone_ns = inputs.outlook.lifetime(at)[1]
+        if (vantage.netns, vantage.ifindex) == (netns, ifindex) and gone_ns:
+            yield gone_ns
 
 
 def _is_end(event: KernelEvent) -> bool:
