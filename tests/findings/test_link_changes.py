@@ -49,8 +49,8 @@ def test_an_interface_that_was_down_for_a_time() -> None:
 def test_what_is_read_while_an_interface_is_being_made_is_no_state_before_it() -> None:
     """The state was read behind the events, and bears the time at which reading began."""
     late = replace(START, ts_ns=EVENT_NS - S // 100)
-    events = event(0, "link", DOWN, 5, INSIDE), event(1, "link", UP, 5, INSIDE)
-    evidence = Evidence((HOST_START, late), events)
+    down, up = event(0, "link", DOWN, 5, INSIDE), event(0, "link", UP, 5, INSIDE)
+    evidence = Evidence((HOST_START, late), (down, replace(up, ts_ns=up.ts_ns + S // 1000)))
     assert list(find(seen(evidence))) == []
 
 
