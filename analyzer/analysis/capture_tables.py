@@ -19,6 +19,7 @@ from analyzer.findings.rule import Clocks, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.endpoints import inferred_address
+from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import FlowContext
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
@@ -66,6 +67,8 @@ def _flow_context(
         nat=assembly.nat,
         proxies=assembly.proxies,
         settled_claims=claims.settled,
+        expired_echoes=analysis.partials.the(IcmpErrors).expired_echoes(),
+        receives=analysis.partials.receivers.may_receive,
         settle_arp=edges.settle_arp if edges else lambda rows: None,
         process_rtt=_process_rtt(reading),
         own_echoes=_own_echoes(reading),
@@ -123,6 +126,8 @@ def _finding_inputs(
         slow_echoes=partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
         corrupt=partials.checksums.rows(),
+        checked=partials.checksums.checked[0],
+        wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,
         evidence=decode_evidence(reading.evidence),

@@ -71,6 +71,10 @@ class FindingInputs:
     """see `analyzer.flows.flooding.Flooding.rows`"""
     corrupt: Sequence[Mapping[str, Any]] = ()
     """packets with a wrong checksum: see `analyzer.flows.checksums.Checksums.rows`"""
+    checked: int = 0
+    """frames whose TCP or UDP checksum was computed"""
+    wrong_checksums: int = 0
+    """of these, frames in which it is wrong"""
     malformed: Mapping[str, int] = field(default_factory=dict)
     """what vethscope writes of itself → how many blocks of it were nonsense, and left out"""
     unfinished: Mapping[int, int] = field(default_factory=dict)
