@@ -126,6 +126,7 @@ def _finding_inputs(
         slow_echoes=partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
         corrupt=partials.checksums.rows(),
+        may_hear=partials.receivers.may_hear,
         checked=partials.checksums.checked[0],
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),

@@ -17,7 +17,7 @@ DHCP_UNANSWERED = Code(
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     for row in inputs.flows.get("dhcp", ()):
-        if row.state == "unanswered":
+        if row.state == "unanswered" and inputs.may_hear(row.client_mac):
             yield DHCP_UNANSWERED.finding(f"no DHCP server answers {row.client or row.client_mac}")
 
 

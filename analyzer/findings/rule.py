@@ -71,6 +71,8 @@ class FindingInputs:
     """see `analyzer.flows.flooding.Flooding.rows`"""
     corrupt: Sequence[Mapping[str, Any]] = ()
     """packets with a wrong checksum: see `analyzer.flows.checksums.Checksums.rows`"""
+    may_hear: Callable[[str], bool] = lambda mac: True
+    """see `analyzer.flows.receivers.Receivers.may_hear`"""
     checked: int = 0
     """frames whose TCP or UDP checksum was computed"""
     wrong_checksums: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,6 @@ class Dhcp:
             both.group_by(_KEY, maintain_order=True)
             .agg(
                 pl.col("number").min(),
-                pl.col("segment").first(),
                 pl.col(*_COUNTED).sum(),
                 *(_latest(name) for name in ("address", "server_ip", "lease_s")),
                 *(pl.col(name).drop_nulls().first() for name in ("client", "server")),
@@ -62,16 +61,11 @@ class Dhcp:
             .select(rows.columns)
         )
 
-    def rows(
-        self, receives: Callable[[int, int], bool] = lambda segment, mac: True
-    ) -> list[DhcpRow]:
+    def rows(self) -> list[DhcpRow]:
         """The report's rows, in order of appearance."""
-        found = []
-        for row in () if self._clients is None else self._clients.sort("number").to_dicts():
-            found.append(_row(row))
-            if found[-1].state == "unanswered" and not receives(row["segment"], row["mac"]):
-                found[-1].state = "unknown"
-        return found
+        if self._clients is None:
+            return []
+        return [_row(row) for row in self._clients.sort("number").iter_rows(named=True)]
 
 
 def _latest(name: str) -> pl.Expr:
@@ -85,7 +79,6 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     asks, gives = kind.is_in(_ASKS), kind.is_in([OFFER, ACK, NAK])
     return noted.sort("ts_ns", "number").select(
         "number",
-        pl.Series("segment", batch.journeys.segment[vantage]),
         pl.Series("site", batch.journeys.site[vantage]).alias("site"),
         "mac",
         *((kind == code).cast(pl.Int64).alias(name) for name, code in _COUNTED.items()),
@@ -151,7 +144,7 @@ KINDS = (
         row=DhcpRow,
         about="what one client asked of DHCP servers, and what it was given (RFC 2131)",
         aggregator=_aggregator,
-        rows=lambda dhcp, context: dhcp.rows(context.receives),
+        rows=lambda dhcp, context: dhcp.rows(),
         sheet=SheetForm(
             place=7,
             title="DHCP",

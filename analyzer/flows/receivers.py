@@ -38,6 +38,11 @@ class Receivers:
         pairs = {"segment": segments[vantage[single]], "mac": mac[single]}
         self._seen.update(pl.DataFrame(pairs).unique().iter_rows())
 
+    def may_hear(self, mac: str) -> bool:
+        """Whether frames to this MAC would have been captured in one segment at least."""
+        seen = {other for _, other in self._seen}
+        return not self._unknown or int(mac.replace(":", ""), 16) in seen
+
     def may_receive(self, segment: int, mac: int) -> bool:
         """Whether frames to this MAC would have been captured."""
         return segment not in self._unknown or (segment, mac) in self._seen

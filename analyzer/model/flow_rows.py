@@ -304,5 +304,4 @@ class DhcpRow:
     latency_ns: int | None
     """the first question to the first acknowledgment"""
     state: str
-    """bound, offered, refused, released, unanswered, unknown (no answer could have
-    been seen here)"""
+    """bound, offered, refused, released, unanswered"""

@@ -55,9 +55,10 @@ def test_ones_own_advertisement_after_dad_is_no_conflict() -> None:
 
 
 def test_dhcp_clients_without_an_address_are_told_by_their_macs() -> None:
-    rows = report_of("two-dhcp-clients.pcap").flows["dhcp"]
+    report = report_of("two-dhcp-clients.pcap")
+    rows = report.flows["dhcp"]
     assert [row.client for row in rows] == ["00:0c:29:00:00:01", "00:0c:29:00:00:02"]
-    assert {row.state for row in rows} == {"unknown"}  # an offer goes to its client only
+    assert not codes(report)  # an offer may go to its client only
 
 
 def test_a_bystander_does_not_know_what_was_answered() -> None:
