@@ -9,6 +9,7 @@ import polars as pl
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
 from analyzer.analysis.loss_diagnosis import LossEvidence
+from analyzer.analysis.narrowing import takes_one_direction
 from analyzer.analysis.notes import count_dropped
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
@@ -72,6 +73,7 @@ def _flow_context(
         settle_arp=edges.settle_arp if edges else lambda rows: None,
         process_rtt=_process_rtt(reading),
         own_echoes=_own_echoes(reading),
+        one_way=bool(outlook.one_way),
     )
 
 
@@ -125,6 +127,7 @@ def _finding_inputs(
         handshakes=partials.handshakes.rows(),
         slow_echoes=partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
         may_hear=partials.receivers.may_hear,
         checked=partials.checksums.checked[0],
@@ -153,6 +156,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
     )
     if assembly.edges:
         end_ns = min(end_ns, assembly.edges.until_ns)
+    filters = {one.filter for savefile in reading.savefiles for one in savefile.interfaces}
     return Outlook(
         vantages=reading.vantages,
         end_ns=end_ns,
@@ -160,6 +164,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
         fdb={v.name: (*v.fdb, *fdb.get(v.name, ())) for v in reading.vantages},
         complete=not count_dropped(reading.vantages, reading.notes),
         bridge=bridge,
+        one_way=frozenset(filter(takes_one_direction, filters)),
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
     )
 

@@ -22,6 +22,7 @@ from analyzer.flows.receivers import Receivers
 from analyzer.flows.registry import flow_kind, flow_kinds
 from analyzer.flows.resets import Resets
 from analyzer.flows.slow_handshakes import SlowHandshakes
+from analyzer.flows.untranslated import Untranslated
 from analyzer.model.batch import Aggregator, Batch, Columns
 from analyzer.model.frames import FrameChunk
 
@@ -49,6 +50,7 @@ class Partials:
         self.receivers = Receivers()
         self.handshakes = SlowHandshakes()
         self.flooding = Flooding()
+        self.untranslated = Untranslated()
         self.loss_diagnosis = loss_diagnosis or LossDiagnosis()
         self.checksums = Checksums.reading(self._readers)
 
@@ -86,5 +88,6 @@ class Partials:
         yield self.receivers
         yield self.handshakes
         yield self.flooding
+        yield self.untranslated
         yield self.loss_diagnosis
         yield self.checksums

@@ -60,6 +60,8 @@ class FlowContext:
     """see `analyzer.flows.errors.IcmpErrors.expired_echoes`"""
     receives: Callable[[int, int], bool] = lambda segment, mac: True
     """see `analyzer.flows.receivers.Receivers.may_receive`"""
+    one_way: bool = False
+    """the capture filter may have left answers out: that one is missing says nothing"""
     own_echoes: Mapping[int, int] = field(default_factory=dict)
     """ICMP ids of vethscope's own pings → answers that their processes got"""
 

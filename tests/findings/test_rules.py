@@ -324,6 +324,14 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "850 µs of it in the turnaround behind veth2",
     ),
     (
+        "one-way-filter",
+        inputs(
+            {"arp": [ARP], "dns": [DNS], "dhcp": [DHCP]},
+            outlook=Outlook(VANTAGES, one_way=frozenset({"src host 172.17.0.2"})),
+        ),
+        "the capture filter (src host 172.17.0.2) may have left answers out: nothing is said",
+    ),
+    (
         "answers-not-received",
         inputs({"icmp": [PINGED, replace(PINGED, process=EchoProcess(1, 90_000))]}),
         "tomcat01 → tomcat02: 4 of 5 echoes answered on the wire, 1 of the answers reached the "
@@ -381,6 +389,29 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "arp-unanswered",
         inputs({"arp": [ARP]}),
         "tomcat01 asked 3× who has 172.17.0.9 and nobody answered: not running, or in another",
+    ),
+    (
+        "arp-unanswered",
+        inputs({"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1", "docker0"])]}),
+        "it is tomcat02's, and they were seen at veth1 and never left by its port veth2: dropped "
+        "in bridge docker0: ebtables -L --Lc",
+    ),
+    (
+        "arp-unanswered",
+        inputs({"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1", "veth2"])]}),
+        "it is tomcat02's, and they left by its port veth2: ip -s link show veth2",
+    ),
+    (
+        "arp-unanswered",
+        inputs({"arp": [replace(ARP, target_ip="172.17.0.3", seen=["tomcat01:eth0"])]}),
+        "it is tomcat02's, and they never came out of tomcat01 at veth1: tc -s qdisc show inside",
+    ),
+    (
+        "arp-unanswered",
+        inputs(
+            {"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1"])]}, info=info(dropped=3)
+        ),
+        "nobody answered: not running, or in another network",  # it may have been missed
     ),
     (
         "arp-unanswered",

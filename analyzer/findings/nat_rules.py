@@ -1,0 +1,98 @@
+"""What the rules that a capture recorded translate: read out of the text of their own tools.
+
+A rule is looked at as far as it names networks, a protocol and an interface; what else it asks for
+is taken as met, so that "no rule" is said of certain only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, ip_network
+from typing import NamedTuple
+
+from analyzer.model.evidence import NamespaceEvidence
+from analyzer.model.kernel_state import Ruleset
+
+_SOURCE = re.compile(r"\b(?:MASQUERADE|SNAT|NETMAP|masquerade|snat)\b")
+_DESTINATION = re.compile(r"\b(?:DNAT|REDIRECT|NETMAP|dnat|redirect)\b")
+_FROM = re.compile(r"(! ?)?(?:-s|\bip saddr)( !=)? ([0-9.]+(?:/[0-9]+)?)")
+_TO = re.compile(r"(! ?)?(?:-d|\bip daddr)( !=)? ([0-9.]+(?:/[0-9]+)?)")
+_PROTOCOL = re.compile(r"(?:(?<!! )-p|\bmeta l4proto|\bip protocol) (tcp|udp|icmp)\b")
+_NFT_PORT = re.compile(r"\b(tcp|udp) [ds]port ")
+_PORT = re.compile(r"(?:--dport|\bdport) ([0-9]+)(?:[:-]([0-9]+))?(?![0-9])")
+_OUT = re.compile(r"(! ?)?(?:-o |\boifname (!= )?)\"?([^\s\"]+)")
+_IN = re.compile(r"(! ?)?(?:-i |\biifname (!= )?)\"?([^\s\"]+)")
+_FORMAT = re.compile(r"\[[0-9]+:[0-9]+\] ")
+
+
+class Translated(NamedTuple):
+    """A packet, as far as rules look at it; '' and 0: not known."""
+
+    protocol: str
+    source: str = ""
+    destination: str = ""
+    port: int = 0
+    outgoing: str = ""
+    incoming: str = ""
+
+
+def were_read(moment: NamespaceEvidence) -> bool:
+    """Whether all rules are known, none of them cut off."""
+    known = bool(moment.rulesets) and "rulesets" not in moment.absent
+    return known and not any(one.cut for one in moment.rulesets)
+
+
+def source_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[str]:
+    """Those that would translate its source."""
+    return [line for line in _lines(rulesets, _SOURCE) if _fits(line, packet)]
+
+
+def destination_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[str]:
+    """Those that would translate its destination, and name its port."""
+    found = (line for line in _lines(rulesets, _DESTINATION) if _fits(line, packet))
+    return [line for line in found if _PORT.search(line)]
+
+
+def _lines(rulesets: Sequence[Ruleset], wanted: re.Pattern[str]) -> Iterator[str]:
+    for one in rulesets:
+        if not one.tool.startswith("ip6"):
+            for line in one.text.splitlines():
+                text = _FORMAT.sub("", line, count=1).strip()
+                if wanted.search(text):
+                    yield text
+
+
+def _fits(line: str, packet: Translated) -> bool:
+    protocol = _PROTOCOL.search(line) or _NFT_PORT.search(line)
+    if protocol and packet.protocol and protocol[1] != packet.protocol:
+        return False
+    if packet.port and (ports := _PORT.search(line)):
+        first, last = int(ports[1]), int(ports[2] or ports[1])
+        if not first <= packet.port <= last:
+            return False
+    networks = ((_FROM, packet.source), (_TO, packet.destination))
+    devices = ((_OUT, packet.outgoing), (_IN, packet.incoming))
+    return all(_in_network(pattern, line, address) for pattern, address in networks) and all(
+        _by_device(pattern, line, name) for pattern, name in devices
+    )
+
+
+def _in_network(pattern: re.Pattern[str], line: str, address: str) -> bool:
+    found = pattern.search(line)
+    if not found or not address:
+        return True
+    try:
+        inside = IPv4Address(address) in ip_network(found[3], strict=False)
+    except ValueError:
+        return True
+    return inside != bool(found[1] or found[2])
+
+
+def _by_device(pattern: re.Pattern[str], line: str, name: str) -> bool:
+    found = pattern.search(line)
+    if not found or not name:
+        return True
+    told = found[3]
+    same = name.startswith(told.rstrip("+*")) if told.endswith(("+", "*")) else name == told
+    return same != bool(found[1] or found[2])
