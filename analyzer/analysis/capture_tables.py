@@ -20,6 +20,7 @@ from analyzer.findings.rule import Clocks, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.endpoints import inferred_address
+from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import FlowContext
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
@@ -67,6 +68,8 @@ def _flow_context(
         nat=assembly.nat,
         proxies=assembly.proxies,
         settled_claims=claims.settled,
+        expired_echoes=analysis.partials.the(IcmpErrors).expired_echoes(),
+        receives=analysis.partials.receivers.may_receive,
         settle_arp=edges.settle_arp if edges else lambda rows: None,
         process_rtt=_process_rtt(reading),
         own_echoes=_own_echoes(reading),
@@ -126,6 +129,9 @@ def _finding_inputs(
         flooded=partials.flooding.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
+        may_hear=partials.receivers.may_hear,
+        checked=partials.checksums.checked[0],
+        wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,
         evidence=decode_evidence(reading.evidence),
