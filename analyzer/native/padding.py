@@ -1,16 +1,9 @@
-"""Whole words of 32 bits: the padding behind netlink's attributes and pcapng's options."""
+"""`analyzer.net.words` for compiled loops."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from analyzer.native.compiled import piece
-
-
-def padded(length: Any) -> Any:
-    """``length`` bytes with their padding."""
-    return (length + 3) & ~3
-
+from analyzer.net.words import padded
 
 padded_in_loop = piece(padded)
-"""the same, for compiled loops"""
+"""``length`` bytes with their padding to whole words of 32 bits"""

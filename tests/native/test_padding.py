@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from analyzer.native.compiled import compiled
-from analyzer.native.padding import padded, padded_in_loop
+from analyzer.native.padding import padded_in_loop
+from analyzer.net.words import padded
 
 
 @compiled
