@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.model.topology import FdbEntry
+from analyzer.native.words import padded
 from analyzer.net import rtnetlink
 from analyzer.net.netlink import attributes, text_of
 from analyzer.net.netns import SELF, netns_inode, run_inside
 from analyzer.net.rtnetlink import RtnetlinkSocket
-from analyzer.net.words import padded
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_QDISC, IFLA_MASTER = 1, 3, 4, 5, 6, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_EXT_MASK, IFLA_PROMISCUITY, IFLA_LINK_NETNSID = 18, 20, 29, 30, 37

@@ -6,7 +6,7 @@ import numpy as np
 
 from analyzer.native.compiled import compiled
 from analyzer.native.padding import padded_in_loop
-from analyzer.net.words import padded
+from analyzer.native.words import padded
 
 
 @compiled

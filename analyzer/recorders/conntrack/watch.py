@@ -23,11 +23,11 @@ import numpy.typing as npt
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.nat_entries import ENDED, ROW, Rows
 from analyzer.native.keys import mixed
+from analyzer.native.words import padded
 from analyzer.net.capabilities import keep_only
 from analyzer.net.ip import MAPPED
 from analyzer.net.netlink import RECEIVE_BYTES, NetlinkSocket
 from analyzer.net.netns import run_inside
-from analyzer.net.words import padded
 from analyzer.recorders.conntrack.ctnetlink import open_events, read_table
 from analyzer.recorders.conntrack.messages import WORDS, to_rows, walk_messages
 from analyzer.recorders.conntrack.record import Heard, encode_entries

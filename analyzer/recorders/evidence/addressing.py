@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from analyzer.model.kernel_state import AddressState, NeighbourState, RouteState, RoutingRule
+from analyzer.native.words import padded
 from analyzer.net import rtnetlink
 from analyzer.net.netlink import attributes, number_of, text_of
 from analyzer.net.rtnetlink import RtnetlinkSocket
-from analyzer.net.words import padded
 
 _IFADDR = struct.Struct("=BBBBI")
 """family, prefix length, flags, scope, ifindex"""
