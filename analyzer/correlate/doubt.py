@@ -25,7 +25,7 @@ from analyzer.correlate.links import Links
 from analyzer.correlate.pairing import QUEUE_NS
 from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout
 from analyzer.model.frames import FLAG_DIRECTION, INGRESS
-from analyzer.model.journeys import Journeys, Status
+from analyzer.model.journeys import Evidence, Journeys, Status
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import mixed
 
@@ -97,6 +97,7 @@ class Doubt:
             doubtful |= orphan & _has_twin(here, ended, (-ONWARD_NS, _SLACK_NS))
         rows = lost[doubtful]
         journeys.status[rows], journeys.expected[rows] = Status.UNMATCHED, -1
+        journeys.evidence[rows] |= np.uint16(Evidence.DOUBTED)
 
     def waits(self, frames: Columns, journeys: Journeys, now_ns: int) -> npt.NDArray[np.bool_]:
         """[p] what looks lost, and of which something may still be seen."""

@@ -76,7 +76,13 @@ def _explained(
     at_bridge = bool(last.master_ifindex and expected.master_ifindex) or last.role is Role.BRIDGE
     place = Place("bridge" if at_bridge else "veth", expected.interface, engine=scene.engine)
     device = expected.bridge or expected.interface
-    packet = replace(packet, incoming=last.bridge if last.master_ifindex else "", outgoing=device)
+    packet = replace(
+        packet,
+        incoming=last.bridge if last.master_ifindex else "",
+        outgoing=device,
+        incoming_port=last.interface if last.master_ifindex else "",
+        outgoing_port=expected.interface if expected.master_ifindex else "",
+    )
     if reasons and reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":
         place = replace(place, device=last.interface)
     explanation = _by_reasons(reasons, row.packets, place, packet, scene, last.netns)

@@ -69,6 +69,9 @@ class Packet:
     """the device that the packet filter of the place sees it come in by; empty: not known"""
     outgoing: str = ""
     """… and go out by"""
+    incoming_port: str = ""
+    """of what is bridged: the ports"""
+    outgoing_port: str = ""
     is_answer: bool = False
     """not on its way in, but sent in answer by the stack where it was dropped"""
 

@@ -73,6 +73,8 @@ def _fitting(rules: Sequence[Rule], packet: Packet, hooks: Collection[str]) -> I
         packet.source_port,
         packet.incoming,
         packet.outgoing,
+        packet.incoming_port,
+        packet.outgoing_port,
     )
     for rule in rules:
         if passes(rule, frozenset(hooks)) and fits(rule, traits):

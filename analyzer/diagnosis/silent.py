@@ -120,7 +120,7 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
 
 def _bridge_rule(row: ArpRow, asker: Vantage, port: Vantage, scene: Scene) -> Explanation | None:
     """The rule of ebtables or of nftables' bridge family that counted as many as were asked."""
-    packet = Packet("arp", incoming=asker.interface, outgoing=port.interface)
+    packet = Packet("arp", incoming_port=asker.interface, outgoing_port=port.interface)
     hooks = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
     for rule in scene.moved(port.netns, packet, hooks):
         if rule.table.startswith("bridge ") and rule.packets >= row.requests:

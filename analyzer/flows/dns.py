@@ -26,6 +26,7 @@ from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.bundles import bundle
 from analyzer.model.flow_rows import DnsRow
+from analyzer.model.journeys import Evidence
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.dns_names import rcode_name, type_name
@@ -40,8 +41,9 @@ PORT = DNS_PORT
 """multicast DNS asks everybody and awaits nobody's answer: it is left out"""
 _RCODES = 16
 _ENDS = ("hi", "lo", "port")
-_ASKED_NS, _FROM, _GROUP, _OPEN = range(4)
-"""of each transaction: when and where it was asked, its row, whether an answer is awaited"""
+_ASKED_NS, _FROM, _GROUP, _OPEN, _CAME = range(5)
+"""of each transaction: when and where it was asked, its row, whether an answer is awaited, and
+whether what became of a question is known: else nothing is said of the server"""
 _QUERIES, _ANSWERED, _RETRIES, _FIRST = range(4)
 """of each row, before the counts of its response codes"""
 
@@ -61,7 +63,7 @@ class Dns:
         self._noted = noted
         self._order = InOrder()
         self._asked, self._groups = KeyNumbers(), KeyNumbers()
-        self._open = np.zeros((4, 0), np.int64)
+        self._open = np.zeros((5, 0), np.int64)
         self._counts = np.zeros((4 + _RCODES, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
         self._latency = Delays()
@@ -90,8 +92,8 @@ class Dns:
         self._counts = widened(self._counts, self._groups.count)
         self._counts[_FIRST, groups[fresh]] = rows["number"].to_numpy()[fresh]
         latency = np.full(len(rows), -1, np.int64)
-        response, code = (rows[name].to_numpy() for name in ("response", "code"))
-        messages = _Messages(asked, groups, response, code)
+        response, code, came = (rows[name].to_numpy() for name in ("response", "code", "came"))
+        messages = _Messages(asked, groups, response, code, came)
         _tie(messages, bundle(Sightings, rows), self._open, self._counts, latency)
         measured = latency >= 0
         self._latency.add(groups[measured], latency[measured])
@@ -101,7 +103,8 @@ class Dns:
         if not self._rows:
             return []
         table = pl.concat(self._rows)
-        waiting = self._open[_GROUP, (self._open[_OPEN] > 0) & ~self._may_come(end_ns)]
+        awaited = (self._open[_OPEN] > 0) & (self._open[_CAME] > 0) & ~self._may_come(end_ns)
+        waiting = self._open[_GROUP, awaited]
         unanswered = np.bincount(waiting, minlength=len(table))
         latency = self._latency.table((0.5, 0.99))
         times = {n: padded(latency[f"{n}_ns"], len(table)) for n in ("p50", "p99", "max")}
@@ -148,6 +151,7 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
             *sides,
             "response",
             "dns_id",
+            ((pl.col("evidence") & int(Evidence.DOUBTED)) == 0).alias("came"),
             pl.col("name").str.to_lowercase(),
             "qtype",
             pl.col("rcode").fill_null(0).alias("code"),
@@ -166,6 +170,8 @@ class _Messages(NamedTuple):
     response: npt.NDArray[np.bool_]
     code: npt.NDArray[np.uint8]
     """RCODE"""
+    came: npt.NDArray[np.bool_]
+    """nothing is odd about its packet's way"""
 
 
 @compiled
@@ -174,7 +180,7 @@ def _tie(
 ) -> None:
     """Count, and measure answers.
 
-    transactions: [4, transactions] _ASKED_NS …; counts: [_QUERIES …, groups]; latency: [messages],
+    transactions: [5, transactions] _ASKED_NS …; counts: [_QUERIES …, groups]; latency: [messages],
     filled where an answer came back to where its question was first seen.
     """
     for row in range(len(messages.group)):
@@ -184,6 +190,9 @@ def _tie(
             and seen.ts_ns[row] - transactions[_ASKED_NS, one] < _PATIENCE_NS
         )
         if not messages.response[row]:
+            if not waits:
+                transactions[_CAME, one] = 0
+            transactions[_CAME, one] |= messages.came[row]
             if waits:
                 counts[_RETRIES, group] += 1
                 continue

@@ -76,6 +76,8 @@ class Evidence(IntEnum):
     """a bridge device's copy whose frame at the ingress port is missing: no packet of its own"""
     TUNNELLED = 2048
     """it went through a tunnel"""
+    DOUBTED = 4096
+    """it looks lost, but was answered or may have gone on translated"""
 
 
 @dataclass(slots=True)

@@ -192,7 +192,8 @@ def test_bridged_tcp_is_proved_too(engine: DockerEngine, container: Make, tmp_pa
     file = str(tmp_path / "tcp.pcapng")
     tap = Tap(topology, vantages, file, TapOptions(CaptureOptions(filter="tcp")))
     two.exec_run(["sh", "-c", "nc -l -p 9000 > /dev/null"], detach=True)
-    script = f"for i in $(seq 50); do echo hi | nc {address} 9000 && exit 0; done; exit 1"
+    knock = f"echo hi | nc {address} 9000 && exit 0; sleep 0.1"
+    script = f"for i in $(seq 50); do {knock}; done; exit 1"
     running = threading.Thread(target=tap.run)
     with tap:
         running.start()

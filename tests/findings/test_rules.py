@@ -384,6 +384,29 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ),
     (
         "arp-unanswered",
+        inputs({"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1", "docker0"])]}),
+        "it is tomcat02's, and they were seen at veth1 and never left by its port veth2: dropped "
+        "in bridge docker0: ebtables -L --Lc",
+    ),
+    (
+        "arp-unanswered",
+        inputs({"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1", "veth2"])]}),
+        "it is tomcat02's, and they left by its port veth2: ip -s link show veth2",
+    ),
+    (
+        "arp-unanswered",
+        inputs({"arp": [replace(ARP, target_ip="172.17.0.3", seen=["tomcat01:eth0"])]}),
+        "it is tomcat02's, and they never came out of tomcat01 at veth1: tc -s qdisc show inside",
+    ),
+    (
+        "arp-unanswered",
+        inputs(
+            {"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1"])]}, info=info(dropped=3)
+        ),
+        "nobody answered: not running, or in another network",  # it may have been missed
+    ),
+    (
+        "arp-unanswered",
         inputs(
             {"arp": [ARP]},
             engine="docker",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from analyzer.recorders.settings.iptables_rules import BUILT_IN, Rule
@@ -32,6 +32,9 @@ _OPTIONS = {
     "--dports": "port",
 }
 """of iptables, as iptables-save prints them → what of `Traits` they look at"""
+_DEVICES = {"i": "incoming", "o": "outgoing"}
+_PORTS = {"i": "incoming_port", "o": "outgoing_port"}
+"""the same of nftables' ``iifname`` and ``oifname``; _PORTS: in its bridge family"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class Traits:
     incoming: str = ""
     """devices, as the packet filter sees them: of what is bridged, the bridge"""
     outgoing: str = ""
+    incoming_port: str = ""
+    """of what is bridged: the ports, which are the devices of nftables' bridge family"""
+    outgoing_port: str = ""
 
 
 def fits(rule: Rule, packet: Traits) -> bool:
@@ -95,10 +101,14 @@ def _fits_nft(rule: Rule, packet: Traits) -> bool:
     }
     if packet.protocol not in (protocols or {packet.protocol}):
         return False
-    return all(holds is not negated for holds, negated in _nft_matches(rule.text, packet))
+    devices = _DEVICES | (_PORTS if rule.table.startswith("bridge ") else {})
+    matches = _nft_matches(rule.text, packet, devices)
+    return all(holds is not negated for holds, negated in matches)
 
 
-def _nft_matches(text: str, packet: Traits) -> Iterator[tuple[bool, bool]]:
+def _nft_matches(
+    text: str, packet: Traits, devices: Mapping[str, str]
+) -> Iterator[tuple[bool, bool]]:
     """(whether it holds, whether the rule wants the opposite) of each match that is known."""
     for side, other_than, told in _ADDRESS.findall(text):
         if address := packet.source if side == "saddr" else packet.destination:
@@ -107,7 +117,7 @@ def _nft_matches(text: str, packet: Traits) -> Iterator[tuple[bool, bool]]:
         if port := packet.source_port if side == "s" else packet.port:
             yield _among(port, first, last or first), bool(other_than)
     for side, other_than, told in _INTERFACE.findall(text):
-        if device := packet.incoming if side == "i" else packet.outgoing:
+        if device := getattr(packet, devices[side]):
             yield _is_device(device, told.replace("*", "+")), bool(other_than)
 
 

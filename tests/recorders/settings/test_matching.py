@@ -79,6 +79,25 @@ def test_a_rule_of_nftables(text: str, packet: Traits, fitting: bool) -> None:
     assert fits(rule(text, NFT, table="inet fw"), packet) is fitting
 
 
+def test_devices_of_the_bridge_family_are_ports() -> None:
+    bridged = Traits(
+        "172.17.0.2",
+        "172.17.0.3",
+        "icmp",
+        incoming="docker0",
+        outgoing="docker0",
+        incoming_port="veth1",
+        outgoing_port="veth2",
+    )
+    there, elsewhere = (
+        rule('oifname "veth2" drop', NFT, table="bridge filter"),
+        "oifname veth3 drop",
+    )
+    assert fits(there, bridged)
+    assert not fits(rule(elsewhere, NFT, table="bridge filter"), bridged)
+    assert not fits(rule('oifname "veth2" drop', NFT, table="inet fw"), bridged)
+
+
 def test_a_chain_that_others_call_is_not_traced() -> None:
     forward = frozenset({"FORWARD"})
     assert passes(rule("-j DROP"), forward)
