@@ -9,6 +9,7 @@ from analyzer.findings.invalid_segments import reset_unasked
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST
 from analyzer.model.batch import Outlook
+from analyzer.model.flow_rows import TcpRow
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import address_text
@@ -102,6 +103,8 @@ def _cut(inputs: FindingInputs) -> Iterator[Finding]:
             seen = _name(row["vantage"], inputs.outlook.vantages)
             key = (row["source"], row["destination"], row["port"], maker, seen)
             counts[key] = counts.get(key, 0) + row["count"]
+    for row in inputs.flows.get("tcp", ()):
+        _forgive(counts, row)
     strange = {
         key: one
         for key in counts
@@ -118,6 +121,16 @@ def _cut(inputs: FindingInputs) -> Iterator[Finding]:
         else:
             forged = maker == HOST and source != HOST
             yield _plain(f"the host in {source}'s name" if forged else source, what, forged=forged)
+
+
+def _forgive(counts: dict[tuple[str, str, int, str, str], int], row: TcpRow) -> None:
+    """Take off the RSTs for challenge ACKs: see `analyzer.findings.challenge_ack`."""
+    rest, ends = row.challenge_acks, (row.client, row.server, row.server_port)
+    for key in [key for key in counts if key[:3] == ends]:
+        taken = min(rest, counts[key])
+        counts[key], rest = counts[key] - taken, rest - taken
+        if not counts[key]:
+            del counts[key]
 
 
 def _plain(who: str, what: str, *, forged: bool) -> Finding:
