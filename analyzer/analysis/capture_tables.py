@@ -9,6 +9,7 @@ import polars as pl
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
 from analyzer.analysis.loss_diagnosis import LossEvidence
+from analyzer.analysis.narrowing import takes_one_direction
 from analyzer.analysis.notes import count_dropped
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
@@ -19,6 +20,7 @@ from analyzer.findings.rule import Clocks, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.endpoints import inferred_address
+from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import FlowContext
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
@@ -66,9 +68,12 @@ def _flow_context(
         nat=assembly.nat,
         proxies=assembly.proxies,
         settled_claims=claims.settled,
+        expired_echoes=analysis.partials.the(IcmpErrors).expired_echoes(),
+        receives=analysis.partials.receivers.may_receive,
         settle_arp=edges.settle_arp if edges else lambda rows: None,
         process_rtt=_process_rtt(reading),
         own_echoes=_own_echoes(reading),
+        one_way=bool(outlook.one_way),
     )
 
 
@@ -124,6 +129,9 @@ def _finding_inputs(
         flooded=partials.flooding.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
+        may_hear=partials.receivers.may_hear,
+        checked=partials.checksums.checked[0],
+        wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,
         evidence=decode_evidence(reading.evidence),
@@ -150,6 +158,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
     )
     if assembly.edges:
         end_ns = min(end_ns, assembly.edges.until_ns)
+    filters = {one.filter for savefile in reading.savefiles for one in savefile.interfaces}
     return Outlook(
         vantages=reading.vantages,
         end_ns=end_ns,
@@ -157,6 +166,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
         fdb={v.name: (*v.fdb, *fdb.get(v.name, ())) for v in reading.vantages},
         complete=not count_dropped(reading.vantages, reading.notes),
         bridge=bridge,
+        one_way=frozenset(filter(takes_one_direction, filters)),
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
     )
 

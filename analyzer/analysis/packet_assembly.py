@@ -133,7 +133,7 @@ class PacketAssembly:
 
     def _watch(self, notes: list[VantageNotes], *, final: bool) -> Watch:
         count, totals, edges = len(self.reading.vantages), self.totals, self.edges
-        if edges is None:
+        if edges is None or edges.saw_nothing:
             return watch_of(notes, totals.start_ns, totals.end_ns, count, final=final)
         watch = watch_of(notes, edges.first_ns, edges.last_ns, count, final=final)
         return watch._replace(

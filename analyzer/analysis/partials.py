@@ -18,6 +18,7 @@ from analyzer.flows.frame_notes import FrameReaders
 from analyzer.flows.hops import Hops
 from analyzer.flows.kind import AggregatorInputs, FlowContext
 from analyzer.flows.outcomes import PacketOutcomes
+from analyzer.flows.receivers import Receivers
 from analyzer.flows.registry import flow_kind, flow_kinds
 from analyzer.flows.resets import Resets
 from analyzer.flows.slow_handshakes import SlowHandshakes
@@ -46,6 +47,7 @@ class Partials:
         self.outcomes = PacketOutcomes()
         self.hops = Hops()
         self.resets = Resets()
+        self.receivers = Receivers()
         self.handshakes = SlowHandshakes()
         self.flooding = Flooding()
         self.untranslated = Untranslated()
@@ -83,6 +85,7 @@ class Partials:
         yield self.hops
         yield from self._of_flows.values()
         yield self.resets
+        yield self.receivers
         yield self.handshakes
         yield self.flooding
         yield self.untranslated

@@ -62,6 +62,11 @@ class WindowEdges:
     """(who answers, who asked) by ARP after the window"""
 
     @property
+    def saw_nothing(self) -> bool:
+        """There was no frame yet, inside or outside."""
+        return self.first_ns == MAX_NS
+
+    @property
     def wanted_ns(self) -> tuple[int | None, int | None]:
         """The bounds that were asked for."""
         since = self.since_ns if self.window.since else None
@@ -73,7 +78,7 @@ class WindowEdges:
         Raises UsageProblem where the window is empty by its own bounds.
         """
         ts = frames["ts_ns"]
-        if self.first_ns == MAX_NS:
+        if self.saw_nothing:
             first = int(ts.min()) if len(ts) else 0
             self.since_ns, self.until_ns = self.window.bounds(first)
         if len(ts):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from analyzer.errors import EnvironmentProblem, UsageProblem
 from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
 
+_NO_PACKETS = "frame.cb_pen or systemd_journal"
+_NO_PACKET_FIELDS = ("-e", "frame.cb_pen", "-e", "systemd_journal")
+"""records that Wireshark numbers though they are no packets: custom and journal blocks"""
 _NOISE = ("Running as user", "tshark: The file", "This could be dangerous")
 
 
@@ -29,9 +32,15 @@ def matching_frames(path: str, display_filter: str) -> npt.NDArray[np.int64]:
     """
     file = _file(path)
     open_savefile(file)  # what is no capture file is told as everywhere
-    command = [_tshark(), "-n", "-r", file, "-Y", display_filter]
-    command += ["-T", "fields", "-e", "frame.number"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    found, others = _records(file, display_filter)
+    return found - np.searchsorted(others, found)
+
+
+def _records(file: str, display_filter: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(Wireshark's numbers of the packets that match, and those of all that are no packets)."""
+    done = _run(file, f"({display_filter}) or {_NO_PACKETS}", *_NO_PACKET_FIELDS)
+    if done.returncode and "cb_pen" in done.stderr and not done.stdout:
+        done = _run(file, display_filter)  # no such filter, or a tshark that skips those blocks
     if done.returncode and not done.stdout:
         lines = [line for line in done.stderr.splitlines() if not line.startswith(_NOISE)]
         said = lines[0].removeprefix("tshark: ").rstrip(".") if lines else "no reason told"
@@ -39,11 +48,33 @@ def matching_frames(path: str, display_filter: str) -> npt.NDArray[np.int64]:
             raise UsageProblem(
                 f"-Y {display_filter!r}: {said}; see wireshark-filter(4) for the syntax"
             )
-    return np.array(done.stdout.split(), np.int64)
+    records = [line.split("\t") for line in done.stdout.splitlines()]
+    found = np.array([number for number, *marks in records if not any(marks)], np.int64)
+    others = np.array([number for number, *marks in records if any(marks)], np.int64)
+    return found, others
+
+
+def _run(file: str, display_filter: str, *fields: str) -> subprocess.CompletedProcess[str]:
+    command = [_tshark(), "-n", "-r", file, "-Y", display_filter]
+    command += ["-T", "fields", "-e", "frame.number", *fields]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+
+
+def dissected_frames(path: str, frames: Collection[int]) -> Iterator[tuple[int, list[str]]]:
+    """(frame number, the lines of its full dissection) of each of these frames."""
+    _, others = _records(_file(path), "frame.number == 0")
+    wanted = np.array(sorted(frames), np.int64)
+    before = others - np.arange(len(others)) - 1
+    records = wanted + np.searchsorted(before, wanted)
+    frame_of = dict(zip(records.tolist(), wanted.tolist(), strict=True))
+    display_filter = f"frame.number >= {records[0]} and frame.number <= {records[-1]}"
+    for record, lines in dissected(path, display_filter):
+        if record in frame_of:
+            yield frame_of[record], lines
 
 
 def dissected(path: str, display_filter: str = "") -> Iterator[tuple[int, list[str]]]:
-    """(frame number, the lines of its full dissection) of each frame that matches.
+    """(Wireshark's number, the lines of its full dissection) of each frame that matches.
 
     Raises as `matching_frames`; the filter was tried before.
     """

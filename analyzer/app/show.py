@@ -16,7 +16,7 @@ import polars as pl
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.stream import stream_files
 from analyzer.analysis.tables import journey_table, packet_table
-from analyzer.app.dissect import dissected, matching_frames
+from analyzer.app.dissect import dissected_frames, matching_frames
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.model.batch import Batch, InOrder
 from analyzer.report.summary import summarise_frame
@@ -131,9 +131,5 @@ def _journey(batch: Batch, rows: npt.NDArray[Any], names: list[str]) -> list[dic
 
 def dissections(path: str, frames: Collection[int]) -> Iterator[tuple[int, list[str]]]:
     """(frame, lines) of each of these frames."""
-    if not frames:
-        return
-    display_filter = f"frame.number >= {min(frames)} and frame.number <= {max(frames)}"
-    for frame, lines in dissected(path, display_filter):
-        if frame in frames:
-            yield frame, lines
+    if frames:
+        yield from dissected_frames(path, frames)

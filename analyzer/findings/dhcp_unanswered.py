@@ -17,7 +17,8 @@ DHCP_UNANSWERED = Code(
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     for row in inputs.flows.get("dhcp", ()):
-        if row.state == "unanswered":
+        heard = inputs.may_hear(row.client_mac) and not inputs.outlook.one_way
+        if row.state == "unanswered" and heard:
             yield DHCP_UNANSWERED.finding(f"no DHCP server answers {row.client or row.client_mac}")
 
 

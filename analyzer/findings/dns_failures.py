@@ -38,7 +38,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One a row: questions left unanswered, and answers that are errors."""
     for row in inputs.flows.get("dns", ()):
         whose = f"{row.client} for {row.name} {row.type}"
-        if row.unanswered:
+        if row.unanswered and not inputs.outlook.one_way:
             what = f"{row.unanswered} question{'' if row.unanswered == 1 else 's'}"
             text = f"{row.server} left {what} of {whose} unanswered"
             yield DNS_UNANSWERED.finding(text + _advice(row, inputs.census, inputs.engine))

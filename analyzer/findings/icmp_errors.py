@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_interface
 
 from analyzer.diagnosis.nat_rules import Translated, older_entry
 from analyzer.findings.counted import owned_ends
-from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST
 from analyzer.model.flow_rows import IcmpErrorRow
 from analyzer.model.report import Finding
@@ -15,8 +16,9 @@ from analyzer.model.vantage import Role, Vantage
 
 ICMP_ERROR = Code(
     "icmp-error",
-    (WARNING,),
-    "A node reported that a packet could not go on: unreachable, too big, TTL exceeded.",
+    (WARNING, INFO),
+    "A node reported that a packet could not go on: unreachable, too big, TTL exceeded; of a "
+    "traceroute it is an information.",
     "the text names the command for each kind of error",
 )
 
@@ -32,11 +34,25 @@ _ADVICE = {
     "redirect": "a better router in the same network: ip route show",
 }
 """error → what it means, and the command to look further"""
+_RAN_OUT = ("TTL exceeded", "hop limit exceeded")
+_FEWEST_ROUTERS = 3
+"""that tell one sender so: in a loop the hop limit runs out at one or two"""
 _PROHIBITED = "a rule with REJECT: iptables -nvL"
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
-    for row in inputs.flows.get("icmp_errors", ()):
+    rows = inputs.flows.get("icmp_errors", ())
+    routers = Counter(_probed(row) for row in rows if row.error in _RAN_OUT)
+    traced = {probed for probed, count in routers.items() if count >= _FEWEST_ROUTERS}
+    for source, destination, protocol in sorted(traced):
+        yield ICMP_ERROR.finding(
+            f"{source} traced its route to {destination} by {protocol}: "
+            f"{routers[source, destination, protocol]} routers answered",
+            INFO,
+        )
+    for row in rows:
+        if row.error in _RAN_OUT and _probed(row) in traced:
+            continue
         port = "" if row.destination_port is None else f" port {row.destination_port}"
         mtu = f" (MTU {row.mtu})" if row.mtu else ""
         yield ICMP_ERROR.finding(
@@ -67,6 +83,10 @@ def _incoming(row: IcmpErrorRow, vantages: Sequence[Vantage]) -> str:
             if any(source in network for network in networks):
                 return vantage.interface
     return ""
+
+
+def _probed(row: IcmpErrorRow) -> tuple[str, str, str]:
+    return row.source, row.destination_ip, row.protocol
 
 
 def _advice(error: str) -> str:

@@ -36,6 +36,8 @@ UP, FORWARDING, GONE = "up", "forwarding", "gone"
 _WORDS = {"no-carrier": "without carrier"}
 _TOLD = 3
 """times"""
+_READING_NS = 50_000_000
+"""a state is read so long after its time at most"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,23 @@ def states(inputs: FindingInputs, what: str, netns: int, ifindex: int) -> list[t
     known = [(one.ts_ns, state) for one in starts if (state := _at_start(one, what, ifindex))]
     of_it = [e for e in inputs.evidence.events if (e.netns, e.ifindex) == (netns, ifindex)]
     told = [(e.ts_ns, _state(e)) for e in of_it if e.what == what or _is_end(e)]
-    return sorted([*known, *told], key=itemgetter(0))
+    known = [one for one in known if not _is_being_made(one[0], told)]
+    ends = [(gone_ns, GONE) for gone_ns in _ends(inputs, netns, ifindex)]
+    return sorted([*ends, *known, *told], key=itemgetter(0))
+
+
+def _is_being_made(read_ns: int, told: Sequence[tuple[int, str]]) -> bool:
+    """Whether the interface settled while its state was read: nobody knows what came first."""
+    near = [state for ts_ns, state in told if 0 <= ts_ns - read_ns < _READING_NS]
+    return len(near) > 1 and near[-1] in (UP, FORWARDING)
+
+
+def _ends(inputs: FindingInputs, netns: int, ifindex: int) -> Iterator[int]:
+    """When vantages with these numbers vanished: the next container's interface may have them."""
+    for at, vantage in enumerate(inputs.outlook.vantages):
+        gone_ns = inputs.outlook.lifetime(at)[1]
+        if (vantage.netns, vantage.ifindex) == (netns, ifindex) and gone_ns:
+            yield gone_ns
 
 
 def _is_end(event: KernelEvent) -> bool:

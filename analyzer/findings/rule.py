@@ -73,6 +73,12 @@ class FindingInputs:
     """see `analyzer.flows.untranslated.Untranslated.rows`"""
     corrupt: Sequence[Mapping[str, Any]] = ()
     """packets with a wrong checksum: see `analyzer.flows.checksums.Checksums.rows`"""
+    may_hear: Callable[[str], bool] = lambda mac: True
+    """see `analyzer.flows.receivers.Receivers.may_hear`"""
+    checked: int = 0
+    """frames whose TCP or UDP checksum was computed"""
+    wrong_checksums: int = 0
+    """of these, frames in which it is wrong"""
     malformed: Mapping[str, int] = field(default_factory=dict)
     """what vethscope writes of itself → how many blocks of it were nonsense, and left out"""
     unfinished: Mapping[int, int] = field(default_factory=dict)

@@ -17,7 +17,7 @@ TCP_UNANSWERED = Code(
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     for row in inputs.flows.get("tcp", ()):
-        if row.state == "unanswered":
+        if row.state == "unanswered" and not inputs.outlook.one_way:
             yield TCP_UNANSWERED.finding(
                 f"{row.client} → {row.server} TCP port {row.server_port}: the SYN was not answered"
             )

@@ -32,6 +32,8 @@ _AT_ONCE_NS = 1_000_000_000
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One an asker and target that nobody answered for, with its cause where it is known."""
+    if inputs.outlook.one_way:
+        return
     for code, verb, kind in (
         (ARP_UNANSWERED, "asked {times}× who has", "arp"),
         (ND_UNANSWERED, "solicited {times}×", "nd"),

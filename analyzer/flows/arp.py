@@ -1,8 +1,9 @@
 """ARP (RFC 826, 5227): who asked for whom, who answered, how fast; conflicts.
 
 A request is tied to the first reply to its asker for its target that follows it. States:
-resolved, unanswered, gratuitous (an announcement of one's own address), probe (asked with
-sender address 0, RFC 5227), conflict (two MACs claim the address).
+resolved, unanswered, unknown (an answer could not have been seen here), gratuitous (an
+announcement of one's own address), probe (asked with sender address 0, RFC 5227), conflict (two
+MACs claim the address).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from analyzer.net.arp import REPLY, REQUEST
 from analyzer.net.ethernet import ARP, mac_text
 from analyzer.net.ip import MAPPED, address_text
 
+UNANSWERED, UNKNOWN = "unanswered", "unknown"
 _AT_ONCE = 1 << 16
 """packets that are looked at together"""
 _PATIENCE_NS = 1_000_000_000
@@ -249,7 +251,7 @@ def _state() -> pl.Expr:
         .then(pl.lit("probe"))
         .when(pl.col("replies") > 0)
         .then(pl.lit("resolved"))
-        .otherwise(pl.lit("unanswered"))
+        .otherwise(pl.lit(UNANSWERED))
         .alias("state")
     )
 
@@ -298,6 +300,8 @@ def answer_piece(row: ArpRow) -> Piece:
         return Piece("conflict: " + ", ".join(row.macs), "bad")
     if row.state == "probe":
         return Piece(f"probe, taken: {who}" if who else "probe: nobody has it")
+    if row.state == UNKNOWN:
+        return Piece("not to be seen here")
     if row.state == "gratuitous":
         return Piece("announces itself")
     return Piece("nobody answered", "bad")
@@ -308,7 +312,11 @@ def _aggregator(inputs: AggregatorInputs) -> Arp:
 
 
 def _rows(arp: Arp, context: FlowContext) -> list[ArpRow]:
-    rows = name_arp(arp.table(context.settled_claims), context.endpoints, context.vantages)
+    table = arp.table(context.settled_claims)
+    rows = name_arp(table, context.endpoints, context.vantages)
+    for row, segment, mac in zip(rows, *table["segment", "asker_mac"], strict=True) if rows else ():
+        if row.state == UNANSWERED and not context.receives(segment, mac):
+            row.state = UNKNOWN
     context.settle_arp(rows)
     return rows
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.decode.checksums import UNFINISHED, WRONG, checksum_states
+from analyzer.decode.checksums import RIGHT, UNFINISHED, WRONG, checksum_states
+from analyzer.flows.acknowledged import Acknowledged
 from analyzer.flows.frame_notes import FrameNotes, FrameReader, FrameReaders
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
@@ -26,25 +27,35 @@ class Checksums:
     """of frames with a wrong one"""
     unfinished: dict[int, int] = field(default_factory=dict)
     """vantage → frames"""
+    checked: list[int] = field(default_factory=lambda: [0, 0])
+    """[frames whose checksum was computed, those of them with a wrong one], which the reader
+    counts up"""
     _table: pl.DataFrame | None = None
+    _acknowledged: Acknowledged = field(default_factory=lambda: Acknowledged(_GROUP))
 
     @classmethod
     def reading(cls, readers: FrameReaders) -> Checksums:
         """Of the frames that the readers see."""
         unfinished: dict[int, int] = {}
+        checked = [0, 0]
 
         def read(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
             states = checksum_states(chunk, frames)
             count_unfinished(unfinished, frames["vantage"], states == UNFINISHED)
+            checked[0] += int(np.count_nonzero((states == RIGHT) | (states == WRONG)))
+            checked[1] += int(np.count_nonzero(states == WRONG))
             return pl.DataFrame({"row": np.flatnonzero(states == WRONG).astype(np.uint32)})
 
-        return cls(readers.notes(FrameReader("checksums", read)), unfinished)
+        return cls(readers.notes(FrameReader("checksums", read)), unfinished, checked)
 
     def add(self, batch: Batch) -> None:
         """Count the corrupt packets of one batch, by where they arrived."""
         noted = self.noted.take(batch, "last_frame")
-        if noted is None:
-            return
+        if noted is not None:
+            self._count(batch, noted)
+        self._acknowledged.hear(batch)
+
+    def _count(self, batch: Batch, noted: pl.DataFrame) -> None:
         last = noted["last_frame"].to_numpy()
         new = noted.select(
             pl.col("protocol", "source", "destination").cast(pl.String),
@@ -52,13 +63,21 @@ class Checksums:
             pl.col("first_vantage").alias("vantage"),
             pl.lit(1, pl.Int64).alias("count"),
         )
+        self._acknowledged.expect(batch, last, new)
         both = [new] if self._table is None else [self._table, new]
         groups = pl.concat(both).group_by(_GROUP, maintain_order=True)
         self._table = groups.agg(pl.col("count").sum()).head(MOST)
 
     def rows(self) -> list[dict[str, Any]]:
-        """protocol, source, destination, port, vantage (where first seen), count."""
-        return [] if self._table is None else self._table.to_dicts()
+        """protocol, source, destination, port, vantage (where first seen), count; acknowledged:
+        whether all of their data was acknowledged afterwards, None where that cannot be told."""
+        if self._table is None:
+            return []
+        told = self._acknowledged.groups()
+        return [
+            row | {"acknowledged": told.get(tuple(row[name] for name in _GROUP))}
+            for row in self._table.to_dicts()
+        ]
 
 
 def count_unfinished(

@@ -22,6 +22,8 @@ from analyzer.net.ip import UDP, ipv4_text
 
 _ASKS = (DISCOVER, REQUEST, INFORM)
 _KEY = ["site", "mac"]
+UNSPECIFIED = "0.0.0.0"
+"""the address of one who has none yet: no name of a client"""
 _COUNTED = {
     "discovers": DISCOVER,
     "offers": OFFER,
@@ -93,7 +95,7 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
 def _row(row: dict[str, Any]) -> DhcpRow:
     asked, bound = row["asked_ns"], row["bound_ns"]
     return DhcpRow(
-        client=row["client"] or "",
+        client=mac_text(row["mac"]) if row["client"] in (None, UNSPECIFIED) else row["client"],
         client_mac=mac_text(row["mac"]),
         server=row["server"] or "",
         server_ip=_ip(row["server_ip"]),

@@ -25,7 +25,14 @@ from analyzer.model.flow_rows import IcmpErrorRow
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
-from analyzer.net.icmp import FRAGMENTATION_NEEDED, PACKET_TOO_BIG, UNREACHABLE, error_name
+from analyzer.net.icmp import (
+    FRAGMENTATION_NEEDED,
+    PACKET_TOO_BIG,
+    TIME_EXCEEDED,
+    TIME_EXCEEDED_V6,
+    UNREACHABLE,
+    error_name,
+)
 from analyzer.net.ip import ICMP, ICMPV6, PROTOCOL_NAMES, TCP, UDP, address_text
 
 _GROUP = (
@@ -41,6 +48,9 @@ _GROUP = (
     "icmp_type",
     "icmp_code",
 )
+PROBE = ["site", "quoted_src_hi", "quoted_src_lo", "quoted_dst_hi", "quoted_dst_lo"]
+PROBE += ["quoted_icmp_id"]
+MOST_PROBES = 100_000
 _ERRORS, _TIED, _CAUSE, _MTU, _FIRST = range(5)
 
 
@@ -55,6 +65,7 @@ class IcmpErrors:
         self._groups = KeyNumbers()
         self._counts = np.zeros((5, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
+        self._expired: pl.DataFrame | None = None
 
     def add(self, batch: Batch) -> None:
         """Take in the errors of one batch, and remember its packets."""
@@ -75,7 +86,22 @@ class IcmpErrors:
         groups, fresh = self._groups.take(mixed(*(rows[name].to_numpy() for name in _GROUP)))
         self._rows.append(rows[fresh])
         self._counts = widened(self._counts, self._groups.count)
+        self._note_expired(rows.filter(pl.Series(cause > 0)))
         _tally(self._counts, groups, cause, rows["mtu"].to_numpy(), rows["number"].to_numpy())
+
+    def _note_expired(self, rows: pl.DataFrame) -> None:
+        ran_out = pl.col("icmp_type") == pl.col("expired"), pl.col("icmp_code") == 0
+        probes = rows.filter(*ran_out, pl.col("quoted_icmp_id") > 0)
+        probes = probes.select(*PROBE, "quoted_icmp_seq")
+        both = probes if self._expired is None else pl.concat([self._expired, probes])
+        self._expired = both.unique(maintain_order=True).head(MOST_PROBES)
+
+    def expired_echoes(self) -> dict[tuple[int, ...], int]:
+        """PROBE → echo requests whose hop limit ran out on the way, as a traceroute has it."""
+        if self._expired is None:
+            return {}
+        counts = self._expired.group_by(PROBE).len()
+        return {tuple(row[:-1]): row[-1] for row in counts.iter_rows()}
 
     def rows(self) -> list[IcmpErrorRow]:
         """The report's rows, in order of appearance."""
@@ -105,6 +131,9 @@ def _errors(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
         pl.Series("reporter_hi", frames["src_hi"][first]),
         pl.Series("reporter_lo", frames["src_lo"][first]),
         *(name for name in _GROUP if name.startswith("quoted_")),
+        "quoted_icmp_id",
+        "quoted_icmp_seq",
+        pl.Series("expired", np.where(version == 4, TIME_EXCEEDED, TIME_EXCEEDED_V6)),
         pl.Series("icmp_type", kind),
         pl.Series("icmp_code", code),
         pl.Series("version", version),

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from analyzer.flows.echo_messages import KEY
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.model.flow_rows import Echo, EchoHop, EchoProcess, IcmpRow
@@ -27,8 +28,12 @@ def _rows(echoes: Echoes, context: FlowContext) -> list[IcmpRow]:
 
 
 def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | None) -> IcmpRow:
+    asked = (*(row[key] for key in KEY[:5]), row["id"])
+    unanswered = row["sent"] - row["answered"] - row["unmatched"]
+    expired = min(context.expired_echoes.get(asked, 0), unanswered)
     seen = [ns for (ident, _), ns in context.process_rtt.items() if ident == row["id"]]
     target_ip = address_text(row["target_hi"], row["target_lo"])
+    silent = context.one_way and not row["answered"]
     times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
     return IcmpRow(
         source=row["source"],
@@ -38,12 +43,12 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
         id=row["id"],
         sent=row["sent"],
         answered=row["answered"],
-        lost=row["sent"] - row["answered"] - row["unmatched"],
+        lost=0 if silent else unanswered - expired,
         duplicates=row["duplicates"],
         **{name: row[name] for name in times},
         echoes=[] if echoes is None else _echoes(row, context, echoes),
         measured_at=context.vantages[row["vantage"]].name,
-        unmatched=row["unmatched"],
+        unmatched=row["sent"] - row["answered"] if silent else row["unmatched"] + expired,
         process_rtt_p50_ns=percentile(seen, 0.5),
         payload_len=row["payload_len"],
         own=row["id"] in context.own_echoes,

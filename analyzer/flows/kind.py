@@ -56,6 +56,12 @@ class FlowContext:
     """what the edges of a time window hide of ARP"""
     process_rtt: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
+    expired_echoes: Mapping[tuple[int, ...], int] = field(default_factory=dict)
+    """see `analyzer.flows.errors.IcmpErrors.expired_echoes`"""
+    receives: Callable[[int, int], bool] = lambda segment, mac: True
+    """see `analyzer.flows.receivers.Receivers.may_receive`"""
+    one_way: bool = False
+    """the capture filter may have left answers out: that one is missing says nothing"""
     own_echoes: Mapping[int, int] = field(default_factory=dict)
     """ICMP ids of vethscope's own pings → answers that their processes got"""
 

@@ -6,7 +6,7 @@ unspecified address asks whether the address is free (RFC 4862): an answer is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import polars as pl
 
 from analyzer.decode.neighbour import neighbour_messages
 from analyzer.decode.rows import has_transport
-from analyzer.flows.arp import answer_piece
+from analyzer.flows.arp import UNANSWERED, UNKNOWN, answer_piece
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
@@ -74,7 +74,9 @@ class Neighbours:
         measured = latency >= 0
         self._latency.add(pairs[measured], latency[measured])
 
-    def rows(self, endpoints: Endpoints) -> list[ArpRow]:
+    def rows(
+        self, endpoints: Endpoints, receives: Callable[[int, int], bool] = lambda segment, mac: True
+    ) -> list[ArpRow]:
         """The report's rows, in order of appearance: those who asked."""
         if not self._rows or self._claims is None:
             return []
@@ -90,6 +92,8 @@ class Neighbours:
             macs = claims.get((row["segment"], row["target_hi"], row["target_lo"]), [])
             wait = [p50[at], longest[at]]
             rows.append(_row(row, self._state[:, at], wait, macs, endpoints))
+            if rows[-1].state == UNANSWERED and not receives(row["segment"], row["mac"]):
+                rows[-1].state = UNKNOWN
         order = np.argsort(self._state[_FIRST], kind="stable")
         return [rows[at] for at in order if self._state[_REQUESTS, at]]
 
@@ -170,6 +174,7 @@ def _row(
 ) -> ArpRow:
     segment, asker, target = row["segment"], _pair(row, "asker"), _pair(row, "target")
     answer = int(state[_MAC])
+    others = [mac for mac in macs if mac != row["mac"]] if asker == (0, 0) else []
     return ArpRow(
         asker=endpoints.name(segment, row["mac"], 6, *asker),
         asker_ip=address_text(*asker),
@@ -181,8 +186,8 @@ def _row(
         replies=int(state[_REPLIES]),
         latency_p50_ns=wait[0],
         latency_max_ns=wait[1],
-        state=_state(asker, answer, macs),
-        macs=[mac_text(mac) for mac in macs] if len(macs) > 1 else [],
+        state=_state(asker, answer, macs, others),
+        macs=[mac_text(mac) for mac in macs] if len(macs) > 1 or others else [],
     )
 
 
@@ -190,12 +195,14 @@ def _pair(row: dict[str, Any], side: str) -> tuple[int, int]:
     return row[f"{side}_hi"], row[f"{side}_lo"]
 
 
-def _state(asker: tuple[int, int], answer: int, macs: list[int]) -> str:
-    if len(macs) > 1 or (asker == (0, 0) and macs):
+def _state(asker: tuple[int, int], answer: int, macs: list[int], others: list[int]) -> str:
+    """others: MACs that claim what somebody else asks to be free; its own announcement, when
+    nobody had it, is none."""
+    if len(macs) > 1 or others:
         return "conflict"
     if asker == (0, 0):
         return "probe"
-    return "resolved" if answer else "unanswered"
+    return "resolved" if answer else UNANSWERED
 
 
 _READER = FrameReader("nd", neighbour_messages, lambda frames: has_transport(frames, ICMPV6))
@@ -221,7 +228,7 @@ KINDS = (
         row=ArpRow,
         about="who asked for an IPv6 address by Neighbour Discovery, and who answered (RFC 4861)",
         aggregator=_aggregator,
-        rows=lambda neighbours, context: neighbours.rows(context.endpoints),
+        rows=lambda neighbours, context: neighbours.rows(context.endpoints, context.receives),
         sheet=SheetForm(
             place=6,
             title="Neighbour Discovery",

@@ -81,7 +81,8 @@ def _state(row: Mapping[str, Any]) -> str:
     if asked and not answered:
         if row["server_resets"]:
             return "refused"
-        return "unanswered" if not row["server_packets"] else "open"
+        went_on = row["client_packets"] > asked + row["client_resets"]
+        return "open" if row["server_packets"] or went_on else "unanswered"
     if row["client_resets"] > row["challenge_acks"] or row["server_resets"]:
         return "reset"
     return "closed" if row["client_fins"] and row["server_fins"] else "open"

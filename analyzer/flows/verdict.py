@@ -32,6 +32,11 @@ BRIDGED, ROUTED, TUNNELLED, HOST, OTHER_BRIDGE, BESIDE, MIXED = (
 """ways of delivered packets: see `Verdict`"""
 
 
+NO_TOPOLOGY = "the file holds no topology: it does not say which interface is what"
+ANYBODY = "anybody"
+"""source and destination of the one verdict on a file without topology"""
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """What the verdict has to know besides the packets."""
@@ -51,9 +56,20 @@ class Scene:
 
 
 def judge_pairs(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
-    """One verdict a (source, destination), in order of appearance."""
+    """One verdict a (source, destination), in order of appearance; one for all of them where the
+    file holds no topology."""
+    if not any(vantage.ifindex for vantage in scene.vantages):
+        return _without_topology(outcomes, scene)
     pairs = _count_evidence(outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn")))
     return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
+
+
+def _without_topology(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
+    """One line for the whole file, however many pairs it holds."""
+    packets = int(outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn"))["count"].sum())
+    claim = f"bridged through {scene.bridge}"
+    every = Verdict(ANYBODY, ANYBODY, UNDECIDED, packets, [], claim, NO_TOPOLOGY)
+    return [every] if packets else []
 
 
 def _count_evidence(outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -193,8 +209,6 @@ def _fdb_fact(row: dict[str, Any], scene: Scene) -> Fact:
 
 def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tuple[str, str, str]:
     """(result, way, reason), see `Verdict`."""
-    if not any(v.ifindex for v in scene.vantages):
-        return UNDECIDED, "", "the file holds no topology: it does not say which interface is what"
     if row["delivered"]:
         way, reason = _another_way(row, scene)
         if way:

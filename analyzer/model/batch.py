@@ -69,6 +69,8 @@ class Outlook:
     """no ring dropped anything"""
     bridge: str = "docker0"
     """the bridge of the verdict's claim"""
+    one_way: frozenset[str] = frozenset()
+    """capture filters that may have let requests pass and their answers not"""
     watched_ns: Sequence[tuple[int | None, int | None]] = ()
     """[v] since when each vantage was captured, and when its interface vanished, if it did"""
 

@@ -91,7 +91,8 @@ class ArpRow:
     latency_p50_ns: int | None
     latency_max_ns: int | None
     state: str
-    """resolved, unanswered, gratuitous, probe, conflict"""
+    """resolved, unanswered, unknown (no answer could have been seen here), gratuitous, probe,
+    conflict"""
     macs: list[str] = field(default_factory=list)
     """all MACs that claimed the address, where more than one did"""
     seen: list[str] = field(default_factory=list)

@@ -46,6 +46,14 @@ def test_an_interface_that_was_down_for_a_time() -> None:
     ]
 
 
+def test_what_is_read_while_an_interface_is_being_made_is_no_state_before_it() -> None:
+    """The state was read behind the events, and bears the time at which reading began."""
+    late = replace(START, ts_ns=EVENT_NS - S // 100)
+    down, up = event(0, "link", DOWN, 5, INSIDE), event(0, "link", UP, 5, INSIDE)
+    evidence = Evidence((HOST_START, late), (down, replace(up, ts_ns=up.ts_ns + S // 1000)))
+    assert list(find(seen(evidence))) == []
+
+
 def test_a_port_is_not_accused_beside_its_link() -> None:
     found = texts(event(0, "link", "no-carrier"), event(0, "port", "disabled"))
     assert found == [

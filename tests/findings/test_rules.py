@@ -324,6 +324,14 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "850 µs of it in the turnaround behind veth2",
     ),
     (
+        "one-way-filter",
+        inputs(
+            {"arp": [ARP], "dns": [DNS], "dhcp": [DHCP]},
+            outlook=Outlook(VANTAGES, one_way=frozenset({"src host 172.17.0.2"})),
+        ),
+        "the capture filter (src host 172.17.0.2) may have left answers out: nothing is said",
+    ),
+    (
         "answers-not-received",
         inputs({"icmp": [PINGED, replace(PINGED, process=EchoProcess(1, 90_000))]}),
         "tomcat01 → tomcat02: 4 of 5 echoes answered on the wire, 1 of the answers reached the "

@@ -86,7 +86,7 @@ def test_a_listen_queue_that_is_full_for_a_while(bench: Bench) -> None:
         server = stack.enter_context(sock_in("tomcat02"))
         server.bind(("", 8080))
         server.listen(0)
-        clients = [stack.enter_context(sock_in("tomcat01")) for _ in range(3)]
+        clients = [stack.enter_context(sock_in("tomcat01")) for _ in range(2)]
 
         def connect() -> None:
             for client in clients:
