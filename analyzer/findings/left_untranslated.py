@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One a container's address and interface that its packets left by."""
-    if not inputs.outlook.complete:
+    if not inputs.outlook.complete or inputs.outlook.one_way:
         return
     networks = _networks(inputs.outlook.vantages)
     answered = {

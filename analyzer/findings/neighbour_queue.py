@@ -30,6 +30,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     if not (count := others.get(REASON, 0)):
         return
     rows = [row for kind in ("arp", "nd") for row in inputs.flows.get(kind, ())]
+    rows = [] if inputs.outlook.one_way else rows
     waited = [row for row in rows if row.requests > max(row.replies, 1) and row.asker_ip]
     yield NEIGHBOUR_QUEUE_FULL.finding(
         f"{format_plural(count, 'packet')} (each fragment is one) were dropped by a sender on this "

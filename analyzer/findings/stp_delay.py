@@ -34,6 +34,8 @@ class Step:
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
+    if inputs.outlook.one_way:
+        return
     for vantage in inputs.outlook.vantages:
         if not vantage.master_ifindex or not vantage.container:
             continue
