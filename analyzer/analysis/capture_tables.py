@@ -146,7 +146,9 @@ def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:
 
 def _scene_of_losses(reading: Reading) -> LossScene:
     fdb = _fdb_at_end(reading)
-    return LossScene(reading.vantages, fdb, (), reading.sysctls, reading.engine)
+    last = decode_evidence(reading.evidence).at_end()
+    rulesets = {moment.netns: moment.rulesets for moment in last}
+    return LossScene(reading.vantages, fdb, (), reading.sysctls, reading.engine, rulesets)
 
 
 def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.diagnosis.reasons import NOT_SPECIFIED, Packet, Place, advise
+from analyzer.diagnosis.nat_rules import Translated, older_entry
+from analyzer.diagnosis.reasons import NO_SOCKET, NOT_SPECIFIED, Packet, Place, advise
 from analyzer.diagnosis.settings import (
     Explanation,
     Scene,
@@ -120,6 +121,8 @@ def advise_at(
     reason: str, location: str, place: Place, packet: Packet, scene: Scene, netns: int
 ) -> str:
     """The advice for a kernel's reason; for the packet filter with the rule that counted."""
+    if reason == NO_SOCKET and (entry := _older_entry(packet, scene, netns)):
+        return entry
     if reason != NETFILTER:
         return advise(reason, location, place, packet)
     hooks = chains_of(place, packet, scene, netns)
@@ -136,6 +139,13 @@ def advise_at(
             f"one network (docker network connect NETWORK CONTAINER); {look}"
         )
     return f"{name_rules(rules)}: {look}"
+
+
+def _older_entry(packet: Packet, scene: Scene, netns: int) -> str:
+    """Whether a rule should have sent it elsewhere."""
+    ends = (packet.source_ip, packet.destination_ip, packet.port)
+    asked = Translated(packet.protocol, *ends, incoming=packet.incoming)
+    return older_entry(scene.rulesets.get(netns, ()), asked)
 
 
 def _of_backend(rules: Sequence[Rule], location: str) -> Sequence[Rule]:

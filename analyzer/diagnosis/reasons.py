@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NOT_SPECIFIED = "NOT_SPECIFIED"
+NOT_SPECIFIED, NO_SOCKET = "NOT_SPECIFIED", "NO_SOCKET"
 _TCP_SERIOUS = {"TCP_CSUM", "TCP_LISTEN_OVERFLOW", "TCP_MD5FAILURE", "TCP_AOFAILURE"}
 _HARMLESS = {
     "SOCKET_CLOSE",
@@ -84,10 +84,10 @@ def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
     function = location.partition("+")[0]
     if reason in _HARMLESS or function in _OF_PARTS:
         return True
-    if protocol in ("icmp", "icmpv6") and reason == "NO_SOCKET":
+    if protocol in ("icmp", "icmpv6") and reason == NO_SOCKET:
         return True  # a raw socket got a copy of its own: ping's
     if protocol == "tcp":
-        if reason == "NO_SOCKET":
+        if reason == NO_SOCKET:
             return not opens  # the rest of a connection that is closed
         return reason == NOT_SPECIFIED or (reason.startswith("TCP_") and reason not in _TCP_SERIOUS)
     return reason == NOT_SPECIFIED and function.startswith(("igmp", "mld", "ip_mr", "ip6_mr"))
@@ -95,7 +95,7 @@ def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
 
 def advise(reason: str, location: str, place: Place, packet: Packet) -> str:
     """One line: what the reason means, and the command to look further."""
-    if reason == "NO_SOCKET":
+    if reason == NO_SOCKET:
         kind = {"tcp": "-ltnp", "udp": "-lunp"}.get(packet.protocol, "-lnp")
         port = f" {packet.protocol} port {packet.port}" if packet.port else " its protocol"
         return f"nobody listens on{port} there: {place.run(f'ss {kind}')}"

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analyzer.diagnosis.reasons import Packet
+from analyzer.model.kernel_state import Ruleset
 from analyzer.model.vantage import Vantage
 from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.settings.facts import Facts, LinkFact
@@ -31,6 +32,8 @@ class Scene:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     """of the host"""
     engine: str = ""
+    rulesets: Mapping[int, Sequence[Ruleset]] = field(default_factory=dict)
+    """namespace → its packet filters' rules, as they stood last"""
 
     def links(self, vantage: Vantage) -> list[LinkFact]:
         """The interface's settings, as far as they were read."""

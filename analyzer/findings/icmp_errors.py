@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_interface
 
+from analyzer.diagnosis.nat_rules import Translated, older_entry
+from analyzer.findings.counted import owned_ends
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
+from analyzer.flows.endpoints import HOST
 from analyzer.model.flow_rows import IcmpErrorRow
 from analyzer.model.report import Finding
+from analyzer.model.vantage import Role, Vantage
 
 ICMP_ERROR = Code(
     "icmp-error",
@@ -52,8 +57,32 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         mtu = f" (MTU {row.mtu})" if row.mtu else ""
         yield ICMP_ERROR.finding(
             f"{row.reporter} says {row.error}{mtu} to {row.source}, {row.errors}×, "
-            f"about {row.protocol} to {row.destination_ip}{port}{_advice(row.error)}"
+            f"about {row.protocol} to {row.destination_ip}{port}"
+            f"{_redirected(row, inputs) or _advice(row.error)}"
         )
+
+
+def _redirected(row: IcmpErrorRow, inputs: FindingInputs) -> str:
+    """Of the host, where one of its rules should have sent the packets elsewhere."""
+    if row.reporter != HOST or row.error != "port unreachable":
+        return ""
+    ends = (row.source_ip, row.destination_ip, row.destination_port or 0)
+    asked = Translated(row.protocol, *ends, incoming=_incoming(row, inputs.outlook.vantages))
+    for moment, owner in owned_ends(inputs):
+        if owner.is_host and (entry := older_entry(moment.rulesets, asked)):
+            return f": {entry}"
+    return ""
+
+
+def _incoming(row: IcmpErrorRow, vantages: Sequence[Vantage]) -> str:
+    """The host's interface into whose network the source belongs; '' where there is none."""
+    source = ip_address(row.source_ip)
+    for vantage in vantages:
+        if vantage.role in (Role.BRIDGE, Role.UPLINK, Role.HOST, Role.HOST_VETH):
+            networks = (ip_interface(address).network for address in vantage.addresses)
+            if any(source in network for network in networks):
+                return vantage.interface
+    return ""
 
 
 def _probed(row: IcmpErrorRow) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_interface
 from typing import Any
 
-from analyzer.findings.nat_rules import Translated, source_rules, were_read
+from analyzer.diagnosis.nat_rules import Translated, source_rules, were_read
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.flows.untranslated import host_namespaces
 from analyzer.formatting.numbers import format_plural, format_time
@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One a container's address and interface that its packets left by."""
-    if not inputs.outlook.complete:
+    if not inputs.outlook.complete or inputs.outlook.one_way:
         return
     networks = _networks(inputs.outlook.vantages)
     answered = {

@@ -55,12 +55,12 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         vantage, owner = vantage_at(inputs, netns, ifindex), owner_of(inputs, netns)
         if vantage is None or owner is None:
             continue
-        spells = list(_spells(_states(inputs, "link", netns, ifindex), UP))
+        spells = list(_spells(states(inputs, "link", netns, ifindex), UP))
         spells = [one for one in spells if not (vantage.is_bridge and one.state == "no-carrier")]
         if spells:
             yield LINK_CHANGED.finding(_text(vantage, owner, spells, "ip -s link show dev"))
             continue
-        spells = list(_spells(_states(inputs, "port", netns, ifindex), FORWARDING))
+        spells = list(_spells(states(inputs, "port", netns, ifindex), FORWARDING))
         if spells:
             text = _text(vantage, owner, spells, "bridge -d link show dev")
             yield PORT_DISABLED.finding(f"bridge port {text}")
@@ -72,7 +72,7 @@ def _changed(inputs: FindingInputs) -> list[tuple[int, int]]:
     return list({(e.netns, e.ifindex): None for e in events if e.what in ("link", "port")})
 
 
-def _states(inputs: FindingInputs, what: str, netns: int, ifindex: int) -> list[tuple[int, str]]:
+def states(inputs: FindingInputs, what: str, netns: int, ifindex: int) -> list[tuple[int, str]]:
     """(time, state) of one interface, as it stood at the start among them."""
     starts = [one for one in inputs.evidence.moments if one.netns == netns and one.at_start]
     known = [(one.ts_ns, state) for one in starts if (state := _at_start(one, what, ifindex))]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from analyzer.findings.invalid_segments import reset_unasked
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST
 from analyzer.model.batch import Outlook
+from analyzer.model.flow_rows import TcpRow
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import address_text
@@ -42,7 +44,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     for row in inputs.resets:
         if row["refusal"]:
             yield _refused(row, inputs.outlook, published)
-    yield from _cut(inputs.resets, inputs.outlook)
+    yield from _cut(inputs)
 
 
 def _maker(row: Mapping[str, Any], outlook: Outlook) -> str:
@@ -92,27 +94,52 @@ def _asked_at(row: Mapping[str, Any], published: Published) -> str:
     return f", published as {told}" if told else ""
 
 
-def _cut(rows: Sequence[Mapping[str, Any]], outlook: Outlook) -> Iterator[Finding]:
+def _cut(inputs: FindingInputs) -> Iterator[Finding]:
     """Connections that were reset: one finding a pair, service and maker."""
     counts: dict[tuple[str, str, int, str, str], int] = {}
-    for row in rows:
+    for row in inputs.resets:
         if not row["refusal"]:
-            maker, seen = _maker(row, outlook), _name(row["vantage"], outlook.vantages)
+            maker = _maker(row, inputs.outlook)
+            seen = _name(row["vantage"], inputs.outlook.vantages)
             key = (row["source"], row["destination"], row["port"], maker, seen)
             counts[key] = counts.get(key, 0) + row["count"]
-    for (source, destination, port, maker, seen), count in counts.items():
-        forged = maker == HOST and source != HOST
-        who = f"the host in {source}'s name" if forged else source
-        why = (
-            "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD"
-            if forged
-            else f"its process closed with data unread, or knows of no connection: ss -tin at {who}"
-        )
-        yield TCP_RESET.finding(
-            f"{who} reset TCP towards {destination}, port {port}, {count}× (first seen at {seen}): "
-            f"{why}",
-            WARNING if forged else INFO,
-        )
+    for row in inputs.flows.get("tcp", ()):
+        _forgive(counts, row)
+    strange = {
+        key: one
+        for key in counts
+        if key[0] == key[3] == HOST and (one := reset_unasked(inputs, key[1], key[2]))
+    }
+    followed = {(key[1], one.whose, key[2]) for key, one in strange.items()}
+    for key, count in counts.items():
+        source, destination, port, maker, seen = key
+        what = f"reset TCP towards {destination}, port {port}, {count}× (first seen at {seen})"
+        if key in strange:
+            yield TCP_RESET.finding(f"the host {what}: {strange[key].text}", WARNING)
+        elif (source, destination, port) in followed:
+            yield TCP_RESET.finding(f"{source} {what}: the host had reset the connection before")
+        else:
+            forged = maker == HOST and source != HOST
+            yield _plain(f"the host in {source}'s name" if forged else source, what, forged=forged)
+
+
+def _forgive(counts: dict[tuple[str, str, int, str, str], int], row: TcpRow) -> None:
+    """Take off the RSTs for challenge ACKs: see `analyzer.findings.challenge_ack`."""
+    rest, ends = row.challenge_acks, (row.client, row.server, row.server_port)
+    for key in [key for key in counts if key[:3] == ends]:
+        taken = min(rest, counts[key])
+        counts[key], rest = counts[key] - taken, rest - taken
+        if not counts[key]:
+            del counts[key]
+
+
+def _plain(who: str, what: str, *, forged: bool) -> Finding:
+    why = (
+        "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD"
+        if forged
+        else f"its process closed with data unread, or knows of no connection: ss -tin at {who}"
+    )
+    return TCP_RESET.finding(f"{who} {what}: {why}", WARNING if forged else INFO)
 
 
 def _name(at: int, vantages: Sequence[Vantage]) -> str:

@@ -14,10 +14,13 @@ import polars as pl
 
 from analyzer.flows.tcp_judgement import (
     ANSWERED,
+    CHALLENGES,
+    CONNECT_NS,
     CONNECTIONS,
     COUNTS,
     HANDSHAKE_NS,
     INITIAL_NS,
+    SYN_RETRIES,
     ArrivalColumns,
     SegmentColumns,
     TcpState,
@@ -63,8 +66,9 @@ class Segments:
             self._state = TcpState(*(np.concatenate(pair, axis=1) for pair in pairs))
 
     def table(self) -> pl.DataFrame:
-        """[conversations] connections, answered, initial_rtt_ns, handshake_rtt_ns, and each of
-        COUNTS as two columns: ``…_0`` and ``…_1``, by direction."""
+        """[conversations] connections, answered, initial_rtt_ns, handshake_rtt_ns, connect_ns,
+        syn_retries, challenge_acks, and each of COUNTS as two columns, by direction: ``…_0`` and
+        ``…_1``."""
         talks, counts = self._state.talks, self._state.counts
         return pl.DataFrame(
             {
@@ -72,6 +76,9 @@ class Segments:
                 "answered": talks[ANSWERED],
                 "initial_rtt_ns": _where_known(talks[INITIAL_NS]),
                 "handshake_rtt_ns": _where_known(talks[HANDSHAKE_NS]),
+                "connect_ns": _where_known(talks[CONNECT_NS]),
+                "syn_retries": talks[SYN_RETRIES],
+                "challenge_acks": talks[CHALLENGES],
                 **{
                     f"{name}_{side}": counts[row, side::2]
                     for row, name in enumerate(COUNTS)

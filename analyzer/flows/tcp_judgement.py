@@ -63,9 +63,15 @@ which were not seen"""
 ) = range(_STATES := 10)
 _KEEP_ALIVE, _PROBE = 1, 2
 # Of each conversation.
-_SYN_NS, _SYN_AT, INITIAL_NS, HANDSHAKE_NS, _LATEST_NS, CONNECTIONS, ANSWERED = range(_TALKS := 7)
+_SYN_NS, _SYN_AT, INITIAL_NS, HANDSHAKE_NS, _LATEST_NS, CONNECTIONS, ANSWERED = range(7)
 """rows: when and where the latest SYN was seen; SYN to ACK, SYN to SYN-ACK of the first
 connection, SYN to ACK of the latest (-1: not known); connections begun; SYN-ACKs"""
+_FIRST_SYN_NS, CONNECT_NS, SYN_RETRIES, _WAITS, CHALLENGES = range(7, _TALKS := 12)
+"""rows: when the first SYN of the latest connection was seen; the longest from there to a SYN-ACK
+(-1: not known); SYNs repeated before it; how far an opening is: _ASKED …; challenge ACKs that a
+client reset, whose next SYN was accepted"""
+_ASKED, _CHALLENGED, _CLEARED = 1, 2, 3
+"""no SYN-ACK came yet; an ACK of another number did (RFC 9293, 3.10.7.4); the client reset that"""
 _FAST_NS, _DISORDER_NS = 20_000_000, 3_000_000
 """a retransmission that follows repeated acknowledgments so soon is a fast one; a segment that
 fills a hole so soon was overtaken, where no round-trip time is known"""
@@ -120,7 +126,7 @@ def fresh_state(conversations: int) -> TcpState:
     flows = np.full((_STATES, 2 * conversations), -1, np.int64)
     flows[[_REPEATED, _LAST]] = 0
     talks = np.zeros((_TALKS, conversations), np.int64)
-    talks[[_SYN_NS, INITIAL_NS, HANDSHAKE_NS, _LATEST_NS]] = -1
+    talks[[_SYN_NS, INITIAL_NS, HANDSHAKE_NS, _LATEST_NS, CONNECT_NS]] = -1
     return TcpState(flows, talks, np.zeros((len(COUNTS), 2 * conversations), np.int64))
 
 
@@ -146,9 +152,12 @@ def _open(state: TcpState, segment: _Segment, vantage: Any) -> None:
         if segment.seq != flows[_FIRST_SEQ, flow]:
             talks[CONNECTIONS, talk] += 1
             talks[_LATEST_NS, talk] = -1
+            talks[_FIRST_SYN_NS, talk], talks[_WAITS, talk] = segment.ts_ns, _ASKED
             for one in (flow, flow ^ 1):
                 for row in range(_STATES):
                     flows[row, one] = 0 if row in (_REPEATED, _LAST) else -1
+        elif talks[_WAITS, talk]:
+            talks[SYN_RETRIES, talk] += 1
         talks[_SYN_NS, talk], talks[_SYN_AT, talk] = segment.ts_ns, vantage
     flows[_FIRST_SEQ, flow] = segment.seq
 
@@ -164,10 +173,35 @@ def _shake(state: TcpState, segment: _Segment, last_ts: Any, last_vantage: Any) 
         home = last_vantage == talks[_SYN_AT, talk]
         if begun >= 0 and talks[HANDSHAKE_NS, talk] < 0 and home and last_ts >= begun:
             talks[HANDSHAKE_NS, talk] = last_ts - begun
+        if begun >= 0 and talks[_WAITS, talk] and home and last_ts >= begun:
+            _connect(talks, talk, last_ts)
     elif flags & ACK and begun >= 0 and talks[_LATEST_NS, talk] < 0 and ts >= begun:
         talks[_LATEST_NS, talk] = ts - begun
         if talks[INITIAL_NS, talk] < 0:
             talks[INITIAL_NS, talk] = ts - begun
+
+
+@piece
+def _connect(talks: Any, talk: Any, ts: Any) -> None:
+    """A SYN-ACK reached the client."""
+    took = ts - talks[_FIRST_SYN_NS, talk]
+    talks[CONNECT_NS, talk] = max(took, talks[CONNECT_NS, talk])
+    talks[CHALLENGES, talk] += talks[_WAITS, talk] == _CLEARED
+    talks[_WAITS, talk] = 0
+
+
+@piece
+def _challenge(state: TcpState, segment: _Segment) -> None:
+    """Between SYN and SYN-ACK: an ACK of another number from the server, and the RST for it."""
+    flows, talks, flow, flags = state.flows, state.talks, segment.flow, segment.flags
+    talk = flow >> 1
+    waits = talks[_WAITS, talk]
+    if waits == _ASKED and flags & ACK and flags & _CLOSERS == 0:
+        asked = flows[_FIRST_SEQ, flow ^ 1]
+        if flows[_FIRST_SEQ, flow] < 0 <= asked and segment.ack != (asked + 1) & 0xFFFFFFFF:
+            talks[_WAITS, talk] = _CHALLENGED
+    elif waits == _CHALLENGED and flags & RST and flows[_FIRST_SEQ, flow] >= 0:
+        talks[_WAITS, talk] = _CLEARED if segment.seq == flows[_ACKED, flow ^ 1] else _ASKED
 
 
 @piece
@@ -268,6 +302,8 @@ def judge_segments(columns: SegmentColumns, state: TcpState) -> None:
             _open(state, segment, np.int64(columns.first_vantage[row]))
         state.counts[_FINS, flow] += flags & FIN != 0
         state.counts[_RESETS, flow] += flags & RST != 0
+        if state.talks[_WAITS, flow >> 1] and flags & SYN == 0:
+            _challenge(state, segment)
         kind = _judge_ack(state, segment)
         if segment.ack != state.flows[_ACKED, flow]:
             state.flows[_REPEATED, flow] = 0

@@ -50,6 +50,9 @@ SEGMENT = (
 )
 
 
+_OPENING = ("connect_ns", "syn_retries", "challenge_acks")
+
+
 class Conversations:
     """All TCP and UDP conversations, batch by batch."""
 
@@ -160,7 +163,7 @@ def _by_role(table: pl.DataFrame) -> pl.DataFrame:
         for role, low, high in (("client", 0, 1), ("server", 1, 0))
         for name in sided
     )
-    totals = ("connections", "answered", "initial_rtt_ns", "handshake_rtt_ns")
+    totals = ("connections", "answered", "initial_rtt_ns", "handshake_rtt_ns", *_OPENING)
     both = (pl.sum_horizontal(f"{n}_0", f"{n}_1").alias(n) for n in ("packets", "bytes", "lost"))
     return table.select(
         "conversation", "protocol", *_side("client"), *_side("server"), *both, *sides, *totals

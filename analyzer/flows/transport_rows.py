@@ -14,7 +14,7 @@ from analyzer.flows.frame_notes import FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
 from analyzer.flows.tcp_judgement import COUNTS
 from analyzer.flows.transport import Conversations
-from analyzer.formatting.numbers import format_bytes, format_ns
+from analyzer.formatting.numbers import format_bytes, format_ns, format_plural
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Columns
 from analyzer.model.flow_rows import TcpRow, UdpRow
@@ -50,6 +50,9 @@ def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
             state=_state(row),
             handshake_rtt_ns=row["handshake_rtt_ns"],
             initial_rtt_ns=row["initial_rtt_ns"],
+            connect_ns=row["connect_ns"],
+            syn_retries=row["syn_retries"],
+            challenge_acks=row["challenge_acks"],
         )
         for row in _of(table, "tcp")
     ]
@@ -80,7 +83,7 @@ def _state(row: Mapping[str, Any]) -> str:
             return "refused"
         went_on = row["client_packets"] > asked + row["client_resets"]
         return "open" if row["server_packets"] or went_on else "unanswered"
-    if row["client_resets"] or row["server_resets"]:
+    if row["client_resets"] > row["challenge_acks"] or row["server_resets"]:
         return "reset"
     return "closed" if row["client_fins"] and row["server_fins"] else "open"
 
@@ -114,9 +117,18 @@ def _pair(row: TcpRow | UdpRow) -> Piece:
     return Piece(f"{row.client}:{row.client_port} → {row.server}:{row.server_port}")
 
 
+def _state_piece(row: TcpRow) -> Piece:
+    """With the time that a connection took whose SYNs had to be repeated."""
+    if not row.syn_retries:
+        return state_piece(row.state)
+    tries = format_plural(row.syn_retries, "SYN") + " repeated"
+    took = "" if row.connect_ns is None else f", connected after {format_ns(row.connect_ns)}"
+    return Piece(f"{row.state}{took}, {tries}", "warn")
+
+
 def _tcp_cells(row: TcpRow) -> Iterable[Piece]:
     yield _pair(row)
-    yield state_piece(row.state)
+    yield _state_piece(row)
     yield count_piece(row.packets)
     yield Piece(format_bytes(row.client_bytes))
     yield Piece(format_bytes(row.server_bytes))

@@ -178,6 +178,12 @@ class TcpRow(TransportRow):
     server_window_scale: int | None
     server_sack_permitted: bool | None
     server_window_max_bytes: int | None
+    connect_ns: int | None = None
+    """the first SYN to the SYN-ACK at its vantage, repeated SYNs in between; the longest of all"""
+    syn_retries: int = 0
+    """SYNs repeated before a SYN-ACK came"""
+    challenge_acks: int = 0
+    """ACKs of an old connection for a SYN, which the client reset, and its next SYN was accepted"""
 
 
 @dataclass(slots=True)

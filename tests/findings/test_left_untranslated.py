@@ -97,9 +97,12 @@ def test_what_is_no_fault(flows: list[dict[str, Any]]) -> None:
     assert texts(*flows) == []
 
 
-def test_a_capture_with_holes_says_nothing() -> None:
-    outlook = replace(OUTLOOK, complete=False)
-    assert texts(flow(INSIDE, OUTSIDE), outlook=outlook) == []
+def test_a_capture_with_holes_or_of_one_direction_says_nothing() -> None:
+    for outlook in (
+        replace(OUTLOOK, complete=False),
+        replace(OUTLOOK, one_way=frozenset({"src c1"})),
+    ):
+        assert texts(flow(INSIDE, OUTSIDE), outlook=outlook) == []
 
 
 def left(bench: Bench) -> list[str]:

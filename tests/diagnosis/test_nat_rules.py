@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.findings.nat_rules import Translated, destination_rules, source_rules
+from analyzer.diagnosis.nat_rules import Translated, destination_rules, source_rules
 from analyzer.model.kernel_state import Ruleset
 
 OUT = Translated("icmp", "172.17.0.2", "198.51.100.2", outgoing="uplink0")

@@ -49,9 +49,27 @@ def source_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[str]:
 
 
 def destination_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[str]:
-    """Those that would translate its destination, and name its port."""
+    """Those that would translate its destination, and name its port; none that asks for an
+    interface where the packet's is not known."""
     found = (line for line in _lines(rulesets, _DESTINATION) if _fits(line, packet))
-    return [line for line in found if _PORT.search(line)]
+    named = (line for line in found if _PORT.search(line))
+    return [line for line in named if packet.incoming or not _IN.search(line)]
+
+
+def older_entry(rulesets: Sequence[Ruleset], packet: Translated) -> str:
+    """What to do where a datagram came to a port that is redirected, and was not; else ''.
+
+    The rules for translation see the first packet of a flow only: those that follow go as the
+    entry says that it made.
+    """
+    rules = destination_rules(rulesets, packet) if packet.protocol == "udp" else []
+    if not rules:
+        return ""
+    return (
+        f"a rule redirects that port ({rules[0]}), and the datagrams went on untranslated: likely "
+        "the flow's conntrack entry is older than the rule: "
+        f"conntrack -D -p udp --dport {packet.port}"
+    )
 
 
 def _lines(rulesets: Sequence[Ruleset], wanted: re.Pattern[str]) -> Iterator[str]:
@@ -65,6 +83,8 @@ def _lines(rulesets: Sequence[Ruleset], wanted: re.Pattern[str]) -> Iterator[str
 
 def _fits(line: str, packet: Translated) -> bool:
     protocol = _PROTOCOL.search(line) or _NFT_PORT.search(line)
+    if ":" in packet.destination:  # rules for IPv4 are read only
+        return False
     if protocol and packet.protocol and protocol[1] != packet.protocol:
         return False
     if packet.port and (ports := _PORT.search(line)):
