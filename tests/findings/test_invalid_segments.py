@@ -19,7 +19,7 @@ class Talk:
 
     client, client_ip, client_port = "out", "198.51.100.2", 80
     server, server_ip, server_port = "host", "198.51.100.1", 40000
-    resets = 1
+    resets, challenge_acks = 1, 0
 
 
 def entries(port: int = 40000) -> NatEntries:
