@@ -78,6 +78,8 @@ def dissected(path: str, display_filter: str = "") -> Iterator[tuple[int, list[s
 
     Raises as `matching_frames`; the filter was tried before.
     """
+    import asyncio
+
     import pyshark
 
     _tshark()
@@ -86,6 +88,7 @@ def dissected(path: str, display_filter: str = "") -> Iterator[tuple[int, list[s
         display_filter=display_filter or None,
         keep_packets=False,
         custom_parameters=["-n"],
+        eventloop=asyncio.new_event_loop(),
     )
     try:
         for packet in capture:
@@ -114,6 +117,8 @@ def _close(capture: object) -> None:
         capture.close()  # type: ignore[attr-defined]
     except pyshark.capture.capture.TSharkCrashException:
         capture._running_processes.clear()  # type: ignore[attr-defined] # or it closes them again
+    # its loop, left open, would go on getting every signal of the process, and read none of them
+    capture.eventloop.close()  # type: ignore[attr-defined]
 
 
 def _tshark() -> str:

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from analyzer.analysis.analyse import report_files
 from analyzer.analysis.options import AnalysisOptions
@@ -90,7 +90,8 @@ def ping(engine: Engine, plan: PingPlan, on_echo: Tick | None = None) -> PingRes
         with tap.hearing(engine):
             outcome = _echo_under(tap, echo, source, on_echo)
         report, _ = report_files([path], AnalysisOptions(echoes=True))
-        report.capture.files = [plan.output] if plan.output else []
+        kept = [plan.output] if plan.output else []  # the other one goes
+        report = replace(report, capture=replace(report.capture, files=kept))
     code = ANSWERED if outcome.rtt_ns else NO_ANSWER
     lost_on_the_way = tap.stats.warnings if tap.stats else ()
     warnings = [*topology.warnings, *lost_on_the_way, *_send_errors(outcome)]

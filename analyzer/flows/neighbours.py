@@ -15,7 +15,8 @@ import polars as pl
 
 from analyzer.decode.neighbour import neighbour_messages
 from analyzer.decode.rows import has_transport
-from analyzer.flows.arp import UNANSWERED, UNKNOWN, answer_piece
+from analyzer.flows.arp import UNANSWERED, UNKNOWN
+from analyzer.flows.arp_rows import answer_piece
 from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.frame_notes import FrameNotes, FrameReader

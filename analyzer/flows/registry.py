@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MODULES = {
     "icmp": "icmp_rows",
-    "arp": "arp",
+    "arp": "arp_rows",
     "nd": "neighbours",
     "icmp_errors": "errors",
     "nat": "nat",

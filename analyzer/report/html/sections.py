@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from analyzer.flows.arp import answer_piece
+from analyzer.flows.arp_rows import answer_piece
 from analyzer.formatting.numbers import (
     format_bytes,
     format_count,

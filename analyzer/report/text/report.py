@@ -13,7 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from analyzer.flows.arp import answer_piece
+from analyzer.flows.arp_rows import answer_piece
 from analyzer.formatting.numbers import (
     NONE,
     format_bytes,
