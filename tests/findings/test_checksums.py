@@ -59,7 +59,7 @@ def test_a_corrupt_checksum_is_an_error_and_the_kernel_counts_it(bench: Bench) -
     (text,) = texts(report, "bad-checksum")
     assert text.startswith(
         "1 UDP packets tomcat01 → tomcat02 port 4711 have a wrong checksum, not an unfinished one "
-        "(first seen at tomcat01:eth0)"
+        "(first seen at tomcat01:eth0; wrong in "
     )
     assert "nstat -az '*Csum*' inside tomcat02" in text
     assert texts(report, "checksum-offload") == []
