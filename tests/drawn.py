@@ -11,7 +11,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 LONG = os.environ.get("VETHSCOPE_LONG", "") not in ("", "0")
-_SHARE, _LEAST, _TIMES = 5, 10, 5
+_SHARE, _LEAST, _TIMES = 10, 6, 5
 
 
 def drawn(many: int) -> settings:

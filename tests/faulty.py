@@ -19,7 +19,7 @@ from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
 
-MOST_PIECES = 100
+MOST_PIECES = 30
 """that a file is read in a second time: a piece costs the same, however few its frames are"""
 
 
