@@ -109,7 +109,7 @@ class Lab:
         for name in self.fds:
             self.run(name, "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6")
             self.run(name, "ip link set lo up")
-        self.run("host", "ip link add br0 type bridge && ip link set br0 up")
+        self.run("host", "ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up")
         self.run("host", "ip address add 172.30.0.1/24 dev br0")
         for number, name in ((2, "a"), (3, "b")):
             self.add_container(name, f"172.30.0.{number}/24")
