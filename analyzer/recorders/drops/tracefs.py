@@ -168,10 +168,10 @@ def _lives_in(namespace: int, started: int) -> bool:
     """Whether a process of that namespace started then; its number there is not asked for."""
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
-            if _process_namespace(pid) == namespace and _start_time(int(pid)) == started:
+            if _start_time(int(pid)) == started and _process_namespace(pid) == namespace:
                 return True
         except PermissionError:
-            return True  # it may
+            return True  # it may be this one
         except OSError:
             continue  # it has just ended
     return False
