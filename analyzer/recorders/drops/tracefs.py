@@ -14,6 +14,7 @@ import os
 import re
 from pathlib import Path
 
+from analyzer.closing import Closing
 from analyzer.errors import EnvironmentProblem
 
 PREFIX = "vethscope"
@@ -30,7 +31,7 @@ _CLOEXEC = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Tracefs:
+class Tracefs(Closing):
     """The root of a tracefs, as a context manager."""
 
     def __init__(self) -> None:
@@ -65,12 +66,6 @@ class Tracefs:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def __enter__(self) -> Tracefs:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def clean_leftovers() -> None:
