@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -41,6 +42,8 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
     flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
+    losses = _losses(analysis, outcomes, outlook, flows["arp"])
+    inputs = _finding_inputs(analysis, outlook, outcomes, flows, claims)
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -48,11 +51,11 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         seen=assembly.totals.seen,
         hops=partials.hops.table(outcomes),
         flows=flows,
-        losses=_losses(analysis, outcomes, outlook, flows["arp"]),
+        losses=losses,
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
-        findings=list(find_all(_finding_inputs(analysis, outlook, outcomes, flows, claims))),
+        findings=list(find_all(replace(inputs, losses=losses))),
     )
 
 
@@ -134,6 +137,7 @@ def _finding_inputs(
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,
+        silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         evidence=decode_evidence(reading.evidence),
     )
 
