@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.tcp_judgement import (
+from analyzer.flows.tcp_judgement import ArrivalColumns, find_overtaken, judge_segments
+from analyzer.flows.tcp_state import (
     ANSWERED,
     CHALLENGES,
     CONNECT_NS,
@@ -21,12 +22,9 @@ from analyzer.flows.tcp_judgement import (
     HANDSHAKE_NS,
     INITIAL_NS,
     SYN_RETRIES,
-    ArrivalColumns,
     SegmentColumns,
     TcpState,
-    find_overtaken,
     fresh_state,
-    judge_segments,
 )
 from analyzer.model.batch import InOrder, in_order_of_time
 from analyzer.model.bundles import bundle

@@ -12,7 +12,7 @@ from analyzer.decode.tcp_options import tcp_options
 from analyzer.flows.conversation_statistics import OPTIONS
 from analyzer.flows.frame_notes import FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
-from analyzer.flows.tcp_judgement import COUNTS
+from analyzer.flows.tcp_state import COUNTS
 from analyzer.flows.transport import Conversations
 from analyzer.formatting.numbers import format_bytes, format_ns, format_plural
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
