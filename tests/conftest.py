@@ -16,6 +16,7 @@ from typing import Any
 import engine
 import image
 import leaks
+import prestarted
 import pytest
 from lab_fixtures import bench, lab, never_busy
 
@@ -117,6 +118,11 @@ def _remove(one: Any) -> None:
         one.remove(force=True, v=True)
     except docker.errors.NotFound:
         return
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    prestarted.end_prestarted()
 
 
 class NothingLeftBehind:
