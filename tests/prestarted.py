@@ -11,8 +11,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -44,12 +46,20 @@ class Prestarted:
         )
         theirs.close()
 
-    def run(self, argv: list[str], fds: list[int], cwd: Path | None, timeout_s: float) -> int:
+    def run(
+        self,
+        argv: list[str],
+        fds: list[int],
+        cwd: Path | None,
+        environment: Mapping[str, str],
+        timeout_s: float,
+    ) -> int:
         """Exit code; of a signal as subprocess gives it. fds: stdin, stdout, stderr.
 
         Raises subprocess.TimeoutExpired, and kills it then.
         """
-        asked = {"argv": argv, "cwd": str(cwd or Path.cwd()), "environment": dict(os.environ)}
+        environment = {**os.environ, **environment}
+        asked = {"argv": argv, "cwd": str(cwd or Path.cwd()), "environment": environment}
         socket.send_fds(self._ours, [json.dumps(asked).encode()], fds)
         pid = int(self._ours.recv(64))
         self._ours.settimeout(timeout_s)
@@ -72,14 +82,14 @@ _started: list[Prestarted] = []
 
 
 def run_prestarted(
-    *words: str, merged: bool = False, cwd: Path | None = None, timeout_s: float = 90
+    *words: str, merged: bool = False, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """stdout and stderr of a command, in pipes; merged: both in one, as stdout."""
+    """stdout and stderr of a command, in files; merged: both in one, as stdout."""
     with ExitStack() as stack:
         nothing = stack.enter_context(open(os.devnull, "rb"))
         out, err = (stack.enter_context(os.fdopen(os.memfd_create(n), "w+b")) for n in ("o", "e"))
         fds = [nothing.fileno(), out.fileno(), (out if merged else err).fileno()]
-        code = fork_command(list(words), fds, cwd, timeout_s)
+        code = fork_command(list(words), fds, cwd, environment)
         texts = []
         for one in (out, err):
             one.seek(0)
@@ -88,12 +98,16 @@ def run_prestarted(
 
 
 def fork_command(
-    words: list[str], fds: list[int], cwd: Path | None = None, timeout_s: float = 90
+    words: list[str],
+    fds: list[int],
+    cwd: Path | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    timeout_s: float = 90,
 ) -> int:
     """See `Prestarted.run`."""
     if not _started:
         _started.append(Prestarted())
-    return _started[0].run(words, fds, cwd, timeout_s)
+    return _started[0].run(words, fds, cwd, environment, timeout_s)
 
 
 def end_prestarted() -> None:
