@@ -31,7 +31,7 @@ from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
 from analyzer.recorders.evidence.record import MAGIC as EVIDENCE
 from analyzer.recorders.own_blocks import malformed_kind
 from analyzer.savefile.ahead import Ahead, look_at_end, step_through
-from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.interfaces import SavefileInterface, take_names
 from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
 from analyzer.savefile.source import is_rereadable
 
@@ -71,6 +71,8 @@ class Reading:
     notes: list[VantageNotes] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     """address → name"""
+    initial: int = 0
+    """of the vantages, so many stood in front of the first frame"""
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
@@ -117,6 +119,7 @@ class Reading:
         reading.key_bytes = key_bytes_for(snaplens)
         for number, savefile in enumerate(reading.savefiles):
             reading._take_notes(savefile, number)
+        reading.initial = len(reading.vantages)
         if reading.tunnels:
             inner = [max(snaplen - TUNNEL_BYTES, 1) if snaplen else 0 for snaplen in snaplens]
             reading.key_bytes = key_bytes_for(inner)
@@ -158,7 +161,7 @@ class Reading:
                 vantage = self._place(interface, number, file.name)
                 notes = notes_at_end.setdefault(vantage, VantageNotes())
                 notes.read(interface.statistics or {}, number)
-            self.names.update(ahead.names)
+            take_names(self.names, ahead.names)
         self._expected, self.explained = len(self.vantages), explained
         vantages = range(len(self.vantages))
         self.foreseen = [notes_at_end.get(vantage, VantageNotes()) for vantage in vantages]
@@ -240,7 +243,7 @@ class Reading:
                 follow_tunnels(chunk, frames, self.key_bytes)
             if peek:
                 peek(chunk, frames)
-            self.names.update(savefile.names)
+            take_names(self.names, savefile.names)
             self._take_own(savefile)
             yield DecodedChunk(frames, room, _now_ns(frames["ts_ns"]))
         self._take_notes(savefile, number)
@@ -269,7 +272,7 @@ class Reading:
         for interface in savefile.interfaces:
             at = self._place(interface, number, savefile.path)
             self.notes[at].read(interface.statistics or {}, number)
-        self.names.update(savefile.names)
+        take_names(self.names, savefile.names)
         section = read_section_notes(savefile.comment)
         self.engine = self.engine or section.engine
         self.sysctls |= section.sysctls

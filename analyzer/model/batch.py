@@ -8,7 +8,7 @@ its rows of it at the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,12 +18,16 @@ import polars as pl
 
 from analyzer.model.frames import FrameChunk
 from analyzer.model.journeys import Journeys
+from analyzer.model.tenures import FOREVER_NS as FOREVER_NS
 from analyzer.model.vantage import Vantage
 
 Columns = Mapping[str, npt.NDArray[Any]]
 """name → [n] numpy column, one row a frame"""
 
-FOREVER_NS = (1 << 63) - 1
+BorneSince = Callable[
+    [npt.NDArray[np.int32], npt.NDArray[np.uint64], npt.NDArray[np.int64]], npt.NDArray[np.int64]
+]
+"""(segments, MACs, times) → since when each MAC has had the bearer that it had then"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Batch:
     """[v]"""
     own: Sequence[bytes] = ()
     """contents of vethscope's own blocks that were read with these frames"""
+    borne_since: BorneSince = lambda segment, mac, ns: np.zeros(len(mac), np.int64)
+    """see `analyzer.flows.endpoints.Endpoints.borne_since`"""
 
     @property
     def counted(self) -> pl.DataFrame:
