@@ -93,6 +93,7 @@ def _losses(
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
+            events=decode_evidence(reading.evidence).events,
         )
         losses = diagnosis.explain(losses, table, evidence, _scene_of_losses(reading))
     return suggest_drops(losses) if diagnosis.summary() is None else losses
@@ -127,6 +128,7 @@ def _finding_inputs(
         handshakes=partials.handshakes.rows(),
         slow_echoes=partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
         may_hear=partials.receivers.may_hear,
@@ -168,6 +170,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
         bridge=bridge,
         one_way=frozenset(filter(takes_one_direction, filters)),
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
+        lives=assembly.lives(),
     )
 
 

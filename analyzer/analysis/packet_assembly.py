@@ -26,6 +26,7 @@ from analyzer.model.batch import FOREVER_NS, Batch, Columns
 from analyzer.model.journeys import Journeys
 from analyzer.model.nat_entries import NatEntries
 from analyzer.model.proxy import Proxy
+from analyzer.model.tenures import Life
 from analyzer.recorders.conntrack.proxies import decode_proxies
 from analyzer.recorders.conntrack.record import decode_entries
 
@@ -148,12 +149,16 @@ class PacketAssembly:
         """What the files tell of the vantages, as far as it is known."""
         return self.reading.notes if final else (self.reading.foreseen or self.reading.notes)
 
+    def lives(self, final: bool = True) -> list[Life]:
+        """[v] when each vantage's interface was there."""
+        reading = self.reading
+        return self._lifetimes.lives(self._notes(final), len(reading.vantages), reading.initial)
+
     def _packets(self, final: bool) -> PacketTables:
         """The maker of packet tables, knowing the names that are known by now."""
         layout, reading = self._correlator.layout, self.reading
-        lives = self._lifetimes.lives(self._notes(final), len(reading.vantages), reading.initial)
         self._tables.endpoints.learn(
-            list(reading.vantages), layout.lan, layout.site, reading.names, lives
+            list(reading.vantages), layout.lan, layout.site, reading.names, self.lives(final)
         )
         return self._tables
 

@@ -69,6 +69,8 @@ class FindingInputs:
     """the longest round trip of each pair: `analyzer.flows.slow_echoes.SlowEcho`"""
     flooded: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.flooding.Flooding.rows`"""
+    foreign_sources: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.foreign_sources.ForeignSources.rows`"""
     untranslated: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.untranslated.Untranslated.rows`"""
     corrupt: Sequence[Mapping[str, Any]] = ()

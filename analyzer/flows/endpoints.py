@@ -160,7 +160,8 @@ class Endpoints:
     def column(self, frames: Mapping[str, npt.NDArray[Any]], side: str) -> pl.Series:
         """[n] names of the ``src`` or ``dst`` of all frames."""
         rows = np.arange(len(frames["vantage"]), dtype=np.int32)
-        return pl.Series(self.texts, dtype=pl.String).gather(self.numbers_of(frames, rows, side))
+        numbers = self.numbers_of(frames, rows, side)
+        return pl.Series(self.texts, dtype=pl.String).gather(numbers)
 
     def numbers_of(
         self, frames: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int32], side: str

@@ -19,6 +19,7 @@ import polars as pl
 from analyzer.model.frames import FrameChunk
 from analyzer.model.journeys import Journeys
 from analyzer.model.tenures import FOREVER_NS as FOREVER_NS
+from analyzer.model.tenures import Life
 from analyzer.model.vantage import Vantage
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -79,6 +80,16 @@ class Outlook:
     """capture filters that may have let requests pass and their answers not"""
     watched_ns: Sequence[tuple[int | None, int | None]] = ()
     """[v] since when each vantage was captured, and when its interface vanished, if it did"""
+
+    lives: Sequence[Life] = ()
+    """[v] as `watched_ns`, with what its frames tell; where it is empty, those are all there is"""
+
+    def life(self, vantage: int) -> Life:
+        """When a vantage's interface was there."""
+        if self.lives:
+            return self.lives[vantage]
+        since, gone = self.lifetime(vantage)
+        return Life(since, FOREVER_NS, gone or FOREVER_NS)
 
     def lifetime(self, vantage: int) -> tuple[int, int | None]:
         """Since when a vantage is known, and when its interface vanished, if it did."""

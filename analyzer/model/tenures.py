@@ -52,6 +52,9 @@ class Tenures:
         self._of.setdefault(key, []).append(Tenure(owner, life))
         self._settled.pop(key, None)
 
+    def __iter__(self) -> Iterator[Borne]:
+        return iter(self._of)
+
     def __contains__(self, key: Borne) -> bool:
         return key in self._of
 
@@ -64,6 +67,20 @@ class Tenures:
         before = [one for one in tenures if one.life.from_ns <= ns]
         nearest = max(before, key=lambda one: one.life.until_ns) if before else tenures[0]
         return {nearest.owner}
+
+    def alive(self, key: Borne, ns: int) -> set[str]:
+        """Who bears it at a time, and showed itself then or later."""
+        tenures = self._in_turn(key)
+        return {one.owner for one in tenures if one.life.from_ns <= ns <= one.life.seen_ns}
+
+    def at_once(self, key: Borne) -> set[str]:
+        """Those who bear it at the same time as somebody else."""
+        tenures = self._in_turn(key)
+        return {
+            one.owner
+            for one in tenures
+            if any(other.owner != one.owner and _overlap(one.life, other.life) for other in tenures)
+        }
 
     def changes(self, key: Borne) -> npt.NDArray[np.int64]:
         """When the answer for a key may change, in order, after a 0; only that where it has one
@@ -89,6 +106,10 @@ class Tenures:
             tenures = sorted(self._of.get(key, ()), key=lambda one: one.life.from_ns)
             self._settled[key] = [_ended(one, tenures) for one in tenures]
         return self._settled[key]
+
+
+def _overlap(one: Life, other: Life) -> bool:
+    return one.from_ns < other.until_ns and other.from_ns < one.until_ns
 
 
 def _ended(tenure: Tenure, others: list[Tenure]) -> Tenure:
