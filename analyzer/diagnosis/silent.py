@@ -221,6 +221,9 @@ def _gone_rows(
             reason=departure.reason,
             location=f"at {port.bridge or last.name}: {departure.what}",
             advice=departure.advice,
+            first_ns=group["ts_ns"].to_numpy().min().item(),
+            last_ns=group["ts_ns"].to_numpy().max().item(),
+            certain=len(group),
         )
 
 

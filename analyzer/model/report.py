@@ -91,6 +91,13 @@ class LossRow:
     advice: str
     seen: list[str] = field(default_factory=list)
     """all vantages that saw the lost packets, docker0's copy included, in order of the path"""
+    first_ns: int | None = None
+    """when the first of them was first seen; null: not known"""
+    last_ns: int | None = None
+    """when the last of them was first seen"""
+    certain: int = 0
+    """packets of which the loss is proved: told from all others on their way, or tied to a drop of
+    the kernel's. The rest is inferred, or one of several identical packets"""
 
 
 @dataclass(slots=True)
@@ -208,10 +215,10 @@ class Report:
 
     def to_json_without_packets(self) -> dict[str, Any]:
         """The same with ``packets`` left empty: of a long capture they are printed one by one."""
-        told: dict[str, Any] = {"schema": SCHEMA}
+        document: dict[str, Any] = {"schema": SCHEMA}
         for key, value in _plain(asdict(replace(self, packets=[]))).items():
-            told |= value if key == "flows" else {key: value}
-        return told
+            document |= value if key == "flows" else {key: value}
+        return document
 
     def packets_json(self) -> Iterator[dict[str, Any]]:
         """What belongs into ``packets``."""
