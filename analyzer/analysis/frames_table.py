@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.analysis.frames_depth import depth_of
+from analyzer.decode.cooked import cooked_headers, device_name, has_cooked
 from analyzer.decode.frames import decode_frames
 from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
 from analyzer.errors import SavefileError
@@ -18,6 +19,8 @@ from analyzer.model.frames import (
     EGRESS,
     FLAG_DIRECTION,
     INGRESS,
+    MARK_NO_SOURCE,
+    MARK_UNTIMED,
     NO_PROTOCOL,
     NO_VLAN,
     FrameChunk,
@@ -74,9 +77,22 @@ def frame_tables(
     number = 1
     for chunk in savefile.chunks(FRAMES_PER_PIECE):
         columns = _columns(chunk, savefile.interfaces)
-        rows = table_of(columns, [name(interface) for interface in savefile.interfaces])
+        names = [name(interface) for interface in savefile.interfaces]
+        if has_cooked(columns["linktype"]):
+            names += _tell_devices(chunk, columns, len(names))
+        rows = table_of(columns, names)
         yield _deepened(rows, chunk, columns, depth).with_row_index("frame", number)
         number += len(chunk)
+
+
+def _tell_devices(chunk: FrameChunk, columns: dict[str, npt.NDArray[Any]], count: int) -> list[str]:
+    """Directions and devices of frames with cooked headers; names of devices, behind ``count``
+    others."""
+    headers = cooked_headers(chunk, columns["linktype"])
+    devices, place = np.unique(headers.ifindex, return_inverse=True)
+    columns["flags"] = headers.flags
+    columns["vantage"] = np.where(headers.ifindex, count + place, chunk.interface)
+    return [device_name(ifindex) for ifindex in devices.tolist()]
 
 
 def _name(interface: SavefileInterface) -> str:
@@ -130,7 +146,7 @@ def table_of(columns: Columns, names: Sequence[str]) -> pl.DataFrame:
 def _frame(columns: Columns, names: Sequence[str]) -> dict[str, Any]:
     direction = pl.Series([_DIRECTIONS.get(code) for code in range(4)], dtype=pl.String)
     return {
-        "ts_ns": columns["ts_ns"],
+        "ts_ns": _where(columns["marks"] & MARK_UNTIMED == 0, columns["ts_ns"]),
         "vantage": pl.Series(names, dtype=pl.String).gather(columns["vantage"]),
         "direction": direction.gather(columns["flags"] & FLAG_DIRECTION),
         "caplen": columns["caplen"],
@@ -141,8 +157,9 @@ def _frame(columns: Columns, names: Sequence[str]) -> dict[str, Any]:
 def _link(columns: Columns, linktype: npt.NDArray[np.int32]) -> dict[str, Any]:
     ethernet = linktype == ETHERNET
     cooked = np.isin(linktype, (LINUX_SLL, LINUX_SLL2))
+    told = columns["marks"] & MARK_NO_SOURCE == 0
     return {
-        "eth_src": _where(ethernet | cooked, mac_texts(columns["eth_src"])),
+        "eth_src": _where(ethernet | (cooked & told), mac_texts(columns["eth_src"])),
         "eth_dst": _where(ethernet, mac_texts(columns["eth_dst"])),
         "ethertype": _where(columns["ethertype"] != 0, columns["ethertype"]),
         "vlan": _where(columns["vlan"] != NO_VLAN, columns["vlan"]),

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.model.batch import Columns
+from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.vantage import Vantage
 from analyzer.native.compiled import compiled
 
@@ -28,6 +29,8 @@ class Totals:
     """on the wire"""
     start_ns: int | None = None
     end_ns: int | None = None
+    untimed: int = 0
+    """frames of which the file tells no time"""
     seen: list[int] = field(default_factory=list)
     """frames by vantage"""
     clock_steps: int = 0
@@ -42,13 +45,20 @@ class Totals:
             return
         self.frames += len(ts)
         self.bytes += int(frames["wirelen"].sum(dtype=np.int64))
-        low, high = int(ts.min()), int(ts.max())
-        self.start_ns = low if self.start_ns is None else min(low, self.start_ns)
-        self.end_ns = high if self.end_ns is None else max(high, self.end_ns)
+        timed = ts[frames["marks"] & MARK_UNTIMED == 0]
+        self.untimed += len(ts) - len(timed)
+        self._watch_times(timed)
         counts = np.bincount(frames["vantage"], minlength=len(self.seen))
         counts[: len(self.seen)] += np.array(self.seen, np.int64)
         self.seen = counts.tolist()
         self._watch_clock(frames, vantages)
+
+    def _watch_times(self, ts: npt.NDArray[np.int64]) -> None:
+        if not len(ts):
+            return
+        low, high = int(ts.min()), int(ts.max())
+        self.start_ns = low if self.start_ns is None else min(low, self.start_ns)
+        self.end_ns = high if self.end_ns is None else max(high, self.end_ns)
 
     def _watch_clock(self, frames: Columns, vantages: Sequence[Vantage]) -> None:
         """Look for steps; only of rings that we know to be such."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from analyzer.decode.columns import ETH_DST, ETH_SRC, VLAN, Out
-from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
+from analyzer.decode.columns import ETH_DST, ETH_SRC, MARKS, VLAN, Out
+from analyzer.model.frames import MARK_MALFORMED, MARK_NO_SOURCE, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32
 from analyzer.net.ethernet import (
@@ -130,8 +130,10 @@ def _parse_llc(data: Bytes, at: int, end: int, length: int) -> Any:
 def _parse_sll(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start < _SLL_HEADER:
         return start, 0, MARK_TRUNCATED
-    if be16(data, start + _SLL_ADDRESS_LENGTH) == MAC_BYTES:
+    absent = be16(data, start + _SLL_ADDRESS_LENGTH) != MAC_BYTES
+    if not absent:
         out.u64[ETH_SRC, row] = mac_at(data, start + _SLL_ADDRESS)
+    out.u8[MARKS, row] = MARK_NO_SOURCE if absent else 0
     return start + _SLL_HEADER, be16(data, start + _SLL_PROTOCOL), 0
 
 
@@ -139,8 +141,10 @@ def _parse_sll(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
 def _parse_sll2(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start < _SLL2_HEADER:
         return start, 0, MARK_TRUNCATED
-    if data[start + _SLL2_ADDRESS_LENGTH] == MAC_BYTES:
+    absent = data[start + _SLL2_ADDRESS_LENGTH] != MAC_BYTES
+    if not absent:
         out.u64[ETH_SRC, row] = mac_at(data, start + _SLL2_ADDRESS)
+    out.u8[MARKS, row] = MARK_NO_SOURCE if absent else 0
     return start + _SLL2_HEADER, be16(data, start), 0
 
 

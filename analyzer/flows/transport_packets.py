@@ -86,6 +86,8 @@ def transport_packets(batch: Batch) -> pl.DataFrame:
         "frames",
         "first_vantage",
         "last_vantage",
+        "first_told",
+        "last_told",
     ]
     chosen = batch.packets.select(*names, "first_frame", "last_frame", "evidence")
     chosen = chosen.filter(pl.Series(ours))
@@ -134,6 +136,7 @@ def _keys(keys: Any, forward: Any, kind: Any, site: Any, ends: Any) -> None:
 def one_way_times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
     """[n] first vantage to last of delivered packets; negative: not known."""
     there = (rows["status"] == Status.DELIVERED) & (rows["frames"] > 1)
+    there &= rows["first_told"] & rows["last_told"]
     times = (rows["last_ts_ns"] - rows["ts_ns"]).to_numpy()
     return np.where(
         there.to_numpy() & (rows["first_vantage"] != rows["last_vantage"]).to_numpy(), times, -1

@@ -18,6 +18,8 @@ FLAG_RECEPTION = 0x1C
 """reception type: 1 unicast, 2 multicast, 3 broadcast, 4 promiscuous (shifted by 2)"""
 FLAG_CSUM_NOT_READY = 1 << 9
 """epb_flags bit 9: offload left the L4 checksum unfinished"""
+FLAG_UNTIMED = 1 << 15
+"""a reserved bit of epb_flags, set by the reader where the block has no stamp"""
 
 # Marks on a decoded row (column ``marks``): the layers below stay valid.
 MARK_TRUNCATED = 1
@@ -30,6 +32,12 @@ MARK_MORE_FRAGMENTS = 8
 MARK_CSUM_NOT_READY = 16
 MARK_INNER = 32
 """the L3/L4 columns show the packet quoted or carried inside (reserved)"""
+MARK_UNTIMED = 64
+"""the file tells no time of the frame (a Simple Packet Block): ``ts_ns`` is a neighbour's"""
+UNTIMED = -(1 << 63)
+"""a delay of which the file does not tell one of the two times"""
+MARK_NO_SOURCE = 128
+"""a cooked header without a link-layer address"""
 
 
 @dataclass(frozen=True, slots=True)
