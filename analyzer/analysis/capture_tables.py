@@ -123,7 +123,12 @@ def _finding_inputs(
         segments=assembly.segments.tolist(),
         nat=assembly.nat,
         clocks=Clocks(
-            totals.clock_steps, totals.largest_step_ns, hops.negative, reading.clock_set_ns()
+            steps=totals.steps.count,
+            largest_step_ns=totals.steps.largest_ns,
+            negative_hops=hops.negative,
+            set_ns=reading.clock_set_ns(),
+            disorder=totals.disorder.count,
+            largest_disorder_ns=totals.disorder.largest_ns,
         ),
         inferred=sorted({inferred_address(mac) for mac in assembly.endpoints.inferred}),
         claims=claims.verdicts,

@@ -24,6 +24,7 @@ from analyzer.model.frames import (
     NO_PROTOCOL,
     NO_VLAN,
     FrameChunk,
+    vlan_ids,
 )
 from analyzer.net.ethernet import ARP as ETHERTYPE_ARP
 from analyzer.net.icmp import QUERIES, QUERIES_V6
@@ -43,9 +44,9 @@ def read_frames(path: str | Path, *, depth: bool = False) -> pl.DataFrame:
 
     Columns: frame (from 1, as Wireshark counts), ts_ns (since the epoch), vantage (the
     interface's name, or its number where it has none), direction (ingress, egress), caplen,
-    wirelen, eth_src, eth_dst, ethertype, vlan, arp_op, arp_sha, arp_spa, arp_tha, arp_tpa,
-    ip_version, src, dst, protocol, ttl, ip_id, ip_len, fragment_offset, src_port, dst_port,
-    tcp_flags, tcp_seq, tcp_ack, tcp_window, icmp_type, icmp_code, icmp_id, icmp_seq,
+    wirelen, eth_src, eth_dst, ethertype, vlan (the outer tag's), vlans (of all tags, a list),
+    arp_op, arp_sha, arp_spa, arp_tha, arp_tpa, ip_version, src, dst, protocol, ttl, ip_id, ip_len,
+    fragment_offset, src_port, dst_port, tcp_flags, tcp_seq, tcp_ack, tcp_window, icmp_type, icmp_code, icmp_id, icmp_seq,
     payload_len, marks (bits of `analyzer.model.frames`). Addresses are text; what a frame does
     not have is null. depth: also those of `analyzer.analysis.frames_depth.DEPTH`: TCP
     options, DNS, DHCP, Neighbour Discovery, what an ICMP error quotes, what VXLAN carries.
@@ -163,7 +164,15 @@ def _link(columns: Columns, linktype: npt.NDArray[np.int32]) -> dict[str, Any]:
         "eth_dst": _where(ethernet, mac_texts(columns["eth_dst"])),
         "ethertype": _where(columns["ethertype"] != 0, columns["ethertype"]),
         "vlan": _where(columns["vlan"] != NO_VLAN, columns["vlan"]),
+        "vlans": _vlan_lists(columns["vlans"]),
     }
+
+
+def _vlan_lists(packed: npt.NDArray[np.uint64]) -> pl.Series:
+    """The identifiers of all tags; each different list is made once."""
+    different, place = np.unique(packed, return_inverse=True)
+    lists = [vlan_ids(one) or None for one in different.tolist()]
+    return pl.Series(lists, dtype=pl.List(pl.UInt16)).gather(place)
 
 
 def _arp(columns: Columns) -> dict[str, Any]:

@@ -24,6 +24,7 @@ TIMED = tuple(name for name in HOP_NAMES if name not in ("none", "copy"))
 """the kinds of hops that have a time"""
 HEADERS = (
     "vlan",
+    "vlans",
     "ip_version",
     "src",
     "dst",

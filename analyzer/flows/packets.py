@@ -45,8 +45,8 @@ class PacketTables:
         destination (categorical), pair (number of these three, the same in every batch),
         status, expected, evidence, in_port, out_port, frames, likely, stray, torn,
         first_told, last_told, len_bytes. A stray is a bridge device's copy without its packet:
-        nothing to count. torn: some of its frames lie outside of the window that is analysed. …_told: the file tells
-        the time of that frame. ``source`` is taken where the
+        nothing to count. torn: some of its frames lie outside of the window that is analysed.
+        …_told: the file tells the time of that frame. ``source`` is taken where the
         packet was first seen, ``destination`` where it was last seen, so that both are right
         on either side of a NAT; of a packet in a tunnel, where it was seen outside of it.
         """

@@ -76,6 +76,7 @@ DECODED: dict[str, str] = {
     "ip_id": "uint32",  # IPv6: the fragment header's, else 0
     "ethertype": "uint16",  # after VLAN tags; 0 where the frame is 802.3/LLC or truncated
     "vlan": "uint16",  # outer TCI & 0xfff; 0xffff where untagged
+    "vlans": "uint64",  # identifiers of all tags: see `vlan_ids`
     "ip_len": "uint32",  # total length of the IP packet as its header says (0: GSO jumbo)
     "fragment_offset": "uint16",  # in bytes
     "src_port": "uint16",  # TCP, UDP; ICMP echo: 0
@@ -120,6 +121,16 @@ EXAMPLE: dict[str, str] = {
     "wirelen": "uint32",
 }
 """Columns that tell of a frame what an explanation of its loss needs"""
+
+VLAN_BITS, MOST_VLANS = 12, 5
+"""``vlans`` holds so many identifiers, the outer one lowest; above them their number"""
+
+
+def vlan_ids(packed: int) -> list[int]:
+    """The identifiers of a frame's VLAN tags, the outer one first."""
+    count = packed >> VLAN_BITS * MOST_VLANS
+    return [packed >> VLAN_BITS * k & 0xFFF for k in range(min(count, MOST_VLANS))]
+
 
 NO_PROTOCOL = 0xFF
 NO_VLAN = 0xFFFF
