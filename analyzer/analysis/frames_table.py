@@ -47,9 +47,10 @@ def read_frames(path: str | Path, *, depth: bool = False) -> pl.DataFrame:
     wirelen, eth_src, eth_dst, ethertype, vlan (the outer tag's), vlans (of all tags, a list),
     arp_op, arp_sha, arp_spa, arp_tha, arp_tpa, ip_version, src, dst, protocol, ttl, ip_id, ip_len,
     fragment_offset, src_port, dst_port, tcp_flags, tcp_seq, tcp_ack, tcp_window, icmp_type,
-    icmp_code, icmp_id, icmp_seq, payload_len, marks (bits of `analyzer.model.frames`). Addresses are text; what a frame does
-    not have is null. depth: also those of `analyzer.analysis.frames_depth.DEPTH`: TCP
-    options, DNS, DHCP, Neighbour Discovery, what an ICMP error quotes, what VXLAN carries.
+    icmp_code, icmp_id, icmp_seq, payload_len, marks (bits of `analyzer.model.frames`). Addresses
+    are text; what a frame does not have is null. depth: also those of
+    `analyzer.analysis.frames_depth.DEPTH`: TCP options, DNS, DHCP, Neighbour Discovery, what an
+    ICMP error quotes, what VXLAN carries.
 
     Raises SavefileError where the file is damaged, cut or no capture file: ``frames`` then
     holds this table of the frames before the damage. Raises UsageProblem where it does not
