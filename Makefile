@@ -10,6 +10,7 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 SOURCES := $(shell find analyzer -name '*.py' 2>/dev/null)
+WORKERS := -n auto --maxprocesses 4 --dist loadgroup
 KEEP := --preserve-env=VETHSCOPE_REQUIRE,VETHSCOPE_LONG,DOCKER_HOST,NO_COLOR,CI,PYTEST_ADDOPTS
 SUDO = $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || echo sudo -n $(KEEP))
 
@@ -19,10 +20,10 @@ demo: setup
 	@$(SUDO) $(BIN)/vethscope demo
 
 test: setup test-packages
-	@$(SUDO) $(BIN)/python -m pytest
+	@$(SUDO) $(BIN)/python -m pytest $(WORKERS)
 
 test-long: setup test-packages
-	@VETHSCOPE_LONG=1 $(SUDO) $(BIN)/python -m pytest
+	@VETHSCOPE_LONG=1 $(SUDO) $(BIN)/python -m pytest $(WORKERS)
 
 lint: setup
 	$(BIN)/ruff check

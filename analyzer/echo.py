@@ -92,17 +92,17 @@ def collect(process: subprocess.Popen[str]) -> Iterator[EchoOutcome]:
     assert process.stderr is not None
     assert process.stdin is not None
     for line in process.stdout:
-        told = json.loads(line)
-        if "id" in told:
-            outcome.id = told["id"]
+        message = json.loads(line)
+        if "id" in message:
+            outcome.id = message["id"]
             process.stdin.write("go\n")
             process.stdin.flush()
-        elif "sent" in told:
-            outcome.sent = told["sent"]
-        elif "error" in told:
-            outcome.errors[told["seq"]] = told["error"]
+        elif "sent" in message:
+            outcome.sent = message["sent"]
+        elif "error" in message:
+            outcome.errors[message["seq"]] = message["error"]
         else:
-            outcome.rtt_ns[told["seq"]] = told["rtt_ns"]
+            outcome.rtt_ns[message["seq"]] = message["rtt_ns"]
         yield outcome
     if process.wait() > 0:
         reason = process.stderr.read().strip().splitlines() or ["ended without a word"]

@@ -31,7 +31,7 @@ from analyzer.diagnosis import reasons
 from analyzer.findings import catalogue
 from analyzer.flows import registry
 from analyzer.flows.kind import FlowKind
-from analyzer.model import flow_rows, report
+from analyzer.model import echo_rows, report
 
 ROOT = Path(__file__).parent.parent
 CAPTURE = ROOT / "captures" / "tomcat-ping.pcapng"
@@ -114,7 +114,7 @@ def json_keys() -> str:
 
 NESTED: dict[str, dict[str, type]] = {
     "paths": {"nodes": report.PathNode},
-    "icmp": {"echoes": flow_rows.Echo, "echoes[].request_hops[], reply_hops": flow_rows.EchoHop},
+    "icmp": {"echoes": echo_rows.Echo, "echoes[].request_hops[], reply_hops": echo_rows.EchoHop},
     "verdicts": {"evidence": report.Fact},
 }
 ABOUT: dict[type, str] = {

@@ -25,6 +25,9 @@ REQUIRED = {word.strip() for word in os.environ.get("VETHSCOPE_REQUIRE", "").spl
 NO_ROOT = "needs root: sudo make test"
 NO_DOCKER = "no Docker Engine answers: Docker tests are skipped (start one, or run .ci/run)"
 LEFT = pytest.StashKey[list[str]]()
+NEW = pytest.StashKey[list[str]]()
+PREFIX = f"vs{os.environ.setdefault('VETHSCOPE_TEST_PREFIX', str(os.getpid()))}-"
+"""of the names of containers; workers have it from the process that started them"""
 
 
 @cache
@@ -43,6 +46,16 @@ def docker_client() -> Any:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew")
     parser.addoption("--bench", action="store_true", help="benchmarks in full, not one iteration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What may run beside each other, where there are several workers (``-n``).
+
+    A file's tests share fixtures, and Docker's tests an engine, so they stay with one worker.
+    """
+    for item in items:
+        docker = item.get_closest_marker("docker") is not None
+        item.add_marker(pytest.mark.xdist_group("docker" if docker else item.location[0]))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -80,7 +93,7 @@ def container(docker_engine: Any) -> Iterator[Callable[..., Any]]:
         options = {"command": ["/bin/sleep", "infinity"], "init": False, **options}
         one = docker_engine.containers.create(
             f"{image.NAME}:{image.TAG}",
-            name=f"vs{os.getpid()}-{name}",
+            name=f"{PREFIX}{name}",
             stop_signal="SIGKILL",
             **options,
         )
@@ -104,30 +117,39 @@ def _remove(one: Any) -> None:
         return
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compare the machine before and after the suite."""
-    mark = leaks.mark_children()
-    before = leaks.read_machine(_containers())
+class NothingLeftBehind:
+    """Compares the machine before the suite and after; lives in the process that users start."""
 
-    def ours() -> list[str]:
-        own = {name for name in _containers() if name.startswith(f"vs{os.getpid()}-")}
-        return [f"process: {p}" for p in sorted(leaks.marked_processes(mark))] + [
-            f"container: {name}" for name in sorted(own)
+    def __init__(self) -> None:
+        self.mark = leaks.mark_children()
+        self.before = leaks.read_machine(_containers())
+
+    @pytest.hookimpl(trylast=True)  # when the workers have ended
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        certain = leaks.settle(self._ours)
+        rest = leaks.settle(
+            lambda: leaks.find_leaks(self.before, leaks.read_machine(_containers())),
+            leaks.SETTLE_S if REQUIRED else 1,
+        )
+        if docker_client() is not None:
+            docker_client().close()
+        left = sorted({*certain, *(rest if REQUIRED else ())})
+        session.config.stash[LEFT] = left
+        session.config.stash[NEW] = sorted({*rest} - {*left})
+        if left:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _ours(self) -> list[str]:
+        ours = sorted(name for name in _containers() if name.startswith(PREFIX))
+        return [
+            *(f"process: {process}" for process in sorted(leaks.marked_processes(self.mark))),
+            *(f"container: {name}" for name in ours),
         ]
 
-    yield
-    certain = leaks.settle(ours)
-    rest = leaks.settle(
-        lambda: leaks.find_leaks(before, leaks.read_machine(_containers())),
-        leaks.SETTLE_S if REQUIRED else 1,
-    )
-    if docker_client() is not None:
-        docker_client().close()
-    found = sorted({*certain, *(rest if REQUIRED else ())})
-    request.config.stash[LEFT] = sorted({*rest} - {*found})
-    if found:
-        pytest.fail("left behind by the suite:\n  " + "\n  ".join(found), pytrace=False)
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
+        session.config.pluginmanager.register(NothingLeftBehind())
 
 
 def _containers() -> set[str]:
@@ -140,5 +162,9 @@ def _containers() -> set[str]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    for line in config.stash.get(LEFT, []):
+    for line in config.stash.get(NEW, []):
         terminalreporter.write_line(f"new on this machine since the start of the suite: {line}")
+    if left := config.stash.get(LEFT, []):
+        terminalreporter.section("left behind by the suite:", red=True)
+        for line in left:
+            terminalreporter.write_line(f"  {line}")

@@ -54,7 +54,7 @@ class Bench:
         on_echo = options.pop("on_echo", None)
         plan = {"count": 5, "interval_s": 0.01, "wait_s": 0.3, "drops": True, **options}
         found = ping(self.lab, PingPlan(source, destination, output=self.file, **plan), on_echo)
-        self.expect_the_same_in_pieces()
+        self.expect_the_same_in_pieces(report_files([self.file])[0])
         return found
 
     def capture(
@@ -84,12 +84,11 @@ class Bench:
         assert tap.warnings == list(warned)
         report, errors = report_files([self.file])
         assert errors == []
-        self.expect_the_same_in_pieces()
+        self.expect_the_same_in_pieces(report)
         return report
 
-    def expect_the_same_in_pieces(self) -> None:
-        """Read a few frames at a time, the file tells the same."""
-        report, _ = report_files([self.file])
+    def expect_the_same_in_pieces(self, report: Report) -> None:
+        """Read a few frames at a time, the file tells what it told in one piece."""
         whole, size = report.to_json(), reading.CHUNK_FRAMES
         reading.CHUNK_FRAMES = max(5, report.capture.frames // MOST_PIECES)
         try:

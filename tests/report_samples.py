@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import Any
 
 from analyzer.flows.registry import MODULES
-from analyzer.model.flow_rows import ArpRow, Echo, EchoHop, IcmpRow
+from analyzer.model.echo_rows import Echo, EchoHop, IcmpRow
+from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import (
     CaptureInfo,
     Fact,

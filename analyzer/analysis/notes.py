@@ -82,8 +82,8 @@ class SectionNotes:
 
 def read_section_notes(comment: str) -> SectionNotes:
     """All that is well in a section's comment."""
-    told = object_in(comment)
-    section = SectionNotes(malformed=comment.startswith("{") and not told)
+    values = object_in(comment)
+    section = SectionNotes(malformed=comment.startswith("{") and not values)
     readers: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "engine": ("engine", text),
         "sysctls": ("sysctls", _texts),
@@ -92,8 +92,8 @@ def read_section_notes(comment: str) -> SectionNotes:
     }
     for name, (attribute, read) in readers.items():
         try:
-            if name in told:
-                setattr(section, attribute, read(told[name]))
+            if name in values:
+                setattr(section, attribute, read(values[name]))
         except MALFORMED:
             section.malformed = True
     return section
@@ -136,15 +136,15 @@ def _told_at_end(comment: str) -> tuple[dict[str, Any], bool]:
 def _process_notes(note: str) -> dict[str, Any]:
     """What the tool's own echo told of its socket: ICMP id → its sequence numbers → ns, and ICMP
     id → answers received."""
-    told = parse_json(note)
+    values = parse_json(note)
     return {
         "process_rtt": {
             str(_icmp(ident)): {str(_icmp(seq)): number(ns) for seq, ns in seen.items()}
-            for ident, seen in told.get("process_rtt", {}).items()
+            for ident, seen in values.get("process_rtt", {}).items()
         },
         "process_received": {
             str(_icmp(ident)): number(count)
-            for ident, count in told.get("process_received", {}).items()
+            for ident, count in values.get("process_received", {}).items()
         },
     }
 
@@ -168,8 +168,8 @@ def _greatest(parts: Sequence[Mapping[str, Any]], name: str) -> int | None:
 
 def _sum(counts: Sequence[int | None]) -> int | None:
     """None where one of them is not known."""
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    counted = [count for count in counts if count is not None]
+    return sum(counted) if len(counted) == len(counts) else None
 
 
 def described_vantage(interface: SavefileInterface, file_number: int) -> Vantage | None:

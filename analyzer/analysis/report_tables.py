@@ -40,5 +40,5 @@ def _table(rows: Sequence[Any], kind: type, *left_out: str) -> pl.DataFrame:
     """The report's rows of one kind, the columns named as in its JSON; typed without rows, too."""
     names = [field for field in fields(kind) if field.name not in left_out]
     schema = {field.name: _TYPES[str(field.type)] for field in names}
-    found = pl.DataFrame([asdict(row) for row in rows], schema=schema)
-    return found.rename({name: name.rstrip("_") for name in schema})
+    table = pl.DataFrame([asdict(row) for row in rows], schema=schema)
+    return table.rename({name: name.rstrip("_") for name in schema})

@@ -49,9 +49,9 @@ def _records(file: str, display_filter: str) -> tuple[npt.NDArray[np.int64], npt
                 f"-Y {display_filter!r}: {said}; see wireshark-filter(4) for the syntax"
             )
     records = [line.split("\t") for line in done.stdout.splitlines()]
-    found = np.array([number for number, *marks in records if not any(marks)], np.int64)
+    numbers = np.array([number for number, *marks in records if not any(marks)], np.int64)
     others = np.array([number for number, *marks in records if any(marks)], np.int64)
-    return found, others
+    return numbers, others
 
 
 def _run(file: str, display_filter: str, *fields: str) -> subprocess.CompletedProcess[str]:

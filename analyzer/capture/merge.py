@@ -184,8 +184,8 @@ class Staging:
     def _told(self) -> Ints:
         """The last key of each ring of which frames wait."""
         slots = self._runs[self._heads[0, : self._head_count], SLOT]
-        found: Ints = self._index[0, self._runs[self._lasts[slots], END] - 1]
-        return found
+        keys: Ints = self._index[0, self._runs[self._lasts[slots], END] - 1]
+        return keys
 
     def _middle(self) -> int:
         """A key that about half of the waiting frames do not exceed."""

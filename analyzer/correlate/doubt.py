@@ -175,14 +175,14 @@ def _has_twin(
 ) -> npt.NDArray[np.bool_]:
     """[n] whether one of the others looks like it, has other ends, and is so much later."""
     kept = np.isin(others.look, some.look)
-    found = np.zeros(len(some.look), np.bool_)
+    doubted = np.zeros(len(some.look), np.bool_)
     if not kept.any():
-        return found
+        return doubted
     order = np.lexsort((others.ts_ns[kept], others.look[kept]))
     look, ends, ts_ns = (column[kept][order] for column in _columns(others))
     low, high = (np.searchsorted(look, some.look, side) for side in ("left", "right"))
-    _compare((low, high), (some.ends, some.ts_ns), (ends, ts_ns), within_ns, found)
-    return found
+    _compare((low, high), (some.ends, some.ts_ns), (ends, ts_ns), within_ns, doubted)
+    return doubted
 
 
 @compiled

@@ -39,8 +39,8 @@ class Translated(NamedTuple):
 
 def were_read(moment: NamespaceEvidence) -> bool:
     """Whether all rules are known, none of them cut off."""
-    known = bool(moment.rulesets) and "rulesets" not in moment.absent
-    return known and not any(one.cut for one in moment.rulesets)
+    recorded = bool(moment.rulesets) and "rulesets" not in moment.absent
+    return recorded and not any(one.cut for one in moment.rulesets)
 
 
 def source_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[str]:
@@ -51,8 +51,8 @@ def source_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[str]:
 def destination_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[str]:
     """Those that would translate its destination, and name its port; none that asks for an
     interface where the packet's is not known."""
-    found = (line for line in _lines(rulesets, _DESTINATION) if _fits(line, packet))
-    named = (line for line in found if _PORT.search(line))
+    fitting = (line for line in _lines(rulesets, _DESTINATION) if _fits(line, packet))
+    named = (line for line in fitting if _PORT.search(line))
     return [line for line in named if packet.incoming or not _IN.search(line)]
 
 
@@ -99,20 +99,20 @@ def _fits(line: str, packet: Translated) -> bool:
 
 
 def _in_network(pattern: re.Pattern[str], line: str, address: str) -> bool:
-    found = pattern.search(line)
-    if not found or not address:
+    match = pattern.search(line)
+    if not match or not address:
         return True
     try:
-        inside = IPv4Address(address) in ip_network(found[3], strict=False)
+        inside = IPv4Address(address) in ip_network(match[3], strict=False)
     except ValueError:
         return True
-    return inside != bool(found[1] or found[2])
+    return inside != bool(match[1] or match[2])
 
 
 def _by_device(pattern: re.Pattern[str], line: str, name: str) -> bool:
-    found = pattern.search(line)
-    if not found or not name:
+    match = pattern.search(line)
+    if not match or not name:
         return True
-    told = found[3]
-    same = name.startswith(told.rstrip("+*")) if told.endswith(("+", "*")) else name == told
-    return same != bool(found[1] or found[2])
+    target = match[3]
+    same = name.startswith(target.rstrip("+*")) if target.endswith(("+", "*")) else name == target
+    return same != bool(match[1] or match[2])

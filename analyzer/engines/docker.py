@@ -10,7 +10,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
+from analyzer.closing import Closing
 from analyzer.engines.base import HOST_NETNS
 from analyzer.engines.docker_events import decode_event, listen_to_docker
 from analyzer.errors import EnvironmentProblem
@@ -33,7 +33,7 @@ DEFAULT_BRIDGE, BRIDGE_NAME = (
 )
 
 
-class DockerEngine:
+class DockerEngine(Closing):
     """The engine of DOCKER_HOST, or of the default socket. A context manager.
 
     Raises EnvironmentProblem, in one line: no socket, no permission, no answer, another machine.
@@ -51,17 +51,6 @@ class DockerEngine:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> DockerEngine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._client.close()

@@ -60,12 +60,12 @@ def decode_event(event: Mapping[str, Any]) -> KernelEvent | None:
     if action not in TOLD.get(kind, ()):
         return None
     actor = event.get("Actor") or {}
-    told = actor.get("Attributes") or {}
-    name = str(told.get("name", "")) or str(actor.get("ID", ""))[:12]
+    labels = actor.get("Attributes") or {}
+    name = str(labels.get("name", "")) or str(actor.get("ID", ""))[:12]
     detail = ""
     if kind == "network":
-        detail = f"container {str(told.get('container', ''))[:12]}"
+        detail = f"container {str(labels.get('container', ''))[:12]}"
     elif action == "die":
-        detail = f"exit code {told.get('exitCode', '?')}"
+        detail = f"exit code {labels.get('exitCode', '?')}"
     ts_ns = event.get("timeNano")
     return KernelEvent(ts_ns if type(ts_ns) is int else 0, 0, kind, action, name, detail)

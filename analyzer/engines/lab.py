@@ -18,11 +18,11 @@ import os
 import secrets
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from analyzer.closing import Closing
 from analyzer.engines.lab_build import HOST, OUTSIDE, build_lab
 from analyzer.engines.lab_names import (
     NETNS_DIR,
@@ -49,7 +49,7 @@ __all__ = ["DEFAULT_NAME", "Lab", "lab_names", "take_down_lab"]
 DEFAULT_NAME = "lab"
 
 
-class Lab:
+class Lab(Closing):
     """A lab, as an engine. A context manager.
 
     On return of the constructor all links are up and all bridge ports forward. ``name`` makes it
@@ -124,17 +124,6 @@ class Lab:
         self._seed = seed
         self._fds = {}
         self._started = []
-
-    def __enter__(self) -> Lab:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End what was started in it. An anonymous lab is gone with that; a named one stays."""

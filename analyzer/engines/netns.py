@@ -12,8 +12,8 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 
+from analyzer.closing import Closing
 from analyzer.model.evidence import KernelEvent
 from analyzer.model.topology import Container
 
@@ -33,7 +33,7 @@ class _Process:
     container_id: str
 
 
-class NetnsEngine:
+class NetnsEngine(Closing):
     """Every namespace with processes, plus those in /run/netns. A context manager.
 
     ``proc`` and ``netns_dir`` are the places to read, so that a recorded tree is as good as
@@ -48,17 +48,6 @@ class NetnsEngine:
         self.warnings: list[str] = []
         first = f"{proc}/1/ns/net"
         self.host_netns_path = first if os.access(first, os.R_OK) else f"{proc}/self/ns/net"
-
-    def __enter__(self) -> NetnsEngine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Nothing is held."""

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.closing import Closing
 from analyzer.errors import UsageProblem
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import allocating
@@ -44,7 +45,7 @@ def file_names(names: Sequence[str]) -> list[str]:
     return files
 
 
-class PcapFiles:
+class PcapFiles(Closing):
     """The files of one export, opened as vantages appear."""
 
     def __init__(self, directory: str) -> None:
@@ -86,12 +87,6 @@ class PcapFiles:
     def close(self) -> None:
         for file in self._files:
             file.close()
-
-    def __enter__(self) -> PcapFiles:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def build_records(chunk: FrameChunk, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:

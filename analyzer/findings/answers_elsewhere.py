@@ -37,12 +37,12 @@ def _address(row: Mapping[str, Any], end: str) -> Address:
 
 
 def _from_elsewhere(question: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[Finding]:
-    asked, told = _address(question, "server"), _address(answer, "client")
-    if asked == told or question["server"] == address_text(*asked):
+    asked, given = _address(question, "server"), _address(answer, "client")
+    if asked == given or question["server"] == address_text(*asked):
         return
     yield ANSWERS_ELSEWHERE.finding(
         f"udp {question['client']} → {question['server']}: asked at {address_text(*asked)} port "
-        f"{question['server_port']}, answered from {address_text(*told)}; a client that waits for "
+        f"{question['server_port']}, answered from {address_text(*given)}; a client that waits for "
         "the address that it asked drops the answer. Bind the server to its address: "
         f"ss -lunp inside {question['server']}",
     )

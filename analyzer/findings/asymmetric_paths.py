@@ -78,14 +78,14 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 def _directions(
     outcomes: pl.DataFrame, vantages: Sequence[Vantage]
 ) -> dict[tuple[str, Address, Address], _Direction]:
-    found: dict[tuple[str, Address, Address], _Direction] = {}
+    directions: dict[tuple[str, Address, Address], _Direction] = {}
     rows = outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
     for row in rows.iter_rows(named=True):
         way = _way([vantages[v] for v in row["path"]], row["hops"])
         if not way:
             continue
         ends = (row["src_hi"], row["src_lo"]), (row["dst_hi"], row["dst_lo"])
-        one = found.setdefault(
+        one = directions.setdefault(
             (row["protocol"], *ends),
             _Direction(row["source"], row["destination"], row["number"]),
         )
@@ -94,7 +94,7 @@ def _directions(
         one.last.add(row["last_vantage"])
         if way not in one.ways:
             one.ways.append(way)
-    return found
+    return directions
 
 
 def _way(path: Sequence[Vantage], hops: Sequence[int]) -> Way:

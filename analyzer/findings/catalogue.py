@@ -17,8 +17,8 @@ def rules() -> tuple[Rule, ...]:
     """The rules of this package's modules: each that has a ``RULE``."""
     names = (module.name for module in iter_modules(analyzer.findings.__path__))
     modules = [import_module(f"analyzer.findings.{name}") for name in names]
-    found: list[Rule] = [module.RULE for module in modules if hasattr(module, "RULE")]
-    return tuple(sorted(found, key=lambda rule: rule.place))
+    rules: list[Rule] = [module.RULE for module in modules if hasattr(module, "RULE")]
+    return tuple(sorted(rules, key=lambda rule: rule.place))
 
 
 def codes() -> dict[str, Code]:

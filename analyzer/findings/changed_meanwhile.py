@@ -48,18 +48,18 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 
 def _routes(owner: Owner, events: Sequence[KernelEvent]) -> str:
     verb = {"new": "came", "gone": "went"}
-    told = "; ".join(
+    changes = "; ".join(
         f"{format_time(e.ts_ns)} {verb.get(e.action, e.action)}: {e.detail}" for e in events[:_TOLD]
     )
     six = any(":" in e.detail for e in events)
     look = owner.run(f"ip {'-6 ' if six else ''}route show default")
-    return f"a default route of {owner.name} changed: {told}{_more(events)}: {look}"
+    return f"a default route of {owner.name} changed: {changes}{_more(events)}: {look}"
 
 
 def _rules(owner: Owner, events: Sequence[KernelEvent]) -> str:
-    told = "; ".join(f"{format_time(e.ts_ns)} {e.subject} {e.detail}" for e in events[:_TOLD])
+    changes = "; ".join(f"{format_time(e.ts_ns)} {e.subject} {e.detail}" for e in events[:_TOLD])
     look = owner.run("nft list ruleset")
-    return f"the packet filter of {owner.name} was changed: {told}{_more(events)}: {look}"
+    return f"the packet filter of {owner.name} was changed: {changes}{_more(events)}: {look}"
 
 
 def _more(events: Sequence[KernelEvent]) -> str:

@@ -51,13 +51,15 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 
 
 def _had_no_room(dropped: int, evicted: int) -> str:
-    told = []
+    counts = []
     if dropped:
-        told.append(f"dropped {format_plural(dropped, 'packet')} it could make no entry for (drop)")
+        counts.append(
+            f"dropped {format_plural(dropped, 'packet')} it could make no entry for (drop)"
+        )
     if evicted:
         noun = "entry" if evicted == 1 else "entries"
-        told.append(f"threw out {evicted:,} {noun} to make room (early_drop)")
-    return " and ".join(told)
+        counts.append(f"threw out {evicted:,} {noun} to make room (early_drop)")
+    return " and ".join(counts)
 
 
 def _filling(span: Span) -> str:

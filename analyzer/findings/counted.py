@@ -94,5 +94,5 @@ def endpoint(one: SocketState) -> str:
 
 def vantage_at(inputs: FindingInputs, netns: int, ifindex: int) -> Vantage | None:
     """The captured interface; None where it is none, or several had its number by and by."""
-    found = [v for v in inputs.outlook.vantages if (v.netns, v.ifindex) == (netns, ifindex)]
-    return found[0] if len(found) == 1 else None
+    vantages = [v for v in inputs.outlook.vantages if (v.netns, v.ifindex) == (netns, ifindex)]
+    return vantages[0] if len(vantages) == 1 else None

@@ -86,5 +86,5 @@ def _unasked(
 
 
 def _has(vantage: Vantage, address: str) -> bool:
-    told = vantage.addresses if vantage.role is Role.CONTAINER else vantage.peer_addresses
-    return any(one.partition("/")[0] == address for one in told)
+    addresses = vantage.addresses if vantage.role is Role.CONTAINER else vantage.peer_addresses
+    return any(one.partition("/")[0] == address for one in addresses)

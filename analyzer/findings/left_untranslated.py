@@ -53,8 +53,8 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 def _networks(vantages: Sequence[Vantage]) -> list[IPv4Network]:
     """Private ones of the host's bridges."""
     bridges = [v for v in vantages if v.role is Role.BRIDGE]
-    found = [ip_interface(a).network for v in bridges for a in v.addresses]
-    return [one for one in found if isinstance(one, IPv4Network) and _is_private(one)]
+    networks = [ip_interface(a).network for v in bridges for a in v.addresses]
+    return [one for one in networks if isinstance(one, IPv4Network) and _is_private(one)]
 
 
 def _is_private(network: IPv4Network) -> bool:

@@ -75,12 +75,12 @@ def _changed(inputs: FindingInputs) -> list[tuple[int, int]]:
 def states(inputs: FindingInputs, what: str, netns: int, ifindex: int) -> list[tuple[int, str]]:
     """(time, state) of one interface, as it stood at the start among them."""
     starts = [one for one in inputs.evidence.moments if one.netns == netns and one.at_start]
-    known = [(one.ts_ns, state) for one in starts if (state := _at_start(one, what, ifindex))]
+    starting = [(one.ts_ns, state) for one in starts if (state := _at_start(one, what, ifindex))]
     of_it = [e for e in inputs.evidence.events if (e.netns, e.ifindex) == (netns, ifindex)]
-    told = [(e.ts_ns, _state(e)) for e in of_it if e.what == what or _is_end(e)]
-    known = [one for one in known if not _is_being_made(one[0], told)]
+    changes = [(e.ts_ns, _state(e)) for e in of_it if e.what == what or _is_end(e)]
+    starting = [one for one in starting if not _is_being_made(one[0], changes)]
     ends = [(gone_ns, GONE) for gone_ns in _ends(inputs, netns, ifindex)]
-    return sorted([*ends, *known, *told], key=itemgetter(0))
+    return sorted([*ends, *starting, *changes], key=itemgetter(0))
 
 
 def _is_being_made(read_ns: int, told: Sequence[tuple[int, str]]) -> bool:
@@ -134,10 +134,10 @@ def _spells(states: Sequence[tuple[int, str]], good: str) -> Iterator[Spell]:
 
 
 def _text(vantage: Vantage, owner: Owner, spells: Sequence[Spell], look: str) -> str:
-    told = "; ".join(_spell(one) for one in spells[:_TOLD])
+    listed = "; ".join(_spell(one) for one in spells[:_TOLD])
     more = f" and {len(spells) - _TOLD} more times" if len(spells) > _TOLD else ""
     command = owner.run(f"{look} {vantage.interface}")
-    return f"{vantage.name} was {told}{more}: {command}"
+    return f"{vantage.name} was {listed}{more}: {command}"
 
 
 def _spell(one: Spell) -> str:

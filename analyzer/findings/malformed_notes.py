@@ -18,9 +18,9 @@ MALFORMED_NOTES = Code(
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     if inputs.malformed:
-        told = ", ".join(f"{kind} ({count})" for kind, count in inputs.malformed.items())
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in inputs.malformed.items())
         yield MALFORMED_NOTES.finding(
-            f"what the file tells of itself cannot be so, and was left out: {told}"
+            f"what the file tells of itself cannot be so, and was left out: {kinds}"
         )
 
 

@@ -24,14 +24,14 @@ MTU_MISMATCH = Code(
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     by_key = {vantage.key: vantage for vantage in inputs.outlook.vantages if vantage.ifindex}
-    told: set[frozenset[str]] = set()
+    pairs: set[frozenset[str]] = set()
     for vantage in by_key.values():
         peer = by_key.get((vantage.peer_space, vantage.peer_ifindex))
         if peer is None or not vantage.mtu > peer.mtu > 0:
             continue
         pair = frozenset((vantage.name, peer.name))
-        if pair not in told:
-            told.add(pair)
+        if pair not in pairs:
+            pairs.add(pair)
             yield MTU_MISMATCH.finding(_text(vantage, peer))
 
 

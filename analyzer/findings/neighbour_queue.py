@@ -44,12 +44,12 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 def _possible(rows: list[ArpRow]) -> str:
     if not rows:
         return "; the kernel does not tell whose"
-    told = ", ".join(
+    counts = ", ".join(
         f"{row.asker} (asked {row.requests}× for {row.target_ip}, {_answers(row.replies)})"
         for row in rows[:_NAMED]
     )
     more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
-    return f"; the kernel does not tell whose; askers that waited: {told}{more}"
+    return f"; the kernel does not tell whose; askers that waited: {counts}{more}"
 
 
 def _answers(count: int) -> str:

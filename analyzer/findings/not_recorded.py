@@ -22,18 +22,18 @@ _ONCE = {"rulesets"}
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One line, whatever is missing; that a namespace has gone is told of its interfaces."""
-    known = {one for one in _ONCE for m in inputs.evidence.moments if one not in m.absent}
+    recorded = {one for one in _ONCE for m in inputs.evidence.moments if one not in m.absent}
     where: dict[tuple[str, str], dict[str, None]] = {}
     for moment in inputs.evidence.moments:
         owner = owner_of(inputs, moment.netns)
         name = owner.name if owner else f"namespace {moment.netns}"
         for source, reason in moment.absent.items():
-            if reason != GONE and source not in known:
+            if reason != GONE and source not in recorded:
                 where.setdefault((source, reason), {})[name] = None
-    told = [f"{source} of {_some(list(names))} ({why})" for (source, why), names in where.items()]
-    told += [f"events of {source} ({why})" for source, why in inputs.evidence.absent.items()]
-    if told:
-        yield NOT_READ.finding("not read: " + "; ".join(told))
+    lines = [f"{source} of {_some(list(names))} ({why})" for (source, why), names in where.items()]
+    lines += [f"events of {source} ({why})" for source, why in inputs.evidence.absent.items()]
+    if lines:
+        yield NOT_READ.finding("not read: " + "; ".join(lines))
 
 
 def _some(names: list[str]) -> str:

@@ -38,10 +38,10 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 def _dropping(span: Span, ifindex: int) -> list[tuple[QdiscState, int, int]]:
     """(qdisc, drops, overlimits) of the root, or else of what hangs below."""
     before = {_key(one): one for one in span.start.qdiscs}
-    known = "qdiscs" not in span.start.absent and "qdiscs" not in span.start.truncated
+    recorded = "qdiscs" not in span.start.absent and "qdiscs" not in span.start.truncated
     grown = []
     for one in span.end.qdiscs:
-        old = before.get(_key(one), QdiscState() if known else one)
+        old = before.get(_key(one), QdiscState() if recorded else one)
         if one.ifindex == ifindex and one.dropped > old.dropped:
             over = max(one.overlimits - old.overlimits, 0)
             grown.append((one, one.dropped - old.dropped, over))

@@ -49,11 +49,11 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 
 def _steps(inputs: FindingInputs, vantage: Vantage) -> list[Step]:
     """From the first state of waiting to the state behind the last; [] where it never waited."""
-    told = [Step(s, ns) for ns, s in states(inputs, "port", vantage.netns, vantage.ifindex)]
-    waiting = [at for at, step in enumerate(told) if step.state in _WAITING]
-    if not waiting or any(step.state == GONE for step in told):
+    steps = [Step(s, ns) for ns, s in states(inputs, "port", vantage.netns, vantage.ifindex)]
+    waiting = [at for at, step in enumerate(steps) if step.state in _WAITING]
+    if not waiting or any(step.state == GONE for step in steps):
         return []
-    return told[waiting[0] : waiting[-1] + 2]
+    return steps[waiting[0] : waiting[-1] + 2]
 
 
 def _asked(inputs: FindingInputs, vantage: Vantage) -> list[ArpRow]:
@@ -81,7 +81,7 @@ def _text(
 ) -> str:
     day = format_time(steps[0].since_ns).partition(" ")[0] + " "
     when = [format_time(step.since_ns) for step in steps]
-    told = ", ".join(
+    spells = ", ".join(
         f"{step.state} from {time if at == 0 else time.removeprefix(day)}"
         for at, (step, time) in enumerate(zip(steps, when, strict=True))
     )
@@ -99,7 +99,7 @@ def _text(
     )
     look = owner.run(f"ip -d link show {vantage.bridge}")
     return (
-        f"bridge port {vantage.name} of {vantage.container} was {told}{end}: until it forwards, "
+        f"bridge port {vantage.name} of {vantage.container} was {spells}{end}: until it forwards, "
         f"the bridge passes nothing on by it (spanning tree); {vain}{unsent}: {look} "
         "(stp_state, forward_delay)"
     )

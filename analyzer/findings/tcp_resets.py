@@ -90,8 +90,8 @@ def _asked_at(row: Mapping[str, Any], published: Published) -> str:
         address = address_text(row["as_hi"], row["as_lo"])
         address = f"[{address}]" if ":" in address else address
         return f", asked at the published port {address}:{row['as_port']}"
-    told = published.get((row["source"], row["port"]), "")
-    return f", published as {told}" if told else ""
+    name = published.get((row["source"], row["port"]), "")
+    return f", published as {name}" if name else ""
 
 
 def _cut(inputs: FindingInputs) -> Iterator[Finding]:

@@ -123,21 +123,23 @@ def _beneath(row: ArpRow, outlook: Outlook) -> Vantage | None:
         if v.container == row.asker and v.kind.startswith("macv")
     }
     for vantage in outlook.vantages:
-        told = [address.partition("/")[0] for address in vantage.addresses]
-        if vantage.key in beneath and row.target_ip in told:
+        addresses = [address.partition("/")[0] for address in vantage.addresses]
+        if vantage.key in beneath and row.target_ip in addresses:
             return vantage
     return None
 
 
 def _has(vantage: Vantage, address: str) -> bool:
-    told = vantage.addresses if vantage.role is Role.CONTAINER else vantage.peer_addresses
-    return any(one.partition("/")[0] == address for one in told)
+    addresses = vantage.addresses if vantage.role is Role.CONTAINER else vantage.peer_addresses
+    return any(one.partition("/")[0] == address for one in addresses)
 
 
 def _networks(container: str, outlook: Outlook, census: Census) -> set[str]:
     """Those that the asker is in."""
-    told = {one.network for one in census.residents if one.name == container}
-    return told | {v.network for v in outlook.vantages if v.container == container and v.network}
+    networks = {one.network for one in census.residents if one.name == container}
+    return networks | {
+        v.network for v in outlook.vantages if v.container == container and v.network
+    }
 
 
 RULE = Rule((ARP_UNANSWERED, ND_UNANSWERED), find, place=240)

@@ -65,12 +65,12 @@ class Acknowledged:
 
     def groups(self) -> dict[tuple[Any, ...], bool]:
         """Group → whether all that is awaited in it was acknowledged."""
-        told: dict[tuple[Any, ...], bool] = {}
+        acknowledged: dict[tuple[Any, ...], bool] = {}
         for key, *group, end in () if self._awaited is None else self._awaited.iter_rows():
             ack = self._acks.get(key)
             there = ack is not None and (ack - end) & 0xFFFFFFFF < _HALF
-            told[tuple(group)] = told.get(tuple(group), True) and there
-        return told
+            acknowledged[tuple(group)] = acknowledged.get(tuple(group), True) and there
+        return acknowledged
 
     @staticmethod
     def _keys(

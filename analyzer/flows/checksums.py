@@ -73,9 +73,9 @@ class Checksums:
         whether all of their data was acknowledged afterwards, None where that cannot be told."""
         if self._table is None:
             return []
-        told = self._acknowledged.groups()
+        acknowledged = self._acknowledged.groups()
         return [
-            row | {"acknowledged": told.get(tuple(row[name] for name in _GROUP))}
+            row | {"acknowledged": acknowledged.get(tuple(row[name] for name in _GROUP))}
             for row in self._table.to_dicts()
         ]
 

@@ -19,7 +19,7 @@ from analyzer.native.keys import KeyNumbers
 _SUB_BITS = 6
 _EXACT_BELOW = 1 << (_SUB_BITS + 1)
 _BUCKET_BITS = 16
-_BUCKET = (1 << _BUCKET_BITS) - 1
+_BUCKET = np.uint64((1 << _BUCKET_BITS) - 1)
 
 
 class Histograms:
@@ -40,6 +40,19 @@ class Histograms:
         self._counts = np.concatenate([self._counts, np.zeros(len(fresh), np.int64)])
         self._counts += np.bincount(numbers, minlength=len(self._counts))
 
+    def regrouped(self, of_group: npt.NDArray[np.int64]) -> Histograms:
+        """Those of other groups. of_group: [groups] the number of each one's new group; negative:
+        it is left out."""
+        keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
+        group = of_group[(keys >> np.uint64(_BUCKET_BITS)).astype(np.intp)]
+        kept, made = group >= 0, Histograms()
+        new = group[kept].astype(np.uint64) << np.uint64(_BUCKET_BITS) | keys[kept] & _BUCKET
+        numbers, fresh = made._numbers.take(new)
+        made._keys = [new[fresh]]
+        made._counts = np.zeros(len(fresh), np.int64)
+        np.add.at(made._counts, numbers, self._counts[kept])
+        return made
+
     def quantiles(self, groups: int, quantile: float) -> pl.Series:
         """[groups] the middle of the bucket nearest to the rank; null: no values."""
         keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
@@ -50,7 +63,7 @@ class Histograms:
         total = below[start[1:]] - below[start[:-1]]
         rank = nearest_rank(total, quantile)
         place = np.searchsorted(below, below[start[:-1]] + rank, side="right") - 1
-        buckets = (keys[order] & np.uint64(_BUCKET)).tolist()
+        buckets = (keys[order] & _BUCKET).tolist()
         middles = np.array([*map(_middle_of, buckets), 0], np.int64)
         times = pl.Series(middles[np.minimum(place, len(buckets))])
         return times.set(pl.Series(total == 0), None)

@@ -10,7 +10,7 @@ import polars as pl
 from analyzer.flows.echo_messages import KEY
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
-from analyzer.model.flow_rows import Echo, EchoHop, EchoProcess, IcmpRow
+from analyzer.model.echo_rows import Echo, EchoHop, EchoProcess, IcmpRow
 from analyzer.model.journeys import HOP_NAMES, Status
 from analyzer.model.ranks import percentile
 from analyzer.model.vantage import Role, Vantage

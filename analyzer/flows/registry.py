@@ -37,6 +37,7 @@ MODULES = {
     "multicast": "multicast",
     "tcp": "transport_rows",
     "udp": "transport_rows",
+    "services": "services",
 }
 """name of a kind → the module that describes it; imported when the kind is used"""
 

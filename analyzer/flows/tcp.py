@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.tcp_judgement import (
+from analyzer.flows.tcp_judgement import ArrivalColumns, find_overtaken, judge_segments
+from analyzer.flows.tcp_state import (
     ANSWERED,
     CHALLENGES,
     CONNECT_NS,
@@ -21,13 +22,11 @@ from analyzer.flows.tcp_judgement import (
     HANDSHAKE_NS,
     INITIAL_NS,
     SYN_RETRIES,
-    ArrivalColumns,
     SegmentColumns,
     TcpState,
-    find_overtaken,
     fresh_state,
-    judge_segments,
 )
+from analyzer.flows.turns import Turns
 from analyzer.model.batch import InOrder, in_order_of_time
 from analyzer.model.bundles import bundle
 
@@ -38,6 +37,7 @@ class Segments:
     def __init__(self) -> None:
         self._sent, self._arrived = InOrder(), InOrder()
         self._state = fresh_state(0)
+        self.turns = Turns()
 
     def add(self, rows: pl.DataFrame, conversations: int, settled_ns: int) -> None:
         """Judge the segments that are settled.
@@ -46,8 +46,10 @@ class Segments:
         """
         self._make_room(conversations)
         sent = in_order_of_time(self._sent.release(rows, settled_ns), "number")
+        segments = bundle(SegmentColumns, sent)
         if len(sent):
-            judge_segments(bundle(SegmentColumns, sent), self._state)
+            judge_segments(segments, self._state)
+        self.turns.add(segments, 2 * conversations)
         moved = rows.filter(pl.col("frames") > 1, pl.col("length") > 0).select(
             "flow",
             "last_vantage",

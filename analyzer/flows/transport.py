@@ -11,6 +11,7 @@ What is particular to TCP is `analyzer.flows.tcp`'s.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ import polars as pl
 
 from analyzer.flows.conversation_counts import ConversationCounts, CountedPackets
 from analyzer.flows.conversation_statistics import OPTIONS, LostBetween, TcpOptionsOffered
+from analyzer.flows.datagram_turns import DATAGRAM, DatagramTurns
 from analyzer.flows.fragments import Fragments
 from analyzer.flows.frame_notes import FrameNotes
+from analyzer.flows.growing import widened
 from analyzer.flows.tcp import Segments
 from analyzer.flows.transport_packets import (
     SIDE,
@@ -28,11 +31,12 @@ from analyzer.flows.transport_packets import (
     one_way_times,
     transport_packets,
 )
+from analyzer.flows.turns import AnswerTimes
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Status
 from analyzer.model.vantage import Vantage
 from analyzer.native.keys import KeyNumbers
-from analyzer.net.ip import TCP
+from analyzer.net.ip import TCP, UDP
 
 SEGMENT = (
     "ts_ns",
@@ -50,18 +54,33 @@ SEGMENT = (
 )
 
 
+_NO_SYN = 2
+"""rank of a packet that is neither SYN nor SYN-ACK"""
 _OPENING = ("connect_ns", "syn_retries", "challenge_acks")
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationNotes:
+    """What is read from bytes of packets; None: it is not."""
+
+    offers: FrameNotes | None = None
+    """of `analyzer.decode.tcp_options.tcp_options` of SYNs"""
+    speech: FrameNotes | None = None
+    """of `analyzer.decode.speech.speech`"""
+    dns_ids: FrameNotes | None = None
+    """of `analyzer.flows.datagram_turns.DNS_IDS`"""
 
 
 class Conversations:
     """All TCP and UDP conversations, batch by batch."""
 
-    def __init__(self, offers: FrameNotes | None = None) -> None:
-        """offers: noted of `analyzer.decode.tcp_options.tcp_options` of SYNs."""
+    def __init__(self, notes: ConversationNotes | None = None) -> None:
         self._numbers = KeyNumbers()
         self._fragments, self._counts = Fragments(), ConversationCounts()
         self._tcp, self._agreed, self._lost = Segments(), TcpOptionsOffered(), LostBetween()
-        self._offers = offers
+        self.questions = DatagramTurns()
+        self._notes = notes or ConversationNotes()
+        self._speech = np.zeros((1, 0), np.int64)
         self._rows: list[dict[str, Any]] = []
 
     def add(self, batch: Batch) -> None:
@@ -71,7 +90,9 @@ class Conversations:
         numbers, _ = self._numbers.take(keys)
         if not headed.is_empty():
             self._count(headed, numbers, forward)
-        self._follow(batch, headed, numbers.astype(np.int64) * 2 + forward)
+        flow = numbers.astype(np.int64) * 2 + forward
+        self._follow(batch, headed, flow)
+        self._take_questions(batch, headed, flow)
 
     def _follow(self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
         """Hand the TCP segments on; a batch without any, too.
@@ -84,12 +105,31 @@ class Conversations:
         self._tcp.add(segments, self._numbers.count, batch.settled_ns)
         self._agreed.make_room(2 * self._numbers.count)
         self._agreed.see(keyed, flow)
-        offers = self._offers.take(batch) if self._offers else None
+        self._speech = widened(self._speech, self._numbers.count)
+        said = _noted(self._notes.speech, batch, keyed, "speech")
+        np.maximum.at(self._speech[0], said["flow"].to_numpy() >> 1, said["speech"].to_numpy())
+        offers = self._notes.offers.take(batch) if self._notes.offers else None
         if offers is not None:
             both = keyed.select("number", "flow").join(
                 offers.select("number", "ts_ns", *OPTIONS), on="number"
             )
             self._agreed.hear(both, both["flow"].to_numpy())
+
+    def _take_questions(
+        self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]
+    ) -> None:
+        """Hand the datagrams on; a batch without any, too. flow: as of `_follow`."""
+        ours = pl.col("headed") & (pl.col("kind") == UDP)
+        keyed = rows.with_columns(pl.Series("flow", flow)).filter(ours)
+        ids = _noted(self._notes.dns_ids, batch, keyed, "dns_id").select("number", "dns_id")
+        keyed = keyed.join(ids, on="number", how="left", maintain_order="left")
+        keyed = keyed.with_columns(pl.col("dns_id").fill_null(0)).select(DATAGRAM)
+        self.questions.add(keyed, self._numbers.count, batch.settled_ns)
+
+    @property
+    def answer_times(self) -> dict[str, AnswerTimes]:
+        """By protocol, the times of answers by the flow that asked."""
+        return {"tcp": self._tcp.turns.times, "udp": self.questions.times}
 
     def _count(
         self, rows: pl.DataFrame, numbers: npt.NDArray[np.int32], forward: npt.NDArray[np.int64]
@@ -127,13 +167,27 @@ class Conversations:
         vantage to last), server_…; conversation (its number, for `lost_between`); of TCP also
         `TcpOptionsOffered.table` and what `Segments.table` tells, by sides, too.
         """
+        return self._table([self._counts.table(), self._tcp.table(), self._agreed.table()])
+
+    def turns(self, end_ns: int) -> pl.DataFrame:
+        """One row a conversation, with what is known of its questions and answers.
+
+        As of `table`: protocol, client, server, their ends, of TCP what `Segments.table` tells;
+        conversation; begun (its opening was seen); speech (codes of `analyzer.decode.speech`);
+        by sides, too, flow (its number) and what `Turns` and `DatagramTurns` tell of those who ask.
+        """
+        count = np.arange(len(self._rows))
+        facts = {"speech_0": self._speech[0], "speech_1": self._speech[0]}
+        flows = pl.DataFrame({"flow_0": 2 * count, "flow_1": 2 * count + 1, **facts})
+        told = [self._tcp.turns.table(), self.questions.table(end_ns)]
+        return self._table([self._counts.table(), self._tcp.table(), flows, *told])
+
+    def _table(self, parts: list[pl.DataFrame]) -> pl.DataFrame:
         if not self._rows:
             return pl.DataFrame(schema={"protocol": pl.String})
+        table = pl.DataFrame(self._rows, infer_schema_length=None)
         return _by_role(
-            pl.DataFrame(self._rows, infer_schema_length=None)
-            .hstack(self._counts.table())
-            .hstack(self._tcp.table())
-            .hstack(self._agreed.table())
+            pl.concat([table, *parts], how="horizontal")
             .with_row_index("conversation")
             .sort("start")
         )
@@ -158,6 +212,15 @@ class Conversations:
         return texts
 
 
+def _noted(notes: FrameNotes | None, batch: Batch, rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """number, flow and what was noted of those of the rows of which something was."""
+    found = notes.take(batch) if notes else None
+    if found is None:
+        return pl.DataFrame(schema={"number": pl.Int64, "flow": pl.Int64, name: pl.Int64})
+    noted = found.select("number", pl.col(name).cast(pl.Int64))
+    return rows.select("number", "flow").join(noted, on="number")
+
+
 def _by_role(table: pl.DataFrame) -> pl.DataFrame:
     """Columns ``…_0`` and ``…_1``, by direction, as ``client_…`` and ``server_…``."""
     from_low = pl.col("forward") == (pl.col("rank") == 1)
@@ -170,8 +233,16 @@ def _by_role(table: pl.DataFrame) -> pl.DataFrame:
     totals = ("connections", "answered", "initial_rtt_ns", "handshake_rtt_ns", *_OPENING)
     added = ("packets", "bytes", "lost", "fragments", "duplicates")
     both = (pl.sum_horizontal(f"{n}_0", f"{n}_1").alias(n) for n in added)
+    begun = (pl.col("rank") < _NO_SYN).alias("begun")
     return table.select(
-        "conversation", "protocol", *_side("client"), *_side("server"), *both, *sides, *totals
+        "conversation",
+        "protocol",
+        begun,
+        *_side("client"),
+        *_side("server"),
+        *both,
+        *sides,
+        *totals,
     )
 
 

@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analyzer.decode.rows import has_transport
+from analyzer.decode.speech import speech
 from analyzer.decode.tcp_options import tcp_options
 from analyzer.flows.conversation_statistics import OPTIONS
+from analyzer.flows.datagram_turns import DNS_IDS
 from analyzer.flows.frame_notes import FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
-from analyzer.flows.tcp_judgement import COUNTS
-from analyzer.flows.transport import Conversations
+from analyzer.flows.tcp_state import COUNTS
+from analyzer.flows.transport import ConversationNotes, Conversations
 from analyzer.formatting.numbers import format_bytes, format_ns, format_plural
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Columns
 from analyzer.model.flow_rows import TcpRow, UdpRow
 from analyzer.model.frames import FrameChunk
-from analyzer.net.ip import address_text
+from analyzer.net.ip import TCP, address_text
 from analyzer.net.tcp_flags import SYN
 
 Places = Mapping[int, list[str]]
@@ -124,11 +127,13 @@ def read_syn_options(chunk: FrameChunk, frames: Columns) -> pl.DataFrame:
 
 
 _READER = FrameReader("options of SYNs", read_syn_options)
+_SPEECH = FrameReader("how TCP's sides talk", speech, lambda frames: has_transport(frames, TCP))
 
 
 def conversations(inputs: AggregatorInputs) -> Conversations:
     """TCP and UDP are counted by one aggregator."""
-    return Conversations(inputs.readers.notes(_READER))
+    read = inputs.readers.notes
+    return Conversations(ConversationNotes(read(_READER), read(_SPEECH), read(DNS_IDS)))
 
 
 def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:

@@ -45,7 +45,7 @@ class Census:
 
 def census_json(containers: Iterable[Container]) -> list[list[Any]]:
     """[name, running, {network: addresses}, published ports]; of very many only the first."""
-    told: list[list[Any]] = []
+    rows: list[list[Any]] = []
     room = MOST_BYTES
     for container in containers:
         networks = {a.network: [_bare(x) for x in a.addresses] for a in container.networks}
@@ -53,8 +53,8 @@ def census_json(containers: Iterable[Container]) -> list[list[Any]]:
         room -= len(json.dumps(row)) + 2
         if room < 0:
             break
-        told.append(row)
-    return told
+        rows.append(row)
+    return rows
 
 
 def read_census(told: Sequence[Any]) -> Census:

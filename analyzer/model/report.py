@@ -211,10 +211,10 @@ class Report:
 
     def to_json_without_packets(self) -> dict[str, Any]:
         """The same with ``packets`` left empty: of a long capture they are printed one by one."""
-        told: dict[str, Any] = {"schema": SCHEMA}
+        document: dict[str, Any] = {"schema": SCHEMA}
         for key, value in _plain(asdict(replace(self, packets=[]))).items():
-            told |= value if key == "flows" else {key: value}
-        return told
+            document |= value if key == "flows" else {key: value}
+        return document
 
     def packets_json(self) -> Iterator[dict[str, Any]]:
         """What belongs into ``packets``."""

@@ -142,5 +142,5 @@ class Topology:
 
     def ports(self, bridge: Key) -> tuple[Interface, ...]:
         """The ports of a bridge, by ifindex."""
-        found = [i for i in self.interfaces if i.bridge_key == bridge]
-        return tuple(sorted(found, key=lambda i: i.ifindex))
+        ports = [i for i in self.interfaces if i.bridge_key == bridge]
+        return tuple(sorted(ports, key=lambda i: i.ifindex))

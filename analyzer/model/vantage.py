@@ -193,9 +193,9 @@ def check_fdb(entries: Any) -> tuple[tuple[str, int], ...]:
     """The (MAC, port) pairs. Raises ValueError where they are none."""
     if not isinstance(entries, list | tuple):
         raise ValueError("an FDB is a list")
-    found = []
+    pairs = []
     for entry in entries:
         if not isinstance(entry, list | tuple) or len(entry) != 2:
             raise ValueError(f"{entry!r:.40} is no entry of an FDB")
-        found.append((check_mac(entry[0]), number(entry[1], _LARGEST)))
-    return tuple(found)
+        pairs.append((check_mac(entry[0]), number(entry[1], _LARGEST)))
+    return tuple(pairs)

@@ -15,9 +15,8 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
+from analyzer.closing import Closing
 from analyzer.native.words import padded
 
 NETLINK_NETFILTER = 12
@@ -42,7 +41,7 @@ Message = tuple[int, int, int, bytes]
 """type, flags, sequence, body"""
 
 
-class NetlinkSocket:
+class NetlinkSocket(Closing):
     """A netlink socket in the namespace of the thread that makes it; a context manager.
 
     Methods raise OSError with the kernel's errno.
@@ -58,17 +57,6 @@ class NetlinkSocket:
             self.socket.close()
             raise
         self._sequence = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self.socket.close()

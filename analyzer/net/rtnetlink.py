@@ -49,13 +49,13 @@ def deleted_links(data: bytes) -> set[int]:
 
     Those of family AF_BRIDGE only say that a port left its bridge.
     """
-    found = set()
+    removed = set()
     for kind, body in notifications(data):
         if kind == RTM_DELLINK and len(body) >= _IFINFOMSG.size:
             family, _, ifindex = _IFINFOMSG.unpack_from(body)
             if family == socket.AF_UNSPEC:
-                found.add(ifindex)
-    return found
+                removed.add(ifindex)
+    return removed
 
 
 def nsids(netlink: RtnetlinkSocket, wanted: set[int], known: list[int]) -> dict[int, int]:
@@ -65,14 +65,14 @@ def nsids(netlink: RtnetlinkSocket, wanted: set[int], known: list[int]) -> dict[
     reverse question; so each known namespace (an open descriptor) is asked for its id until all
     are found.
     """
-    found: dict[int, int] = {}
+    inodes: dict[int, int] = {}
     for fd in known:
-        if len(found) == len(wanted):
+        if len(inodes) == len(wanted):
             break
         try:
             nsid = netlink.nsid(fd)
         except OSError:
             continue  # not a namespace: a name whose mount is gone
         if nsid in wanted:
-            found[nsid] = netns_inode(fd)
-    return found
+            inodes[nsid] = netns_inode(fd)
+    return inodes

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from analyzer.formatting.numbers import format_count
 from analyzer.formatting.pieces import Piece
-from analyzer.model.flow_rows import IcmpRow
+from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.report import HopRow, Path, PathNode, Report, VantageRow
 from analyzer.report.view import conversations, main_conversation
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analyzer.model.flow_rows import IcmpRow
+from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.journeys import HOP_NAMES, Evidence, Status
 from analyzer.model.report import Path, PathNode
 from analyzer.model.vantage import Role, Vantage

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
 from analyzer.formatting.pieces import Piece
-from analyzer.model.flow_rows import Echo, IcmpRow
+from analyzer.model.echo_rows import Echo, IcmpRow
 from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
 
 MARKS = {True: "✓", False: "✗", None: "?"}

@@ -69,8 +69,8 @@ class EvidenceLog:
             start = self._starts.get(end.netns)
             if start and (self.again or end.netns not in self._told):
                 blocks.append(self._start_of(end.netns))
-            known = start if start and start.cookie == end.cookie else None
-            blocks.append(own(encode_moment(end, known)))
+            before = start if start and start.cookie == end.cookie else None
+            blocks.append(own(encode_moment(end, before)))
         return b"".join([*blocks, self._heard()])
 
     def abandon(self) -> None:

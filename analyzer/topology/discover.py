@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+from analyzer.closing import Closing
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.topology import Container, FdbEntry, Topology
 from analyzer.net.netns import allow_descriptors, netns_inode, open_netns, run_inside
@@ -75,7 +76,7 @@ def read_fdb(netns_path: str) -> list[FdbEntry]:
     return list(run_inside(netns_path, read_bridge_tables))
 
 
-class _Namespaces:
+class _Namespaces(Closing):
     """The open namespaces of one discovery: descriptors keep them while they are read."""
 
     def __init__(self, host_path: str) -> None:
@@ -92,10 +93,7 @@ class _Namespaces:
         self.warnings: list[str] = []
         self.names: dict[int, str] = {self.host: "the host"}
 
-    def __enter__(self) -> _Namespaces:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         for fd in self.fds.values():
             os.close(fd)
 

@@ -14,9 +14,9 @@ import select
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any
 
+from analyzer.closing import Closing
 from analyzer.model.topology import Container, Interface, Topology
 from analyzer.net import rtnetlink
 from analyzer.net.netns import run_inside
@@ -59,7 +59,7 @@ class Change:
         return asdict(self)
 
 
-class Watch:
+class Watch(Closing):
     """The changes of a topology from now on, as an iterator. A context manager.
 
     The first state is ``topology``. ``stop`` ends the iteration at once; it may be called from
@@ -81,17 +81,6 @@ class Watch:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop, and let go of sockets and events."""

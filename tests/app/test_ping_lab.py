@@ -18,7 +18,7 @@ from analyzer.app.ping import PingPlan, PingResult, choose_vantages, ping
 from analyzer.app.ping_endpoints import find_end
 from analyzer.capture.options import CaptureOptions
 from analyzer.engines.lab import Lab
-from analyzer.model.flow_rows import IcmpRow
+from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.report import Report
 from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap

@@ -18,13 +18,12 @@ from analyzer.flows.slow_echoes import ROUND_TRIP, SlowEcho
 from analyzer.flows.slow_handshakes import SlowHandshake
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census, Resident
+from analyzer.model.echo_rows import EchoProcess, IcmpRow
 from analyzer.model.flow_rows import (
     ArpRow,
     DhcpRow,
     DnsRow,
-    EchoProcess,
     IcmpErrorRow,
-    IcmpRow,
     NatRow,
     ProxyRow,
     TcpRow,

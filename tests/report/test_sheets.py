@@ -11,6 +11,7 @@ import pytest
 from report_samples import flows_of
 from rich.console import Console
 
+from analyzer.flows.services import ServiceRow
 from analyzer.model.flow_rows import ArpRow, DhcpRow, DnsRow, IcmpErrorRow, TcpRow, UdpRow
 from analyzer.model.report import CaptureInfo, Report
 from analyzer.report.html.page import render_html
@@ -107,14 +108,39 @@ ND = ArpRow(
 DHCP = DhcpRow(
     "tomcat01", "02:42:ac:11:00:02", "", "", "", None, 2, 0, 0, 0, 0, 0, None, "unanswered"
 )
-TITLES = ["TCP", "UDP", "DNS", "ICMP errors", "Neighbour Discovery", "DHCP"]
+SERVICE = ServiceRow(
+    protocol="tcp",
+    server="tomcat02",
+    server_ip="172.17.0.3",
+    port=8080,
+    clients=2,
+    connections=12,
+    refused=0,
+    requests=1200,
+    timed=1190,
+    unanswered=None,
+    retransmissions=0,
+    handshake_p99_ns=70_000,
+    response_p50_ns=93_100_000,
+    response_p99_ns=99_200_000,
+    response_max_ns=101_300_000,
+    network_p50_ns=40_100,
+    network_p99_ns=60_000,
+    network_max_ns=90_000,
+    measured_at="tomcat02:eth0",
+    measured_inside=True,
+    not_timed="",
+)
+TITLES = ["Services", "TCP", "UDP", "DNS", "ICMP errors", "Neighbour Discovery", "DHCP"]
 
 
 def report(**rows: list[Any]) -> Report:
     return Report(CaptureInfo(["a.pcapng"], 1, 60, 0, 1, False), flows=flows_of(**rows))
 
 
-FULL = report(tcp=[TCP], udp=[UDP], dns=[DNS], icmp_errors=[ERROR], nd=[ND], dhcp=[DHCP])
+FULL = report(
+    tcp=[TCP], udp=[UDP], dns=[DNS], icmp_errors=[ERROR], nd=[ND], dhcp=[DHCP], services=[SERVICE]
+)
 
 
 def text_of(found: Report, width: int = 80) -> str:
@@ -128,6 +154,23 @@ def test_each_kind_of_flow_has_its_sheet() -> None:
     assert flow_sheets(report()) == []
     for sheet in flow_sheets(FULL):
         assert {len(row) for row in sheet.rows} == {len(sheet.words) + len(sheet.numbers)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "network 40.1 µs, application 93.1 ms"),
+        ({"measured_inside": False, "measured_at": "up0"}, "network 40.1 µs, beyond up0 93.1 ms"),
+        ({"network_p50_ns": None}, "application 93.1 ms"),
+        ({"refused": 3}, "network 40.1 µs, application 93.1 ms, 3 refused"),
+        ({"network_p50_ns": None, "response_p50_ns": None, "not_timed": "TLS"}, "not timed: TLS"),
+    ],
+)
+def test_who_takes_how_long(change: dict[str, Any], said: str) -> None:
+    (sheet,) = flow_sheets(report(services=[replace(SERVICE, **change)]))
+    assert [piece.text for piece in sheet.rows[0][:2]] == ["tomcat02:8080", said]
+    if not change:
+        assert f"tomcat02:8080  {said}" in text_of(report(services=[SERVICE]))
 
 
 def test_both_renderers_show_the_same_cells() -> None:

@@ -2,22 +2,19 @@
 
 They stand in blocks of vethscope's own kind between the frames, as they were heard of; at the end
 of a file all of them stand once more, so that a reader finds them before the first frame.
-
-A block's data: ``MAGIC``, length of the JSON (32 bits, little endian), the JSON, the rows.
 """
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from analyzer.model.nat_entries import ROW, NatEntries, Rows
-from analyzer.model.untrusted import MALFORMED, number, parse_json
+from analyzer.model.untrusted import MALFORMED, number
 from analyzer.native.keys import mixed
+from analyzer.recorders.row_blocks import pack_facts, split_rows
 
 MAGIC = b"vethscope/conntrack/1\n"
 ROWS_PER_BLOCK = 16_384
@@ -38,9 +35,7 @@ class Heard:
 def encode_entries(heard: Heard) -> list[bytes]:
     """The data of one or more blocks."""
     facts = {"netns": heard.netns, "overruns": heard.overruns, "left_out": heard.left_out}
-    text = json.dumps(facts, separators=(",", ":")).encode()
-    text += b" " * (-(len(MAGIC) + 4 + len(text)) % 4)
-    head = MAGIC + struct.pack("<I", len(text)) + text
+    head = pack_facts(MAGIC, facts)
     starts = range(0, max(len(heard.rows), 1), ROWS_PER_BLOCK)
     return [head + heard.rows[at : at + ROWS_PER_BLOCK].tobytes() for at in starts]
 
@@ -74,13 +69,6 @@ def _whole(data: bytes) -> Heard | None:
 
 def decode_block(data: bytes) -> Heard:
     """What one block of this kind tells. Raises one of MALFORMED where it is damaged."""
-    start = len(MAGIC) + 4
-    if len(data) < start:
-        raise ValueError("cut short")
-    end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
-    if end > len(data):
-        raise ValueError("its JSON goes beyond its end")
-    facts = parse_json(data[start:end])
-    rows = np.frombuffer(data, ROW, (len(data) - end) // ROW.itemsize, end)
+    facts, rows = split_rows(data, MAGIC, ROW)
     netns, overruns, left_out = (number(facts[n]) for n in ("netns", "overruns", "left_out"))
-    return Heard(netns, rows.copy(), overruns, left_out)
+    return Heard(netns, rows, overruns, left_out)

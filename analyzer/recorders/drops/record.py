@@ -4,14 +4,10 @@ They stand in blocks of vethscope's own kind between the frames, so whatever par
 be read tells the drops up to there. Every block carries the names that its rows use and stands
 for itself: files of a ring, cut or joined, need no other. What is kept is a reason, a place in
 the kernel's code and which frame it was; no kernel address.
-
-A block's data: ``MAGIC``, length of the JSON (32 bits, little endian), the JSON, the rows.
 """
 
 from __future__ import annotations
 
-import json
-import struct
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -20,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.model.untrusted import MALFORMED, number, parse_json
+from analyzer.model.untrusted import MALFORMED, number
+from analyzer.recorders.row_blocks import pack_facts, split_rows
 
 MAGIC = b"vethscope/drops/1\n"
 ROW = np.dtype(
@@ -82,8 +79,7 @@ def encode_drops(drops: Drops) -> bytes:
         "deaf_ns": drops.deaf_ns,
         "clock": drops.clock,
     }
-    text = json.dumps(content, separators=(",", ":")).encode()
-    return MAGIC + struct.pack("<I", len(text)) + text + drops.rows.tobytes()
+    return pack_facts(MAGIC, content) + drops.rows.tobytes()
 
 
 class DropLog:
@@ -151,15 +147,8 @@ def _whole(data: bytes) -> Drops | None:
 
 def decode_block(data: bytes) -> Drops:
     """What one block of this kind tells. Raises one of MALFORMED where it is damaged."""
-    start = len(MAGIC) + 4
-    if len(data) < start:
-        raise ValueError("cut short")
-    end = start + struct.unpack_from("<I", data, len(MAGIC))[0]
-    if end > len(data):
-        raise ValueError("its JSON goes beyond its end")
-    content = parse_json(data[start:end])
+    content, rows = split_rows(data, MAGIC, ROW)
     names = {f"{name}s": [_text(one) for one in content[f"{name}s"]] for name in _FIELDS}
-    rows = np.frombuffer(data, ROW, (len(data) - end) // ROW.itemsize, end).copy()
     for name in _FIELDS:
         if len(rows) and int(rows[name].max()) >= len(names[f"{name}s"]):
             raise ValueError(f"a row's {name} has no name")

@@ -2,8 +2,8 @@
 
 tracefs is mounted privately (fsopen(2), fsmount(2)): a mount that nobody sees and that ends with
 our descriptor, whether or not the machine has mounted it. The instance itself outlives a process
-that is killed. Its name carries our process id and start time, so that the next run removes it;
-one that is in use cannot be removed (EBUSY), so cleaning never harms.
+that is killed. Its name carries our process id, start time and process namespace, so that the next
+run removes it: tracefs is one for all containers of a machine, and a process id is not.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import os
 import re
 from pathlib import Path
 
+from analyzer.closing import Closing
 from analyzer.errors import EnvironmentProblem
 
 PREFIX = "vethscope"
-_NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)")
+_NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)-(\d+)")
+_WHOLE_MACHINE = 0xEFFFFFFC
+"""inode of the process namespace that sees every process (include/linux/proc_ns.h)"""
 _MOUNTED = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 """system call numbers, the same on every architecture"""
@@ -28,7 +31,7 @@ _CLOEXEC = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Tracefs:
+class Tracefs(Closing):
     """The root of a tracefs, as a context manager."""
 
     def __init__(self) -> None:
@@ -64,12 +67,6 @@ class Tracefs:
             os.close(self._fd)
             self._fd = -1
 
-    def __enter__(self) -> Tracefs:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def clean_leftovers() -> None:
     """Remove what killed runs left: an instance goes on tracing, and costs, without a reader."""
@@ -82,7 +79,7 @@ class Instance:
 
     def __init__(self, folder: str) -> None:
         pid = os.getpid()
-        self.name = f"{PREFIX}-{pid}-{_start_time(pid)}"
+        self.name = f"{PREFIX}-{pid}-{_start_time(pid)}-{_process_namespace('self')}"
         self._path = Path(folder, self.name)
         try:
             self._path.mkdir()
@@ -145,14 +142,38 @@ def _call(number: int, *arguments: object) -> int:
 
 
 def _is_dead(name: str) -> bool:
-    """Whether the instance is of a vethscope process that does not exist any more."""
+    """Whether the instance is of a vethscope process that does not exist any more.
+
+    Of another process namespace only the first one can tell, which sees all their processes.
+    """
     owner = _NAME.fullmatch(name)
     if not owner:
         return False
+    pid, started, namespace = map(int, owner.groups())
+    ours = _process_namespace("self")
+    if namespace != ours:
+        return ours == _WHOLE_MACHINE and not _lives_in(namespace, started)
     try:
-        return _start_time(int(owner[1])) != int(owner[2])
+        return _start_time(pid) != started
     except OSError:
         return True
+
+
+def _lives_in(namespace: int, started: int) -> bool:
+    """Whether a process of that namespace started then; its number there is not asked for."""
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            if _start_time(int(pid)) == started and _process_namespace(pid) == namespace:
+                return True
+        except PermissionError:
+            return True  # it may be this one
+        except OSError:
+            continue  # it has just ended
+    return False
+
+
+def _process_namespace(pid: str) -> int:
+    return os.stat(f"/proc/{pid}/ns/pid").st_ino
 
 
 def _start_time(pid: int) -> int:

@@ -94,10 +94,10 @@ def read_addresses(netlink: RtnetlinkSocket) -> Iterator[AddressState]:
 def decode_address(body: bytes) -> AddressState | None:
     """An RTM_NEWADDR body; None where it is no IP address."""
     family, prefix, low, _, ifindex = _IFADDR.unpack_from(body)
-    found = attributes(body, _IFADDR.size)
-    flags = number_of(found.get(IFA_FLAGS)) | low
+    options = attributes(body, _IFADDR.size)
+    flags = number_of(options.get(IFA_FLAGS)) | low
     words = " ".join(word for bit, word in ADDRESS_FLAGS.items() if flags & bit)
-    address = _address(family, found.get(IFA_LOCAL, found.get(IFA_ADDRESS)))
+    address = _address(family, options.get(IFA_LOCAL, options.get(IFA_ADDRESS)))
     return AddressState(ifindex, f"{address}/{prefix}", words) if address else None
 
 
@@ -112,21 +112,21 @@ def read_routes(netlink: RtnetlinkSocket) -> Iterator[RouteState]:
 def decode_route(body: bytes) -> RouteState | None:
     """An RTM_NEWROUTE body; None for those that are left out."""
     family, bits, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(body)
-    found = attributes(body, _RTMSG.size)
-    table = number_of(found.get(RTA_TABLE)) or table
+    options = attributes(body, _RTMSG.size)
+    table = number_of(options.get(RTA_TABLE)) or table
     if family not in _FAMILIES or table == _TABLE_LOCAL or flags & _CLONED:
         return None
-    hops = list(_nexthops(found.get(RTA_MULTIPATH, b"")))
-    first, gateways = hops[0] if hops else (number_of(found.get(RTA_OIF)), found)
+    hops = list(_nexthops(options.get(RTA_MULTIPATH, b"")))
+    first, gateways = hops[0] if hops else (number_of(options.get(RTA_OIF)), options)
     return RouteState(
         family=family,
         table=table,
         kind=ROUTE_KINDS[kind] if kind < len(ROUTE_KINDS) else str(kind),
-        destination=_network(family, found.get(RTA_DST), bits) or "default",
+        destination=_network(family, options.get(RTA_DST), bits) or "default",
         gateway=_gateway(family, gateways),
         ifindex=first,
-        source=_address(family, found.get(RTA_PREFSRC)),
-        metric=number_of(found.get(RTA_PRIORITY)),
+        source=_address(family, options.get(RTA_PREFSRC)),
+        metric=number_of(options.get(RTA_PRIORITY)),
         protocol=protocol,
         nexthops=max(len(hops), 1),
     )
@@ -162,16 +162,16 @@ def read_rules(netlink: RtnetlinkSocket) -> Iterator[RoutingRule]:
 def decode_rule(body: bytes) -> RoutingRule:
     """An RTM_NEWRULE body (fib_rule_hdr and attributes)."""
     family, bits, source_bits, _, table, _, _, action, _ = _RTMSG.unpack_from(body)
-    found = attributes(body, _RTMSG.size)
+    options = attributes(body, _RTMSG.size)
     return RoutingRule(
         family=family,
-        priority=number_of(found.get(FRA_PRIORITY)),
-        source=_network(family, found.get(FRA_SRC), source_bits),
-        destination=_network(family, found.get(FRA_DST), bits),
-        incoming=text_of(found.get(FRA_IIFNAME)),
-        outgoing=text_of(found.get(FRA_OIFNAME)),
-        mark=number_of(found.get(FRA_FWMARK)),
-        table=number_of(found.get(FRA_TABLE)) or table,
+        priority=number_of(options.get(FRA_PRIORITY)),
+        source=_network(family, options.get(FRA_SRC), source_bits),
+        destination=_network(family, options.get(FRA_DST), bits),
+        incoming=text_of(options.get(FRA_IIFNAME)),
+        outgoing=text_of(options.get(FRA_OIFNAME)),
+        mark=number_of(options.get(FRA_FWMARK)),
+        table=number_of(options.get(FRA_TABLE)) or table,
         action=action,
     )
 
@@ -188,10 +188,10 @@ def decode_neighbour(body: bytes) -> NeighbourState | None:
     family, ifindex, state, _, _ = _NDMSG.unpack_from(body)
     if family not in _FAMILIES or state & _NOARP:
         return None
-    found = attributes(body, _NDMSG.size)
-    mac = found.get(NDA_LLADDR, b"").hex(":")
+    options = attributes(body, _NDMSG.size)
+    mac = options.get(NDA_LLADDR, b"").hex(":")
     word = NEIGHBOUR_STATES.get(state, f"0x{state:02x}")
-    return NeighbourState(ifindex, _address(family, found.get(NDA_DST)), mac, word)
+    return NeighbourState(ifindex, _address(family, options.get(NDA_DST)), mac, word)
 
 
 def _address(family: int, raw: bytes | None) -> str:

@@ -50,15 +50,15 @@ class Devices(NamedTuple):
 
 def read_devices(netlink: RtnetlinkSocket) -> Devices:
     """All links of the socket's namespace. Raises OSError, as all here."""
-    found = Devices([], [], [])
+    devices = Devices([], [], [])
     for body in links.dump_links(netlink):
         facts = links.decode_link(body)
-        found.links.append(_link(facts, body))
+        devices.links.append(_link(facts, body))
         if facts.port_state:
-            found.ports.append(_port(facts, body))
+            devices.ports.append(_port(facts, body))
         if facts.kind == "bridge":
-            found.bridges.append(_bridge(facts.ifindex, body))
-    return found
+            devices.bridges.append(_bridge(facts.ifindex, body))
+    return devices
 
 
 def _link(facts: links.LinkFacts, body: bytes) -> LinkState:
@@ -137,18 +137,18 @@ def read_fdb(netlink: RtnetlinkSocket) -> Iterator[FdbState]:
 def decode_fdb(body: bytes) -> FdbState | None:
     """An RTM_NEWNEIGH body of the family AF_BRIDGE; None for those that are left out."""
     family, ifindex, state, _, _ = _NDMSG.unpack_from(body)
-    found = attributes(body, _NDMSG.size)
-    if family != socket.AF_BRIDGE or not (NDA_MASTER in found or NDA_DST in found):
+    options = attributes(body, _NDMSG.size)
+    if family != socket.AF_BRIDGE or not (NDA_MASTER in options or NDA_DST in options):
         return None
-    destination = found.get(NDA_DST, b"")
+    destination = options.get(NDA_DST, b"")
     ip = {4: socket.AF_INET, 16: socket.AF_INET6}.get(len(destination))
     return FdbState(
         ifindex,
-        number_of(found.get(NDA_MASTER)),
-        found.get(NDA_LLADDR, b"").hex(":"),
-        number_of(found.get(NDA_VLAN)),
+        number_of(options.get(NDA_MASTER)),
+        options.get(NDA_LLADDR, b"").hex(":"),
+        number_of(options.get(NDA_VLAN)),
         socket.inet_ntop(ip, destination) if ip else "",
-        number_of(found.get(NDA_VNI)),
+        number_of(options.get(NDA_VNI)),
         bool(state & _PERMANENT),
     )
 

@@ -50,10 +50,10 @@ _TIMEOUT_S = 2.0
 def parse_paired(text: str) -> dict[str, int]:
     """What /proc/net/snmp or netstat says: name → value, where it is not zero."""
     lines = text.splitlines()
-    found: dict[str, int] = {}
+    counters: dict[str, int] = {}
     for names, values in zip(lines[::2], lines[1::2], strict=False):
-        found |= _counted(_joined(names), values.split()[1:])
-    return found
+        counters |= _counted(_joined(names), values.split()[1:])
+    return counters
 
 
 def parse_lines(text: str) -> dict[str, int]:
@@ -86,14 +86,14 @@ def read_conntrack() -> dict[str, int]:
 def _ask_conntrack() -> dict[str, int]:
     with NetlinkSocket(NETLINK_NETFILTER) as netlink:
         netlink.socket.settimeout(_TIMEOUT_S)
-        found: dict[str, int] = {}
+        counters: dict[str, int] = {}
         for body in netlink.dump(_GET_STATISTICS, netfilter_body()):
             for name, value in _named(body, _STATISTICS):
-                found[name] = found.get(name, 0) + value
+                counters[name] = counters.get(name, 0) + value
         netlink.send(_GET_TOTALS, NLM_F_REQUEST, netfilter_body())
         *_, body = next(netlink.answers())
-        found.update(_named(body, _TOTALS))
-    return {name: value for name, value in found.items() if value}
+        counters.update(_named(body, _TOTALS))
+    return {name: value for name, value in counters.items() if value}
 
 
 def _named(body: bytes, names: dict[int, str]) -> Iterator[tuple[str, int]]:
@@ -103,34 +103,34 @@ def _named(body: bytes, names: dict[int, str]) -> Iterator[tuple[str, int]]:
 
 
 def _look_at_conntrack() -> dict[str, int]:
-    found = parse_conntrack(read_small(f"{PROC_NET}/stat/nf_conntrack"))
+    statistics = parse_conntrack(read_small(f"{PROC_NET}/stat/nf_conntrack"))
     for name in _TOTALS.values():
-        found[f"conntrack.{name}"] = int(read_small(f"{_SYSCTL}/nf_conntrack_{name}"))
-    return {name: value for name, value in found.items() if value}
+        statistics[f"conntrack.{name}"] = int(read_small(f"{_SYSCTL}/nf_conntrack_{name}"))
+    return {name: value for name, value in statistics.items() if value}
 
 
 def parse_conntrack(text: str) -> dict[str, int]:
     """What /proc/net/stat/nf_conntrack says: a line of names, a line of numbers a CPU."""
     heads, *lines = [line.split() for line in text.splitlines() if line.strip()]
-    found: dict[str, int] = {}
+    counters: dict[str, int] = {}
     for line in lines:
         for head, value in zip(heads, line, strict=False):
             if head in _IN_PROC:
                 name = f"conntrack.{_IN_PROC[head]}"
-                found[name] = found.get(name, 0) + int(value, 16)
-    return found
+                counters[name] = counters.get(name, 0) + int(value, 16)
+    return counters
 
 
 def read_counters(absent: dict[str, str]) -> dict[str, int]:
     """All counters of the calling thread's namespace; what could not be read goes to ``absent``."""
-    found: dict[str, int] = {}
+    counters: dict[str, int] = {}
     for name, parse in (("snmp", parse_paired), ("netstat", parse_paired), ("snmp6", parse_lines)):
         try:
-            found |= parse(read_small(f"{PROC_NET}/{name}"))
+            counters |= parse(read_small(f"{PROC_NET}/{name}"))
         except OSError as error:
             absent[name] = error.strerror or str(error)
     try:
-        found |= read_conntrack()
+        counters |= read_conntrack()
     except (OSError, ValueError) as error:
         absent["conntrack"] = getattr(error, "strerror", None) or str(error)
-    return found
+    return counters

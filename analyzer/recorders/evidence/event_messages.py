@@ -78,10 +78,10 @@ class Understanding:
     def _link(self, is_there: bool, body: bytes, netns: int) -> KernelEvent | None:
         """Of the family AF_BRIDGE: a port's state; its end only says that it left the bridge."""
         family, _, ifindex, _, _ = _IFINFO.unpack_from(body)
-        found = attributes(body, _IFINFO.size)
-        name = text_of(found.get(links.IFLA_IFNAME))
+        options = attributes(body, _IFINFO.size)
+        name = text_of(options.get(links.IFLA_IFNAME))
         if family == socket.AF_BRIDGE:
-            state = attributes(found.get(IFLA_PROTINFO, b"")).get(links.IFLA_BRPORT_STATE)
+            state = attributes(options.get(IFLA_PROTINFO, b"")).get(links.IFLA_BRPORT_STATE)
             if not is_there or not state or state[0] >= len(links.BR_STATES):
                 return None
             return self._told("port", CHANGED, (netns, ifindex, name), links.BR_STATES[state[0]])
@@ -104,8 +104,8 @@ class Understanding:
         if one is None or not one.address:
             return None
         before = self._last.get(("neighbour", netns, one.ifindex, one.address), "")
-        known = before.partition(" ")[2]
-        if one.state not in _RESTING and (not one.mac or known in ("", one.mac)):
+        before_it = before.partition(" ")[2]
+        if one.state not in _RESTING and (not one.mac or before_it in ("", one.mac)):
             self._remember(("neighbour", netns, one.ifindex, one.address), f"{NEW} {one.mac}")
             return None
         detail = f"{one.state} {one.mac}".rstrip()
@@ -131,9 +131,9 @@ class Understanding:
 
     def _nftables(self, kind: int, body: bytes, netns: int, ts_ns: int) -> Iterator[KernelEvent]:
         if kind in (_NEW_RULE, _DELETED_RULE) and len(body) >= NFGENMSG_BYTES:
-            found = attributes(body, NFGENMSG_BYTES)
+            options = attributes(body, NFGENMSG_BYTES)
             family = _FAMILIES.get(body[0], str(body[0]))
-            table, chain = text_of(found.get(_RULE_TABLE)), text_of(found.get(_RULE_CHAIN))
+            table, chain = text_of(options.get(_RULE_TABLE)), text_of(options.get(_RULE_CHAIN))
             counts = self._rules.setdefault(netns, Counter())
             counts[f"{family} {table} {chain}", "+" if kind == _NEW_RULE else "-"] += 1
         elif kind == _NEW_GENERATION:
@@ -141,9 +141,9 @@ class Understanding:
 
     def _transaction(self, body: bytes, netns: int, ts_ns: int) -> Iterator[KernelEvent]:
         """All chains whose rules it changed; none: sets, chains or tables were."""
-        found = attributes(body, NFGENMSG_BYTES)
-        pid = int.from_bytes(found.get(_GENERATION_PID, b""), "big")
-        by = f"by {text_of(found.get(_GENERATION_PROGRAM)) or '?'} (pid {pid})"
+        options = attributes(body, NFGENMSG_BYTES)
+        pid = int.from_bytes(options.get(_GENERATION_PID, b""), "big")
+        by = f"by {text_of(options.get(_GENERATION_PROGRAM)) or '?'} (pid {pid})"
         counts = self._rules.pop(netns, Counter())
         for chain in list({chain: None for chain, _ in counts})[:_MOST_CHAINS] or [""]:
             rules = f"+{counts[chain, '+']} -{counts[chain, '-']} rules " if chain else ""

@@ -199,7 +199,7 @@ def _hear_all(protocol: int, groups: int) -> NetlinkSocket:
 
 def _numbers(netlink: RtnetlinkSocket, paths: Mapping[int, str], host: int) -> dict[int, int]:
     """Number of a namespace in the socket's → inode."""
-    found = {}
+    inodes = {}
     for inode, path in paths.items():
         if inode == host:
             continue
@@ -207,7 +207,7 @@ def _numbers(netlink: RtnetlinkSocket, paths: Mapping[int, str], host: int) -> d
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if (number := netlink.nsid(fd)) >= 0 and os.fstat(fd).st_ino == inode:
-                    found[number] = inode
+                    inodes[number] = inode
             finally:
                 os.close(fd)
-    return found
+    return inodes

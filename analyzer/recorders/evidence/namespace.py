@@ -139,9 +139,9 @@ def _read_by_rtnetlink(netlink: RtnetlinkSocket, sources: _Sources) -> None:
     sources.read("routes", lambda: addressing.read_routes(netlink))
     sources.read("rules", lambda: addressing.read_rules(netlink))
     sources.read("neighbours", lambda: addressing.read_neighbours(netlink))
-    found = sources.read("qdiscs", lambda: qdiscs.read_qdiscs(netlink))
-    if found:
-        sources.read("filters", lambda: qdiscs.read_filters(netlink, found))
+    disciplines = sources.read("qdiscs", lambda: qdiscs.read_qdiscs(netlink))
+    if disciplines:
+        sources.read("filters", lambda: qdiscs.read_filters(netlink, disciplines))
     if devices.forwards_by_mac:
         sources.read("fdb", lambda: bridging.read_fdb(netlink))
     if devices.bridges:

@@ -28,10 +28,10 @@ OF_ROUTERS = (
 
 def read_memberships() -> list[Membership]:
     """Of the calling thread's namespace. Raises OSError."""
-    found = list(parse_igmp(read_small(f"{PROC_NET}/igmp")))
+    groups = list(parse_igmp(read_small(f"{PROC_NET}/igmp")))
     with contextlib.suppress(FileNotFoundError):  # of a kernel without IPv6
-        found += parse_igmp6(read_small(f"{PROC_NET}/igmp6"))
-    return found
+        groups += parse_igmp6(read_small(f"{PROC_NET}/igmp6"))
+    return groups
 
 
 def parse_igmp(text: str) -> Iterator[Membership]:

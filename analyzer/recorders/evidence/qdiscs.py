@@ -42,12 +42,12 @@ def read_qdiscs(netlink: RtnetlinkSocket) -> Iterator[QdiscState]:
 def decode_qdisc(body: bytes) -> QdiscState:
     """An RTM_NEWQDISC body (tcmsg and attributes)."""
     _, ifindex, handle, parent, _ = _TCMSG.unpack_from(body)
-    found = attributes(body, _TCMSG.size)
-    statistics = attributes(found.get(TCA_STATS2, b""))
+    options = attributes(body, _TCMSG.size)
+    statistics = attributes(options.get(TCA_STATS2, b""))
     _, packets = _unpacked(_BASIC, statistics.get(TCA_STATS_BASIC, b""))
     queued, backlog, drops, _, over = _unpacked(_QUEUE, statistics.get(TCA_STATS_QUEUE, b""))
-    kind = text_of(found.get(TCA_KIND))
-    rate = _tbf_rate(found.get(TCA_OPTIONS, b"")) if kind == "tbf" else 0
+    kind = text_of(options.get(TCA_KIND))
+    rate = _tbf_rate(options.get(TCA_OPTIONS, b"")) if kind == "tbf" else 0
     return QdiscState(
         ifindex, kind, handle, parent, packets, drops, over, backlog, queued, 8 * rate
     )
@@ -60,10 +60,12 @@ def _unpacked(form: struct.Struct, data: bytes) -> tuple[int, ...]:
 
 def _tbf_rate(options: bytes) -> int:
     """Bytes a second."""
-    found = attributes(options)
-    if TCA_TBF_RATE64 in found:
-        return number_of(found[TCA_TBF_RATE64])
-    (rate,) = struct.unpack_from("=I", found.get(TCA_TBF_PARMS, b"").ljust(12, b"\0"), _TBF_RATE_AT)
+    parameters = attributes(options)
+    if TCA_TBF_RATE64 in parameters:
+        return number_of(parameters[TCA_TBF_RATE64])
+    (rate,) = struct.unpack_from(
+        "=I", parameters.get(TCA_TBF_PARMS, b"").ljust(12, b"\0"), _TBF_RATE_AT
+    )
     return int(rate)
 
 
@@ -83,6 +85,6 @@ def read_filters(netlink: RtnetlinkSocket, qdiscs: Iterable[QdiscState]) -> Iter
 def decode_filter(body: bytes) -> TcFilter:
     """An RTM_NEWTFILTER body."""
     _, ifindex, _, parent, info = _TCMSG.unpack_from(body)
-    found = attributes(body, _TCMSG.size)
-    kind, chain = text_of(found.get(TCA_KIND)), number_of(found.get(TCA_CHAIN))
+    options = attributes(body, _TCMSG.size)
+    kind, chain = text_of(options.get(TCA_KIND)), number_of(options.get(TCA_CHAIN))
     return TcFilter(ifindex, parent, kind, socket.ntohs(info & 0xFFFF), info >> 16, chain)

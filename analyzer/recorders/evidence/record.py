@@ -139,13 +139,15 @@ class _Told:
 
 def decode_evidence(blocks: Iterable[bytes]) -> Evidence:
     """All that a file's blocks tell, each once; what is none of ours is passed over."""
-    told = _Told()
+    collected = _Told()
     for block in blocks:
         with suppress(*MALFORMED):
             if block.startswith(MAGIC):
-                told.take(block)
-    ordered = sorted(told.events, key=lambda event: event.ts_ns)
-    return Evidence(tuple(told.moments.values()), tuple(ordered), told.missed, told.absent)
+                collected.take(block)
+    ordered = sorted(collected.events, key=lambda event: event.ts_ns)
+    return Evidence(
+        tuple(collected.moments.values()), tuple(ordered), collected.missed, collected.absent
+    )
 
 
 def decode_block(block: bytes) -> None:
@@ -179,9 +181,9 @@ def _rows(table: Sequence[Sequence[Any]], kind: type[Any]) -> tuple[Any, ...]:
         return ()
     names, *rows = table
     defaults = {one.name: one.default for one in fields(kind)}
-    known = [(at, name, defaults[name]) for at, name in enumerate(names) if name in defaults]
+    usual = [(at, name, defaults[name]) for at, name in enumerate(names) if name in defaults]
     return tuple(
-        kind(**{name: _checked(row[at], default) for at, name, default in known}) for row in rows
+        kind(**{name: _checked(row[at], default) for at, name, default in usual}) for row in rows
     )
 
 

@@ -10,7 +10,7 @@ from math import ceil, floor, log10
 from typing import TypeAlias
 
 from analyzer.formatting.numbers import format_ns
-from analyzer.model.flow_rows import Echo, IcmpRow
+from analyzer.model.echo_rows import Echo, IcmpRow
 from analyzer.model.report import HopRow
 from analyzer.report import view
 from analyzer.report.html.markup import Markup, svg_text, tag

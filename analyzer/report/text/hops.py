@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
-from analyzer.model.flow_rows import Echo
+from analyzer.model.echo_rows import Echo
 from analyzer.model.report import HopRow, Report
 from analyzer.report import view
 from analyzer.report.text.tables import bad_count, new_table, pair_title

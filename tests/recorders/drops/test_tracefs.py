@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,10 @@ def of(pid: int) -> list[str]:
     return [name for name in instances() if name.split("-")[1] == str(pid)]
 
 
-def recorder() -> subprocess.Popen[str]:
+def recorder(within: Sequence[str] = ()) -> subprocess.Popen[str]:
     """A process that records until a signal."""
-    process = subprocess.Popen([sys.executable, "-c", RECORD], stdout=subprocess.PIPE, text=True)
+    argv = [*within, sys.executable, "-c", RECORD]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
@@ -86,6 +88,23 @@ def test_the_next_run_removes_what_a_killed_one_left() -> None:
             assert len(of(other.pid)) == 1
         other.terminate()
         assert other.wait(timeout=60) == 0
+
+
+def test_a_recorder_in_another_container_is_not_taken_for_a_dead_one() -> None:
+    """Its process id is another process's number here, or nobody's."""
+    away = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    with recorder(away) as process:
+        inode = os.stat(f"/proc/{process.pid}/ns/pid_for_children").st_ino
+        (name,) = (one for one in instances() if one.endswith(f"-{inode}"))
+        with DropWatch(["veth0"]):
+            assert name in instances()
+        child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().strip()
+        process.kill()
+        while Path("/proc", child).exists():
+            os.sched_yield()
+        assert name in instances()
+        with DropWatch(["veth0"]):
+            assert name not in instances()
 
 
 def test_sigterm_during_a_ping_leaves_nothing(tmp_path: Path) -> None:
