@@ -37,7 +37,7 @@ from analyzer.net.ip import TCP, UDP
 from analyzer.net.tcp_flags import SYN, SYN_ACK
 from analyzer.recorders.drops.record import DropLog
 
-_OF_PACKET = ("number", "pair", "last_vantage", "expected", "status", "stray")
+_OF_PACKET = ("number", "ts_ns", "pair", "last_vantage", "expected", "status", "stray")
 _STACK = ["protocol", "source", "destination", "last_vantage", "reason", "location", "answer"]
 _REMEMBERED = 1 << 18
 """packets of which a drop was tied, so that a later one's is not told again"""
@@ -55,7 +55,7 @@ class DroppedPackets:
     reasons: dict[tuple[Any, ...], Counter[Tied]] = field(default_factory=dict)
     """of lost packets: values of GROUP → the kernel's reasons"""
     stacks: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
-    """values of _STACK → these by name, packets, last_frame (an example)"""
+    """values of _STACK → these by name, packets, last_frame (an example), first_ns, last_ns"""
     tied: int = 0
     tied_by_reason: Counter[int] = field(default_factory=Counter)
     outcomes: list[pl.DataFrame] = field(default_factory=list)
@@ -135,14 +135,24 @@ class DroppedPackets:
         groups = (
             ended.sort("packet_number")
             .group_by(group, maintain_order=True)
-            .agg(pl.len().alias("packets"), pl.col(*EXAMPLE).first())
+            .agg(
+                pl.len().alias("packets"),
+                pl.col("packet_ts_ns").min().alias("first_ns"),
+                pl.col("packet_ts_ns").max().alias("last_ns"),
+                pl.col(*EXAMPLE).first(),
+            )
         )
         for row in groups.iter_rows(named=True):
             key = (*self._names[row["packet_pair"]], *(row[name] for name in group[1:]))
             if key not in self.stacks:
                 named = dict(zip(_STACK, key, strict=True))
-                self.stacks[key] = {**named, "packets": 0, "last_frame": self.examples.keep(row)}
-            self.stacks[key]["packets"] += row["packets"]
+                example = {"last_frame": self.examples.keep(row)}
+                times = {"first_ns": row["first_ns"], "last_ns": row["last_ns"]}
+                self.stacks[key] = {**named, "packets": 0, **example, **times}
+            stack = self.stacks[key]
+            stack["packets"] += row["packets"]
+            stack["first_ns"] = min(stack["first_ns"], row["first_ns"])
+            stack["last_ns"] = max(stack["last_ns"], row["last_ns"])
 
 
 def _table(ties: Ties, log: DropLog) -> pl.DataFrame:

@@ -97,7 +97,8 @@ def _explained(
         return row
     reason, advice = explanation
     location = _with_code(row.location, reasons)
-    return replace(row, reason=reason, advice=advice, location=location)
+    certain = max(row.certain, min(reasons.total(), row.packets))
+    return replace(row, reason=reason, advice=advice, location=location, certain=certain)
 
 
 def _by_reasons(
@@ -247,6 +248,9 @@ def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
         reason=row["reason"] or UNKNOWN,
         location=what + code,
         advice=advise_at(row["reason"], row["location"], place, packet, scene, last.netns),
+        first_ns=row["first_ns"],
+        last_ns=row["last_ns"],
+        certain=row["packets"],
     )
 
 

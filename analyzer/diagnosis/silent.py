@@ -212,6 +212,9 @@ def _gone_rows(late: pl.DataFrame, container: str, place: int, scene: Scene) -> 
             reason="container stopped",
             location=f"at {bridge}: {container} and its veth pair were gone",
             advice=f"it ended while the capture went on: docker ps -a; docker logs {container}",
+            first_ns=group["ts_ns"].to_numpy().min().item(),
+            last_ns=group["ts_ns"].to_numpy().max().item(),
+            certain=len(group),
         )
 
 

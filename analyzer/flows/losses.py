@@ -17,11 +17,17 @@ _GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
 
 def summarise_losses(outcomes: pl.DataFrame) -> pl.DataFrame:
     """One row a (protocol, source, destination, last_vantage, expected): packets, and of the first
-    of them number and the vantages that saw it."""
+    of them number and the vantages that saw it; first_ns, last_ns, sure: see `PacketOutcomes`."""
     return (
         lost_packets(outcomes)
         .group_by(_GROUP, maintain_order=True)
-        .agg(pl.col("count").sum().alias("packets"), pl.col("number", "seen").first())
+        .agg(
+            pl.col("count").sum().alias("packets"),
+            pl.col("number", "seen").first(),
+            pl.col("first_ns").min(),
+            pl.col("last_ns").max(),
+            pl.col("sure").sum(),
+        )
     )
 
 
@@ -44,6 +50,9 @@ def name_losses(
                 location=_location(last, expected),
                 advice=_advice(last, expected, sysctls),
                 seen=[vantages[v].name for v in row["seen"]],
+                first_ns=row["first_ns"],
+                last_ns=row["last_ns"],
+                certain=row["sure"],
             )
         )
     return rows

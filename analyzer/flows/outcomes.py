@@ -42,6 +42,9 @@ _FATE = (
 _NAMES = ("protocol", "source", "destination")
 _ADDRESSES = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 _NEVER = (1 << 63) - 1
+_COUNT, _NUMBER, _LAST_NUMBER, _FIRST_NS, _LAST_NS, _SURE = range(_ROWS := 6)
+"""rows of the counts: packets, their least number, the least number of a last frame, when the
+first and the last of them was first seen, and how many were tied for certain"""
 
 
 class PacketOutcomes:
@@ -50,7 +53,7 @@ class PacketOutcomes:
     def __init__(self) -> None:
         self._numbers = KeyNumbers()
         self._rows: list[pl.DataFrame] = []
-        self._counts = np.zeros((3, 0), np.int64)
+        self._counts = np.zeros((_ROWS, 0), np.int64)
         self._examples: dict[int, tuple[int, list[int], list[int], list[int]]] = {}
         self._ends: dict[int, tuple[int, dict[str, int]]] = {}
 
@@ -64,12 +67,14 @@ class PacketOutcomes:
         ids, fresh = self._numbers.take(_keys(batch, facts))
         if len(fresh):
             self._rows.append(_rows(batch, facts, fresh))
-            more = np.array([[0], [_NEVER], [_NEVER]]).repeat(len(fresh), axis=1)
+            more = np.zeros((_ROWS, len(fresh)), np.int64)
+            more[[_NUMBER, _LAST_NUMBER, _FIRST_NS]] = _NEVER
             self._counts = np.concatenate([self._counts, more], axis=1)
         packets = batch.packets
         last = batch.frames["number"][packets["last_frame"].to_numpy().astype(np.intp)]
         better = np.full(self._counts.shape[1], -1, np.int64)
-        _tally(ids, packets["number"].to_numpy(), last, self._counts, better)
+        seen = bundle(_Sighted, packets.with_columns(pl.Series("last", last)))
+        _tally(ids, seen, self._counts, better)
         self._keep_examples(batch, np.flatnonzero(better >= 0), better)
 
     def _keep_examples(
@@ -100,10 +105,11 @@ class PacketOutcomes:
         """One row a fate, in order of appearance.
 
         Those of the packets that all share, and count, number (of the first packet), last_number
-        (the least of their last frames), judged (unicast IP that a verdict is about), dst_mac,
-        src_hi … dst_lo (the source as first seen, the destination as last seen); and of the first
-        packet: ts_ns, path and hops (vantages of its main path, Hop codes between them), seen
-        (vantages that saw it, copies included, where it was lost).
+        (the least of their last frames), first_ns, last_ns (of their first frames), sure (packets
+        of which every frame was tied for certain), judged (unicast IP that a verdict is about),
+        dst_mac, src_hi … dst_lo (the source as first seen, the destination as last seen); and of
+        the first packet: ts_ns, path and hops (vantages of its main path, Hop codes between them),
+        seen (vantages that saw it, copies included, where it was lost).
         """
         if not self._rows:
             return _EMPTY
@@ -114,9 +120,12 @@ class PacketOutcomes:
         return (
             pl.concat(self._rows)
             .with_columns(
-                pl.Series("count", self._counts[0]),
-                pl.Series("number", self._counts[1]),
-                pl.Series("last_number", self._counts[2]),
+                pl.Series("count", self._counts[_COUNT]),
+                pl.Series("number", self._counts[_NUMBER]),
+                pl.Series("last_number", self._counts[_LAST_NUMBER]),
+                pl.Series("first_ns", self._counts[_FIRST_NS]),
+                pl.Series("last_ns", self._counts[_LAST_NS]),
+                pl.Series("sure", self._counts[_SURE]),
                 pl.Series("ts_ns", stamps, pl.Int64),
                 pl.Series("path", paths, places),
                 pl.Series("hops", hops, places),
@@ -230,19 +239,32 @@ def _both(high: Any, low: Any) -> Any:
     return np.uint64(high) << np.uint64(32) | np.uint64(low)
 
 
+class _Sighted(NamedTuple):
+    """When packets were seen; [packets] of each."""
+
+    number: npt.NDArray[np.int64]
+    ts_ns: npt.NDArray[np.int64]
+    likely: npt.NDArray[np.bool_]
+    last: npt.NDArray[np.int64]
+    """number of the last frame"""
+
+
 @compiled
-def _tally(ids: Any, number: Any, last: Any, counts: Any, better: Any) -> None:
-    """counts: [3, outcomes] of packets, their least number, the least number of a last frame.
+def _tally(ids: Any, seen: _Sighted, counts: Any, better: Any) -> None:
+    """counts: [_ROWS, outcomes].
 
     better: [outcomes] row of the packet that is the first of its fate so far; else as it was.
     """
     for q in range(len(ids)):
         fate = ids[q]
-        counts[0, fate] += 1
-        if number[q] < counts[1, fate]:
-            counts[1, fate] = number[q]
+        counts[_COUNT, fate] += 1
+        if seen.number[q] < counts[_NUMBER, fate]:
+            counts[_NUMBER, fate] = seen.number[q]
             better[fate] = q
-        counts[2, fate] = min(counts[2, fate], last[q])
+        counts[_LAST_NUMBER, fate] = min(counts[_LAST_NUMBER, fate], seen.last[q])
+        counts[_FIRST_NS, fate] = min(counts[_FIRST_NS, fate], seen.ts_ns[q])
+        counts[_LAST_NS, fate] = max(counts[_LAST_NS, fate], seen.ts_ns[q])
+        counts[_SURE, fate] += not seen.likely[q]
 
 
 def _seen(
@@ -265,7 +287,8 @@ _EMPTY = pl.DataFrame(
         "frames": pl.Int32,
         **dict.fromkeys(("stray", "torn", "judged"), pl.Boolean),
         **dict.fromkeys(("dst_mac", *_ADDRESSES), pl.UInt64),
-        **dict.fromkeys(("count", "number", "last_number", "ts_ns"), pl.Int64),
+        **dict.fromkeys(("count", "number", "last_number"), pl.Int64),
+        **dict.fromkeys(("first_ns", "last_ns", "sure", "ts_ns"), pl.Int64),
         **dict.fromkeys(("path", "hops", "seen"), pl.List(pl.Int64)),
     }
 )

@@ -93,6 +93,13 @@ class LossRow:
     advice: str
     seen: list[str] = field(default_factory=list)
     """all vantages that saw the lost packets, docker0's copy included, in order of the path"""
+    first_ns: int | None = None
+    """when the first of them was first seen; null: not known"""
+    last_ns: int | None = None
+    """when the last of them was first seen"""
+    certain: int = 0
+    """packets of which the loss is proved: told from all others on their way, or tied to a drop of
+    the kernel's. The rest is inferred, or one of several identical packets"""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
+from analyzer.formatting.numbers import (
+    format_count,
+    format_ns,
+    format_plural,
+    format_time,
+    format_us_exact,
+)
 from analyzer.formatting.pieces import Piece
 from analyzer.model.echo_rows import Echo, IcmpRow
 from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
@@ -214,12 +220,23 @@ def loss_lines(row: LossRow) -> list[tuple[str, str]]:
     """(label, text) of what is known of a loss; unknown lines are left out."""
     seen = f"{row.last_seen}  (seen at {', '.join(row.seen)})" if row.seen else row.last_seen
     lines = [
+        ("when", _loss_times(row)),
         ("last seen", seen),
         ("expected", row.expected),
         ("reason", row.reason),
         ("advice", row.advice),
     ]
     return [(label, text) for label, text in lines if text]
+
+
+def _loss_times(row: LossRow) -> str:
+    """``2026-01-02 03:04:05.123456 UTC, over 1.50 s, 3 of them certain``."""
+    if row.first_ns is None or row.last_ns is None:
+        return ""
+    over = row.last_ns - row.first_ns
+    span = f", over {format_ns(over)}" if over else ""
+    sure = "" if row.certain == row.packets else f", {format_count(row.certain)} of them certain"
+    return f"{format_time(row.first_ns)}{span}{sure}"
 
 
 def is_another_way(verdict: Verdict) -> bool:
