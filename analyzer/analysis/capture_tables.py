@@ -22,8 +22,9 @@ from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.endpoints import inferred_address
 from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
-from analyzer.flows.kind import FlowContext
+from analyzer.flows.kind import FlowContext, without_times
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
+from analyzer.flows.registry import flow_kinds
 from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
@@ -41,6 +42,9 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
     flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
+    if assembly.totals.untimed:
+        precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
+        flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -120,13 +124,18 @@ def _finding_inputs(
         segments=assembly.segments.tolist(),
         nat=assembly.nat,
         clocks=Clocks(
-            totals.clock_steps, totals.largest_step_ns, hops.negative, reading.clock_set_ns()
+            steps=totals.steps.count,
+            largest_step_ns=totals.steps.largest_ns,
+            negative_hops=hops.negative,
+            set_ns=reading.clock_set_ns(),
+            disorder=totals.disorder.count,
+            largest_disorder_ns=totals.disorder.largest_ns,
         ),
         inferred=sorted({inferred_address(mac) for mac in assembly.endpoints.inferred}),
         claims=claims.verdicts,
         resets=partials.resets.rows(),
-        handshakes=partials.handshakes.rows(),
-        slow_echoes=partials.the(Echoes).slow(),
+        handshakes=[] if totals.untimed else partials.handshakes.rows(),
+        slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
         foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),
@@ -189,6 +198,7 @@ def _info(analysis: CaptureAnalysis) -> CaptureInfo:
         start_ns=totals.start_ns,
         end_ns=totals.end_ns,
         truncated=bool(reading.errors),
+        untimed=totals.untimed,
         since_ns=since_ns,
         until_ns=until_ns,
         dropped=count_dropped(reading.vantages, reading.notes),

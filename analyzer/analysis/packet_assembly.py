@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.analysis.decoded_chunk import DecodedChunk
 from analyzer.analysis.frame_room import empty_frames, rows_of
 from analyzer.analysis.lifetimes import Lifetimes
 from analyzer.analysis.notes import VantageNotes
-from analyzer.analysis.reading import DecodedChunk, Reading, sort_own
+from analyzer.analysis.own_blocks import sort_own
+from analyzer.analysis.reading import Reading
 from analyzer.analysis.totals import Totals
 from analyzer.analysis.window_edges import WindowEdges
 from analyzer.correlate.correlate import Correlator

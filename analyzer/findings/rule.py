@@ -33,6 +33,9 @@ class Clocks:
     """hops that would end before they begin"""
     set_ns: int = 0
     """by how much it was set in all, by another clock's witness; forward if positive"""
+    disorder: int = 0
+    """times that a frame of another tool's file is stamped long before one in front of it"""
+    largest_disorder_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
