@@ -23,8 +23,9 @@ from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.endpoints import inferred_address
 from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
-from analyzer.flows.kind import FlowContext
+from analyzer.flows.kind import FlowContext, without_times
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
+from analyzer.flows.registry import flow_kinds
 from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
@@ -42,6 +43,9 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
     flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
+    if assembly.totals.untimed:
+        precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
+        flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
     losses = _losses(analysis, outcomes, outlook, flows["arp"])
     inputs = _finding_inputs(analysis, outlook, outcomes, flows, claims)
     return Tables(
@@ -96,6 +100,7 @@ def _losses(
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
+            events=decode_evidence(reading.evidence).events,
         )
         losses = diagnosis.explain(losses, table, evidence, _scene_of_losses(reading))
     return suggest_drops(losses) if diagnosis.summary() is None else losses
@@ -122,14 +127,20 @@ def _finding_inputs(
         segments=assembly.segments.tolist(),
         nat=assembly.nat,
         clocks=Clocks(
-            totals.clock_steps, totals.largest_step_ns, hops.negative, reading.clock_set_ns()
+            steps=totals.steps.count,
+            largest_step_ns=totals.steps.largest_ns,
+            negative_hops=hops.negative,
+            set_ns=reading.clock_set_ns(),
+            disorder=totals.disorder.count,
+            largest_disorder_ns=totals.disorder.largest_ns,
         ),
         inferred=sorted({inferred_address(mac) for mac in assembly.endpoints.inferred}),
         claims=claims.verdicts,
         resets=partials.resets.rows(),
-        handshakes=partials.handshakes.rows(),
-        slow_echoes=partials.the(Echoes).slow(),
+        handshakes=[] if totals.untimed else partials.handshakes.rows(),
+        slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
         may_hear=partials.receivers.may_hear,
@@ -172,6 +183,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
         bridge=bridge,
         one_way=frozenset(filter(takes_one_direction, filters)),
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
+        lives=assembly.lives(),
     )
 
 
@@ -190,6 +202,7 @@ def _info(analysis: CaptureAnalysis) -> CaptureInfo:
         start_ns=totals.start_ns,
         end_ns=totals.end_ns,
         truncated=bool(reading.errors),
+        untimed=totals.untimed,
         since_ns=since_ns,
         until_ns=until_ns,
         dropped=count_dropped(reading.vantages, reading.notes),

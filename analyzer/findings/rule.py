@@ -33,6 +33,9 @@ class Clocks:
     """hops that would end before they begin"""
     set_ns: int = 0
     """by how much it was set in all, by another clock's witness; forward if positive"""
+    disorder: int = 0
+    """times that a frame of another tool's file is stamped long before one in front of it"""
+    largest_disorder_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class FindingInputs:
     """the longest round trip of each pair: `analyzer.flows.slow_echoes.SlowEcho`"""
     flooded: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.flooding.Flooding.rows`"""
+    foreign_sources: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.foreign_sources.ForeignSources.rows`"""
     untranslated: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.untranslated.Untranslated.rows`"""
     corrupt: Sequence[Mapping[str, Any]] = ()

@@ -121,6 +121,8 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
             f"{whose}, and they never came out of {row.asker} at {asking[0].name}: "
             f"tc -s qdisc show inside {row.asker}"
         )
+    if elsewhere := _at_another_port(port, seen, inputs.outlook):
+        return f"{whose}, and {elsewhere}"
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
     return (
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
@@ -178,6 +180,19 @@ def _gateway_route(address: str, netns: int, inputs: FindingInputs) -> str:
         for route in moment.routes:
             if moment.netns == netns and route.gateway == address:
                 return str(Routed(route.kind, route, moment.link_name(route.ifindex)))
+    return ""
+
+
+def _at_another_port(port: Vantage, seen: set[str], outlook: Outlook) -> str:
+    """The bridge's table has led them out of another port than that of the address's owner."""
+    for vantage in outlook.vantages:
+        entry = (port.peer_mac, vantage.ifindex)
+        here = vantage.key != port.key and vantage.space == port.space
+        if here and vantage.name in seen and entry in outlook.fdb.get(port.bridge, ()):
+            return (
+                f"they left by {vantage.name} instead of its port {port.name}, for {port.bridge} "
+                f"took its MAC to be there: bridge fdb show br {port.bridge} | grep {port.peer_mac}"
+            )
     return ""
 
 

@@ -101,7 +101,7 @@ def _echo(row: Mapping[str, Any], context: FlowContext) -> Echo:
         reply_hops=[] if back is None else _hops_of(row, "reply", names),
         lost_after=None if answered or row["open"] else names[end].name,
         lost=None if answered else _which_was_lost(row),
-        ts_ns=row["ts_ns"],
+        ts_ns=row["ts_ns"] if row["first_told"] else None,
         process_rtt_ns=context.process_rtt.get((row["id"], row["seq"])),
         ttl=row["ttl"],
     )
@@ -131,5 +131,6 @@ KINDS = (
         aggregator=_aggregator,
         rows=_rows,
         nested=("echoes", "process"),
+        knows_untimed=True,
     ),
 )

@@ -37,11 +37,12 @@ class TransportRow:
     client: str
     server: str
     client_ip: str
-    client_port: int
+    client_port: int | None
+    """None, and the server's, where only fragments without ports were seen"""
     server_ip: str
-    server_port: int
+    server_port: int | None
     packets: int
-    """packets, not their copies at the vantages"""
+    """packets, not their copies at the vantages; of fragments the datagrams"""
     bytes: int
     """of payload"""
     lost: int
@@ -71,6 +72,11 @@ class TransportRow:
 @dataclass(slots=True)
 class UdpRow(TransportRow):
     """A UDP conversation."""
+
+    fragments: int = 0
+    """that its datagrams came in; of unfragmented ones none"""
+    duplicate_fragments: int = 0
+    """seen once more, byte for byte: they are not among the others"""
 
 
 @dataclass(slots=True)

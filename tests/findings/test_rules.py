@@ -223,6 +223,12 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ("clock-step", inputs(clocks=Clocks(2, 5_000)), "was set back during the capture (2×, by 5"),
     ("clock-set", inputs(clocks=Clocks(set_ns=3 * S)), "the clock was set forward by 3"),
     ("clock-set", inputs(clocks=Clocks(set_ns=-3 * S)), "the clock was set back by 3"),
+    (
+        "stamps-out-of-order",
+        inputs(clocks=Clocks(disorder=1, largest_disorder_ns=5 * S)),
+        "1× a frame is stamped before one that stands in front of it at the same interface, by 5",
+    ),
+    ("no-times", inputs(info=info(frames=3, untimed=1)), "no time of 1 of 3 frames"),
     ("negative-delay", inputs(clocks=Clocks(negative_hops=1)), "1 hop would end before they begin"),
     (
         "not-promiscuous",
