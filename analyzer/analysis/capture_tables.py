@@ -161,9 +161,18 @@ def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:
 
 def _scene_of_losses(reading: Reading) -> LossScene:
     fdb = _fdb_at_end(reading)
-    last = decode_evidence(reading.evidence).at_end()
-    rulesets = {moment.netns: moment.rulesets for moment in last}
-    return LossScene(reading.vantages, fdb, (), reading.sysctls, reading.engine, rulesets)
+    evidence = decode_evidence(reading.evidence)
+    rulesets = {moment.netns: moment.rulesets for moment in evidence.at_end()}
+    return LossScene(
+        reading.vantages,
+        fdb,
+        (),
+        reading.sysctls,
+        reading.engine,
+        rulesets,
+        evidence.moments,
+        complete=not count_dropped(reading.vantages, reading.notes),
+    )
 
 
 def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:

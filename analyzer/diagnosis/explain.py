@@ -15,9 +15,9 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.diagnosis.nat_rules import Translated, older_entry
+from analyzer.diagnosis.port_settings import Explanation
 from analyzer.diagnosis.reasons import NO_SOCKET, NOT_SPECIFIED, Packet, Place, advise
 from analyzer.diagnosis.settings import (
-    Explanation,
     Scene,
     explain_bridge,
     explain_veth,

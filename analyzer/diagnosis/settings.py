@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from analyzer.diagnosis.port_settings import Explanation, explain_ports
 from analyzer.diagnosis.reasons import Packet
+from analyzer.model.evidence import NamespaceEvidence
 from analyzer.model.kernel_state import Ruleset
 from analyzer.model.vantage import Vantage
 from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
@@ -34,6 +36,10 @@ class Scene:
     engine: str = ""
     rulesets: Mapping[int, Sequence[Ruleset]] = field(default_factory=dict)
     """namespace → its packet filters' rules, as they stood last"""
+    moments: Sequence[NamespaceEvidence] = ()
+    """how namespaces stood, at the start and at the end"""
+    complete: bool = True
+    """no ring dropped anything"""
 
     def links(self, vantage: Vantage) -> list[LinkFact]:
         """The interface's settings, as far as they were read."""
@@ -81,10 +87,6 @@ def _fitting(rules: Sequence[Rule], packet: Packet, hooks: Collection[str]) -> I
             yield rule
 
 
-Explanation = tuple[str, str]
-"""reason, advice"""
-
-
 def explain_bridge(
     last: Vantage, expected: Vantage, mac: str, packet: Packet, scene: Scene
 ) -> Explanation | None:
@@ -101,6 +103,7 @@ def explain_bridge(
         )
     return (
         _down(expected, out)
+        or explain_ports(last, expected, mac, packet.protocol, scene.moments)
         or _too_large(expected, out, packet)
         or _wrong_port(last, expected, mac, scene)
     )

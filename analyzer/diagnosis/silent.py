@@ -23,8 +23,9 @@ from analyzer.diagnosis.explain import (
     describe_packet,
     place_of,
 )
+from analyzer.diagnosis.port_settings import Explanation
 from analyzer.diagnosis.reasons import Packet
-from analyzer.diagnosis.settings import Explanation, Scene, explain_bridge, name_rules
+from analyzer.diagnosis.settings import Scene, explain_bridge, name_rules
 from analyzer.model.batch import Batch
 from analyzer.model.evidence import KernelEvent
 from analyzer.model.flow_rows import ArpRow
@@ -98,7 +99,8 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
         port = _port_of(row.target_ip, scene)
         if row.state != "unanswered" or port is None:
             continue
-        asker = next((v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)), port)
+        askers = [v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)]
+        asker = next((v for v in askers if v.master_ifindex), next(iter(askers), port))
         explanation = explain_bridge(asker, port, port.peer_mac, Packet("arp"), scene)
         if not explanation and row.seen and port.name not in row.seen:
             explanation = _bridge_rule(row, asker, port, scene)

@@ -1,8 +1,11 @@
-"""Frames for an address of the segment that went to another MAC than the one that has it. Pure."""
+"""Frames for an address of the segment that came to another place than where it lives. Pure.
+
+They were sent to another MAC than the one that has it, or the bridge sent them out of other ports.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.diagnosis.explain import place_of
-from analyzer.diagnosis.settings import Scene
+from analyzer.diagnosis.reasons import Packet
+from analyzer.diagnosis.settings import Scene, explain_bridge
 from analyzer.model.batch import Batch
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
@@ -20,6 +24,8 @@ from analyzer.net.ip import address_value
 
 HOST = "host"
 NOBODY = "nobody"
+_SOMEBODY, _BEHIND = "somebody else behind", "somebody behind"
+"""a bridge; a container's port"""
 _NAMES = ("protocol", "source", "destination")
 
 
@@ -91,12 +97,58 @@ class Addressed:
             owner = others[(row["segment"], wanted)]
             whose = others.get((row["segment"], mac), NOBODY)
             # a bridge routes; another container may, too: then it came in the end
-            if whose == HOST or (whose != NOBODY and owner in self._reached[group]):
+            former = whose == f"{_BEHIND} {owner}"
+            known = whose != NOBODY and not former
+            if whose == HOST or (known and owner in self._reached[group]):
                 continue
             replaced.add(tuple(row[name] for name in _NAMES))
+            whose = f"nobody, which {owner} had before" if former else whose
             wrong.append(_misaddressed_row(row, owner, wanted, whose, scene))
         kept = [r for r in explained if (r.protocol, r.source, r.destination) not in replaced]
-        return [*kept, *wrong]
+        return [*kept, *wrong, *self._led_away(mac_of, others, scene)]
+
+    def _led_away(
+        self,
+        mac_of: Mapping[tuple[int, int, int], int],
+        others: Mapping[tuple[int, int], str],
+        scene: Scene,
+    ) -> Iterator[LossRow]:
+        """Packets for a container's right MAC that came out at others' ports only."""
+        ports = {v.container: v for v in scene.vantages if v.role is Role.HOST_VETH}
+        for group in np.argsort(self._counts[1], kind="stable").tolist() if scene.complete else ():
+            row, reached = self._rows[group], self._reached[group]
+            mac = row["eth_dst"]
+            owner = others.get((row["segment"], mac), HOST)
+            elsewhere = sorted((reached & ports.keys()) - {owner, row["source"]})
+            right = mac == mac_of.get((row["segment"], row["dst_hi"], row["dst_lo"]))
+            if right and elsewhere and owner in ports and owner not in reached:
+                count = int(self._counts[0, group])
+                yield _led_away_row(row, count, ports[owner], elsewhere, scene)
+
+
+def _led_away_row(
+    row: dict[str, Any], count: int, port: Vantage, elsewhere: Sequence[str], scene: Scene
+) -> LossRow:
+    last: Vantage = scene.vantages[row["last_vantage"]]
+    asking = (v for v in scene.vantages if v.container == row["source"] and v.master_ifindex)
+    sender = next(asking, last)
+    mac = mac_text(row["eth_dst"])
+    reason, advice = explain_bridge(sender, port, mac, Packet(row["protocol"]), scene) or (
+        "sent out of another port",
+        f"{port.container} is behind {port.interface}: bridge fdb show br {port.bridge} | grep "
+        f"{mac}; bridge -d link show dev {port.interface}",
+    )
+    return LossRow(
+        row["protocol"],
+        row["source"],
+        port.container,
+        last.name,
+        port.name,
+        count,
+        reason=reason,
+        location=f"in bridge {port.bridge}: it came to {', '.join(elsewhere)} instead",
+        advice=advice,
+    )
 
 
 def _misaddressed_row(
@@ -126,11 +178,17 @@ def _neighbours(
     """((segment, address) → MAC, where one has it; (segment, MAC) → whose it is)."""
     owners: dict[tuple[int, int, int], set[int]] = {}
     whose: dict[tuple[int, int], str] = {}
+    ports = {
+        (v.netns, v.ifindex): f"{_BEHIND} {v.container}"
+        for v in scene.vantages
+        if v.role is Role.HOST_VETH and v.container
+    }
     for segment, vantage in zip(segments.tolist(), scene.vantages, strict=True):
         if not vantage.ifindex:
             continue
-        for mac, _ in (*vantage.fdb, *scene.fdb.get(vantage.name, ())):
-            whose.setdefault((segment, mac_value(mac)), f"somebody else behind {vantage.name}")
+        for mac, port in (*vantage.fdb, *scene.fdb.get(vantage.name, ())):
+            behind = ports.get((vantage.netns, port), f"{_SOMEBODY} {vantage.name}")
+            whose.setdefault((segment, mac_value(mac)), behind)
         own = vantage.container if vantage.role is Role.CONTAINER else HOST
         ends = (
             (vantage.mac, vantage.addresses, own),

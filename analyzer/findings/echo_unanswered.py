@@ -17,7 +17,7 @@ from analyzer.findings.no_answer import (
 )
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_plural
-from analyzer.model.report import Finding
+from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role
 from analyzer.net.ip import address_text
 
@@ -33,13 +33,19 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One for each pair and vantage, unless a loss says why."""
     if not may_claim(inputs):
         return
-    explained = {(one.source, one.destination, one.last_seen) for one in inputs.losses}
     for row in inputs.silent:
         one = _unanswered(inputs, row)
         if one.last.role is Role.OTHER:
             continue
-        if (one.source, one.destination, one.last.name) not in explained:
+        if not any(_explains(loss, one) for loss in inputs.losses):
             yield ECHO_UNANSWERED.finding(_text(inputs, one))
+
+
+def _explains(loss: LossRow, one: Unanswered) -> bool:
+    """Whether it is a loss of the same packets."""
+    if (loss.source, loss.destination) != (one.source, one.destination):
+        return False
+    return loss.last_seen == one.last.name or loss.packets >= one.packets
 
 
 def _unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:
@@ -74,6 +80,16 @@ def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
 
 
 def _beyond(inputs: FindingInputs, one: Unanswered) -> str:
+    ports = [
+        v
+        for v in inputs.outlook.vantages
+        if v.role is Role.HOST_VETH and has_address(v, one.destination_ip)
+    ]
+    if ports and not any(port.master_ifindex for port in ports):
+        return (
+            f"{ports[0].name}, behind which {one.destination} lives, is no port of a bridge: "
+            f"ip -d link show dev {ports[0].interface}"
+        )
     if hop := next_hop(inputs, one.source, one.destination_ip):
         router, route = hop
         inside = next(v for v in inputs.outlook.vantages if v.container == one.source)

@@ -123,6 +123,10 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
         )
     if elsewhere := _at_another_port(port, seen, inputs.outlook):
         return f"{whose}, and {elsewhere}"
+    for loss in inputs.losses:
+        if (loss.protocol, loss.source, loss.expected) == ("arp", row.asker, port.name):
+            why = f"{loss.reason}: {loss.advice}"
+            return f"{whose}, and they never left by its port {port.name}: {why}"
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
     return (
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "

@@ -14,6 +14,8 @@ from typing import Any
 
 import polars as pl
 
+from analyzer.flows.arrivals import arrived
+from analyzer.formatting.numbers import format_plural
 from analyzer.model.journeys import Evidence, Status
 from analyzer.model.report import Fact, Verdict
 from analyzer.model.vantage import Role, Vantage
@@ -60,7 +62,8 @@ def judge_pairs(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
     file holds no topology."""
     if not any(vantage.ifindex for vantage in scene.vantages):
         return _without_topology(outcomes, scene)
-    pairs = _count_evidence(outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn")))
+    judged = outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
+    pairs = _count_evidence(judged.with_columns(arrived=arrived(judged, scene.vantages)))
     return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
 
 
@@ -78,7 +81,7 @@ def _count_evidence(outcomes: pl.DataFrame) -> pl.DataFrame:
     The basis are the delivered packets; where none was, all, to show how far they came.
     ``out_port`` of a lost packet is the port that it had to leave by, where that is known.
     """
-    delivered, count = pl.col("status") == Status.DELIVERED, pl.col("count")
+    delivered, count = pl.col("arrived"), pl.col("count")
     basis = pl.col("basis")
     bits = [
         count.filter(basis & ((pl.col("evidence") & bit.value) > 0)).sum().alias(bit.name.lower())
@@ -274,6 +277,8 @@ def _own_device(row: dict[str, Any], scene: Scene) -> str:
 
 def _why_undecided(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> str:
     bridge, device = scene.bridge, scene.device
+    if not row["delivered"] and not row["lost"]:
+        return f"none of {format_plural(row['packets'], 'packet')} came to {row['destination']}"
     if not row["delivered"]:
         return f"no packet was delivered ({row['lost']} of {row['packets']} lost on the way)"
     if device is None:
