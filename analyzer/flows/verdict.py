@@ -96,6 +96,7 @@ def _count_evidence(outcomes: pl.DataFrame) -> pl.DataFrame:
         count.sum().alias("packets"),
         count.filter(pl.col("status") == Status.LOST).sum().alias("lost"),
         count.filter(delivered).sum().alias("delivered"),
+        count.filter(~delivered & (pl.col("status") == Status.DELIVERED)).sum().alias("astray"),
         count.filter(basis).sum().alias("total"),
         *bits,
         pl.col("in_port").filter(basis).unique(maintain_order=True),
@@ -277,7 +278,7 @@ def _own_device(row: dict[str, Any], scene: Scene) -> str:
 
 def _why_undecided(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> str:
     bridge, device = scene.bridge, scene.device
-    if not row["delivered"] and not row["lost"]:
+    if not row["delivered"] and row["astray"] == row["packets"]:
         return f"none of {format_plural(row['packets'], 'packet')} came to {row['destination']}"
     if not row["delivered"]:
         return f"no packet was delivered ({row['lost']} of {row['packets']} lost on the way)"
