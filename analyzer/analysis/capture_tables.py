@@ -16,7 +16,7 @@ from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
 from analyzer.diagnosis.settings import Scene as LossScene
 from analyzer.findings.catalogue import find_all
-from analyzer.findings.rule import Clocks, FindingInputs
+from analyzer.findings.rule import Clocks, FileOffset, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.endpoints import inferred_address
@@ -126,7 +126,11 @@ def _finding_inputs(
             steps=totals.steps.count,
             largest_step_ns=totals.steps.largest_ns,
             negative_hops=hops.negative,
-            set_ns=reading.clock_set_ns(),
+            set_ns=reading.clocks.set_ns(reading.notes),
+            offsets=[
+                FileOffset(reading.paths[one.file], reading.paths[one.other], *one[2:])
+                for one in reading.clocks.offsets
+            ],
             disorder=totals.disorder.count,
             largest_disorder_ns=totals.disorder.largest_ns,
         ),
@@ -142,6 +146,9 @@ def _finding_inputs(
         checked=partials.checksums.checked[0],
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
+        undecoded=totals.undecoded,
+        contradictions=totals.contradictions.kinds,
+        twins=reading.twins,
         unfinished=partials.checksums.unfinished,
         evidence=decode_evidence(reading.evidence),
     )

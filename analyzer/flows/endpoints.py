@@ -102,7 +102,9 @@ class Endpoints:
         owners = self._by_address.get((site, (hi, lo)), set())
         if len(owners) == 1:
             return next(iter(owners))
-        return self._names.get((hi, lo)) or address_text(hi, lo)
+        mapped = version == 6 and hi == 0 and lo >> 32 == 0xFFFF
+        prefix = "::ffff:" if mapped else ""
+        return self._names.get((hi, lo)) or prefix + address_text(hi, lo)
 
     def _infer(self, mac: int) -> str:
         address = inferred_address(mac)

@@ -17,6 +17,7 @@ from analyzer.formatting.numbers import (
 from analyzer.formatting.pieces import Piece
 from analyzer.model.echo_rows import Echo, IcmpRow
 from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
+from analyzer.report.losses_shown import lost_piece
 
 MARKS = {True: "✓", False: "✗", None: "?"}
 RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
@@ -70,7 +71,7 @@ def headline(report: Report) -> list[Piece]:
             f"{format_plural(row.sent, 'echo')}, {format_count(row.answered)} answered, ",
             "ok" if row.answered == row.sent else "",
         ),
-        Piece(f"{format_count(row.lost)} lost", "bad" if row.lost else "ok"),
+        lost_piece(report, row),
     ]
     if row.process and row.process.received < row.answered:
         pieces.append(Piece(f", {format_count(row.process.received)} reached the process", "bad"))

@@ -1,0 +1,20 @@
+"""Whether a count of losses is known: a file without topology cannot tell that none was lost."""
+
+from __future__ import annotations
+
+from analyzer.formatting.numbers import NONE, format_count
+from analyzer.formatting.pieces import Piece
+from analyzer.model.echo_rows import IcmpRow
+from analyzer.model.report import Report
+
+
+def losses_known(report: Report) -> bool:
+    """Whether the topology tells where packets have to come to; else none can be missed."""
+    return not all(row.inferred for row in report.vantages)
+
+
+def lost_piece(report: Report, row: IcmpRow) -> Piece:
+    """``2 lost``; of a file that could not show that none was, ``– lost``."""
+    if row.lost or losses_known(report):
+        return Piece(f"{format_count(row.lost)} lost", "bad" if row.lost else "ok")
+    return Piece(f"{NONE} lost")
