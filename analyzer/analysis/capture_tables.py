@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -45,6 +46,8 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     if assembly.totals.untimed:
         precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
+    losses = _losses(analysis, outcomes, outlook, flows["arp"])
+    inputs = _finding_inputs(analysis, outlook, outcomes, flows, claims)
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -52,11 +55,11 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         seen=assembly.totals.seen,
         hops=partials.hops.table(outcomes),
         flows=flows,
-        losses=_losses(analysis, outcomes, outlook, flows["arp"]),
+        losses=losses,
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
-        findings=list(find_all(_finding_inputs(analysis, outlook, outcomes, flows, claims))),
+        findings=list(find_all(replace(inputs, losses=losses))),
     )
 
 
@@ -97,6 +100,7 @@ def _losses(
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
+            events=decode_evidence(reading.evidence).events,
         )
         losses = diagnosis.explain(losses, table, evidence, _scene_of_losses(reading))
     return suggest_drops(losses) if diagnosis.summary() is None else losses
@@ -140,6 +144,7 @@ def _finding_inputs(
         handshakes=[] if totals.untimed else partials.handshakes.rows(),
         slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
         may_hear=partials.receivers.may_hear,
@@ -150,6 +155,7 @@ def _finding_inputs(
         contradictions=totals.contradictions.kinds,
         twins=reading.twins,
         unfinished=partials.checksums.unfinished,
+        silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         evidence=decode_evidence(reading.evidence),
     )
 
@@ -184,6 +190,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
         bridge=bridge,
         one_way=frozenset(filter(takes_one_direction, filters)),
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
+        lives=assembly.lives(),
     )
 
 

@@ -20,6 +20,7 @@ from analyzer.diagnosis.stale_neighbours import Addressed
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.model.batch import Batch
+from analyzer.model.evidence import KernelEvent
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import LossRow
 from analyzer.recorders.settings.facts import MAGIC as FACTS
@@ -39,6 +40,8 @@ class LossEvidence:
     echoes: Echoes
     end_ns: int
     arp: Sequence[ArpRow]
+    events: Sequence[KernelEvent] = ()
+    """what changed while the capture ran"""
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ class LossDiagnosis:
         gone, since = (
             [getattr(n, name) for n in evidence.notes] for name in ("gone_ns", "start_ns")
         )
-        return losses + self._asked.went_away(gone, since, scene)
+        return losses + self._asked.went_away(gone, since, scene, evidence.events)
 
     def outcomes(self) -> pl.DataFrame:
         """number (of a packet), reason, location of those that were dropped themselves, in a

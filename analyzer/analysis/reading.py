@@ -32,7 +32,7 @@ from analyzer.model.vantage import Vantage
 from analyzer.net.link_types import LINUX_SLL2
 from analyzer.recorders.own_blocks import malformed_kind
 from analyzer.savefile.ahead import Ahead, look_at_end, step_through
-from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.interfaces import SavefileInterface, take_names
 from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
 from analyzer.savefile.source import is_rereadable
 
@@ -53,6 +53,8 @@ class Reading:
     notes: list[VantageNotes] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     """address → name"""
+    initial: int = 0
+    """of the vantages, so many stood in front of the first frame"""
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
@@ -102,6 +104,7 @@ class Reading:
         reading.key_bytes = key_bytes_for(snaplens)
         for number, savefile in enumerate(reading.savefiles):
             reading._take_notes(savefile, number)
+        reading.initial = len(reading.vantages)
         if reading.tunnels:
             inner = [max(snaplen - TUNNEL_BYTES, 1) if snaplen else 0 for snaplen in snaplens]
             reading.key_bytes = key_bytes_for(inner)
@@ -147,7 +150,7 @@ class Reading:
                     continue
                 notes = notes_at_end.setdefault(vantage, VantageNotes())
                 notes.read(interface.statistics or {}, number)
-            self.names.update(ahead.names)
+            take_names(self.names, ahead.names)
         self._expected, self.explained = len(self.vantages), explained
         vantages = range(len(self.vantages))
         self.foreseen = [notes_at_end.get(vantage, VantageNotes()) for vantage in vantages]
@@ -221,7 +224,7 @@ class Reading:
                 follow_tunnels(chunk, frames, self.key_bytes)
             if peek:
                 peek(chunk, frames)
-            self.names.update(savefile.names)
+            take_names(self.names, savefile.names)
             self._take_own(savefile)
             yield decoded_chunk(frames, room)
         self._take_notes(savefile, number)
@@ -271,7 +274,7 @@ class Reading:
             if at < 0:
                 continue
             self.notes[at].read(self.clocks.corrected(interface.statistics or {}, number), number)
-        self.names.update(savefile.names)
+        take_names(self.names, savefile.names)
         section = read_section_notes(savefile.comment)
         self.engine = self.engine or section.engine
         self.sysctls |= section.sysctls

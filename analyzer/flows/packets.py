@@ -57,8 +57,8 @@ class PacketTables:
         vantage, marks = frames["vantage"], frames["marks"]
         protocol = protocol_codes(frames, first)
         begin, end = unwrapped_ends(frames, journeys)
-        source = self._numbers(frames, journeys, begin, "src")
-        destination = self._numbers(frames, journeys, end, "dst")
+        source = self.endpoints.numbers_of(frames, begin, "src")
+        destination = self.endpoints.numbers_of(frames, end, "dst")
         pair = protocol.astype(np.uint64) << np.uint64(56)
         pair |= source.astype(np.uint64) << np.uint64(28) | destination.astype(np.uint64)
         texts = pl.Series(self.endpoints.texts, dtype=pl.Categorical)
@@ -90,11 +90,6 @@ class PacketTables:
                 "len_bytes": frames["wirelen"][first],
             }
         )
-
-    def _numbers(
-        self, frames: Columns, journeys: Journeys, rows: npt.NDArray[np.int32], side: str
-    ) -> npt.NDArray[np.int32]:
-        return self.endpoints.numbers_of(frames, journeys.segment, rows, side)
 
 
 def unwrapped_ends(

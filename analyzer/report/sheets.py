@@ -15,7 +15,7 @@ from analyzer.flows.registry import flow_kinds
 from analyzer.formatting.numbers import format_plural
 from analyzer.formatting.pieces import Piece
 from analyzer.model.report import Report
-from analyzer.report.losses_shown import losses_known
+from analyzer.report.echo_words import losses_known
 
 LOST = "lost"
 UNKNOWN = "–"

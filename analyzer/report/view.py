@@ -17,7 +17,7 @@ from analyzer.formatting.numbers import (
 from analyzer.formatting.pieces import Piece
 from analyzer.model.echo_rows import Echo, IcmpRow
 from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
-from analyzer.report.losses_shown import lost_piece
+from analyzer.report.echo_words import lost_piece
 
 MARKS = {True: "✓", False: "✗", None: "?"}
 RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
@@ -179,13 +179,6 @@ def adds_up(echo: Echo) -> bool:
 def example_echo(row: IcmpRow | None) -> Echo | None:
     """The first echo that adds up."""
     return next(filter(adds_up, row.echoes), None) if row else None
-
-
-def turnaround_words(row: IcmpRow) -> str:
-    """``turnaround in tomcat02``, or behind which vantage all that lies that was not captured."""
-    if row.turnaround_inside:
-        return f"turnaround in {row.destination}"
-    return f"turnaround beyond {row.turnaround_at}"
 
 
 def echo_terms(echo: Echo) -> str:

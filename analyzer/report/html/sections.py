@@ -16,11 +16,11 @@ from analyzer.formatting.numbers import (
 from analyzer.model.report import Report, Verdict
 from analyzer.report import view
 from analyzer.report.drawn import drawn_paths
+from analyzer.report.echo_words import losses_known
 from analyzer.report.html.markup import Markup, join, tag
 from analyzer.report.html.path import draw_path_svg
 from analyzer.report.html.plots import ECHOES, draw_delays, draw_echoes, legend
 from analyzer.report.html.tables import bad_number, cell, folded, folding_table, number
-from analyzer.report.losses_shown import losses_known
 from analyzer.report.sheets import Sheet
 
 MOST_PACKETS = 20_000

@@ -26,7 +26,7 @@ from analyzer.formatting.sanitize import sanitized
 from analyzer.model.report import Report, Verdict
 from analyzer.report import view
 from analyzer.report.drawn import drawn_paths
-from analyzer.report.losses_shown import losses_known
+from analyzer.report.echo_words import losses_known
 from analyzer.report.sheets import Sheet, flow_sheets
 from analyzer.report.text.hops import hop_parts
 from analyzer.report.text.path import LEVELS, draw_path

@@ -1,4 +1,4 @@
-"""Whether a count of losses is known: a file without topology cannot tell that none was lost."""
+"""Echoes in words: where one turned round, and whether it is known that none was lost."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ def lost_piece(report: Report, row: IcmpRow) -> Piece:
     if row.lost or losses_known(report):
         return Piece(f"{format_count(row.lost)} lost", "bad" if row.lost else "ok")
     return Piece(f"{NONE} lost")
+
+
+def turnaround_words(row: IcmpRow) -> str:
+    """``turnaround in tomcat02``, or behind which vantage all that lies that was not captured."""
+    if row.turnaround_inside:
+        return f"turnaround in {row.destination}"
+    return f"turnaround beyond {row.turnaround_at}"
