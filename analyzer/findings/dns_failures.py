@@ -58,8 +58,8 @@ def _is_a_try(row: DnsRow, codes: str, rows: Iterable[DnsRow]) -> str:
         return ""
     if row.type == "PTR":
         return ": the address has no name, which is no fault"
-    shorter = [one.name for one in rows if one.client_ip == row.client_ip]
-    if any(name and row.name.startswith(f"{name}.") for name in shorter):
+    names = {one.name for one in rows if one.client_ip == row.client_ip} - {row.name}
+    if any(name.endswith(".") and row.name.startswith(name) for name in names):
         return ": a search domain was tried (/etc/resolv.conf), as the resolver does"
     return ""
 
