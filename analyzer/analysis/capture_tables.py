@@ -45,6 +45,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     if assembly.totals.untimed:
         precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
+    losses = _losses(analysis, outcomes, outlook, flows["arp"])
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -52,7 +53,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         seen=assembly.totals.seen,
         hops=partials.hops.table(outcomes),
         flows=flows,
-        losses=_losses(analysis, outcomes, outlook, flows["arp"]),
+        losses=losses,
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
@@ -137,6 +138,7 @@ def _finding_inputs(
         handshakes=[] if totals.untimed else partials.handshakes.rows(),
         slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        likely_causes=partials.loss_diagnosis.likely,
         foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
@@ -202,7 +204,7 @@ def _info(analysis: CaptureAnalysis) -> CaptureInfo:
         since_ns=since_ns,
         until_ns=until_ns,
         dropped=count_dropped(reading.vantages, reading.notes),
-        drops=analysis.partials.loss_diagnosis.summary(),
+        drops=analysis.partials.loss_diagnosis.summary(reading.vantages),
         engine=reading.engine,
         sysctls=dict(reading.sysctls),
         identity="certain and likely" if assembly.likely else "certain",
