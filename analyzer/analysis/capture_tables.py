@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -46,6 +47,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
     losses = _losses(analysis, outcomes, outlook, flows["arp"])
+    inputs = _finding_inputs(analysis, outlook, outcomes, flows, claims)
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -57,7 +59,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
-        findings=list(find_all(_finding_inputs(analysis, outlook, outcomes, flows, claims))),
+        findings=list(find_all(replace(inputs, losses=losses))),
     )
 
 
@@ -147,6 +149,7 @@ def _finding_inputs(
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,
+        silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         evidence=decode_evidence(reading.evidence),
     )
 

@@ -10,7 +10,7 @@ from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
 from analyzer.model.evidence import Evidence
 from analyzer.model.nat_entries import NatEntries
-from analyzer.model.report import CaptureInfo, Finding
+from analyzer.model.report import CaptureInfo, Finding, LossRow
 
 if TYPE_CHECKING:
     import polars as pl
@@ -91,6 +91,10 @@ class FindingInputs:
     """what vethscope writes of itself → how many blocks of it were nonsense, and left out"""
     unfinished: Mapping[int, int] = field(default_factory=dict)
     """vantage → frames whose checksum offload left unfinished"""
+    losses: Sequence[LossRow] = ()
+    """the report's"""
+    silent: Sequence[Mapping[str, Any]] = ()
+    """echo requests that came to their end and brought no reply: see `Echoes.silent`"""
     evidence: Evidence = field(default_factory=Evidence)
     """what namespaces counted and how they stood, at both ends, and what changed in between"""
 

@@ -29,7 +29,7 @@ from analyzer.model.flow_rows import (
     ProxyRow,
     TcpRow,
 )
-from analyzer.model.journeys import Hop
+from analyzer.model.journeys import Hop, Status
 from analyzer.model.nat_entries import NatEntries
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
@@ -183,6 +183,7 @@ def way(source: str, target: int, path: list[int], hops: list[Hop], number: int)
         "torn": False,
         "first_vantage": path[0],
         "last_vantage": path[-1],
+        "status": int(Status.DELIVERED),
         **ends,
     }
 
