@@ -15,6 +15,7 @@ from analyzer.model.report import CaptureInfo, Finding, LossRow
 if TYPE_CHECKING:
     import polars as pl
 
+    from analyzer.diagnosis.likely import LikelyCause
     from analyzer.flows.arp_claims import ClaimVerdict
 
 INFO, WARNING, ERROR = "info", "warning", "error"
@@ -86,6 +87,8 @@ class FindingInputs:
     """the longest round trip of each pair: `analyzer.flows.slow_echoes.SlowEcho`"""
     flooded: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.flooding.Flooding.rows`"""
+    likely_causes: Sequence[LikelyCause] = ()
+    """see `analyzer.diagnosis.likely`"""
     foreign_sources: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.foreign_sources.ForeignSources.rows`"""
     untranslated: Sequence[Mapping[str, Any]] = ()

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from finding_inputs import BRIDGE, PORTS, VANTAGES, info, inputs
 
+from analyzer.diagnosis.likely import UNANSWERED, InVain, LikelyCause
 from analyzer.findings.catalogue import codes, documentation_table, find_all, rules
 from analyzer.findings.rule import (
     INFO,
@@ -41,8 +42,10 @@ from analyzer.model.journeys import Hop, Status
 from analyzer.model.nat_entries import NatEntries
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
+from analyzer.recorders.drops.untied import UntiedDrop
 
 S = 1_000_000_000
+IN_VAIN = InVain("icmp", "tomcat01", "tomcat02", UNANSWERED, 5, 1, 2)
 MAC = 0x0242AC110003
 ARP = ArpRow(
     "tomcat01",
@@ -333,6 +336,13 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "flooded",
         inputs(flooded=[{"mac": MAC, "in_port": 0, "source": "tomcat01", "packets": 6}]),
         "docker0 flooded 6 unicast packets of tomcat01 for 02:42:ac:11:00:03",
+    ),
+    (
+        "likely-cause",
+        inputs(
+            likely_causes=[LikelyCause(IN_VAIN, (UntiedDrop("NEIGH_FAILED", "", 2048, 5, 1, 2),))]
+        ),
+        "5 icmp packets tomcat01 → tomcat02 unanswered: likely NEIGH_FAILED, by which as many",
     ),
     (
         "duplicate-mac",
