@@ -1,9 +1,9 @@
 """No report says of one packet that it was answered and that it is lost: the check where rows end.
 
-A request that was answered was delivered. So of the packets from one end to another, no more can be
-lost than there are beside those. (Its reply may yet be dropped in the asker's own stack.) Correlation
-and diagnosis see to that long before; where they fail, the claim of a loss is what goes, and the
-report says so.
+A request that was answered was delivered. So of the packets from one end to another, no more can
+be lost than there are beside those. (Its reply may yet be dropped in the asker's own stack.)
+Correlation and diagnosis see to that long before; where they fail, the claim of a loss is what
+goes, and the report says so.
 """
 
 from __future__ import annotations
