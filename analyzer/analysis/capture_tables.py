@@ -20,6 +20,7 @@ from analyzer.findings.catalogue import find_all
 from analyzer.findings.rule import Clocks, FileOffset, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
+from analyzer.flows.contradictions import count_packets, settle_losses
 from analyzer.flows.endpoints import inferred_address
 from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
@@ -46,7 +47,9 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     if assembly.totals.untimed:
         precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
-    losses = _losses(analysis, outcomes, outlook, flows["arp"])
+    losses, contradictions = settle_losses(
+        _losses(analysis, outcomes, outlook, flows["arp"]), flows["icmp"], count_packets(outcomes)
+    )
     inputs = _finding_inputs(analysis, outlook, outcomes, flows, claims)
     return Tables(
         info=_info(analysis),
@@ -59,7 +62,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
-        findings=list(find_all(replace(inputs, losses=losses))),
+        findings=list(find_all(replace(inputs, losses=losses, contradictions=contradictions))),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from analyzer.diagnosis.likely import LikelyCause
     from analyzer.flows.arp_claims import ClaimVerdict
+    from analyzer.flows.contradictions import Contradiction
 
 INFO, WARNING, ERROR = "info", "warning", "error"
 TOLD = 5
@@ -87,6 +88,8 @@ class FindingInputs:
     """the longest round trip of each pair: `analyzer.flows.slow_echoes.SlowEcho`"""
     flooded: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.flooding.Flooding.rows`"""
+    contradictions: Sequence[Contradiction] = ()
+    """see `analyzer.flows.contradictions.settle_losses`"""
     likely_causes: Sequence[LikelyCause] = ()
     """see `analyzer.diagnosis.likely`"""
     foreign_sources: Sequence[Mapping[str, Any]] = ()

@@ -24,6 +24,7 @@ from analyzer.findings.rule import (
     Rule,
 )
 from analyzer.flows.arp_claims import Claim, ClaimKind, ClaimVerdict, Owner
+from analyzer.flows.contradictions import Contradiction
 from analyzer.flows.slow_echoes import ROUND_TRIP, SlowEcho
 from analyzer.flows.slow_handshakes import SlowHandshake
 from analyzer.model.batch import Outlook
@@ -336,6 +337,11 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "flooded",
         inputs(flooded=[{"mac": MAC, "in_port": 0, "source": "tomcat01", "packets": 6}]),
         "docker0 flooded 6 unicast packets of tomcat01 for 02:42:ac:11:00:03",
+    ),
+    (
+        "contradiction",
+        inputs(contradictions=[Contradiction("tomcat01", "tomcat02", 5)]),
+        "5 packets tomcat01 → tomcat02 looked lost, but as many were answered",
     ),
     (
         "likely-cause",
