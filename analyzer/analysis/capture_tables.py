@@ -17,9 +17,10 @@ from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
 from analyzer.diagnosis.settings import Scene as LossScene
 from analyzer.findings.catalogue import find_all
-from analyzer.findings.rule import Clocks, FindingInputs
+from analyzer.findings.rule import Clocks, FileOffset, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
+from analyzer.flows.contradictions import count_packets, settle_losses
 from analyzer.flows.endpoints import inferred_address
 from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
@@ -46,7 +47,9 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     if assembly.totals.untimed:
         precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
-    losses = _losses(analysis, outcomes, outlook, flows["arp"])
+    losses, contradictions = settle_losses(
+        _losses(analysis, outcomes, outlook, flows["arp"]), flows["icmp"], count_packets(outcomes)
+    )
     inputs = _finding_inputs(analysis, outlook, outcomes, flows, claims)
     return Tables(
         info=_info(analysis),
@@ -59,7 +62,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
-        findings=list(find_all(replace(inputs, losses=losses))),
+        findings=list(find_all(replace(inputs, losses=losses, contradictions=contradictions))),
     )
 
 
@@ -130,7 +133,11 @@ def _finding_inputs(
             steps=totals.steps.count,
             largest_step_ns=totals.steps.largest_ns,
             negative_hops=hops.negative,
-            set_ns=reading.clock_set_ns(),
+            set_ns=reading.clocks.set_ns(reading.notes),
+            offsets=[
+                FileOffset(reading.paths[one.file], reading.paths[one.other], *one[2:])
+                for one in reading.clocks.offsets
+            ],
             disorder=totals.disorder.count,
             largest_disorder_ns=totals.disorder.largest_ns,
         ),
@@ -140,6 +147,7 @@ def _finding_inputs(
         handshakes=[] if totals.untimed else partials.handshakes.rows(),
         slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        likely_causes=partials.loss_diagnosis.likely,
         foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
@@ -147,6 +155,9 @@ def _finding_inputs(
         checked=partials.checksums.checked[0],
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
+        undecoded=totals.undecoded,
+        contradictions=totals.contradictions.kinds,
+        twins=reading.twins,
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         evidence=decode_evidence(reading.evidence),
@@ -215,7 +226,7 @@ def _info(analysis: CaptureAnalysis) -> CaptureInfo:
         since_ns=since_ns,
         until_ns=until_ns,
         dropped=count_dropped(reading.vantages, reading.notes),
-        drops=analysis.partials.loss_diagnosis.summary(),
+        drops=analysis.partials.loss_diagnosis.summary(reading.vantages),
         engine=reading.engine,
         sysctls=dict(reading.sysctls),
         identity="certain and likely" if assembly.likely else "certain",

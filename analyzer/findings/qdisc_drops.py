@@ -25,6 +25,10 @@ QDISC_DROPS = Code(
 )
 
 
+_OF_FILTERS = ("clsact", "ingress")
+"""they hold filters and no queue, and count what those drop"""
+
+
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     for span, owner in owned_spans(inputs):
         for ifindex in {qdisc.ifindex: None for qdisc in span.end.qdiscs}:
@@ -63,6 +67,14 @@ def _text(span: Span, owner: Owner, vantage: Vantage, row: tuple[QdiscState, int
         else ""
     )
     beyond = f" (overlimits {over:,})" if over else ""
+    if qdisc.kind in _OF_FILTERS:
+        looks = (
+            f"tc -s filter show dev {vantage.interface} {way}" for way in ("ingress", "egress")
+        )
+        return (
+            f"tc filters of {vantage.name} ({qdisc.kind}) dropped {format_plural(drops, 'packet')} "
+            f"{between(span)}, on their way in or out: {'; '.join(map(owner.run, looks))}"
+        )
     return (
         f"the queueing discipline {qdisc.kind}{rate} of {vantage.name} dropped "
         f"{format_plural(drops, 'packet')}{beyond} {between(span)}{waits}; they never left that "

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from analyzer.flows.contradictions import settle_echoes
 from analyzer.flows.echo_messages import KEY
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
@@ -35,7 +36,7 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
     target_ip = address_text(row["target_hi"], row["target_lo"])
     silent = context.one_way and not row["answered"]
     times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
-    return IcmpRow(
+    made = IcmpRow(
         source=row["source"],
         destination=row["destination"],
         source_ip=address_text(row["asker_hi"], row["asker_lo"]),
@@ -55,6 +56,7 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
         process=_process(row["id"], seen, context),
         **_turning(row, target_ip, context.vantages),
     )
+    return settle_echoes(made)
 
 
 def _process(ident: int, rtt_ns: Sequence[int], context: FlowContext) -> EchoProcess | None:

@@ -31,7 +31,9 @@ class CaptureInfo:
     """which predicate matched the frames: ``certain`` or ``certain and likely``"""
     likely_matches: int = 0
     drops: dict[str, Any] | None = None
-    """of a capture with the kernel's drops: tied to packets, of other packets by reason …"""
+    """of a capture with the kernel's drops: how many are ``tied`` to packets, and by reason those
+    that are not: ``captured``, of frames that came in by captured interfaces of the host,
+    ``anywhere``, of packets anywhere on this machine, and ``others``, both together"""
     untimed: int = 0
     """frames of which the file tells no time"""
     since_ns: int | None = None
