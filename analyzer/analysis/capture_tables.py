@@ -156,7 +156,7 @@ def _finding_inputs(
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
         undecoded=totals.undecoded,
-        contradictions=totals.contradictions.kinds,
+        malformed_frames=totals.malformed.kinds,
         twins=reading.twins,
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),

@@ -102,7 +102,7 @@ class FindingInputs:
     """see `analyzer.flows.receivers.Receivers.may_hear`"""
     undecoded: Mapping[int, int] = field(default_factory=dict)
     """link type that is not decoded → frames"""
-    contradictions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    malformed_frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """what frames contradict themselves in → (frames, number of the first)"""
     twins: Sequence[tuple[str, str]] = ()
     """(file, the one before it that it is once more)"""

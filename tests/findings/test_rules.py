@@ -248,7 +248,7 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ),
     (
         "malformed-frames",
-        inputs(contradictions={"IP's length is larger than the frame": (2, 7)}),
+        inputs(malformed_frames={"IP's length is larger than the frame": (2, 7)}),
         "IP's length is larger than the frame: 2 frames, the first is frame 7",
     ),
     (
