@@ -90,7 +90,7 @@ def _explained(
         of_settings = (
             explain_bridge(last, expected, mac, packet, scene)
             if at_bridge
-            else explain_veth(expected, packet, scene)
+            else explain_veth(last, expected, packet, scene)
         )
         explanation = of_settings or explanation or _by_rules(last, at_bridge, packet, scene)
     if explanation is None:

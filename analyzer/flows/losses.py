@@ -15,11 +15,19 @@ UNKNOWN = "unknown"
 _GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
 
 
-def summarise_losses(outcomes: pl.DataFrame) -> pl.DataFrame:
+def summarise_losses(outcomes: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
     """One row a (protocol, source, destination, last_vantage, expected): packets, and of the first
-    of them number and the vantages that saw it; first_ns, last_ns, sure: see `PacketOutcomes`."""
+    of them number and the vantages that saw it; first_ns, last_ns, sure, last_number: see
+    `PacketOutcomes`.
+
+    parts: segments that were lost of frames that came in part (`Conversations.lost_parts`).
+    """
+    own = ("number", "first_ns", "last_ns", "seen", "last_number", "sure")
+    segments = parts.with_columns(count="segments", last_number="number", sure="segments")
+    whole = lost_packets(outcomes).select(*_GROUP, "count", *own)
+    pieces = segments.select(*_GROUP, "count", *own).cast(whole.schema)
     return (
-        lost_packets(outcomes)
+        pl.concat([whole, pieces])
         .group_by(_GROUP, maintain_order=True)
         .agg(
             pl.col("count").sum().alias("packets"),
@@ -27,6 +35,7 @@ def summarise_losses(outcomes: pl.DataFrame) -> pl.DataFrame:
             pl.col("first_ns").min(),
             pl.col("last_ns").max(),
             pl.col("sure").sum(),
+            pl.col("last_number").min(),
         )
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,13 @@ def name_udp(table: pl.DataFrame, lost: Places) -> list[UdpRow]:
     return [UdpRow(**_ends(row, lost)) for row in _of(table, "udp")]
 
 
-def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
-    """The report's rows, addresses as text. Counts are of both directions together."""
+def name_tcp(
+    table: pl.DataFrame, lost: Places, parts: Mapping[int, int] = MappingProxyType({})
+) -> list[TcpRow]:
+    """The report's rows, addresses as text. Counts are of both directions together.
+
+    parts: flow → segments that were lost of frames that came in part.
+    """
     return [
         TcpRow(
             **_ends(row, lost),
@@ -57,8 +63,14 @@ def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
             syn_retries=row["syn_retries"],
             challenge_acks=row["challenge_acks"],
         )
-        for row in _of(table, "tcp")
+        for row in (_with_parts(row, parts) for row in _of(table, "tcp"))
     ]
+
+
+def _with_parts(row: dict[str, Any], parts: Mapping[int, int]) -> dict[str, Any]:
+    more = {end: parts.get(row[f"{end}_flow"], 0) for end in ("client", "server")}
+    sides = {f"{end}_lost": row[f"{end}_lost"] + count for end, count in more.items()}
+    return {**row, **sides, "lost": row["lost"] + sum(more.values())}
 
 
 def _of(table: pl.DataFrame, protocol: str) -> Iterator[dict[str, Any]]:
@@ -111,11 +123,13 @@ def conversations(inputs: AggregatorInputs) -> Conversations:
 
 
 def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
-    return name_tcp(talks.table(), talks.lost_between(context.vantages))
+    parts = talks.parts.table(context.trusted).group_by("flow").agg(pl.col("segments").sum())
+    lost = talks.lost_between(context.vantages, context.trusted)
+    return name_tcp(talks.table(), lost, dict(parts.iter_rows()))
 
 
 def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:
-    return name_udp(talks.table(), talks.lost_between(context.vantages))
+    return name_udp(talks.table(), talks.lost_between(context.vantages, context.trusted))
 
 
 def _pair(row: TcpRow | UdpRow) -> Piece:
