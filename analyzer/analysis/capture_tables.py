@@ -44,6 +44,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
     parts = partials.the(Conversations).lost_parts(_trusted(reading))
     lost = summarise_losses(outcomes, parts)
+    losses = _losses(analysis, lost, outlook, flows["arp"])
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -51,12 +52,12 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         seen=assembly.totals.seen,
         hops=partials.hops.table(lost),
         flows=flows,
-        losses=_losses(analysis, lost, outlook, flows["arp"]),
+        losses=losses,
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
         findings=list(
-            find_all(_finding_inputs(analysis, outlook, (outcomes, lost), flows, claims))
+            find_all(_finding_inputs(analysis, outlook, (outcomes, lost, losses), flows, claims))
         ),
     )
 
@@ -114,19 +115,20 @@ def _losses(
 def _finding_inputs(
     analysis: CaptureAnalysis,
     outlook: Outlook,
-    packets: tuple[pl.DataFrame, pl.DataFrame],
+    packets: tuple[pl.DataFrame, pl.DataFrame, Sequence[LossRow]],
     flows: Mapping[str, Sequence[Any]],
     claims: ArpClaimVerdicts,
 ) -> FindingInputs:
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
     totals, hops = assembly.totals, partials.hops
-    outcomes, lost = packets
+    outcomes, lost, losses = packets
     return FindingInputs(
         info=_info(analysis),
         outlook=outlook,
         flows=flows,
         outcomes=outcomes,
         conversations=partials.the(Conversations).table(),
+        losses=losses,
         hops=hops.table(lost),
         has_hops=len(hops.table(lost)) > 0,
         census=reading.census,

@@ -10,7 +10,7 @@ from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
 from analyzer.model.evidence import Evidence
 from analyzer.model.nat_entries import NatEntries
-from analyzer.model.report import CaptureInfo, Finding
+from analyzer.model.report import CaptureInfo, Finding, LossRow
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,6 +48,8 @@ class FindingInputs:
     """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
     conversations: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.table`"""
+    losses: Sequence[LossRow] = ()
+    """the report's rows"""
     hops: pl.DataFrame | None = None
     """see `analyzer.flows.hops.Hops.table`"""
     has_hops: bool = False

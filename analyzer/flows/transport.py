@@ -53,6 +53,7 @@ SEGMENT = (
     "last_vantage",
     "frames",
     "sent_here",
+    "ip_id",
 )
 
 
