@@ -16,6 +16,7 @@ from typing import Any
 import engine
 import image
 import leaks
+import prestarted
 import pytest
 from lab_fixtures import bench, lab, never_busy
 
@@ -48,14 +49,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bench", action="store_true", help="benchmarks in full, not one iteration")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What may run beside each other, where there are several workers (``-n``).
 
-    A file's tests share fixtures, and Docker's tests an engine, so they stay with one worker.
+    What asks the kernel or an engine stays with one worker: a flood of one test would fill the
+    kernel's buffers for another. A file's other tests share fixtures.
     """
     for item in items:
-        docker = item.get_closest_marker("docker") is not None
-        item.add_marker(pytest.mark.xdist_group("docker" if docker else item.location[0]))
+        kernel = any(item.get_closest_marker(name) for name in ("root", "docker"))
+        item.add_marker(pytest.mark.xdist_group("kernel" if kernel else item.location[0]))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -115,6 +118,11 @@ def _remove(one: Any) -> None:
         one.remove(force=True, v=True)
     except docker.errors.NotFound:
         return
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    prestarted.end_prestarted()
 
 
 class NothingLeftBehind:

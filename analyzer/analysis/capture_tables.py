@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -20,11 +21,13 @@ from analyzer.findings.catalogue import find_all
 from analyzer.findings.rule import Clocks, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
+from analyzer.flows.contradictions import count_packets, settle_losses
 from analyzer.flows.endpoints import inferred_address
 from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
-from analyzer.flows.kind import FlowContext
+from analyzer.flows.kind import FlowContext, without_times
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
+from analyzer.flows.registry import flow_kinds
 from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
@@ -42,9 +45,15 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
     flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
+    if assembly.totals.untimed:
+        precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
+        flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
     parts = partials.the(Conversations).lost_parts(_trusted(reading))
     lost = summarise_losses(outcomes, parts)
-    losses = _losses(analysis, lost, outlook, flows["arp"])
+    losses, contradictions = settle_losses(
+        _losses(analysis, lost, outlook, flows["arp"]), flows["icmp"], count_packets(outcomes)
+    )
+    inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -56,9 +65,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
-        findings=list(
-            find_all(_finding_inputs(analysis, outlook, (outcomes, lost, losses), flows, claims))
-        ),
+        findings=list(find_all(replace(inputs, losses=losses, contradictions=contradictions))),
     )
 
 
@@ -105,6 +112,7 @@ def _losses(
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
+            events=decode_evidence(reading.evidence).events,
         )
         losses = diagnosis.explain(losses, table, evidence, _scene_of_losses(reading))
     read = decode_evidence(reading.evidence)
@@ -115,20 +123,19 @@ def _losses(
 def _finding_inputs(
     analysis: CaptureAnalysis,
     outlook: Outlook,
-    packets: tuple[pl.DataFrame, pl.DataFrame, Sequence[LossRow]],
+    packets: tuple[pl.DataFrame, pl.DataFrame],
     flows: Mapping[str, Sequence[Any]],
     claims: ArpClaimVerdicts,
 ) -> FindingInputs:
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
     totals, hops = assembly.totals, partials.hops
-    outcomes, lost, losses = packets
+    outcomes, lost = packets
     return FindingInputs(
         info=_info(analysis),
         outlook=outlook,
         flows=flows,
         outcomes=outcomes,
         conversations=partials.the(Conversations).table(),
-        losses=losses,
         hops=hops.table(lost),
         has_hops=len(hops.table(lost)) > 0,
         census=reading.census,
@@ -136,14 +143,21 @@ def _finding_inputs(
         segments=assembly.segments.tolist(),
         nat=assembly.nat,
         clocks=Clocks(
-            totals.clock_steps, totals.largest_step_ns, hops.negative, reading.clock_set_ns()
+            steps=totals.steps.count,
+            largest_step_ns=totals.steps.largest_ns,
+            negative_hops=hops.negative,
+            set_ns=reading.clock_set_ns(),
+            disorder=totals.disorder.count,
+            largest_disorder_ns=totals.disorder.largest_ns,
         ),
         inferred=sorted({inferred_address(mac) for mac in assembly.endpoints.inferred}),
         claims=claims.verdicts,
         resets=partials.resets.rows(),
-        handshakes=partials.handshakes.rows(),
-        slow_echoes=partials.the(Echoes).slow(),
+        handshakes=[] if totals.untimed else partials.handshakes.rows(),
+        slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        likely_causes=partials.loss_diagnosis.likely,
+        foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),
         corrupt=partials.checksums.rows(),
         may_hear=partials.receivers.may_hear,
@@ -151,6 +165,7 @@ def _finding_inputs(
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
         unfinished=partials.checksums.unfinished,
+        silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         evidence=decode_evidence(reading.evidence),
     )
 
@@ -185,6 +200,7 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
         bridge=bridge,
         one_way=frozenset(filter(takes_one_direction, filters)),
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
+        lives=assembly.lives(),
     )
 
 
@@ -203,10 +219,11 @@ def _info(analysis: CaptureAnalysis) -> CaptureInfo:
         start_ns=totals.start_ns,
         end_ns=totals.end_ns,
         truncated=bool(reading.errors),
+        untimed=totals.untimed,
         since_ns=since_ns,
         until_ns=until_ns,
         dropped=count_dropped(reading.vantages, reading.notes),
-        drops=analysis.partials.loss_diagnosis.summary(),
+        drops=analysis.partials.loss_diagnosis.summary(reading.vantages),
         engine=reading.engine,
         sysctls=dict(reading.sysctls),
         identity="certain and likely" if assembly.likely else "certain",

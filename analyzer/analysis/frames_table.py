@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.analysis.frames_depth import depth_of
+from analyzer.decode.cooked import cooked_headers, device_name, has_cooked
 from analyzer.decode.frames import decode_frames
 from analyzer.decode.text import address_texts, ipv4_texts, mac_texts
 from analyzer.errors import SavefileError
@@ -18,9 +19,12 @@ from analyzer.model.frames import (
     EGRESS,
     FLAG_DIRECTION,
     INGRESS,
+    MARK_NO_SOURCE,
+    MARK_UNTIMED,
     NO_PROTOCOL,
     NO_VLAN,
     FrameChunk,
+    vlan_ids,
 )
 from analyzer.net.ethernet import ARP as ETHERTYPE_ARP
 from analyzer.net.icmp import QUERIES, QUERIES_V6
@@ -40,12 +44,13 @@ def read_frames(path: str | Path, *, depth: bool = False) -> pl.DataFrame:
 
     Columns: frame (from 1, as Wireshark counts), ts_ns (since the epoch), vantage (the
     interface's name, or its number where it has none), direction (ingress, egress), caplen,
-    wirelen, eth_src, eth_dst, ethertype, vlan, arp_op, arp_sha, arp_spa, arp_tha, arp_tpa,
-    ip_version, src, dst, protocol, ttl, ip_id, ip_len, fragment_offset, src_port, dst_port,
-    tcp_flags, tcp_seq, tcp_ack, tcp_window, icmp_type, icmp_code, icmp_id, icmp_seq,
-    payload_len, marks (bits of `analyzer.model.frames`). Addresses are text; what a frame does
-    not have is null. depth: also those of `analyzer.analysis.frames_depth.DEPTH`: TCP
-    options, DNS, DHCP, Neighbour Discovery, what an ICMP error quotes, what VXLAN carries.
+    wirelen, eth_src, eth_dst, ethertype, vlan (the outer tag's), vlans (of all tags, a list),
+    arp_op, arp_sha, arp_spa, arp_tha, arp_tpa, ip_version, src, dst, protocol, ttl, ip_id, ip_len,
+    fragment_offset, src_port, dst_port, tcp_flags, tcp_seq, tcp_ack, tcp_window, icmp_type,
+    icmp_code, icmp_id, icmp_seq, payload_len, marks (bits of `analyzer.model.frames`). Addresses
+    are text; what a frame does not have is null. depth: also those of
+    `analyzer.analysis.frames_depth.DEPTH`: TCP options, DNS, DHCP, Neighbour Discovery, what an
+    ICMP error quotes, what VXLAN carries.
 
     Raises SavefileError where the file is damaged, cut or no capture file: ``frames`` then
     holds this table of the frames before the damage. Raises UsageProblem where it does not
@@ -74,9 +79,22 @@ def frame_tables(
     number = 1
     for chunk in savefile.chunks(FRAMES_PER_PIECE):
         columns = _columns(chunk, savefile.interfaces)
-        rows = table_of(columns, [name(interface) for interface in savefile.interfaces])
+        names = [name(interface) for interface in savefile.interfaces]
+        if has_cooked(columns["linktype"]):
+            names += _tell_devices(chunk, columns, len(names))
+        rows = table_of(columns, names)
         yield _deepened(rows, chunk, columns, depth).with_row_index("frame", number)
         number += len(chunk)
+
+
+def _tell_devices(chunk: FrameChunk, columns: dict[str, npt.NDArray[Any]], count: int) -> list[str]:
+    """Directions and devices of frames with cooked headers; names of devices, behind ``count``
+    others."""
+    headers = cooked_headers(chunk, columns["linktype"])
+    devices, place = np.unique(headers.ifindex, return_inverse=True)
+    columns["flags"] = headers.flags
+    columns["vantage"] = np.where(headers.ifindex, count + place, chunk.interface)
+    return [device_name(ifindex) for ifindex in devices.tolist()]
 
 
 def _name(interface: SavefileInterface) -> str:
@@ -130,7 +148,7 @@ def table_of(columns: Columns, names: Sequence[str]) -> pl.DataFrame:
 def _frame(columns: Columns, names: Sequence[str]) -> dict[str, Any]:
     direction = pl.Series([_DIRECTIONS.get(code) for code in range(4)], dtype=pl.String)
     return {
-        "ts_ns": columns["ts_ns"],
+        "ts_ns": _where(columns["marks"] & MARK_UNTIMED == 0, columns["ts_ns"]),
         "vantage": pl.Series(names, dtype=pl.String).gather(columns["vantage"]),
         "direction": direction.gather(columns["flags"] & FLAG_DIRECTION),
         "caplen": columns["caplen"],
@@ -141,12 +159,21 @@ def _frame(columns: Columns, names: Sequence[str]) -> dict[str, Any]:
 def _link(columns: Columns, linktype: npt.NDArray[np.int32]) -> dict[str, Any]:
     ethernet = linktype == ETHERNET
     cooked = np.isin(linktype, (LINUX_SLL, LINUX_SLL2))
+    told = columns["marks"] & MARK_NO_SOURCE == 0
     return {
-        "eth_src": _where(ethernet | cooked, mac_texts(columns["eth_src"])),
+        "eth_src": _where(ethernet | (cooked & told), mac_texts(columns["eth_src"])),
         "eth_dst": _where(ethernet, mac_texts(columns["eth_dst"])),
         "ethertype": _where(columns["ethertype"] != 0, columns["ethertype"]),
         "vlan": _where(columns["vlan"] != NO_VLAN, columns["vlan"]),
+        "vlans": _vlan_lists(columns["vlans"]),
     }
+
+
+def _vlan_lists(packed: npt.NDArray[np.uint64]) -> pl.Series:
+    """The identifiers of all tags; each different list is made once."""
+    different, place = np.unique(packed, return_inverse=True)
+    lists = [vlan_ids(one) or None for one in different.tolist()]
+    return pl.Series(lists, dtype=pl.List(pl.UInt16)).gather(place)
 
 
 def _arp(columns: Columns) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from analyzer.analysis.frame_room import empty_frames
 from analyzer.analysis.frames_table import table_of
-from analyzer.analysis.tables import journey_table, packet_table
+from analyzer.analysis.tables import journey_table, packet_table, without_untimed
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
 from analyzer.model.vantage import Vantage
@@ -37,7 +37,7 @@ class KeptTables:
     def add(self, batch: Batch) -> None:
         """Keep the packets that are closed, and their journeys."""
         names = [vantage.name for vantage in batch.vantages]
-        self._packets.append(packet_table(batch, names))
+        self._packets.append(without_untimed(packet_table(batch, names)))
         self._journeys.append(journey_table(batch, names))
 
     def frames(self) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,13 +14,18 @@ from analyzer.analysis.notes import VantageNotes
 from analyzer.diagnosis.dropped_packets import DroppedPackets
 from analyzer.diagnosis.example import Examples
 from analyzer.diagnosis.explain import explain_lost, stack_losses
+from analyzer.diagnosis.likely import LOST, UNANSWERED, InVain, LikelyCause, likely_causes
 from analyzer.diagnosis.settings import Scene
 from analyzer.diagnosis.silent import Asked, unanswered_echoes, unheard_askers
 from analyzer.diagnosis.stale_neighbours import Addressed
 from analyzer.flows.icmp import Echoes
+from analyzer.flows.losses import UNKNOWN
 from analyzer.model.batch import Batch
+from analyzer.model.evidence import KernelEvent
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import LossRow
+from analyzer.model.vantage import Role, Vantage
+from analyzer.recorders.drops.untied import UntiedDrop
 from analyzer.recorders.settings.facts import MAGIC as FACTS
 from analyzer.recorders.settings.facts import decode_facts
 
@@ -39,6 +44,8 @@ class LossEvidence:
     echoes: Echoes
     end_ns: int
     arp: Sequence[ArpRow]
+    events: Sequence[KernelEvent] = ()
+    """what changed while the capture ran"""
 
 
 @dataclass(slots=True)
@@ -59,6 +66,8 @@ class LossDiagnosis:
     _ended: DroppedPackets = field(init=False)
     recorded: bool = False
     """there was such a block"""
+    likely: list[LikelyCause] = field(default_factory=list)
+    """what may explain the losses that `explain` could not"""
 
     def __post_init__(self) -> None:
         self._ended = DroppedPackets(self._examples, self.keep)
@@ -92,16 +101,27 @@ class LossDiagnosis:
         gone, since = (
             [getattr(n, name) for n in evidence.notes] for name in ("gone_ns", "start_ns")
         )
-        return losses + self._asked.went_away(gone, since, scene)
+        losses += self._asked.went_away(gone, since, scene, evidence.events)
+        self.likely = likely_causes(_in_vain(losses, silent), self._untied())
+        return losses
+
+    def _untied(self) -> Iterator[UntiedDrop]:
+        """Drops that belong to no packet of the capture."""
+        yield from self._ended.tying.log.elsewhere
+        yield from self._ended.tying.untied()
 
     def outcomes(self) -> pl.DataFrame:
         """number (of a packet), reason, location of those that were dropped themselves, in a
         bridge or a stack."""
         return pl.concat([_NO_OUTCOMES, *self._ended.outcomes])
 
-    def summary(self) -> dict[str, Any] | None:
-        """What was recorded of drops: how much of it is explained here, and the rest by the
-        kernel's reason; None: nothing was."""
+    def summary(self, vantages: Sequence[Vantage] = ()) -> dict[str, Any] | None:
+        """What was recorded of drops: how much of it is tied to packets here, and the rest by the
+        kernel's reason; None: nothing was.
+
+        captured: of the rest, frames that came in by the host's interfaces among ``vantages``;
+        anywhere: of packets anywhere on this machine, this capture's or not; others: both.
+        """
         log = self._ended.tying.log
         if not log.recorded:
             return None
@@ -109,12 +129,38 @@ class LossDiagnosis:
         others = Counter({log.told.reasons[place]: count for place, count in untied.items()})
         for (reason, _, _), count in log.told.alone.items():
             others[reason] += count
+        captured = Counter(self._ended.tying.untied(_host_names(vantages)).by_reason())
         return {
             "tied": self._ended.tied,
             "others": dict(others.most_common()),
+            "captured": dict(captured.most_common()),
+            "anywhere": dict((others - captured).most_common()),
             "lost": log.told.lost,
             "partly_untied_s": sum(until - since for since, until, _ in log.told.deaf_ns) / 1e9,
         }
+
+
+def _host_names(vantages: Sequence[Vantage]) -> set[str]:
+    """Names of captured interfaces of the host that no captured container's interface has, too:
+    the kernel tells the name alone."""
+    inside = {v.interface for v in vantages if v.role is Role.CONTAINER}
+    return {v.interface for v in vantages if v.role is not Role.CONTAINER} - inside
+
+
+def _in_vain(losses: Sequence[LossRow], silent: Sequence[dict[str, Any]]) -> list[InVain]:
+    """What is lost for no known reason, and what was delivered and brought no answer."""
+    lost = [
+        InVain(r.protocol, r.source, r.destination, LOST, r.packets, r.first_ns, r.last_ns)
+        for r in losses
+        if r.reason == UNKNOWN and r.first_ns is not None and r.last_ns is not None
+    ]
+    explained = {(row.protocol, row.source, row.destination) for row in losses}
+    for row in silent:
+        ends = row["protocol"], row["source"], row["destination"]
+        if ends not in explained:
+            span = row["first_ns"], row["last_ns"]
+            lost.append(InVain(*ends, UNANSWERED, row["packets"], *span))
+    return lost
 
 
 def with_outcomes(packets: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from analyzer.decode.cooked import device_name
 from analyzer.model.census import Census, read_census
 from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 from analyzer.model.vantage import CLOCK_OFFSET, MARK, Vantage, check_fdb
+from analyzer.net.link_types import LINUX_SLL
 from analyzer.savefile.interfaces import SavefileInterface
 
 
@@ -188,7 +190,18 @@ def foreign_vantage(interface: SavefileInterface, path: str) -> Vantage:
     """A vantage of which nothing but the name is known."""
     stem = os.path.basename(path)
     name = interface.name or (stem.rsplit(".", 1)[0] if "." in stem else stem) or "-"
-    return Vantage(name=name, interface=name)
+    return Vantage(name=name, interface=name, mixed=interface.linktype == LINUX_SLL)
+
+
+def device_of(interface: SavefileInterface, file_number: int, path: str, ifindex: int) -> Vantage:
+    """A device of which a capture of all interfaces tells the index; where a frame is cut before
+    that, one that stands for all such."""
+    whole = foreign_vantage(interface, path)
+    ring = -1 - 1000 * file_number - interface.index
+    if not ifindex:
+        return replace(whole, mixed=True, ring=ring)
+    name = device_name(ifindex)
+    return replace(whole, name=name, interface=name, told_ifindex=ifindex, ring=ring)
 
 
 def object_in(comment: str) -> dict[str, Any]:

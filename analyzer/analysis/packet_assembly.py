@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.analysis.decoded_chunk import DecodedChunk
 from analyzer.analysis.frame_room import empty_frames, rows_of
+from analyzer.analysis.lifetimes import Lifetimes
 from analyzer.analysis.notes import VantageNotes
-from analyzer.analysis.reading import DecodedChunk, Reading, sort_own
+from analyzer.analysis.own_blocks import sort_own
+from analyzer.analysis.reading import Reading
 from analyzer.analysis.totals import Totals
 from analyzer.analysis.window_edges import WindowEdges
 from analyzer.correlate.correlate import Correlator
@@ -25,6 +28,7 @@ from analyzer.model.batch import FOREVER_NS, Batch, Columns
 from analyzer.model.journeys import Journeys
 from analyzer.model.nat_entries import NatEntries
 from analyzer.model.proxy import Proxy
+from analyzer.model.tenures import Life
 from analyzer.recorders.conntrack.proxies import decode_proxies
 from analyzer.recorders.conntrack.record import decode_entries
 
@@ -51,7 +55,8 @@ class PacketAssembly:
     _learned: int = 0
     _translator: Translator = field(default_factory=lambda: Translator(NatEntries()))
     _correlator: Correlator = field(default_factory=Correlator)
-    _tables: PacketTables | None = None
+    _tables: PacketTables = field(default_factory=lambda: PacketTables(Endpoints()))
+    _lifetimes: Lifetimes = field(default_factory=Lifetimes)
     _carried: Columns | None = None
 
     def __post_init__(self) -> None:
@@ -60,7 +65,6 @@ class PacketAssembly:
     @property
     def endpoints(self) -> Endpoints:
         """The names of everything seen so far."""
-        assert self._tables is not None
         return self._tables.endpoints
 
     @property
@@ -71,6 +75,7 @@ class PacketAssembly:
     def close(self, chunk: DecodedChunk) -> Batch:
         """The packets that are closed when a chunk is looked at with what is open."""
         self.chunks += 1
+        self._lifetimes.add(chunk.frames, len(self.reading.vantages))
         frames = self._inside(chunk)
         self._learn(chunk.tracked)
         journeys, settled_ns = self._correlate(frames, chunk.now_ns, final=chunk.final)
@@ -103,7 +108,7 @@ class PacketAssembly:
 
     def _correlate(self, frames: Columns, now_ns: int, *, final: bool) -> tuple[Journeys, int]:
         """(the packets that are closed, `Batch.settled_ns`); the frames of the others are kept."""
-        notes = self.reading.notes if final else (self.reading.foreseen or self.reading.notes)
+        notes = self._notes(final)
         vantages = self.reading.vantages
         fdb = {v.name: n.fdb for v, n in zip(vantages, notes, strict=False) if n.fdb}
         watch = self._watch(notes, final=final)
@@ -126,10 +131,11 @@ class PacketAssembly:
     ) -> Batch:
         """The closed packets with their names."""
         self.likely += int(np.count_nonzero(journeys.likely & (journeys.packet >= 0)))
-        packets = self._packets().build(frames, journeys)
+        packets = self._packets(settled_ns == FOREVER_NS).build(frames, journeys)
         if self.edges:
             packets = self.edges.mark_torn(packets, frames)
-        return Batch(frames, journeys, packets, settled_ns, self.reading.vantages, own)
+        vantages, borne_since = self.reading.vantages, self.endpoints.borne_since
+        return Batch(frames, journeys, packets, settled_ns, vantages, own, borne_since)
 
     def _watch(self, notes: list[VantageNotes], *, final: bool) -> Watch:
         count, totals, edges = len(self.reading.vantages), self.totals, self.edges
@@ -141,14 +147,21 @@ class PacketAssembly:
             end_ns=np.minimum(watch.end_ns, edges.until_ns),
         )
 
-    def _packets(self) -> PacketTables:
+    def _notes(self, final: bool) -> list[VantageNotes]:
+        """What the files tell of the vantages, as far as it is known."""
+        return self.reading.notes if final else (self.reading.foreseen or self.reading.notes)
+
+    def lives(self, final: bool = True) -> list[Life]:
+        """[v] when each vantage's interface was there."""
+        reading = self.reading
+        return self._lifetimes.lives(self._notes(final), len(reading.vantages), reading.initial)
+
+    def _packets(self, final: bool) -> PacketTables:
         """The maker of packet tables, knowing the names that are known by now."""
         layout, reading = self._correlator.layout, self.reading
-        names = (list(reading.vantages), layout.lan, layout.site, reading.names)
-        if self._tables is None:
-            self._tables = PacketTables(Endpoints(*names))
-        else:
-            self._tables.endpoints.learn(*names)
+        self._tables.endpoints.learn(
+            list(reading.vantages), layout.lan, layout.site, reading.names, self.lives(final)
+        )
         return self._tables
 
 

@@ -42,7 +42,7 @@ class Choice:
             packets = packets.filter((pl.col("status") == Status.LOST) | dropped)
         if self.min_latency_ns is not None:
             latency = pl.col("last_ts_ns") - pl.col("ts_ns")
-            packets = packets.filter(latency >= self.min_latency_ns)
+            packets = packets.filter("first_told", "last_told", latency >= self.min_latency_ns)
         if self.containers:
             sides = (pl.col(end).cast(pl.String) for end in ("source", "destination"))
             ends = (side.is_in(self.containers) for side in sides)

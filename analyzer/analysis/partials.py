@@ -14,6 +14,7 @@ from analyzer.analysis.loss_diagnosis import LossDiagnosis
 from analyzer.flows.checksums import Checksums
 from analyzer.flows.echoes_outside import EchoesOutside
 from analyzer.flows.flooding import Flooding
+from analyzer.flows.foreign_sources import ForeignSources
 from analyzer.flows.frame_notes import FrameReaders
 from analyzer.flows.hops import Hops
 from analyzer.flows.kind import AggregatorInputs, FlowContext
@@ -50,6 +51,7 @@ class Partials:
         self.receivers = Receivers()
         self.handshakes = SlowHandshakes()
         self.flooding = Flooding()
+        self.foreign_sources = ForeignSources()
         self.untranslated = Untranslated()
         self.loss_diagnosis = loss_diagnosis or LossDiagnosis()
         self.checksums = Checksums.reading(self._readers)
@@ -88,6 +90,7 @@ class Partials:
         yield self.receivers
         yield self.handshakes
         yield self.flooding
+        yield self.foreign_sources
         yield self.untranslated
         yield self.loss_diagnosis
         yield self.checksums

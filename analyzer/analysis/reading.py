@@ -13,25 +13,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from analyzer.analysis.decoded_chunk import DecodedChunk, decoded_chunk
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.notes import VantageNotes, read_section_notes
+from analyzer.analysis.own_blocks import is_evidence, needed_at_start, sort_own
 from analyzer.analysis.vantage_identity import VantageIdentities
+from analyzer.decode.cooked import cooked_headers, has_cooked
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
 from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
 from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
 from analyzer.model.census import Census
 from analyzer.model.frames import FrameChunk
-from analyzer.model.ranks import median
 from analyzer.model.vantage import Vantage
-from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
-from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
-from analyzer.recorders.evidence.record import MAGIC as EVIDENCE
+from analyzer.net.link_types import LINUX_SLL2
 from analyzer.recorders.own_blocks import malformed_kind
 from analyzer.savefile.ahead import Ahead, look_at_end, step_through
-from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.interfaces import SavefileInterface, take_names
 from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
 from analyzer.savefile.source import is_rereadable
 
@@ -39,27 +38,8 @@ LOG = logging.getLogger("vethscope")
 CHUNK_FRAMES = 1 << 17
 """so many are decoded and correlated at once: their columns take some 25 MB"""
 _FEWEST = 1 << 12
-_NOW = 101
-"""frames at a chunk's end of which the middle stamp is its time: one that is wrong is none"""
-FOREVER_NS = (1 << 63) - 1
 
 Peek = Callable[[FrameChunk, Columns], None]
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedChunk:
-    """Frames as read, in a room that is to be given back."""
-
-    frames: Columns
-    room: FrameRoom
-    now_ns: int
-    """how far the capture has been read: later frames are not much older"""
-    own: Sequence[bytes] = ()
-    """contents of our own blocks up to here: drops and settings (`analyzer.recorders`)"""
-    tracked: int = 0
-    """so much of `Reading.tracked` was known"""
-    final: bool = False
-    """nothing follows, and all that the files tell of themselves is known"""
 
 
 @dataclass(slots=True)
@@ -71,6 +51,8 @@ class Reading:
     notes: list[VantageNotes] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     """address → name"""
+    initial: int = 0
+    """of the vantages, so many stood in front of the first frame"""
     engine: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
     errors: list[SavefileError] = field(default_factory=list)
@@ -117,6 +99,7 @@ class Reading:
         reading.key_bytes = key_bytes_for(snaplens)
         for number, savefile in enumerate(reading.savefiles):
             reading._take_notes(savefile, number)
+        reading.initial = len(reading.vantages)
         if reading.tunnels:
             inner = [max(snaplen - TUNNEL_BYTES, 1) if snaplen else 0 for snaplen in snaplens]
             reading.key_bytes = key_bytes_for(inner)
@@ -149,16 +132,18 @@ class Reading:
                 return
             ahead = None if thorough else look_at_end(file.path)
             if ahead is None:
-                stepped = step_through(file.path, _for_the_start)
+                stepped = step_through(file.path, needed_at_start)
                 ahead = Ahead(stepped.interfaces, stepped.names, stepped.own)
             others, tracked = sort_own([b for b in ahead.own if not malformed_kind(b)])
             self.tracked += tracked
             explained = explained or bool(others)
             for interface in ahead.interfaces:
                 vantage = self._place(interface, number, file.name)
+                if vantage < 0:
+                    continue
                 notes = notes_at_end.setdefault(vantage, VantageNotes())
                 notes.read(interface.statistics or {}, number)
-            self.names.update(ahead.names)
+            take_names(self.names, ahead.names)
         self._expected, self.explained = len(self.vantages), explained
         vantages = range(len(self.vantages))
         self.foreseen = [notes_at_end.get(vantage, VantageNotes()) for vantage in vantages]
@@ -203,7 +188,7 @@ class Reading:
         ]
         ahead = {number: chunk for number, file in enumerate(files) if (chunk := next(file, None))}
         while ahead:
-            number = min(ahead, key=lambda n: _start_ns(ahead[n]))
+            number = min(ahead, key=lambda n: ahead[n].start_ns)
             chunk = ahead.pop(number)
             following = next(files[number], None)
             if following:
@@ -213,7 +198,7 @@ class Reading:
             self.tracked += tracked
             yield replace(
                 chunk,
-                now_ns=min([chunk.now_ns, *(_start_ns(other) for other in ahead.values())]),
+                now_ns=min([chunk.now_ns, *(other.start_ns for other in ahead.values())]),
                 own=own,
                 tracked=len(self.tracked),
                 final=not ahead,
@@ -236,13 +221,15 @@ class Reading:
                 chunk, np.array(places, np.int32), linktypes, self.key_bytes, self.frames
             )
             self.frames += len(chunk)
+            if has_cooked(linktypes):
+                self._tell_devices(chunk, frames, savefile, number)
             if self.tunnels:
                 follow_tunnels(chunk, frames, self.key_bytes)
             if peek:
                 peek(chunk, frames)
-            self.names.update(savefile.names)
+            take_names(self.names, savefile.names)
             self._take_own(savefile)
-            yield DecodedChunk(frames, room, _now_ns(frames["ts_ns"]))
+            yield decoded_chunk(frames, room)
         self._take_notes(savefile, number)
         self._take_own(savefile)
         if savefile.error is not None:
@@ -254,22 +241,43 @@ class Reading:
             if kind := malformed_kind(block):
                 self._malformed[kind] += 1
             else:
-                (self.evidence if block.startswith(EVIDENCE) else self.own).append(block)
+                (self.evidence if is_evidence(block) else self.own).append(block)
         savefile.own.clear()
 
     def _place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
-        """The vantage of a file's interface."""
-        at = self._places.place(interface, file_number, path)
-        if at == len(self.notes):
+        """The vantage of a file's interface; -1 where it stands for all devices, and nothing was
+        counted of it as a whole."""
+        if interface.linktype == LINUX_SLL2 and not interface.statistics:
+            return -1
+        return self._noted(self._places.place(interface, file_number, path))
+
+    def _noted(self, vantage: int) -> int:
+        """The vantage, with notes of it."""
+        if vantage == len(self.notes):
             self.notes.append(VantageNotes())
-        return at
+        return vantage
+
+    def _tell_devices(
+        self, chunk: FrameChunk, frames: Columns, savefile: Savefile, number: int
+    ) -> None:
+        """Of frames with cooked headers: the direction, and the device that each was seen at."""
+        headers = cooked_headers(chunk, frames["linktype"])
+        frames["flags"][:] = headers.flags
+        cooked = np.flatnonzero(frames["linktype"] == LINUX_SLL2)
+        places = chunk.interface[cooked].astype(np.int64) << 32 | headers.ifindex[cooked]
+        for place in np.unique(places).tolist():
+            interface, ifindex = savefile.interfaces[place >> 32], place & 0xFFFFFFFF
+            at = self._places.place_device(interface, number, savefile.path, ifindex)
+            frames["vantage"][cooked[places == place]] = self._noted(at)
 
     def _take_notes(self, savefile: Savefile, number: int) -> None:
         """What stands beside the frames: statistics, names, the section's comment."""
         for interface in savefile.interfaces:
             at = self._place(interface, number, savefile.path)
+            if at < 0:
+                continue
             self.notes[at].read(interface.statistics or {}, number)
-        self.names.update(savefile.names)
+        take_names(self.names, savefile.names)
         section = read_section_notes(savefile.comment)
         self.engine = self.engine or section.engine
         self.sysctls |= section.sysctls
@@ -289,24 +297,3 @@ class Reading:
             **self._malformed,
         }
         return {kind: count for kind, count in counts.items() if count}
-
-
-def sort_own(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """(those that tell of losses, those that tell of translations)."""
-    tracked = [block for block in blocks if block.startswith((CONNTRACK, PROXIES))]
-    apart = (CONNTRACK, PROXIES, EVIDENCE)
-    return [block for block in blocks if not block.startswith(apart)], tracked
-
-
-def _for_the_start(blocks: Sequence[bytes]) -> list[bytes]:
-    """Those that tell of translations, and one of the others as a sign that there are some."""
-    others, tracked = sort_own(blocks)
-    return others[:1] + tracked
-
-
-def _start_ns(chunk: DecodedChunk) -> int:
-    return int(chunk.frames["ts_ns"][0])
-
-
-def _now_ns(ts: npt.NDArray[np.int64]) -> int:
-    return median(ts[-_NOW:])

@@ -14,10 +14,11 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
+from analyzer.analysis.decoded_chunk import DecodedChunk
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.options import AnalysisOptions
 from analyzer.analysis.packet_assembly import PacketAssembly
-from analyzer.analysis.reading import DecodedChunk, Peek, Reading
+from analyzer.analysis.reading import Peek, Reading
 from analyzer.analysis.window_edges import WindowEdges
 from analyzer.model.batch import Aggregator, Batch, Columns, Reader
 from analyzer.model.frames import FrameChunk

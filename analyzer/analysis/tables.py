@@ -7,6 +7,7 @@ the report, in every table, in ``show`` and in an annotated pcapng, however the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,14 @@ from analyzer.analysis.frames_table import table_of
 from analyzer.flows.nat_tuples import translations, tuple_texts
 from analyzer.flows.packets import path_matrix
 from analyzer.model.batch import Batch, Columns
-from analyzer.model.frames import EGRESS, FLAG_DIRECTION, INGRESS
+from analyzer.model.frames import EGRESS, FLAG_DIRECTION, INGRESS, MARK_UNTIMED
 from analyzer.model.journeys import HOP_NAMES, Evidence, Hop, Journeys, Status
 
 TIMED = tuple(name for name in HOP_NAMES if name not in ("none", "copy"))
 """the kinds of hops that have a time"""
 HEADERS = (
     "vlan",
+    "vlans",
     "ip_version",
     "src",
     "dst",
@@ -52,12 +54,13 @@ def packet_numbers(batch: Batch) -> npt.NDArray[np.int64]:
 
 
 def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
-    """One row a packet. names: of the vantages.
+    """One row a packet, by times that order them; see `without_untimed`. names: of the vantages.
 
-    packet, ts_ns, last_ts_ns, one_way_ns (first vantage to last; null unless it was delivered),
-    protocol, source, destination, first_vantage, last_vantage, status (delivered, lost,
-    unmatched), expected (the vantage that a lost packet should have come to), in_port, out_port,
-    evidence (list), frames, certain, wirelen; path (vantages of its main path), hop_kinds and
+    packet, ts_ns, last_ts_ns, first_told, last_told (the file tells these), one_way_ns (first
+    vantage to last; null unless it was delivered), protocol, source, destination, first_vantage,
+    last_vantage, status (delivered, lost, unmatched), expected (the vantage that a lost packet
+    should have come to), in_port, out_port, evidence (list), frames, certain, wirelen; path
+    (vantages of its main path), hop_kinds and
     hop_delays_ns (lists: of the hops between them), and the sum for each kind: veth_ns,
     bridge_ns, deliver_ns, originate_ns, route_ns, span_ns, stacked_ns, tunnel_ns; translated (list:
     what NAT made of its addresses and ports on the way); then HEADERS, of its first frame.
@@ -68,7 +71,14 @@ def packet_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
         pl.Series("packet", packet_numbers(batch)),
         "ts_ns",
         "last_ts_ns",
-        pl.when(pl.col("status") == Status.DELIVERED, pl.col("last_frame") != pl.col("first_frame"))
+        "first_told",
+        "last_told",
+        pl.when(
+            pl.col("status") == Status.DELIVERED,
+            pl.col("last_frame") != pl.col("first_frame"),
+            "first_told",
+            "last_told",
+        )
         .then(pl.col("last_ts_ns") - pl.col("ts_ns"))
         .alias("one_way_ns"),
         pl.col("protocol", "source", "destination").cast(pl.String),
@@ -120,11 +130,12 @@ def _hops(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
             "vantage": named(pl.Series(batch.frames["vantage"][frame]), names),
             "kind": named(hop, HOP_NAMES),
             "delay": pl.Series(ts[frame] - ts[np.maximum(before, 0)]).set(
-                pl.Series(before < 0), None
+                pl.Series((before < 0) | _untimed(batch.frames, frame, before)), None
             ),
+            "hop": before >= 0,
         }
     )
-    hops = pl.col("delay").is_not_null()
+    hops = pl.col("hop")
     of_packets = steps.group_by("row", maintain_order=True).agg(
         pl.col("vantage").alias("path"),
         pl.col("kind").filter(hops).alias("hop_kinds"),
@@ -135,8 +146,24 @@ def _hops(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     return rows.join(of_packets, on="row", how="left", maintain_order="left").drop("row")
 
 
+def _untimed(
+    frames: Columns, one: npt.NDArray[Any], other: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_]:
+    """Whether the file tells no time of one of two frames."""
+    marks = frames["marks"]
+    untimed: npt.NDArray[np.bool_] = (marks[one] | marks[other]) & MARK_UNTIMED != 0
+    return untimed
+
+
+def without_untimed(packets: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `packet_table` in which times that the file does not tell are null."""
+    times = {"ts_ns": "first_told", "last_ts_ns": "last_told"}
+    told = (pl.when(told).then(name).alias(name) for name, told in times.items())
+    return packets.with_columns(told).drop(times.values())
+
+
 def _sum_of(kind: str) -> pl.Expr:
-    delays = pl.col("delay").filter(pl.col("kind") == kind)
+    delays = pl.col("delay").filter(pl.col("kind") == kind).drop_nulls()
     return pl.when(delays.len() > 0).then(delays.sum())
 
 
@@ -156,7 +183,9 @@ def journey_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
     order = closed[np.lexsort([key[closed] for key in keys])]
     packet, hop = journeys.packet[order], journeys.hop[order]
     parent = np.maximum(journeys.parent[order], 0)
-    timed = (hop != Hop.NONE) & ~is_copy[order]
+    timed = (hop != Hop.NONE) & ~is_copy[order] & ~_untimed(frames, order, parent)
+    first = journeys.first[packet]
+    known = pl.Series(frames["marks"][order] & MARK_UNTIMED == 0)
     texts = np.full(len(ts), None, object)
     translated = _translations(frames, journeys)
     texts[translated["frame"].to_numpy()] = translated["translated"].to_list()
@@ -166,8 +195,10 @@ def journey_table(batch: Batch, names: Sequence[str]) -> pl.DataFrame:
             "frame": frames["number"][order] + 1,
             "vantage": named(pl.Series(frames["vantage"][order]), names),
             "direction": directions(frames["flags"][order]),
-            "ts_ns": ts[order],
-            "delta_ns": ts[order] - ts[journeys.first[packet]],
+            "ts_ns": pl.Series(ts[order]).set(~known, None),
+            "delta_ns": pl.Series(ts[order] - ts[first]).set(
+                pl.Series(_untimed(frames, order, first)), None
+            ),
             "kind": named(pl.Series(hop), HOP_NAMES),
             "delay_ns": pl.Series(ts[order] - ts[parent]).set(pl.Series(~timed), None),
             "certain": ~journeys.likely[order],

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from analyzer.analysis.notes import described_vantage, foreign_vantage
+from analyzer.analysis.notes import described_vantage, device_of, foreign_vantage
 from analyzer.model.untrusted import MALFORMED
 from analyzer.model.vantage import Role, Vantage
 from analyzer.savefile.interfaces import SavefileInterface
@@ -42,6 +42,17 @@ class VantageIdentities:
         same.append(len(self.vantages))
         self.vantages.append(self._with_generations(vantage))
         return same[-1]
+
+    def place_device(
+        self, interface: SavefileInterface, file_number: int, path: str, ifindex: int
+    ) -> int:
+        """The number of the vantage of a device in a capture of all interfaces."""
+        key = ("of a file", file_number, interface.index, ifindex)
+        same = self._index.setdefault(key, [])
+        if not same:
+            same.append(len(self.vantages))
+            self.vantages.append(device_of(interface, file_number, path, ifindex))
+        return same[0]
 
     def _described(self, interface: SavefileInterface, file_number: int) -> Vantage | None:
         try:

@@ -22,6 +22,7 @@ from analyzer.app.binary_output import binary_stdout
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.export.pcapng import DONE, SECTION, Notes, annotate, build_blocks, scan
 from analyzer.model.batch import Batch
+from analyzer.model.frames import MARK_UNTIMED, UNTIMED
 from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.vantage import Vantage
 from analyzer.savefile import blocks
@@ -68,8 +69,10 @@ class FrameNotes:
         rows = np.zeros(len(of_packets), _FRAME)
         ts, vantage, first = frames["ts_ns"], frames["vantage"], journeys.first[packet]
         rows["packet"] = packet_numbers(batch)[packet]
-        rows["delay_ns"] = ts[of_packets] - ts[np.maximum(parent, 0)]
-        rows["delta_ns"] = ts[of_packets] - ts[first]
+        untimed = frames["marks"] & MARK_UNTIMED != 0
+        for name, since in (("delay_ns", np.maximum(parent, 0)), ("delta_ns", first)):
+            told = ~(untimed[of_packets] | untimed[since])
+            rows[name] = np.where(told, ts[of_packets] - ts[since], UNTIMED)
         rows["before"] = np.where(parent < 0, -1, vantage[np.maximum(parent, 0)])
         rows["here"], rows["first"] = vantage[of_packets], vantage[first]
         ends = (journeys.status[packet] == Status.LOST) & (journeys.last[packet] == of_packets)
@@ -134,11 +137,11 @@ def _comments(rows: npt.NDArray[np.void], names: Sequence[str]) -> pl.Series:
 
 
 def _microseconds(ns: npt.NDArray[np.int64]) -> pl.Series:
-    """With all digits; negative where a clock went back."""
+    """With all digits; negative where a clock went back; ? where the file tells no time."""
     size = pl.Series(np.abs(ns))
     whole, rest = (size // 1000).cast(pl.String), (size % 1000).cast(pl.String).str.zfill(3)
     sign = pl.select(pl.when(pl.Series(ns) < 0).then(pl.lit("-")).otherwise(pl.lit("")))
-    return sign.to_series() + whole + "." + rest
+    return (sign.to_series() + whole + "." + rest).set(pl.Series(ns == UNTIMED), "?")
 
 
 def count_frames(path: str) -> tuple[int, SavefileError | None]:

@@ -17,7 +17,7 @@ from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.report_tables import report_tables
 from analyzer.analysis.stream import stream_files
 from analyzer.analysis.table_names import CONVERSATIONS, TABLES
-from analyzer.analysis.tables import journey_table, packet_table
+from analyzer.analysis.tables import journey_table, packet_table, without_untimed
 from analyzer.app.annotate import FrameNotes, count_frames, write_annotated
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.export.pcap import PcapFiles
@@ -104,7 +104,7 @@ class _Packets:
 
     def add(self, batch: Batch) -> None:
         names = [vantage.name for vantage in batch.vantages]
-        self.put("packets", packet_table(batch, names))
+        self.put("packets", without_untimed(packet_table(batch, names)))
         self.put("journeys", journey_table(batch, names))
 
 

@@ -20,6 +20,7 @@ from analyzer.decode.frames import decode_frames
 from analyzer.flows.endpoints import Endpoints
 from analyzer.formatting.sanitize import sanitize
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION
+from analyzer.model.tenures import Life
 from analyzer.model.vantage import Vantage
 from analyzer.net.link_types import ETHERNET
 from analyzer.report.summary import summarise_frame
@@ -41,12 +42,18 @@ class PacketPrinter:
         self._line = line
         self._vantages: Sequence[Vantage] = ()
         self._head = np.empty(0, np.uint8)
+        self._since_ns: list[int] = []
+        self._printed_ns = 0
 
     def _describe(self, vantages: Sequence[Vantage]) -> None:
+        """Take the vantages that there are now; new ones came after what was printed so far."""
         layout = build_layout(vantages)
         self._vantages, self._segment = vantages, layout.lan
         self._width = min(max(len(v.name) for v in vantages), _NAME)
-        self._endpoints = Endpoints(vantages, layout.lan, layout.site, {})
+        self._since_ns += [self._printed_ns] * (len(vantages) - len(self._since_ns))
+        lives = [Life(since_ns, since_ns) for since_ns in self._since_ns]
+        self._endpoints = Endpoints()
+        self._endpoints.learn(vantages, layout.lan, layout.site, {}, lives)
         blocks = [describe.section(""), *(describe.interface(v, MAX_SNAPLEN, "") for v in vantages)]
         self._head = np.frombuffer(b"".join(blocks), np.uint8)
 
@@ -62,18 +69,10 @@ class PacketPrinter:
         frames = decode_frames(chunk, np.full(len(self._vantages), ETHERNET, np.int32))
         frames["wirelen"], frames["ts_ns"] = chunk.wirelen, chunk.ts_ns
         frames["vantage"], frames["flags"] = chunk.interface, chunk.flags
-        sources, targets = self._names(frames, "src"), self._names(frames, "dst")
+        sources, targets = (self._endpoints.column(frames, s).to_list() for s in ("src", "dst"))
+        self._printed_ns = int(chunk.ts_ns.max(initial=self._printed_ns))
         for row in range(len(chunk)):
             self._line(self._text(frames, row, sources[row], targets[row]))
-
-    def _names(self, frames: dict[str, npt.NDArray[Any]], side: str) -> list[str]:
-        return self._endpoints.column(
-            self._segment[frames["vantage"]],
-            frames[f"eth_{side}"],
-            frames["ip_version"],
-            frames[f"{side}_hi"],
-            frames[f"{side}_lo"],
-        ).to_list()
 
     def _text(self, frames: dict[str, npt.NDArray[Any]], row: int, source: str, target: str) -> str:
         """``12:01:02.345678901 tomcat01:eth0 → ICMP echo request seq 3  tomcat01 → tomcat02``"""

@@ -15,7 +15,7 @@ import polars as pl
 
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.stream import stream_files
-from analyzer.analysis.tables import journey_table, packet_table
+from analyzer.analysis.tables import journey_table, packet_table, without_untimed
 from analyzer.app.dissect import dissected_frames, matching_frames
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.model.batch import Batch, InOrder
@@ -92,7 +92,7 @@ class _Shower:
             ready = ready.head(max(self.count - self._given, 0))
         self._given += len(ready)
         if len(ready):
-            self.put(ready)
+            self.put(without_untimed(ready))
 
     def _matched(self, batch: Batch) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """(frame number, its packet) of the frames that match, by number."""

@@ -58,6 +58,10 @@ class VantageColumns(NamedTuple):
     """[v]"""
     onward: npt.NDArray[np.bool_]
     """[v]"""
+    mixed: npt.NDArray[np.bool_]
+    """[v]"""
+    copies: npt.NDArray[np.bool_]
+    """[v]"""
 
 
 class Edges(NamedTuple):

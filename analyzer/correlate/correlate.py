@@ -28,7 +28,7 @@ from analyzer.correlate.journeys import (
 )
 from analyzer.correlate.links import Links
 from analyzer.correlate.loss import Watch, find_strays, judge
-from analyzer.correlate.match import link_segment, segment_keys
+from analyzer.correlate.match import identity_keys, link_segment, segment_keys
 from analyzer.correlate.packet_completion import Clock, find_held, find_open
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.route import link_deliveries, link_routes
@@ -134,7 +134,8 @@ def _link(
 ) -> Links:
     """The links of every frame: within segments first, then across routes."""
     vantage = frames["vantage"]
-    order, start, group = group_rows(segment_keys(frames["l2key"], layout.segment, vantage))
+    keys = segment_keys(identity_keys(frames, layout), layout.segment, vantage)
+    order, start, group = group_rows(keys)
     columns, places = frame_columns(frames, layout, stage), vantage_columns(layout)
     edges = no_edges(len(vantage))
     link_segment(order, start, columns, places, edges)

@@ -18,6 +18,7 @@ order, in which a copy follows its ingress frame before the next one of that CPU
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ import numpy.typing as npt
 
 from analyzer.correlate.columns import Edges, FrameColumns, SeenTimes, VantageColumns
 from analyzer.correlate.pairing import LONGEST_NS, Pairs, pair, pair_copies
-from analyzer.correlate.stages import BRIDGE, FREE
-from analyzer.correlate.unique_match import edge_kind, fits, link_unique
+from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, Layout
+from analyzer.correlate.unique_match import comes_before, edge_kind, fits, link_unique
 from analyzer.model.journeys import Hop
-from analyzer.native.compiled import allocating, compiled
+from analyzer.native.compiled import allocating, compiled, piece
 from analyzer.native.keys import mix
+from analyzer.net.ethernet import GROUP_BIT_U64
+from analyzer.net.ip import MAPPED
 
 _SPAN = int(Hop.SPAN)
 
@@ -76,7 +79,7 @@ def _link_others(
     for g in groups:
         rows = order[start[g] : start[g + 1]]
         if frames.stage[rows[0]] == FREE:
-            _link_free(rows, frames, edges)
+            _link_free(rows, frames, layout, edges)
         else:
             _link_many(rows, frames, layout, edges)
 
@@ -115,23 +118,42 @@ def _link_many(rows: Any, frames: FrameColumns, layout: VantageColumns, edges: E
 
 
 @allocating
-def _link_free(rows: Any, frames: FrameColumns, edges: Edges) -> Any:
+def _link_free(rows: Any, frames: FrameColumns, layout: VantageColumns, edges: Edges) -> Any:
     """Without topology: frames without a pause of LONGEST_NS between them belong together."""
     ts, a = frames.ts_ns, 0
+    rows = _in_order(rows, frames, layout)
     for b in range(1, len(rows) + 1):
         if b == len(rows) or ts[rows[b]] - ts[rows[b - 1]] > LONGEST_NS:
             if b - a > 1:
-                _chain(rows[a:b], frames.vantage, ts, edges)
+                _chain(rows[a:b], frames, layout, edges)
             a = b
 
 
 @allocating
-def _chain(rows: Any, vantage: Any, ts: Any, edges: Edges) -> Any:
+def _in_order(rows: Any, frames: FrameColumns, layout: VantageColumns) -> Any:
+    """Frames that look the same in the order in which they were seen; by insertion, since files
+    are in order but for a few."""
+    rows = rows.copy()
+    for i in range(1, len(rows)):
+        row, k = rows[i], i
+        while k > 0 and comes_before(row, rows[k - 1], frames, layout):
+            rows[k] = rows[k - 1]
+            k -= 1
+        rows[k] = row
+    return rows
+
+
+@allocating
+def _chain(rows: Any, frames: FrameColumns, layout: VantageColumns, edges: Edges) -> Any:
     """The k-th sighting at each vantage is the k-th packet; its frames follow by time.
 
-    Only where all vantages saw equally many: else one loss would shift the rest.
+    Only where all vantages saw equally many: else one loss would shift the rest. Where one
+    vantage stands for several interfaces, all of its sightings are of one packet.
     """
-    m = len(rows)
+    m, vantage = len(rows), frames.vantage
+    if layout.mixed[vantage[rows[0]]] and (vantage[rows] == vantage[rows[0]]).all():
+        _tie_in_turn(rows, edges, True)
+        return
     by_point = _argsort(vantage[rows])
     per = 0
     while per < m and vantage[rows[by_point[per]]] == vantage[rows[by_point[0]]]:
@@ -148,11 +170,47 @@ def _chain(rows: Any, vantage: Any, ts: Any, edges: Edges) -> Any:
     for k in range(per):
         for a in range(points):
             chain[a] = rows[by_point[a * per + k]]
-        chain = chain[_argsort(ts[chain])]
-        for a in range(1, points):
-            edges.parent[chain[a]] = chain[a - 1]
-            edges.hop[chain[a]] = _SPAN
-            edges.likely[chain[a]] = per > 1
+        _tie_in_turn(_in_order(chain, frames, layout), edges, per > 1)
+
+
+@piece
+def _tie_in_turn(rows: Any, edges: Edges, likely: Any) -> None:
+    """Each frame came from the one before it."""
+    for a in range(1, len(rows)):
+        edges.parent[rows[a]] = rows[a - 1]
+        edges.hop[rows[a]] = _SPAN
+        edges.likely[rows[a]] = likely
+
+
+def identity_keys(frames: Mapping[str, npt.NDArray[Any]], layout: Layout) -> npt.NDArray[np.uint64]:
+    """[n] what a frame is recognised by at the next vantage: its bytes.
+
+    Without topology a router may be between two vantages, and link layers may differ: unicast IP
+    is recognised from its own header on. What several stations may send alike (to a group, or
+    without an address of their own) is told by MACs there, too.
+    """
+    keys = frames["l2key"]
+    loose = (layout.kind == LOOSE).take(frames["vantage"])
+    if not loose.any():
+        return keys
+    alone = loose & (frames["l3key"] != 0) & ~_is_group(frames) & ~_is_unspecified(frames)
+    return np.where(alone, frames["l3key"], keys)
+
+
+def _is_group(frames: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """[n] packets that are for more than one station, by either address."""
+    low = frames["dst_lo"] & np.uint64(0xFFFFFFFF)
+    v4 = (frames["ip_version"] == 4) & ((low >> np.uint64(28) == 14) | (low == 0xFFFFFFFF))
+    v6 = (frames["ip_version"] == 6) & (frames["dst_hi"] >> np.uint64(56) == 0xFF)
+    group: npt.NDArray[np.bool_] = v4 | v6 | (frames["eth_dst"] & GROUP_BIT_U64 != 0)
+    return group
+
+
+def _is_unspecified(frames: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """[n] packets of a station that has no address yet (0.0.0.0, ::)."""
+    nothing = np.where(frames["ip_version"] == 4, np.uint64(MAPPED), np.uint64(0))
+    unspecified: npt.NDArray[np.bool_] = (frames["src_hi"] == 0) & (frames["src_lo"] == nothing)
+    return unspecified
 
 
 def segment_keys(

@@ -14,6 +14,7 @@ other than the same port. Vantages of a file without topology have no stage (``F
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ FREE = 4
 STATION, PORT, BRIDGE, LOOSE = 0, 1, 2, 3
 _STAGES = {STATION: (3, 0), PORT: (1, 2), BRIDGE: (2, 1), LOOSE: (FREE, FREE)}
 """(ingress, egress) stage by kind of vantage"""
+_BRIDGE_NAME = re.compile(r"(docker|br|virbr|cni|cbr|lxcbr|lxdbr|podman)\d+|br-[0-9a-f]{12}")
+"""names that engines and people give to bridges"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,10 @@ class Layout:
     """[v] the same number of a device on which others stand, -1"""
     tunnel: npt.NDArray[np.bool_]
     """[v] what goes out here goes on inside of other frames"""
+    mixed: npt.NDArray[np.bool_]
+    """[v] several interfaces in one, of which nothing tells which: each shows a frame once"""
+    copies: npt.NDArray[np.bool_]
+    """[v] by its name a bridge of which nothing else is known: of equal stamps, its is the copy"""
     own: npt.NDArray[np.uint64]
     """`own_keys` of all addresses of the vantages: what is for them goes no further"""
 
@@ -137,6 +144,8 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         lan=_numbers(_segments(vantages, kinds, routed=False, joined=True)),
         **_stacks(vantages),
         tunnel=np.array([v.is_tunnel for v in vantages], np.bool_),
+        mixed=np.array([v.mixed for v in vantages], np.bool_),
+        copies=np.array([bool(_BRIDGE_NAME.fullmatch(v.interface)) for v in vantages], np.bool_),
         own=_own_keys(vantages, netns),
     )
 

@@ -83,7 +83,7 @@ def link_unique(
             others[left] = g
             left += 1
         elif frames.stage[order[a]] == FREE:
-            _chain(order, a, b, frames.ts_ns, edges)
+            _chain(order, a, b, frames, layout, edges)
         else:
             for k in range(a, b):
                 _link(order[k], order, a, b, frames, layout, edges)
@@ -138,16 +138,30 @@ def _link(
 
 
 @piece
-def _chain(order: Any, a: Any, b: Any, ts: Any, edges: Edges) -> None:
+def comes_before(p: Any, c: Any, frames: FrameColumns, layout: VantageColumns) -> Any:
+    """Whether frame p of a packet was seen before frame c, where nothing but stamps and names tell.
+
+    What a bridge hands up bears the stamp of the port that it came in by: it is behind that.
+    """
+    if frames.ts_ns[p] != frames.ts_ns[c]:
+        return frames.ts_ns[p] < frames.ts_ns[c]
+    copy, other = layout.copies[frames.vantage[p]], layout.copies[frames.vantage[c]]
+    return p < c if copy == other else other
+
+
+@piece
+def _chain(
+    order: Any, a: Any, b: Any, frames: FrameColumns, layout: VantageColumns, edges: Edges
+) -> None:
     """Without topology: each frame came from the one before it in time, unless long before."""
     for k in range(a, b):
         c = np.int64(order[k])
         best = np.int64(-1)
         for j in range(a, b):
             p = np.int64(order[j])
-            before = ts[p] < ts[c] or (ts[p] == ts[c] and p < c)
-            later = best < 0 or ts[p] > ts[best] or (ts[p] == ts[best] and p > best)
-            if before and later:
+            if p == c or not comes_before(p, c, frames, layout):
+                continue
+            if best < 0 or comes_before(best, p, frames, layout):
                 best = p
-        if best >= 0 and ts[c] - ts[best] <= LONGEST_NS:
+        if best >= 0 and frames.ts_ns[c] - frames.ts_ns[best] <= LONGEST_NS:
             edges.parent[c], edges.hop[c] = best, _SPAN

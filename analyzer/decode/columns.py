@@ -34,6 +34,7 @@ def _index(name: str) -> int:
 ETH_DST, ETH_SRC = _index("eth_dst"), _index("eth_src")
 L2KEY, L3KEY, NATKEY = _index("l2key"), _index("l3key"), _index("natkey")
 SRC_HI, SRC_LO, DST_HI, DST_LO = (_index(n) for n in ("src_hi", "src_lo", "dst_hi", "dst_lo"))
+VLANS = _index("vlans")
 ARP_SHA, ARP_THA = _index("arp_sha"), _index("arp_tha")
 
 TCP_SEQ, TCP_ACK = _index("tcp_seq"), _index("tcp_ack")

@@ -29,10 +29,12 @@ from analyzer.decode.tcp import parse_tcp
 from analyzer.decode.udp import parse_udp
 from analyzer.model.frames import (
     FLAG_CSUM_NOT_READY,
+    FLAG_UNTIMED,
     MARK_CSUM_NOT_READY,
     MARK_FRAGMENT,
     MARK_MORE_FRAGMENTS,
     MARK_TRUNCATED,
+    MARK_UNTIMED,
     NO_PROTOCOL,
     FrameChunk,
 )
@@ -119,7 +121,9 @@ def _decode(
         marks = _decode_frame(frame, linktype, key_bytes, row, out)
         if frames.flags[number] & FLAG_CSUM_NOT_READY:
             marks |= MARK_CSUM_NOT_READY
-        out.u8[MARKS, row] = marks
+        if frames.flags[number] & FLAG_UNTIMED:
+            marks |= MARK_UNTIMED
+        out.u8[MARKS, row] |= marks
 
 
 @piece

@@ -9,8 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from analyzer.decode.columns import ETH_DST, ETH_SRC, VLAN, Out
-from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
+from analyzer.decode.columns import ETH_DST, ETH_SRC, MARKS, VLAN, VLANS, Out
+from analyzer.model.frames import (
+    MARK_MALFORMED,
+    MARK_NO_SOURCE,
+    MARK_TRUNCATED,
+    MOST_VLANS,
+    VLAN_BITS,
+)
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32
 from analyzer.net.ethernet import (
@@ -102,12 +108,18 @@ def _parse_ethernet(data: Bytes, start: int, end: int, row: int, out: Out) -> An
 
 @piece
 def _skip_tags(data: Bytes, at: int, end: int, ethertype: int, row: int, out: Out) -> Any:
-    """Behind all VLAN tags; the outer one is noted."""
-    outer = True
+    """Behind all VLAN tags, which are noted."""
+    count, ids = 0, np.uint64(0)
     while ethertype in (TPID_8021Q, TPID_8021AD, TPID_QINQ_OLD):
-        if outer and end - at >= 2:
-            out.u16[VLAN, row] = be16(data, at) & 0x0FFF
-            outer = False
+        if end - at >= 2:
+            vlan = be16(data, at) & 0x0FFF
+            if count == 0:
+                out.u16[VLAN, row] = vlan
+            if count < MOST_VLANS:
+                ids |= np.uint64(vlan) << np.uint64(VLAN_BITS * count)
+            count += 1
+            number = np.uint64(min(count, 15)) << np.uint64(VLAN_BITS * MOST_VLANS)
+            out.u64[VLANS, row] = ids | number
         if end - at < VLAN_TAG_BYTES:
             return at, 0, MARK_TRUNCATED
         ethertype = be16(data, at + 2)
@@ -130,8 +142,10 @@ def _parse_llc(data: Bytes, at: int, end: int, length: int) -> Any:
 def _parse_sll(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start < _SLL_HEADER:
         return start, 0, MARK_TRUNCATED
-    if be16(data, start + _SLL_ADDRESS_LENGTH) == MAC_BYTES:
+    absent = be16(data, start + _SLL_ADDRESS_LENGTH) != MAC_BYTES
+    if not absent:
         out.u64[ETH_SRC, row] = mac_at(data, start + _SLL_ADDRESS)
+    out.u8[MARKS, row] = MARK_NO_SOURCE if absent else 0
     return start + _SLL_HEADER, be16(data, start + _SLL_PROTOCOL), 0
 
 
@@ -139,8 +153,10 @@ def _parse_sll(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
 def _parse_sll2(data: Bytes, start: int, end: int, row: int, out: Out) -> Any:
     if end - start < _SLL2_HEADER:
         return start, 0, MARK_TRUNCATED
-    if data[start + _SLL2_ADDRESS_LENGTH] == MAC_BYTES:
+    absent = data[start + _SLL2_ADDRESS_LENGTH] != MAC_BYTES
+    if not absent:
         out.u64[ETH_SRC, row] = mac_at(data, start + _SLL2_ADDRESS)
+    out.u8[MARKS, row] = MARK_NO_SOURCE if absent else 0
     return start + _SLL2_HEADER, be16(data, start), 0
 
 

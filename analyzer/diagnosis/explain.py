@@ -24,6 +24,7 @@ from analyzer.diagnosis.settings import (
     is_isolation,
     name_rules,
 )
+from analyzer.diagnosis.way_out import is_on_the_way_out, port_of, way_out
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ethernet import mac_text
@@ -251,6 +252,10 @@ def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
     place = place_of(last, scene)
     whose = f"{last.container}" if place.where == "inside" else "the host"
     what = f"in {whose}'s stack, behind {last.name}"
+    out = None
+    if is_on_the_way_out(row["reason"]) and not row["answer"]:
+        out = port_of(mac_text(int(frames["eth_dst"][row["last_frame"]])), last, scene)
+        place, what = way_out(place, last, out)
     if row["answer"]:
         what = f"in {whose}'s stack, its answer dropped before it left {last.name}"
     code = f" (kernel: {row['location']})" if row["location"] else ""
@@ -259,7 +264,7 @@ def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
         source=row["source"],
         destination=row["destination"],
         last_seen=last.name,
-        expected="",
+        expected=out.name if out else "",
         packets=row["packets"],
         reason=row["reason"] or UNKNOWN,
         location=what + code,

@@ -43,12 +43,12 @@ class Place:
     engine: str = ""
 
     def run(self, command: str) -> str:
-        """The command, to be run where the place is."""
+        """The command, or several parted by ``; ``, to be run where the place is."""
         if self.where != "inside":
             return command
         if self.engine == "docker":
             pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' {self.container})"
-            return f"nsenter -n -t {pid} {command}"
+            return "; ".join(f"nsenter -n -t {pid} {one}" for one in command.split("; "))
         return f"in {self.container}'s namespace: {command}"
 
 
@@ -105,6 +105,8 @@ def advise(reason: str, location: str, place: Place, packet: Packet) -> str:
             f"for a loop: {place.run(f'ip route get {packet.destination_ip}')}"
         )
     text = _MEANING.get(reason) or _by_prefix(reason)
+    if not text and location.partition("+")[0] in _REFUSED:
+        text = _BY_ROUTE
     if text:
         return _filled(text, place, packet)
     if location:
@@ -160,6 +162,9 @@ _MEANING = {
     "NOMEM": "no memory left: dmesg",
 }
 """reason → meaning: command"""
+_REFUSED = ("ip_error", "ip6_pkt_discard", "ip6_pkt_prohibit")
+"""where routes lead that let nothing pass (net/ipv4/route.c, net/ipv6/route.c)"""
+_BY_ROUTE = "no route leads on, or one refuses it: ip route get {destination}"
 _PREFIXES = {
     "QDISC_": "the queue of {device} was full: tc -s qdisc show dev {device}",
     "FQ_": "the queue of {device} was full: tc -s qdisc show dev {device}",

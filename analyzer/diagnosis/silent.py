@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.diagnosis.departures import Departure, explain_departure
 from analyzer.diagnosis.explain import (
     BY_COUNTERS,
     NETFILTER,
@@ -25,6 +26,7 @@ from analyzer.diagnosis.explain import (
 from analyzer.diagnosis.reasons import Packet
 from analyzer.diagnosis.settings import Explanation, Scene, explain_bridge, name_rules
 from analyzer.model.batch import Batch
+from analyzer.model.evidence import KernelEvent
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.journeys import Status
 from analyzer.model.report import LossRow
@@ -168,12 +170,17 @@ class Asked:
         self._rows.append(away)
 
     def went_away(
-        self, gone_ns: Sequence[int | None], since_ns: Sequence[int | None], scene: Scene
+        self,
+        gone_ns: Sequence[int | None],
+        since_ns: Sequence[int | None],
+        scene: Scene,
+        events: Sequence[KernelEvent] = (),
     ) -> list[LossRow]:
         """What was asked of a container whose interface vanished while the capture went on.
 
         gone_ns, since_ns: [v] when each vantage's interface vanished, if it did; since when it was
-        captured. Until the container is back (a vantage of it begins), nobody can answer.
+        captured. Until the container is back (a vantage of it begins), nobody can answer. events:
+        what the engine told.
         """
         ports = [v.container if v.role is Role.HOST_VETH else "" for v in scene.vantages]
         rows: list[LossRow] = []
@@ -194,24 +201,26 @@ class Asked:
                     & (pl.col("ts_ns") < min(back, default=_FOR_EVER))
                 )
             )
-            rows += _gone_rows(late, container, place, scene)
+            departure = explain_departure(scene.vantages[place], ended, events)
+            rows += _gone_rows(late, departure, scene.vantages[place], scene)
         return rows
 
 
-def _gone_rows(late: pl.DataFrame, container: str, place: int, scene: Scene) -> Iterator[LossRow]:
+def _gone_rows(
+    late: pl.DataFrame, departure: Departure, port: Vantage, scene: Scene
+) -> Iterator[LossRow]:
     for (protocol, source), group in late.group_by("protocol", "source", maintain_order=True):
         last = scene.vantages[group["last_vantage"][0]]
-        bridge = scene.vantages[place].bridge or last.name
         yield LossRow(
             str(protocol),
             str(source),
-            container,
+            port.container,
             last.name,
             "",
             len(group),
-            reason="container stopped",
-            location=f"at {bridge}: {container} and its veth pair were gone",
-            advice=f"it ended while the capture went on: docker ps -a; docker logs {container}",
+            reason=departure.reason,
+            location=f"at {port.bridge or last.name}: {departure.what}",
+            advice=departure.advice,
             first_ns=group["ts_ns"].to_numpy().min().item(),
             last_ns=group["ts_ns"].to_numpy().max().item(),
             certain=len(group),

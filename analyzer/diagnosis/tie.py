@@ -13,7 +13,8 @@ can follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from analyzer.native.compiled import compiled, piece
 from analyzer.net.ethernet import GROUP_BIT_U64, HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.drops.page_layout import ANSWER, COPY, SAME
 from analyzer.recorders.drops.record import ROW, DropLog, Rows
+from analyzer.recorders.drops.untied import UntiedDrops
 
 BEFORE_NS = 5_000_000
 """a stamp may be so much older than the event: the softirq's wait"""
@@ -37,6 +39,7 @@ AFTER_NS = 50_000
 CLEARLY = 4
 """a frame of another conversation has to be so many times farther away"""
 SLACK_NS = 2_000
+_KIND = ["device", "reason", "location", "protocol"]
 LATE_NS = 2_000_000_000
 """so long after its time a drop is in the file: it is read from its ring every 50 ms, and
 written with the frames that are read then"""
@@ -100,6 +103,9 @@ class Tying:
     """Ties the drops of a log, batch by batch."""
 
     log: DropLog = field(default_factory=DropLog)
+    untied_rows: Counter[tuple[int, int, int, int]] = field(default_factory=Counter)
+    """of rows that could not be tied: places of device, reason and location, EtherType"""
+    _untied_ns: dict[tuple[int, int, int, int], tuple[int, int]] = field(default_factory=dict)
     _pending: Rows = field(default_factory=lambda: np.empty(0, ROW))
     _waiting: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
@@ -118,7 +124,27 @@ class Tying:
         tied = row >= 0
         frame = {name: column[row[tied]] for name, column in self._waiting.items()}
         self._forget(until_ns - BEFORE_NS)
+        self._count_untied(drops[~tied])
         return Ties(drops[tied], frame, answer[tied])
+
+    def _count_untied(self, drops: Rows) -> None:
+        """Keep how many there were of each kind, and when."""
+        kinds, place = np.unique(drops[_KIND], return_inverse=True)
+        for number, kind in enumerate(kinds.tolist()):
+            stamps = drops["ts_ns"][place.reshape(-1) == number]
+            first, last = self._untied_ns.get(kind, (int(stamps[0]), 0))
+            self.untied_rows[kind] += len(stamps)
+            self._untied_ns[kind] = (min(first, int(stamps.min())), max(last, int(stamps.max())))
+
+    def untied(self, devices: Collection[str] | None = None) -> UntiedDrops:
+        """Those rows by kind. devices: only of frames that were received by interfaces of these
+        names."""
+        told, found = self.log.told, UntiedDrops()
+        for (device, reason, location, ethertype), count in self.untied_rows.items():
+            if devices is None or told.devices[device] in devices:
+                kind = (told.reasons[reason], told.locations[location], ethertype)
+                found.add(kind, count, *self._untied_ns[device, reason, location, ethertype])
+        return found
 
     def _horizon(self, settled_ns: int) -> int:
         """Up to where drops are tied now: what is older goes afterwards."""

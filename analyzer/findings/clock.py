@@ -20,6 +20,12 @@ CLOCK_SET = Code(
     "The time of day was set while capturing; another clock tells by how much.",
     "mistrust silences and delays of that length",
 )
+OUT_OF_ORDER = Code(
+    "stamps-out-of-order",
+    (WARNING,),
+    "Frames of one interface stand far out of order in the file.",
+    "reordercap FILE OUT puts them in order, if it is the order that is wrong",
+)
 NEGATIVE_DELAY = Code(
     "negative-delay",
     (WARNING,),
@@ -46,6 +52,13 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             f"{format_ns(abs(clocks.set_ns))} in all during the capture, though not when: of a "
             "silence or a delay of that length nobody can say that it was one"
         )
+    if clocks.disorder:
+        yield OUT_OF_ORDER.finding(
+            f"stamps stand far out of order in the file: {clocks.disorder}× a frame is stamped "
+            f"before one that stands in front of it at the same interface, by "
+            f"{format_ns(clocks.largest_disorder_ns)} at most: the clock was set, or frames were "
+            "joined from several captures; delays and silences of that length mean nothing"
+        )
     if clocks.negative_hops:
         yield NEGATIVE_DELAY.finding(
             f"{format_plural(clocks.negative_hops, 'hop')} would end before they begin (the clock "
@@ -53,4 +66,4 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         )
 
 
-RULE = Rule((CLOCK_STEP, CLOCK_SET, NEGATIVE_DELAY), find, place=40)
+RULE = Rule((CLOCK_STEP, CLOCK_SET, OUT_OF_ORDER, NEGATIVE_DELAY), find, place=40)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from analyzer.findings.rule import ERROR, Code, FindingInputs, Rule
 from analyzer.model.report import Finding
+from analyzer.model.tenures import Tenures
 from analyzer.model.vantage import Role
 
 DUPLICATE_MAC = Code(
@@ -17,9 +18,10 @@ DUPLICATE_MAC = Code(
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
-    """Two stations of one segment with the same MAC."""
-    owners: dict[tuple[int, str], set[str]] = {}
-    for segment, vantage in zip(inputs.segments, inputs.outlook.vantages, strict=True):
+    """Two stations of one segment with the same MAC, at the same time."""
+    owners = Tenures()
+    pairs = zip(inputs.segments, inputs.outlook.vantages, strict=True)
+    for at, (segment, vantage) in enumerate(pairs):
         # ports and devices on others share a MAC with these by design, macvlans do not
         if (
             not vantage.ifindex
@@ -28,14 +30,15 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             or (vantage.lower_ifindex and not vantage.kind.startswith("macv"))
         ):
             continue
+        life = inputs.outlook.life(at)
         if vantage.role is Role.CONTAINER and vantage.mac:
-            owners.setdefault((segment, vantage.mac), set()).add(vantage.name)
+            owners.add((segment, vantage.mac), vantage.name, life)
         elif vantage.role is Role.HOST_VETH and vantage.peer and vantage.peer_mac:
-            owners.setdefault((segment, vantage.peer_mac), set()).add(vantage.peer)
-    for (_, mac), names in owners.items():
-        if len(names) > 1:
+            owners.add((segment, vantage.peer_mac), vantage.peer, life)
+    for key in owners:
+        if names := sorted(owners.at_once(key)):
             yield DUPLICATE_MAC.finding(
-                f"{mac} is the MAC of {', '.join(sorted(names))}: the bridge sends what is for one "
+                f"{key[1]} is the MAC of {', '.join(names)}: the bridge sends what is for one "
                 "of them to whichever spoke last; give each its own"
             )
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_interface
 
 from analyzer.diagnosis.nat_rules import Translated, older_entry
 from analyzer.findings.counted import owned_ends
+from analyzer.findings.no_answer import refusal, routed
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST
 from analyzer.model.flow_rows import IcmpErrorRow
@@ -58,7 +59,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         yield ICMP_ERROR.finding(
             f"{row.reporter} says {row.error}{mtu} to {row.source}, {row.errors}×, "
             f"about {row.protocol} to {row.destination_ip}{port}"
-            f"{_redirected(row, inputs) or _advice(row.error)}"
+            f"{_redirected(row, inputs) or _refused(row, inputs) or _advice(row.error)}"
         )
 
 
@@ -71,6 +72,18 @@ def _redirected(row: IcmpErrorRow, inputs: FindingInputs) -> str:
     for moment, owner in owned_ends(inputs):
         if owner.is_host and (entry := older_entry(moment.rulesets, asked)):
             return f": {entry}"
+    return ""
+
+
+def _refused(row: IcmpErrorRow, inputs: FindingInputs) -> str:
+    """The route by which the reporter refuses the destination, if it has one."""
+    if "unreachable" in row.error or "prohibited" in row.error:
+        for moment, owner in owned_ends(inputs):
+            onward = routed(inputs, moment.netns, row.destination_ip)
+            names = (owner.name, HOST if owner.is_host else "")
+            if onward and onward.refused and row.reporter in names:
+                look = owner.run(f"ip route get {row.destination_ip}")
+                return f": it {refusal(onward, row.destination_ip)}: {look}"
     return ""
 
 

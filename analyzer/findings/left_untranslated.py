@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv4Network, ip_interface
 from typing import Any
 
 from analyzer.diagnosis.nat_rules import Translated, source_rules, were_read
+from analyzer.findings.counted import owner_of
+from analyzer.findings.no_answer import inside_of, look_inside, next_hop
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.flows.untranslated import host_namespaces
 from analyzer.formatting.numbers import format_plural, format_time
@@ -87,6 +89,15 @@ def _text(inputs: FindingInputs, rows: Sequence[Row], at: int, network: IPv4Netw
 
 def _cause(inputs: FindingInputs, rows: Sequence[Row], way_out: Vantage, network: Any) -> str:
     source = ipv4_text(rows[0]["src"])
+    if hop := next_hop(inputs, rows[0]["source"], ipv4_text(rows[0]["dst"])):
+        router, route = hop
+        inside = inside_of(inputs, rows[0]["source"])
+        owner = owner_of(inputs, inside.netns) if inside else None
+        return (
+            f"{rows[0]['source']} takes {router} for its router (route {route}), so that they were "
+            "bridged first, and conntrack kept them as untranslated: "
+            + look_inside(owner, f"ip route get {ipv4_text(rows[0]['dst'])}")
+        )
     look = f"iptables -t nat -nvL POSTROUTING; conntrack -L -s {source}"
     last = [m for m in inputs.evidence.at_end() if m.netns == way_out.netns and were_read(m)]
     if len(last) != 1:

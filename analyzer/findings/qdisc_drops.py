@@ -25,6 +25,10 @@ QDISC_DROPS = Code(
 )
 
 
+_OF_FILTERS = ("clsact", "ingress")
+"""they hold filters and no queue, and count what those drop"""
+
+
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     for span, owner in owned_spans(inputs):
         for ifindex in {qdisc.ifindex: None for qdisc in span.end.qdiscs}:
@@ -38,6 +42,15 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 def _text(span: Span, owner: Owner, vantage: Vantage, queue: Queue) -> str:
     waits = f", {queue.waiting()}" if queue.qdisc.queued else ""
     beyond = f" (overlimits {queue.overlimits:,})" if queue.overlimits else ""
+    if queue.qdisc.kind in _OF_FILTERS:
+        looks = (
+            f"tc -s filter show dev {vantage.interface} {way}" for way in ("ingress", "egress")
+        )
+        return (
+            f"tc filters of {vantage.name} ({queue.qdisc.kind}) dropped "
+            f"{format_plural(queue.dropped, 'packet')} {between(span)}, on their way in or out: "
+            f"{'; '.join(map(owner.run, looks))}"
+        )
     return (
         f"the {queue.name()} of {vantage.name} dropped "
         f"{format_plural(queue.dropped, 'packet')}{beyond} {between(span)}{waits}; they never left "

@@ -15,7 +15,9 @@ from analyzer.model.report import CaptureInfo, Finding, LossRow
 if TYPE_CHECKING:
     import polars as pl
 
+    from analyzer.diagnosis.likely import LikelyCause
     from analyzer.flows.arp_claims import ClaimVerdict
+    from analyzer.flows.contradictions import Contradiction
 
 INFO, WARNING, ERROR = "info", "warning", "error"
 TOLD = 5
@@ -33,6 +35,9 @@ class Clocks:
     """hops that would end before they begin"""
     set_ns: int = 0
     """by how much it was set in all, by another clock's witness; forward if positive"""
+    disorder: int = 0
+    """times that a frame of another tool's file is stamped long before one in front of it"""
+    largest_disorder_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,6 @@ class FindingInputs:
     """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
     conversations: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.table`"""
-    losses: Sequence[LossRow] = ()
-    """the report's rows"""
     hops: pl.DataFrame | None = None
     """see `analyzer.flows.hops.Hops.table`"""
     has_hops: bool = False
@@ -73,6 +76,12 @@ class FindingInputs:
     """the longest round trip of each pair: `analyzer.flows.slow_echoes.SlowEcho`"""
     flooded: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.flooding.Flooding.rows`"""
+    contradictions: Sequence[Contradiction] = ()
+    """see `analyzer.flows.contradictions.settle_losses`"""
+    likely_causes: Sequence[LikelyCause] = ()
+    """see `analyzer.diagnosis.likely`"""
+    foreign_sources: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.foreign_sources.ForeignSources.rows`"""
     untranslated: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.untranslated.Untranslated.rows`"""
     corrupt: Sequence[Mapping[str, Any]] = ()
@@ -87,6 +96,10 @@ class FindingInputs:
     """what vethscope writes of itself → how many blocks of it were nonsense, and left out"""
     unfinished: Mapping[int, int] = field(default_factory=dict)
     """vantage → frames whose checksum offload left unfinished"""
+    losses: Sequence[LossRow] = ()
+    """the report's"""
+    silent: Sequence[Mapping[str, Any]] = ()
+    """echo requests that came to their end and brought no reply: see `Echoes.silent`"""
     evidence: Evidence = field(default_factory=Evidence)
     """what namespaces counted and how they stood, at both ends, and what changed in between"""
 

@@ -23,7 +23,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         if row.zero_windows:
             key = (row.client, row.server, row.server_port)
             times, longest_ns = full.get(key, (0, 0))
-            full[key] = times + row.zero_windows, max(longest_ns, row.zero_window_ns)
+            full[key] = times + row.zero_windows, max(longest_ns, row.zero_window_ns or 0)
     for (client, server, port), (times, longest_ns) in full.items():
         stalled = f", for up to {format_ns(longest_ns)}" if longest_ns else ""
         yield TCP_ZERO_WINDOW.finding(

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 
+from analyzer.diagnosis.routing import Routed
+from analyzer.findings.counted import owner_of
+from analyzer.findings.no_answer import (
+    RP_FILTER,
+    filters_by_path,
+    inside_of,
+    look_inside,
+    routed,
+)
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
@@ -78,6 +88,8 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
             f"it is {one.name}'s in network {one.network}, which runs: its port, or its "
             f"interface, lets nothing through: ip addr show inside {one.name}; bridge link show"
         )
+    if wrong := _by_a_route(row, inputs):
+        return wrong
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
     more = f": docker ps -a; docker network inspect {networks}".rstrip() if docker else ""
     return f"not running, or in another network{more}"
@@ -95,6 +107,8 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
         return ""
     whose = f"it is {port.container}'s"
     if inside and inside.name in seen:
+        if elsewhere := _filtered_by_route(row, inside, inputs):
+            return f"{whose}, and they reached {inside.name}: {elsewhere}"
         return (
             f"{whose}, and they reached {inside.name}: its stack does not answer: is it paused? "
             f"sysctl net.ipv4.conf.all.arp_ignore and arptables -nvL inside {port.container}"
@@ -107,12 +121,79 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
             f"{whose}, and they never came out of {row.asker} at {asking[0].name}: "
             f"tc -s qdisc show inside {row.asker}"
         )
+    if elsewhere := _at_another_port(port, seen, inputs.outlook):
+        return f"{whose}, and {elsewhere}"
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
     return (
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
         f"in bridge {port.bridge}: ebtables -L --Lc; nft list ruleset bridge; "
         f"bridge -d link show dev {port.interface}"
     )
+
+
+def _filtered_by_route(row: ArpRow, inside: Vantage, inputs: FindingInputs) -> str:
+    """Why a stack that filters by reverse path answers nobody there (arp_process asks, too)."""
+    back = routed(inputs, inside.netns, row.asker_ip, row.target_ip)
+    if back is None or back.device == inside.interface or not filters_by_path(inputs, inside):
+        return ""
+    look = look_inside(owner_of(inputs, inside.netns), f"ip route get {row.asker_ip}")
+    way = f"leads out of {back.device}" if back.device else "does not exist"
+    return (
+        f"its stack answers none whose way back leads elsewhere ({RP_FILTER} = 1), and the one to "
+        f"{row.asker_ip} {way}: {look}"
+    )
+
+
+def _by_a_route(row: ArpRow, inputs: FindingInputs) -> str:
+    """What makes the asker ask for an address that is nobody's: a route; '' where none does."""
+    inside = inside_of(inputs, row.asker)
+    if inside is None:
+        return ""
+    owner = owner_of(inputs, inside.netns)
+    networks = [ip_interface(one).network for one in _bridge_addresses(inside, inputs.outlook)]
+    way = routed(inputs, inside.netns, row.target_ip)
+    if way and way.on_link and networks and not _is_in(row.target_ip, networks):
+        look = look_inside(owner, f"ip route get {row.target_ip}")
+        return (
+            f"{row.asker} takes it for a neighbour (route {way}), and it is not in "
+            f"{networks[0]}: the route or the netmask is wrong: {look}"
+        )
+    if gateway := _gateway_route(row.target_ip, inside.netns, inputs):
+        look = look_inside(owner, "ip route show")
+        return f"it is the gateway of {row.asker}'s route {gateway}, and nobody has it: {look}"
+    return ""
+
+
+def _bridge_addresses(inside: Vantage, outlook: Outlook) -> Sequence[str]:
+    """Of the bridge that the container's interface is behind."""
+    port = next((v for v in outlook.vantages if v.peer_key == inside.key), None)
+    master = (port.space, port.master_ifindex) if port else None
+    return next((v.addresses for v in outlook.vantages if v.key == master), ())
+
+
+def _is_in(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    return any(ip_address(address) in network for network in networks)
+
+
+def _gateway_route(address: str, netns: int, inputs: FindingInputs) -> str:
+    for moment in inputs.evidence.moments:
+        for route in moment.routes:
+            if moment.netns == netns and route.gateway == address:
+                return str(Routed(route.kind, route, moment.link_name(route.ifindex)))
+    return ""
+
+
+def _at_another_port(port: Vantage, seen: set[str], outlook: Outlook) -> str:
+    """The bridge's table has led them out of another port than that of the address's owner."""
+    for vantage in outlook.vantages:
+        entry = (port.peer_mac, vantage.ifindex)
+        here = vantage.key != port.key and vantage.space == port.space
+        if here and vantage.name in seen and entry in outlook.fdb.get(port.bridge, ()):
+            return (
+                f"they left by {vantage.name} instead of its port {port.name}, for {port.bridge} "
+                f"took its MAC to be there: bridge fdb show br {port.bridge} | grep {port.peer_mac}"
+            )
+    return ""
 
 
 def _beneath(row: ArpRow, outlook: Outlook) -> Vantage | None:

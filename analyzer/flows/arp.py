@@ -27,7 +27,7 @@ _AT_ONCE = 1 << 16
 """packets that are looked at together"""
 _PATIENCE_NS = 1_000_000_000
 """a reply that comes later was not to the question"""
-_KEY = ["segment", "asker_mac", "asker_ip", "target_ip"]
+_KEY = ["segment", "asker_mac", "asker_ip", "target_ip", "borne_since"]
 
 _EMPTY = pl.DataFrame()
 """no ARP at all: no rows"""
@@ -127,12 +127,15 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
     arp = (frames["ethertype"][first] == ARP) & ~batch.packets["stray"].to_numpy()
     chosen = batch.packets[np.flatnonzero(arp)]
     first = chosen["first_frame"].to_numpy().astype(np.intp)
+    segment, op = batch.journeys.segment[frames["vantage"][first]], frames["arp_op"][first]
+    asker = np.where(op == REPLY, frames["arp_tha"][first], frames["arp_sha"][first])
     return pl.DataFrame(
         {
             "ts_ns": chosen["ts_ns"],
             "request": chosen["number"],
-            "segment": batch.journeys.segment[frames["vantage"][first]],
-            "op": frames["arp_op"][first],
+            "segment": segment,
+            "borne_since": batch.borne_since(segment, asker, chosen["ts_ns"].to_numpy()),
+            "op": op,
             "sha": frames["arp_sha"][first],
             "spa": frames["arp_spa"][first],
             "tha": frames["arp_tha"][first],
@@ -194,6 +197,7 @@ def _asked(rows: pl.DataFrame, announces: pl.Expr) -> pl.DataFrame:
     """The askers' side; replied: an earlier batch held a reply to it."""
     return rows.select(
         "segment",
+        "borne_since",
         "request",
         "first_vantage",
         pl.col("ts_ns").alias("ts"),
@@ -210,6 +214,7 @@ def _tie(rows: pl.DataFrame, before: pl.DataFrame | None, asked: pl.DataFrame) -
     """The replies with the latest request that they may answer; null where there is none."""
     replied = rows.select(
         "segment",
+        "borne_since",
         "last_ts",
         "last_vantage",
         pl.col("request").alias("message"),

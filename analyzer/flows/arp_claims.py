@@ -10,7 +10,7 @@ what spoofing looks like, whether or not the owner speaks up.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import combinations
 
@@ -61,6 +61,8 @@ class Owner:
     primary: bool
     """its first address: the one that the engine gave to it"""
     since_ns: int = 0
+    seen_ns: int = _FOR_EVER
+    """its last sign of life, see `analyzer.model.tenures.Life`"""
     until_ns: int = _FOR_EVER
 
 
@@ -235,10 +237,19 @@ def _owners(segments: Sequence[int], outlook: Outlook) -> dict[Place, list[Owner
                     place = (int(segments[at]), *address_value(address))
                 except ValueError:
                     continue
-                since, gone = outlook.lifetime(at)
-                owner = Owner(name, who, mac, number == 0, since, gone or _FOR_EVER)
+                owner = Owner(name, who, mac, number == 0, *outlook.life(at))
                 by_place.setdefault(place, {}).setdefault((mac, name), owner)
-    return {place: list(owners.values()) for place, owners in by_place.items()}
+    return {place: _in_turn(list(owners.values())) for place, owners in by_place.items()}
+
+
+def _in_turn(owners: Sequence[Owner]) -> list[Owner]:
+    """The same, each ended where another begins that comes after its last sign of life."""
+    begins = sorted(owner.since_ns for owner in owners)
+    nexts = [next((ns for ns in begins if ns > owner.seen_ns), _FOR_EVER) for owner in owners]
+    return [
+        replace(owner, until_ns=min(owner.until_ns, next_ns))
+        for owner, next_ns in zip(owners, nexts, strict=True)
+    ]
 
 
 def _interfaces(vantage: Vantage) -> Iterator[tuple[str, str, int, Sequence[str]]]:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from analyzer.flows.arp import UNANSWERED, UNKNOWN, Arp
-from analyzer.flows.endpoints import Endpoints
+from analyzer.flows.endpoints import Endpoints, Sighting
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.formatting.pieces import Piece
 from analyzer.model.flow_rows import ArpRow
@@ -29,7 +29,7 @@ def _row(row: dict[str, Any], endpoints: Endpoints, vantages: Sequence[Vantage])
 
     def owner(mac: int, address: int) -> str:
         version = 4 if address else 0
-        return endpoints.name(segment, mac, version, 0, MAPPED | address)
+        return endpoints.name(Sighting(segment, mac, version, 0, MAPPED | address, row["ts"]))
 
     return ArpRow(
         asker=owner(asker_mac, row["asker_ip"]),

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.fragments import DUPLICATE, OTHER, WHOLE
 from analyzer.flows.histograms import Histograms
 from analyzer.native.compiled import compiled
 
 _NEVER = (1 << 63) - 1
-_SIDED, _LOW = 7, 5
+_SIDED, _LOW, _FRAGMENTS, _DUPLICATES = 9, 5, 7, 8
 """rows of the counts for each direction: packets, bytes, lost; one-way times: their number, sum,
-least and greatest"""
+least and greatest; fragments, and those that were seen again"""
 _START, _OPENING = 2 * _SIDED, 2 * _SIDED + 1
 """first number, and rank of the packet that opened"""
 _ROWS = 2 * _SIDED + 2
@@ -35,6 +36,8 @@ class CountedPackets(NamedTuple):
     """0: a SYN, 1: a SYN-ACK, 2: neither; the lower, the better it tells who opened"""
     number: npt.NDArray[np.int64]
     """of the first frame in the capture"""
+    piece: npt.NDArray[np.uint8]
+    """see `analyzer.flows.fragments`"""
 
 
 class ConversationCounts:
@@ -63,7 +66,8 @@ class ConversationCounts:
         counts = self._counts
         columns: dict[str, Any] = {"start": counts[_START]}
         for side, half in enumerate((counts[:_SIDED], counts[_SIDED : 2 * _SIDED])):
-            packets, size, lost, timed, total, low, high = half
+            packets, size, lost, timed, total, low, high, fragments, duplicates = half
+            columns |= {f"fragments_{side}": fragments, f"duplicates_{side}": duplicates}
             none = pl.Series(timed == 0)
             columns |= {f"packets_{side}": packets, f"bytes_{side}": size, f"lost_{side}": lost}
             times = {"min_ns": low, "mean_ns": total // np.maximum(timed, 1), "max_ns": high}
@@ -88,7 +92,12 @@ def _tally(packets: CountedPackets, counts: Any, opening: Any) -> None:
     """
     for row in range(len(packets.conversation)):
         n, side = packets.conversation[row], _SIDED * packets.forward[row]
-        counts[side, n] += 1
+        piece = packets.piece[row]
+        if piece == DUPLICATE:
+            counts[side + _DUPLICATES, n] += 1
+            continue
+        counts[side, n] += piece != OTHER
+        counts[side + _FRAGMENTS, n] += piece != WHOLE
         counts[side + 1, n] += packets.payload_len[row]
         counts[side + 2, n] += packets.lost[row]
         time = packets.one_way_ns[row]

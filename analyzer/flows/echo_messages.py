@@ -12,6 +12,7 @@ from analyzer.flows.packets import path_matrix
 from analyzer.flows.silent_echoes import LAST
 from analyzer.flows.slow_echoes import SLOWEST, slowest_hops
 from analyzer.model.batch import Batch
+from analyzer.model.frames import MARK_UNTIMED
 from analyzer.net.icmp import ECHO_REPLIES, ECHO_REQUESTS
 from analyzer.net.ip import ICMP, ICMPV6
 
@@ -28,6 +29,8 @@ _OF_PACKET = (
     "status",
     "first_frame",
     "last_frame",
+    "first_told",
+    "last_told",
     *NAMES,
 )
 
@@ -68,8 +71,9 @@ def echo_messages(batch: Batch) -> pl.DataFrame:
 
 def with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
     """The events with the hops of their journeys: lists hop_from, hop_to (vantages), hop_kind
-    (codes), hop_ns."""
+    (codes), hop_ns (null where the file tells no time)."""
     journeys, vantage, ts = batch.journeys, batch.frames["vantage"], batch.frames["ts_ns"]
+    untimed = batch.frames["marks"] & MARK_UNTIMED
     matrix = path_matrix(events["last_frame"].to_numpy(), journeys.parent)
     row, step = np.nonzero(matrix[:, 1:] >= 0)
     before, after = matrix[row, step], matrix[row, step + 1]
@@ -80,7 +84,9 @@ def with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
                 "hop_from": vantage[before],
                 "hop_to": vantage[after],
                 "hop_kind": journeys.hop[after],
-                "hop_ns": ts[after] - ts[before],
+                "hop_ns": pl.Series(ts[after] - ts[before]).set(
+                    pl.Series((untimed[before] | untimed[after]) != 0), None
+                ),
             }
         )
         .group_by("row", maintain_order=True)

@@ -23,13 +23,14 @@ REPEAT_NS = 1_000_000_000
 """a request with the same id and seq as one so shortly before, unanswered, is that one again"""
 SENT, HOME, MORE = range(3)
 """rows of the counts: requests, answered at the asker's interface, further replies"""
-_ECHO, GROUP, ANSWERED, REPLIED, _WAITS, _EVENT, NUMBER = range(7)
-SENT_NS, _LAST_NS, _FROM, TO, _PAIR, _SLOW = range(7, 13)
+_ECHO, GROUP, ANSWERED, REPLIED, _WAITS, _EVENT, NUMBER, _TOLD = range(8)
+SENT_NS, _LAST_NS, _FROM, TO, _PAIR, _SLOW = range(8, 14)
 SILENT = _SLOW + len(SLOWEST)
 STATES = SILENT + 1
 """rows of what is known of the latest request with a key: its number, conversation, whether it
-was answered at home, has a reply, waits for the first; the last event; id << 16 | seq; its times
-and vantages, pair and slowest hop, number among the silent"""
+was answered at home, has a reply, waits for the first; the last event; id << 16 | seq; which of
+its times the file tells (1: the first, 2: the last), these, vantages, pair and slowest hop, number
+among the silent"""
 AT_HOME, ELSEWHERE = 1, 2
 """of ANSWERED: a reply came home; one was seen, and nobody knows whether it did"""
 _LOST = int(Status.LOST)
@@ -50,6 +51,12 @@ class EchoColumns(NamedTuple):
     """of its packet"""
     journey: npt.NDArray[np.int64]
     """[1 + SLOWEST, messages] pair and slowest hop"""
+    first_told: npt.NDArray[np.bool_]
+    """the file tells the time of its first frame"""
+    last_told: npt.NDArray[np.bool_]
+    """and of its last one"""
+    machine: npt.NDArray[np.int64]
+    """[vantages] number of the machine all of whose interfaces were captured together; else -1"""
 
 
 class EchoState(NamedTuple):
@@ -71,6 +78,8 @@ class Pairing(NamedTuple):
     rtt_ns: npt.NDArray[np.int64]
     turnaround_ns: npt.NDArray[np.int64]
     """of the first reply of each, where they could be taken"""
+    answered: npt.NDArray[np.bool_]
+    """a reply that came back, the first of its request"""
     brought: npt.NDArray[np.int64]
     """[1 + SLOWEST, messages] where turnaround_ns is: ``journey`` of its request"""
 
@@ -79,7 +88,7 @@ def new_pairing(messages: int) -> Pairing:
     """Of messages that were not looked at yet."""
     tie, rtt_ns, turnaround_ns = (np.full(messages, -1, np.int64) for _ in range(3))
     brought = np.full((1 + len(SLOWEST), messages), -1, np.int64)
-    return Pairing(tie, rtt_ns, turnaround_ns, brought)
+    return Pairing(tie, rtt_ns, turnaround_ns, np.zeros(messages, np.bool_), brought)
 
 
 @compiled
@@ -110,6 +119,7 @@ def _take_request(
     requests[_ECHO, key], requests[GROUP, key], requests[_WAITS, key] = echo, group, 1
     requests[ANSWERED, key], requests[REPLIED, key] = 0, 0
     requests[SENT_NS, key], requests[_LAST_NS, key] = ts, seen.last_ts_ns[row]
+    requests[_TOLD, key] = messages.first_told[row] + 2 * messages.last_told[row]
     requests[_FROM, key], requests[TO, key] = seen.first_vantage[row], seen.last_vantage[row]
     for fact in range(len(messages.journey)):
         requests[_PAIR + fact, key] = messages.journey[fact, row]
@@ -138,14 +148,31 @@ def _take_reply(
     if requests[ANSWERED, key] == AT_HOME:
         state.counts[MORE, requests[GROUP, key]] += 1 if home else 0
     elif home or (seen.first_vantage[row] == requests[_FROM, key] and not lost):
-        requests[ANSWERED, key] = AT_HOME
-        state.counts[HOME, requests[GROUP, key]] += 1
+        _count_answer(requests, state, key, row, pairing)
         arrived_ns = seen.last_ts_ns[row] if home else seen.ts_ns[row]
-        pairing.rtt_ns[row] = arrived_ns - requests[SENT_NS, key]
-        if home:
+        told = messages.last_told[row] if home else messages.first_told[row]
+        if told and requests[_TOLD, key] & 1:
+            pairing.rtt_ns[row] = arrived_ns - requests[SENT_NS, key]
+        if home and messages.first_told[row] and requests[_TOLD, key] & 2:
             _take_turnaround(seen, requests, key, row, pairing)
+    elif _is_on_one_machine(requests[_FROM, key], seen.last_vantage[row], messages.machine):
+        _count_answer(requests, state, key, row, pairing)
     elif not lost:
         requests[ANSWERED, key] = ELSEWHERE
+
+
+@piece
+def _is_on_one_machine(one: Any, other: Any, machine: Any) -> Any:
+    """Whether two vantages are in one capture of all interfaces: what was seen at one of them is
+    on the way to the other, and may be seen there no more than once."""
+    return machine[one] >= 0 and machine[one] == machine[other]
+
+
+@piece
+def _count_answer(requests: Any, state: EchoState, key: Any, row: int, pairing: Pairing) -> None:
+    requests[ANSWERED, key] = AT_HOME
+    state.counts[HOME, requests[GROUP, key]] += 1
+    pairing.answered[row] = True
 
 
 @piece

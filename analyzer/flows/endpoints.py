@@ -1,19 +1,24 @@
-"""Who a packet is from and for: names by MAC within a segment, then by address within a site.
+"""Who a packet is from and for: by the interface it passes, then by MAC, then by address.
 
-The MAC that the engine told comes first, because addresses repeat (two networks with one
-subnet) and can be anything in a forged frame. An address names an endpoint only where the
-MAC belongs to the host, which routes for others, or to nobody that we know.
+A frame that leaves a container's own interface is that container's, whatever it bears: the port
+that it entered by tells who sent it. Elsewhere, a MAC names who bears it within a segment, and an
+address who has it within a site, at that time: engines give both to the next container as soon as
+one has ended (`analyzer.model.tenures`). The MAC comes first, because addresses repeat (two
+networks with one subnet) and can be anything in a forged frame. An address names an endpoint
+only where the MAC belongs to the host, which routes for others, or to nobody that we know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.doors import INWARD, OUTWARD, find_doors, passing
+from analyzer.model.tenures import FOREVER_NS, Life, Tenures
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix
@@ -37,17 +42,27 @@ def inferred_address(mac: int) -> str:
     return f"172.17.{mac >> 8 & 0xFF}.{mac & 0xFF}" if mac >> 16 == _DOCKER_PREFIX else ""
 
 
-class Endpoints:
-    """Names for (segment, MAC, address), from the vantages of a file."""
+class Sighting(NamedTuple):
+    """One endpoint of one frame, as it was seen."""
 
-    def __init__(
-        self,
-        vantages: Sequence[Vantage],
-        segment: npt.NDArray[np.int32],
-        site: npt.NDArray[np.int32],
-        names: Mapping[str, str],
-    ) -> None:
-        """segment, site: [v], as in `Journeys`. names: address → name, where a file tells."""
+    segment: int
+    mac: int
+    version: int = 0
+    """of IP; 0 without an address"""
+    hi: int = 0
+    lo: int = 0
+    ns: int = FOREVER_NS
+    """when"""
+    door: str = ""
+    """the container whose own interface the frame passed, out of it (of a sender) or into it (of a
+    receiver)"""
+
+
+class Endpoints:
+    """Names for sightings, from the vantages of a file."""
+
+    def __init__(self) -> None:
+        """It knows nobody before `learn`."""
         self.inferred: set[int] = set()
         """MACs that stand for an address only because of Docker's old scheme"""
         self.texts: list[str] = []
@@ -55,7 +70,7 @@ class Endpoints:
         self._text_numbers: dict[str, int] = {}
         self._keys = KeyNumbers()
         self._name_of_key = np.empty(0, np.int32)
-        self.learn(vantages, segment, site, names)
+        self.learn((), np.empty(0, np.int32), np.empty(0, np.int32), {})
 
     def learn(
         self,
@@ -63,46 +78,64 @@ class Endpoints:
         segment: npt.NDArray[np.int32],
         site: npt.NDArray[np.int32],
         names: Mapping[str, str],
+        lives: Sequence[Life] = (),
     ) -> None:
-        """Take what is known of the vantages now; endpoints named before keep their names."""
-        self._site_of: dict[int, int] = {}
-        self._by_mac: dict[tuple[int, int], str] = {}
-        self._by_address: dict[tuple[int, tuple[int, int]], set[str]] = {}
-        self._names = {address_value(a): n for a, n in names.items() if _is_address(a)}
-        for i, vantage in enumerate(vantages):
-            self._site_of[int(segment[i])] = int(site[i])
-            self._learn(vantage, int(segment[i]), int(site[i]))
+        """Take what is known of the vantages now; endpoints named before keep their names.
 
-    def _learn(self, vantage: Vantage, segment: int, site: int) -> None:
+        segment, site: [v], as in `Journeys`. names: address → name, where a file tells. lives: [v]
+        when each interface was there; without, all of the time.
+        """
+        self._segment = segment
+        self._site_of = dict(zip(segment.tolist(), site.tolist(), strict=True))
+        self._macs, self._addresses = Tenures(), Tenures()
+        self._names = {address_value(a): n for a, n in names.items() if _is_address(a)}
+        for at, life in zip(range(len(vantages)), lives or [Life()] * len(vantages), strict=True):
+            self._learn(vantages[at], int(segment[at]), int(site[at]), life)
+        self._doors = find_doors(vantages)
+        self._changes = np.union1d(self._macs.all_changes(), self._addresses.all_changes())
+
+    def _learn(self, vantage: Vantage, segment: int, site: int, life: Life) -> None:
         if not vantage.ifindex:
             return
         owner = vantage.container if vantage.role is Role.CONTAINER else HOST
-        self._add(segment, site, owner, vantage.mac, vantage.addresses)
+        bears = [(owner, vantage.mac, vantage.addresses)]
         if vantage.container and vantage.role is Role.HOST_VETH:
-            self._add(segment, site, vantage.container, vantage.peer_mac, vantage.peer_addresses)
+            bears.append((vantage.container, vantage.peer_mac, vantage.peer_addresses))
+        for who, mac, addresses in bears:
+            if mac:
+                self._macs.add((segment, mac_value(mac)), who, life)
+            for address in filter(_is_address, addresses):
+                self._addresses.add((site, address_value(address)), who, life)
 
-    def _add(self, segment: int, site: int, owner: str, mac: str, addresses: Sequence[str]) -> None:
-        if mac:
-            self._by_mac[(segment, mac_value(mac))] = owner
-        for address in filter(_is_address, addresses):
-            self._by_address.setdefault((site, address_value(address)), set()).add(owner)
-
-    def name(self, segment: int, mac: int, version: int, hi: int, lo: int) -> str:
+    def name(self, seen: Sighting) -> str:
         """The name of one endpoint: container, ``host``, else its address, else its MAC."""
-        if mac == _BROADCAST_MAC:
+        if seen.mac == _BROADCAST_MAC:
             return BROADCAST
-        owner = "" if mac & GROUP_BIT else self._by_mac.get((segment, mac), "")
-        if not version:
-            return owner or self._infer(mac) or mac_text(mac)
+        owner = self._owner(seen)
+        if not seen.version:
+            return owner or self._infer(seen.mac) or mac_text(seen.mac)
         if owner and owner != HOST:
             return owner
-        if owner and _is_link_scoped(hi, lo):
+        if owner and _is_link_scoped(seen.hi, seen.lo):
             return owner
-        site = self._site_of.get(segment, -1)
-        owners = self._by_address.get((site, (hi, lo)), set())
+        address = (seen.hi, seen.lo)
+        key = (self._site_of.get(seen.segment, -1), address)
+        owners = self._addresses.at(key, seen.ns)
+        if seen.door and owners:
+            return seen.door
         if len(owners) == 1:
             return next(iter(owners))
-        return self._names.get((hi, lo)) or address_text(hi, lo)
+        told = "" if owners else self._names.get(address)
+        return told or address_text(*address)
+
+    def _owner(self, seen: Sighting) -> str:
+        """Whose interface it is: that of the door, where the MAC is anybody's that is known."""
+        if seen.mac & GROUP_BIT:
+            return ""
+        owners = self._macs.at((seen.segment, seen.mac), seen.ns)
+        if seen.door and owners:
+            return seen.door
+        return next(iter(owners)) if len(owners) == 1 else ""
 
     def _infer(self, mac: int) -> str:
         address = inferred_address(mac)
@@ -110,65 +143,61 @@ class Endpoints:
             self.inferred.add(mac)
         return address
 
-    def column(
+    def borne_since(
         self,
         segment: npt.NDArray[np.int32],
         mac: npt.NDArray[np.uint64],
-        version: npt.NDArray[np.uint8],
-        hi: npt.NDArray[np.uint64],
-        lo: npt.NDArray[np.uint64],
-    ) -> pl.Series:
-        """[p] names."""
-        numbers = self.numbers(segment, mac, version, hi, lo)
+        ns: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """[n] since when each MAC has had the bearer that it had then; 0 where it never changed."""
+        since = np.zeros(len(mac), np.int64)
+        for key in self._macs.contested():
+            changes = self._macs.changes(key)
+            rows = np.flatnonzero((segment == key[0]) & (mac == np.uint64(key[1])))
+            since[rows] = changes[np.searchsorted(changes, ns[rows], side="right") - 1]
+        return since
+
+    def column(self, frames: Mapping[str, npt.NDArray[Any]], side: str) -> pl.Series:
+        """[n] names of the ``src`` or ``dst`` of all frames."""
+        rows = np.arange(len(frames["vantage"]), dtype=np.int32)
+        numbers = self.numbers_of(frames, rows, side)
         return pl.Series(self.texts, dtype=pl.String).gather(numbers)
 
-    def numbers(
-        self,
-        segment: npt.NDArray[np.int32],
-        mac: npt.NDArray[np.uint64],
-        version: npt.NDArray[np.uint8],
-        hi: npt.NDArray[np.uint64],
-        lo: npt.NDArray[np.uint64],
+    def numbers_of(
+        self, frames: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int32], side: str
     ) -> npt.NDArray[np.int32]:
-        """[p] places in ``texts``; each distinct endpoint is resolved once."""
-        columns = (segment, mac, version, hi, lo)
-        rows = np.arange(len(mac), dtype=np.int32)
-        keys = np.empty(len(mac), np.uint64)
-        _fill_keys(rows, rows, segment, columns[1:], keys)
-        return self._named(keys, lambda new: tuple(column[new] for column in columns))
+        """[len(rows)] places in ``texts``, of the ``src`` or ``dst`` of some frames.
 
-    def _named(
-        self,
-        keys: npt.NDArray[np.uint64],
-        columns_of: Callable[[npt.NDArray[np.int64]], tuple[npt.NDArray[Any], ...]],
-    ) -> npt.NDArray[np.int32]:
-        """The numbers; columns_of: segment, MAC, version and address of rows with new keys."""
+        Each distinct endpoint is resolved once: of a segment, or at a door, between two changes.
+        """
+        columns = _Columns(
+            *(frames[name] for name in ("vantage", "ts_ns", f"eth_{side}", "ip_version")),
+            *(frames[f"{side}_{half}"] for half in ("hi", "lo")),
+        )
+        door = passing(frames, rows, self._doors, OUTWARD if side == "src" else INWARD)
+        keys = np.empty(len(rows), np.uint64)
+        _fill_keys(rows, columns, self._segment, door, self._changes, keys)
         numbers, fresh = self._keys.take(keys)
         if len(fresh):
-            rows = zip(*(column.tolist() for column in columns_of(fresh)), strict=True)
-            text_numbers = [self._text_number(self.name(*row)) for row in rows]
-            self._name_of_key = np.concatenate(
-                [self._name_of_key, np.array(text_numbers, np.int32)]
-            )
+            more = [
+                self._text_number(self.name(seen))
+                for seen in self._sightings(fresh, rows, columns, door)
+            ]
+            self._name_of_key = np.concatenate([self._name_of_key, np.array(more, np.int32)])
         return self._name_of_key.take(numbers)
 
-    def numbers_of(
+    def _sightings(
         self,
-        frames: Mapping[str, npt.NDArray[Any]],
-        segment: npt.NDArray[np.int32],
+        fresh: npt.NDArray[np.int64],
         rows: npt.NDArray[np.int32],
-        side: str,
-    ) -> npt.NDArray[np.int32]:
-        """As `numbers`, of the ``src`` or ``dst`` of some frames; segment: of each vantage."""
-        keys = np.empty(len(rows), np.uint64)
-        columns = tuple(
-            frames[name] for name in (f"eth_{side}", "ip_version", f"{side}_hi", f"{side}_lo")
-        )
-        _fill_keys(rows, frames["vantage"], segment, columns, keys)
-        return self._named(
-            keys,
-            lambda new: (segment[frames["vantage"][rows[new]]], *(c[rows[new]] for c in columns)),
-        )
+        columns: _Columns,
+        door: npt.NDArray[np.int32],
+    ) -> list[Sighting]:
+        at = rows[fresh]
+        values = (columns.mac, columns.version, columns.hi, columns.lo, columns.ts_ns)
+        segments = self._segment[columns.vantage[at]].tolist()
+        told = zip(segments, *(c[at].tolist() for c in values), door[fresh].tolist(), strict=True)
+        return [Sighting._make((*seen, self._doors.owners[number])) for *seen, number in told]
 
     def _text_number(self, text: str) -> int:
         if text not in self._text_numbers:
@@ -177,14 +206,37 @@ class Endpoints:
         return self._text_numbers[text]
 
 
+class _Columns(NamedTuple):
+    """What a name depends on, of each frame."""
+
+    vantage: npt.NDArray[np.int32]
+    ts_ns: npt.NDArray[np.int64]
+    mac: npt.NDArray[np.uint64]
+    version: npt.NDArray[np.uint8]
+    """of IP"""
+    hi: npt.NDArray[np.uint64]
+    """of the address"""
+    lo: npt.NDArray[np.uint64]
+
+
 @compiled
-def _fill_keys(rows: Any, vantage: Any, segment: Any, columns: Any, keys: Any) -> None:
-    """One key an endpoint: of its segment, MAC, IP version and address."""
-    mac, version, hi, lo = columns
+def _fill_keys(
+    rows: Any, columns: _Columns, segment: Any, door: Any, changes: Any, keys: Any
+) -> None:
+    """One key an endpoint: of its segment, door, MAC, IP version and address, between changes.
+
+    segment: [v]. door: [rows]. changes: in order, the first is 0.
+    """
+    at = 0
     for k in range(len(rows)):
         i = rows[k]
-        where = np.uint64(segment[vantage[i]]) << np.uint64(8) | np.uint64(version[i])
-        keys[k] = mix(mix(mac[i], where), mix(hi[i], lo[i]))
+        while columns.ts_ns[i] < changes[at] and at > 0:
+            at -= 1
+        while at + 1 < len(changes) and columns.ts_ns[i] >= changes[at + 1]:
+            at += 1
+        where = np.uint64(segment[columns.vantage[i]]) << np.uint64(32) | np.uint64(door[k])
+        where = mix(where, changes[at]) ^ np.uint64(columns.version[i])
+        keys[k] = mix(mix(columns.mac[i], where), mix(columns.hi[i], columns.lo[i]))
 
 
 def _is_address(text: str) -> bool:

@@ -9,14 +9,16 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.delays import Delays
+from analyzer.flows.growing import padded
 from analyzer.model.batch import Batch
+from analyzer.model.frames import MARK_UNTIMED, UNTIMED
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix
 
 GROUP = ["protocol", "source", "destination", "from", "to"]
 _QUANTILES = (0.5, 0.9, 0.99)
-_COPY = int(Hop.COPY)
+_COPY, _SPAN = int(Hop.COPY), int(Hop.SPAN)
 
 
 class Hops:
@@ -38,7 +40,12 @@ class Hops:
         frames, journeys, packets = batch.frames, batch.journeys, batch.packets
         n = len(journeys.parent)
         steps = _Steps(
-            journeys.parent, journeys.hop, journeys.packet, frames["vantage"], frames["ts_ns"]
+            journeys.parent,
+            journeys.hop,
+            journeys.packet,
+            frames["vantage"],
+            frames["ts_ns"],
+            frames["marks"],
         )
         edges = _Edges(np.empty(n, np.int32), np.empty(n, np.uint64), np.empty(n, np.int64))
         count = _find_edges(steps, packets["pair"].to_numpy(), edges)
@@ -49,7 +56,9 @@ class Hops:
             more = np.array([[0], [(1 << 63) - 1]]).repeat(len(fresh), axis=1)
             self._counts = np.concatenate([self._counts, more], axis=1)
         _tally(groups, child, frames["number"], self._counts)
-        self._delays.add(groups, edges.delay_ns[:count])
+        delay_ns = edges.delay_ns[:count]
+        timed = delay_ns != UNTIMED
+        self._delays.add(groups[timed], delay_ns[timed])
 
     def table(self, losses: pl.DataFrame) -> pl.DataFrame:
         """One row a hop: packets, lost, delays; ``from`` and ``to`` are vantage indices.
@@ -79,14 +88,10 @@ class Hops:
     def _timed(self) -> pl.DataFrame:
         rows = pl.concat(self._rows) if self._rows else _EMPTY
         delays = self._delays.table(_QUANTILES).head(len(rows)).drop("group")
-        return pl.concat(
-            [
-                rows.with_columns(
-                    pl.Series("packets", self._counts[0]), pl.Series("number", self._counts[1])
-                ),
-                delays,
-            ],
-            how="horizontal",
+        return rows.with_columns(
+            pl.Series("packets", self._counts[0]),
+            pl.Series("number", self._counts[1]),
+            *(padded(delays[name], len(rows)) for name in delays.columns),
         )
 
 
@@ -124,6 +129,7 @@ class _Steps(NamedTuple):
     """row of its packet, -1: none of this batch"""
     vantage: npt.NDArray[np.int32]
     ts_ns: npt.NDArray[np.int64]
+    marks: npt.NDArray[np.uint8]
 
 
 class _Edges(NamedTuple):
@@ -138,16 +144,22 @@ class _Edges(NamedTuple):
 
 @compiled
 def _find_edges(steps: _Steps, pair: Any, edges: _Edges) -> Any:
-    """Fill ``edges`` with those of the batch's packets; how many. pair: [packets]."""
+    """Fill ``edges`` with those of the batch's packets; how many. pair: [packets].
+
+    Between two frames at one vantage there is no hop: it stands for several interfaces.
+    """
     count = 0
     for frame in range(len(steps.parent)):
         parent, packet, hop = steps.parent[frame], steps.packet[frame], steps.hop[frame]
         if parent < 0 or packet < 0 or hop == _COPY:
             continue
+        if hop == _SPAN and steps.vantage[parent] == steps.vantage[frame]:
+            continue
         ends = np.uint64(steps.vantage[parent]) << np.uint64(32) | np.uint64(steps.vantage[frame])
         edges.key[count] = mix(ends, np.uint64(pair[packet]) << np.uint64(8) | np.uint64(hop))
         edges.child[count] = frame
-        edges.delay_ns[count] = steps.ts_ns[frame] - steps.ts_ns[parent]
+        told = (steps.marks[frame] | steps.marks[parent]) & MARK_UNTIMED == 0
+        edges.delay_ns[count] = steps.ts_ns[frame] - steps.ts_ns[parent] if told else UNTIMED
         count += 1
     return count
 

@@ -47,7 +47,7 @@ from analyzer.flows.echo_pairing import (
 )
 from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside
 from analyzer.flows.growing import padded, widened
-from analyzer.flows.sightings import Sightings
+from analyzer.flows.sightings import Sightings, machine_of
 from analyzer.flows.silent_echoes import SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEcho, SlowEchoes
 from analyzer.model.batch import Batch, InOrder
@@ -83,6 +83,7 @@ class Echoes:
         self._rtt, self._turnaround = Delays(), Delays()
         self._slow, self._silent = SlowEchoes(), SilentEchoes()
         self._echoes = 0
+        self._machine = np.empty(0, np.int64)
         self._kept: list[pl.DataFrame] | None = [] if keep else None
 
     @property
@@ -95,6 +96,7 @@ class Echoes:
         events = self._without_early(echo_messages(batch))
         if self._kept is not None:
             events = with_hops(events, batch)
+        self._machine = np.array([machine_of(v) for v in batch.vantages], np.int64)
         events = self._order.release(events, batch.settled_ns)
         if not events.is_empty():
             self._take(events)
@@ -119,7 +121,8 @@ class Echoes:
         self._open[NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
         journey = np.stack([events[name].to_numpy().astype(np.int64) for name in _JOURNEY])
         silent, status = self._silent.groups_of(events), events["status"].to_numpy()
-        messages = EchoColumns(asked, keys, groups, silent, status, journey)
+        told = (events["first_told"].to_numpy(), events["last_told"].to_numpy())
+        messages = EchoColumns(asked, keys, groups, silent, status, journey, *told, self._machine)
         state = EchoState(self._open, self._counts, self._silent.counts)
         pairing = new_pairing(len(events))
         self._echoes = pair_echoes(
@@ -137,9 +140,8 @@ class Echoes:
             measured = times >= 0
             delays.add(self._open[GROUP, keys[measured]].astype(np.int32), times[measured])
         if self._kept is not None:
-            columns = (
-                pl.Series(n, getattr(pairing, n)) for n in ("tie", "rtt_ns", "turnaround_ns")
-            )
+            told = ("tie", "rtt_ns", "turnaround_ns", "answered")
+            columns = (pl.Series(name, getattr(pairing, name)) for name in told)
             self._kept.append(events.with_columns(*columns))
 
     def _find_slow(self, events: pl.DataFrame, pairing: Pairing) -> None:
@@ -220,9 +222,11 @@ class Echoes:
         events = pl.concat(self._kept).with_columns(_TEXTS) if self._kept else None
         if events is None:
             return pl.DataFrame(schema=dict.fromkeys(KEY, pl.Int64))
-        requests = events.filter("asked", pl.col("tie") >= 0).drop("ttl", "rtt_ns", "turnaround_ns")
+        requests = events.filter("asked", pl.col("tie") >= 0).drop(
+            "ttl", "rtt_ns", "turnaround_ns", "answered"
+        )
         echoes = requests.join(_first_replies(events), on="tie", how="left", maintain_order="left")
-        answered = pl.col("rtt_ns").is_not_null()
+        answered = pl.col("answered").fill_null(False)
         number = echo_numbers(echoes["id"].to_numpy(), echoes["seq"].to_numpy())
         late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(
             np.isin(number, self._outside.went_on)
@@ -238,12 +242,13 @@ class Echoes:
 
 
 def _first_replies(events: pl.DataFrame) -> pl.DataFrame:
-    """One row an echo that was answered: of its replies the first timed one, else the first."""
+    """One row an echo that was answered: of its replies the one that came back, else the first."""
     replies = events.filter(~pl.col("asked"), pl.col("tie") >= 0)
-    replies = replies.sort(pl.col("rtt_ns") < 0, maintain_order=True)
+    replies = replies.sort(~pl.col("answered"), maintain_order=True)
     return replies.unique("tie", keep="first", maintain_order=True).select(
         "tie",
         "ttl",
+        "answered",
         *(pl.when(pl.col(n) >= 0).then(n).alias(n) for n in ("rtt_ns", "turnaround_ns")),
         pl.col("last_vantage").alias("reply_last"),
         pl.col("status").alias("reply_status"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from analyzer.flows.contradictions import settle_echoes
 from analyzer.flows.echo_messages import KEY
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
@@ -35,7 +36,7 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
     target_ip = address_text(row["target_hi"], row["target_lo"])
     silent = context.one_way and not row["answered"]
     times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
-    return IcmpRow(
+    made = IcmpRow(
         source=row["source"],
         destination=row["destination"],
         source_ip=address_text(row["asker_hi"], row["asker_lo"]),
@@ -55,6 +56,7 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
         process=_process(row["id"], seen, context),
         **_turning(row, target_ip, context.vantages),
     )
+    return settle_echoes(made)
 
 
 def _process(ident: int, rtt_ns: Sequence[int], context: FlowContext) -> EchoProcess | None:
@@ -101,7 +103,7 @@ def _echo(row: Mapping[str, Any], context: FlowContext) -> Echo:
         reply_hops=[] if back is None else _hops_of(row, "reply", names),
         lost_after=None if answered or row["open"] else names[end].name,
         lost=None if answered else _which_was_lost(row),
-        ts_ns=row["ts_ns"],
+        ts_ns=row["ts_ns"] if row["first_told"] else None,
         process_rtt_ns=context.process_rtt.get((row["id"], row["seq"])),
         ttl=row["ttl"],
     )
@@ -131,5 +133,6 @@ KINDS = (
         aggregator=_aggregator,
         rows=_rows,
         nested=("echoes", "process"),
+        knows_untimed=True,
     ),
 )

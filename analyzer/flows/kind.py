@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from analyzer.formatting.pieces import Piece
@@ -107,3 +107,13 @@ class FlowKind:
     """None: the report shows this kind in a section of its own, or not at all"""
     nested: tuple[str, ...] = ()
     """fields of the row that are lists of rows: they are no columns of the table"""
+    knows_untimed: bool = False
+    """it takes no time from a frame of which the file tells none"""
+
+
+def without_times(rows: Sequence[Any]) -> list[Any]:
+    """The rows with None for every time: of a file that does not tell them of all frames."""
+    return [
+        replace(row, **dict.fromkeys(f.name for f in fields(row) if f.name.endswith("_ns")))
+        for row in rows
+    ]

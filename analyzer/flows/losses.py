@@ -8,6 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from analyzer.flows.outcomes import lost_packets
+from analyzer.model.frames import UNTIMED
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
@@ -59,12 +60,17 @@ def name_losses(
                 location=_location(last, expected),
                 advice=_advice(last, expected, sysctls),
                 seen=[vantages[v].name for v in row["seen"]],
-                first_ns=row["first_ns"],
-                last_ns=row["last_ns"],
+                **_times(row),
                 certain=row["sure"],
             )
         )
     return rows
+
+
+def _times(row: Mapping[str, int]) -> dict[str, int]:
+    """first_ns and last_ns, where the file tells the times of all these frames."""
+    names = ("first_ns", "last_ns")
+    return {name: row[name] for name in names if row["first_ns"] != UNTIMED}
 
 
 def _location(last: Vantage, expected: Vantage) -> str:

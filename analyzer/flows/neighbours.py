@@ -18,7 +18,7 @@ from analyzer.decode.rows import has_transport
 from analyzer.flows.arp import UNANSWERED, UNKNOWN
 from analyzer.flows.arp_rows import answer_piece
 from analyzer.flows.delays import Delays
-from analyzer.flows.endpoints import Endpoints
+from analyzer.flows.endpoints import Endpoints, Sighting
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import padded, widened
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
@@ -36,7 +36,7 @@ from analyzer.net.ip import ICMPV6, address_text
 
 _PATIENCE_NS = 10_000_000_000
 _ASKED_NS, _FROM, _WAITS, _REQUESTS, _REPLIES, _MAC, _FIRST = range(7)
-_PAIR = ("segment", "asker_hi", "asker_lo", "target_hi", "target_lo")
+_PAIR = ("segment", "asker_hi", "asker_lo", "target_hi", "target_lo", "borne_since")
 
 
 class Neighbours:
@@ -106,11 +106,12 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     answer = pl.col("nd_type") == NEIGHBOUR_ADVERTISEMENT
     columns = {
         name: pl.Series(frames[name][first])
-        for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src")
+        for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src", "eth_dst")
     }
-    segment = pl.Series(batch.journeys.segment[frames["vantage"][first]])
+    segment = batch.journeys.segment[frames["vantage"][first]]
     return (
-        noted.with_columns(**columns, segment=segment)
+        noted.with_columns(**columns, segment=pl.Series(segment))
+        .with_columns(_borne_since(batch, noted.with_columns(**columns), segment))
         .filter(pl.col("nd_type").is_in([NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT]))
         .select(
             "number",
@@ -119,6 +120,7 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
             "first_vantage",
             "last_vantage",
             "segment",
+            "borne_since",
             pl.when(answer).then("dst_hi").otherwise("src_hi").alias("asker_hi"),
             pl.when(answer).then("dst_lo").otherwise("src_lo").alias("asker_lo"),
             "target_hi",
@@ -127,6 +129,13 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
             pl.when(answer & (pl.col("mac") != 0)).then("mac").otherwise("eth_src").alias("mac"),
         )
     )
+
+
+def _borne_since(batch: Batch, rows: pl.DataFrame, segment: npt.NDArray[np.int32]) -> pl.Series:
+    """[rows] since when the asker has had the MAC from which it asks, or gets its answer."""
+    answer = (rows["nd_type"] == NEIGHBOUR_ADVERTISEMENT).to_numpy()
+    mac = np.where(answer, rows["eth_dst"].to_numpy(), rows["eth_src"].to_numpy())
+    return pl.Series("borne_since", batch.borne_since(segment, mac, rows["ts_ns"].to_numpy()))
 
 
 class _Messages(NamedTuple):
@@ -174,14 +183,14 @@ def _row(
     endpoints: Endpoints,
 ) -> ArpRow:
     segment, asker, target = row["segment"], _pair(row, "asker"), _pair(row, "target")
-    answer = int(state[_MAC])
+    answer, ns = int(state[_MAC]), row["ts_ns"]
     others = [mac for mac in macs if mac != row["mac"]] if asker == (0, 0) else []
     return ArpRow(
-        asker=endpoints.name(segment, row["mac"], 6, *asker),
+        asker=endpoints.name(Sighting(segment, row["mac"], 6, *asker, ns)),
         asker_ip=address_text(*asker),
         asker_mac=mac_text(row["mac"]),
         target_ip=address_text(*target),
-        answered_by=endpoints.name(segment, answer, 6, *target) if answer else "",
+        answered_by=endpoints.name(Sighting(segment, answer, 6, *target, ns)) if answer else "",
         answer_mac=mac_text(answer) if answer else "",
         requests=int(state[_REQUESTS]),
         replies=int(state[_REPLIES]),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import Endpoints
+from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.journeys import Evidence, Journeys
 from analyzer.native.keys import KeyNumbers
 from analyzer.net import ip
@@ -42,18 +43,19 @@ class PacketTables:
         packet (its row in ``journeys``), number (of its first frame in the capture), ts_ns,
         last_ts_ns, first_frame, last_frame, first_vantage, last_vantage, protocol, source,
         destination (categorical), pair (number of these three, the same in every batch),
-        status, expected, evidence, in_port, out_port, frames, likely, stray, torn, len_bytes.
-        A stray is a bridge device's copy without its packet: nothing to count. torn: some of
-        its frames lie outside of the window that is analysed. ``source`` is taken where the
+        status, expected, evidence, in_port, out_port, frames, likely, stray, torn,
+        first_told, last_told, len_bytes. A stray is a bridge device's copy without its packet:
+        nothing to count. torn: some of its frames lie outside of the window that is analysed.
+        …_told: the file tells the time of that frame. ``source`` is taken where the
         packet was first seen, ``destination`` where it was last seen, so that both are right
         on either side of a NAT; of a packet in a tunnel, where it was seen outside of it.
         """
         first, last = journeys.first.astype(np.intp), journeys.last.astype(np.intp)
-        vantage = frames["vantage"]
+        vantage, marks = frames["vantage"], frames["marks"]
         protocol = protocol_codes(frames, first)
         begin, end = unwrapped_ends(frames, journeys)
-        source = self._numbers(frames, journeys, begin, "src")
-        destination = self._numbers(frames, journeys, end, "dst")
+        source = self.endpoints.numbers_of(frames, begin, "src")
+        destination = self.endpoints.numbers_of(frames, end, "dst")
         pair = protocol.astype(np.uint64) << np.uint64(56)
         pair |= source.astype(np.uint64) << np.uint64(28) | destination.astype(np.uint64)
         texts = pl.Series(self.endpoints.texts, dtype=pl.Categorical)
@@ -80,14 +82,11 @@ class PacketTables:
                 "likely": _any_likely(journeys),
                 "stray": (journeys.evidence & Evidence.STRAY) > 0,
                 "torn": np.zeros(len(first), np.bool_),
+                "first_told": marks[first] & MARK_UNTIMED == 0,
+                "last_told": marks[last] & MARK_UNTIMED == 0,
                 "len_bytes": frames["wirelen"][first],
             }
         )
-
-    def _numbers(
-        self, frames: Columns, journeys: Journeys, rows: npt.NDArray[np.int32], side: str
-    ) -> npt.NDArray[np.int32]:
-        return self.endpoints.numbers_of(frames, journeys.segment, rows, side)
 
 
 def unwrapped_ends(

@@ -29,6 +29,7 @@ class SilentEchoes:
         self._numbers = KeyNumbers()
         self._rows: list[dict[str, Any]] = []
         self.counts = np.zeros(0, np.int64)
+        self._first_ns, self._last_ns = self.counts, self.counts
 
     def groups_of(self, events: pl.DataFrame) -> npt.NDArray[np.int64]:
         """[n] the group of each delivered request, -1 for other messages."""
@@ -41,17 +42,24 @@ class SilentEchoes:
         )
         self._rows += named.iter_rows(named=True)
         self.counts = np.concatenate([self.counts, np.zeros(len(fresh), np.int64)])
+        stamps = events["ts_ns"].to_numpy()[rows]
+        self._first_ns = np.concatenate([self._first_ns, stamps[fresh]])
+        self._last_ns = np.concatenate([self._last_ns, np.zeros(len(fresh), np.int64)])
+        np.minimum.at(self._first_ns, numbers, stamps)
+        np.maximum.at(self._last_ns, numbers, stamps)
         groups = np.full(len(events), -1, np.int64)
         groups[rows] = numbers
         return groups
 
     def rows(self, may_be_answered: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-        """protocol, source, destination, at, packets, and example: EXAMPLE of one of them.
+        """protocol, source, destination, at, packets, first_ns, last_ns (of all requests there,
+        answered ones too), and example: EXAMPLE of one of them.
 
         may_be_answered: groups of requests sent so late that nobody can say.
         """
         left = self.counts - np.bincount(may_be_answered, minlength=len(self.counts))
-        for row, count in zip(self._rows, left.tolist(), strict=True):
+        spans = zip(self._first_ns.tolist(), self._last_ns.tolist(), strict=True)
+        for row, count, span in zip(self._rows, left.tolist(), spans, strict=True):
             if count:
                 example = {
                     **dict.fromkeys(EXAMPLE, 0),
@@ -60,4 +68,5 @@ class SilentEchoes:
                     "ttl": row["ttl"],
                 }
                 named = {name: row[name] for name in (*_NAMES, "at")}
-                yield {**named, "packets": count, "example": example}
+                times = dict(zip(("first_ns", "last_ns"), span, strict=True))
+                yield {**named, "packets": count, "example": example, **times}

@@ -4,14 +4,14 @@ Counted per packet, never per copy, both directions together. The source is read
 was first seen and the destination where it was last seen: so the two directions of a
 conversation meet under one pair of addresses and ports, whatever NAT did in between.
 The client is who sent the first SYN; where none was seen, who got the first SYN-ACK, else who
-sent the first packet. Fragments without a header count for the datagram that they belong to.
+sent the first packet. Of fragments the datagram is counted: `analyzer.flows.fragments`.
 What is particular to TCP is `analyzer.flows.tcp`'s.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,13 @@ import polars as pl
 from analyzer.flows.conversation_counts import ConversationCounts, CountedPackets
 from analyzer.flows.conversation_statistics import OPTIONS, LostBetween, TcpOptionsOffered
 from analyzer.flows.datagram_turns import DATAGRAM, DatagramTurns
+from analyzer.flows.fragments import Fragments
 from analyzer.flows.frame_notes import FrameNotes
 from analyzer.flows.growing import widened
 from analyzer.flows.lost_parts import PLACE, LostParts
 from analyzer.flows.tcp import Segments
 from analyzer.flows.transport_packets import (
     SIDE,
-    Fragments,
     conversation_keys,
     one_way_times,
     transport_packets,
@@ -143,7 +143,7 @@ class Conversations:
             ends = {"conversation": numbers[lost], "direction": forward[lost]}
             where = rows.filter(lost).select("last_vantage", "expected")
             self._lost.add(where.with_columns(**{n: pl.Series(c) for n, c in ends.items()}))
-        sized = (rows[name].to_numpy() for name in ("payload_len", "rank", "number"))
+        sized = (rows[name].to_numpy() for name in ("payload_len", "rank", "number", "piece"))
         packets = CountedPackets(numbers, forward, lost, one_way_times(rows), *sized)
         opening = self._counts.add(packets, self._numbers.count)
         self._keep_openings(rows, forward, opening)
@@ -195,6 +195,10 @@ class Conversations:
             .with_row_index("conversation")
             .sort("start")
         )
+
+    def unheaded(self) -> Iterator[dict[str, Any]]:
+        """See `Fragments.unheaded`."""
+        return self._fragments.unheaded()
 
     def lost_parts(self, trusted: Callable[[int], bool]) -> pl.DataFrame:
         """`LostParts.table`, with protocol, source and destination, and of the first frame the
@@ -266,7 +270,8 @@ def _by_role(table: pl.DataFrame) -> pl.DataFrame:
         for name in sided
     )
     totals = ("connections", "answered", "initial_rtt_ns", "handshake_rtt_ns", *_OPENING)
-    both = (pl.sum_horizontal(f"{n}_0", f"{n}_1").alias(n) for n in ("packets", "bytes", "lost"))
+    added = ("packets", "bytes", "lost", "fragments", "duplicates")
+    both = (pl.sum_horizontal(f"{n}_0", f"{n}_1").alias(n) for n in added)
     begun = (pl.col("rank") < _NO_SYN).alias("begun")
     return table.select(
         "conversation",

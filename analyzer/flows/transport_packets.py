@@ -1,4 +1,4 @@
-"""TCP and UDP packets as rows: both ends, what tells who opened, and the ports of fragments."""
+"""TCP and UDP packets as rows: both ends, and what tells who opened."""
 
 from __future__ import annotations
 
@@ -18,55 +18,6 @@ from analyzer.net.tcp_flags import ACK, SYN
 
 SIDE = ("hi", "lo", "port")
 """parts of an end"""
-_REASSEMBLY_NS = 30_000_000_000
-"""how long fragments wait for each other (net.ipv4.ipfrag_time)"""
-_DATAGRAM = ["protocol", "site", "src_hi", "src_lo", "dst_hi", "dst_lo", "ip_id"]
-_MOST_WAITING = 100_000
-"""fragments that wait for their first one, and first ones that others may belong to"""
-
-
-class Fragments:
-    """Fragments other than the first have no ports: they get those of the first one."""
-
-    def __init__(self) -> None:
-        self._heads: pl.DataFrame | None = None
-        self._pieces: pl.DataFrame | None = None
-
-    def with_ports(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows of `transport_packets` that have ports, and all fragments of which the first one
-        is known by now. Fragments of which it was not seen yet wait.
-        """
-        pieces = rows.filter(~pl.col("headed"))
-        headed = rows
-        ported = pl.col("headed") & ((pl.col("src_port") > 0) | (pl.col("dst_port") > 0))
-        if not rows.select(ported.all()).item():
-            headed = rows.filter(ported)
-        heads = headed.filter("more")
-        if pieces.is_empty() and self._pieces is None and heads.is_empty():
-            return headed
-        return self._join(headed, heads, pieces)
-
-    def _join(
-        self, headed: pl.DataFrame, heads: pl.DataFrame, pieces: pl.DataFrame
-    ) -> pl.DataFrame:
-        ports = ["src_port", "dst_port"]
-        self._heads = _joined(self._heads, heads.select("ts_ns", *_DATAGRAM, *ports))
-        self._pieces = _joined(self._pieces, pieces.drop(ports)).sort("ts_ns")
-        tied = self._pieces.join_asof(
-            self._heads.sort("ts_ns"),
-            on="ts_ns",
-            by=_DATAGRAM,
-            strategy="nearest",
-            tolerance=_REASSEMBLY_NS,
-            check_sortedness=False,
-        )
-        self._pieces = tied.filter(pl.col("src_port").is_null()).drop(ports).tail(_MOST_WAITING)
-        self._heads = self._heads.tail(_MOST_WAITING)
-        return pl.concat([headed, tied.drop_nulls(ports).select(headed.columns)])
-
-
-def _joined(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
-    return rows if before is None else pl.concat([before, rows])
 
 
 def transport_packets(batch: Batch) -> pl.DataFrame:
@@ -87,6 +38,8 @@ def transport_packets(batch: Batch) -> pl.DataFrame:
         "frames",
         "first_vantage",
         "last_vantage",
+        "first_told",
+        "last_told",
     ]
     chosen = batch.packets.select(*names, "first_frame", "last_frame", "evidence")
     chosen = chosen.filter(pl.Series(ours))
@@ -100,6 +53,7 @@ def transport_packets(batch: Batch) -> pl.DataFrame:
         *(pl.Series(f"src_{part}", frames[f"src_{part}"][first]) for part in SIDE),
         *(pl.Series(f"dst_{part}", frames[f"dst_{part}"][last]) for part in SIDE),
         pl.Series("ip_id", frames["ip_id"][first]),
+        pl.Series("l3key", frames["l3key"][first]),
         pl.Series("payload_len", frames["payload_len"][first]),
         pl.Series("headed", (marks & MARK_FRAGMENT) == 0),
         pl.Series("more", (marks & MARK_MORE_FRAGMENTS) != 0),
@@ -135,6 +89,7 @@ def _keys(keys: Any, forward: Any, kind: Any, site: Any, ends: Any) -> None:
 def one_way_times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
     """[n] first vantage to last of delivered packets; negative: not known."""
     there = (rows["status"] == Status.DELIVERED) & (rows["frames"] > 1)
+    there &= rows["first_told"] & rows["last_told"]
     times = (rows["last_ts_ns"] - rows["ts_ns"]).to_numpy()
     return np.where(
         there.to_numpy() & (rows["first_vantage"] != rows["last_vantage"]).to_numpy(), times, -1

@@ -28,11 +28,37 @@ from analyzer.net.tcp_flags import SYN
 
 Places = Mapping[int, list[str]]
 """`Conversations.lost_between`"""
+_ENDS = ("client", "server")
 
 
 def name_udp(table: pl.DataFrame, lost: Places) -> list[UdpRow]:
     """The report's rows, addresses as text."""
-    return [UdpRow(**_ends(row, lost)) for row in _of(table, "udp")]
+    return [
+        UdpRow(
+            **_ends(row, lost),
+            fragments=row["fragments"],
+            duplicate_fragments=row["duplicates"],
+        )
+        for row in _of(table, "udp")
+    ]
+
+
+def name_unheaded(row: Mapping[str, Any]) -> UdpRow:
+    """Datagrams between two addresses whose ports nobody saw: see `Fragments.unheaded`."""
+    numbers = ("packets", "bytes", "fragments", "duplicate_fragments")
+    sides = ("packets", "bytes", "lost", "min_ns", "mean_ns", "max_ns", "p50_ns", "p99_ns")
+    unknown: dict[str, Any] = {f"{end}_{name}": None for end in _ENDS for name in ("port", *sides)}
+    counts: dict[str, Any] = {f"{end}_{name}": 0 for end in _ENDS for name in sides[:3]}
+    counts |= {f"client_{name}": row[name] for name in numbers[:2]}
+    return UdpRow(
+        client=row["source"],
+        server=row["destination"],
+        client_ip=address_text(row["src_hi"], row["src_lo"]),
+        server_ip=address_text(row["dst_hi"], row["dst_lo"]),
+        lost=0,
+        lost_between=[],
+        **unknown | counts | {name: row[name] for name in numbers},
+    )
 
 
 def name_tcp(
@@ -142,10 +168,13 @@ def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
 
 
 def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:
-    return name_udp(talks.table(), talks.lost_between(context.vantages, context.trusted))
+    rows = name_udp(talks.table(), talks.lost_between(context.vantages, context.trusted))
+    return rows + [name_unheaded(row) for row in talks.unheaded()]
 
 
 def _pair(row: TcpRow | UdpRow) -> Piece:
+    if row.client_port is None:
+        return Piece(f"{row.client} → {row.server}, ports not seen")
     return Piece(f"{row.client}:{row.client_port} → {row.server}:{row.server_port}")
 
 
@@ -171,11 +200,20 @@ def _tcp_cells(row: TcpRow) -> Iterable[Piece]:
 
 
 def _udp_cells(row: UdpRow) -> Iterable[Piece]:
-    yield _pair(row)
+    fragments = _fragment_words(row)
+    yield Piece(f"{_pair(row).text}{fragments}")
     yield count_piece(row.packets)
     yield Piece(format_bytes(row.client_bytes))
     yield Piece(format_bytes(row.server_bytes))
     yield count_piece(row.lost, "bad")
+
+
+def _fragment_words(row: UdpRow) -> str:
+    """``, in 3 fragments, 1 once more``."""
+    if not row.fragments:
+        return ""
+    again = f", {row.duplicate_fragments} once more" if row.duplicate_fragments else ""
+    return f", in {format_plural(row.fragments, 'fragment')}{again}"
 
 
 KINDS = (

@@ -140,18 +140,20 @@ def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
         ),
         _fdb_fact(row, scene),
     ]
-    return [*facts, *_foreign_ports(row, ins, scene)]
-
-
-def _foreign_ports(row: dict[str, Any], ins: Sequence[Vantage], scene: Scene) -> list[Fact]:
-    """What speaks against the sender's name: its frames entered at somebody else's port."""
-    owners = {v.container for v in scene.vantages if v.role is Role.HOST_VETH} - {""}
-    if row["source"] not in owners:
-        return []
-    foreign = [v for v in ins if v.container and v.container != row["source"]]
     return [
-        Fact(f"frames of {row['source']} entered at {v.name}, the port of {v.container}", False)
-        for v in foreign
+        *facts,
+        *_foreign_ports(row["source"], "frames of {} entered at", ins, scene),
+        *_foreign_ports(row["destination"], "frames for {} left by", outs, scene),
+    ]
+
+
+def _foreign_ports(name: str, text: str, ports: Sequence[Vantage], scene: Scene) -> list[Fact]:
+    """What speaks against an end's name: its frames passed somebody else's port."""
+    owners = {v.container for v in scene.vantages if v.role is Role.HOST_VETH} - {""}
+    foreign = [v for v in ports if v.container and v.container != name]
+    return [
+        Fact(f"{text.format(name)} {v.name}, the port of {v.container}", False)
+        for v in (foreign if name in owners else ())
     ]
 
 

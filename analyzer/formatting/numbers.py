@@ -17,8 +17,10 @@ def format_ns(ns: float | None) -> str:
     return "0" if ns == 0 else _scaled(ns, _TIMES)
 
 
-def format_us_exact(ns: int) -> str:
+def format_us_exact(ns: int | None) -> str:
     """Nanoseconds as microseconds with all their digits, without the unit: ``109.912``."""
+    if ns is None:
+        return NONE
     sign = "−" if ns < 0 else ""
     return f"{sign}{abs(ns) // 1000:,}.{abs(ns) % 1000:03d}"
 

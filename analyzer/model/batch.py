@@ -8,7 +8,7 @@ its rows of it at the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,12 +18,17 @@ import polars as pl
 
 from analyzer.model.frames import FrameChunk
 from analyzer.model.journeys import Journeys
+from analyzer.model.tenures import FOREVER_NS as FOREVER_NS
+from analyzer.model.tenures import Life
 from analyzer.model.vantage import Vantage
 
 Columns = Mapping[str, npt.NDArray[Any]]
 """name → [n] numpy column, one row a frame"""
 
-FOREVER_NS = (1 << 63) - 1
+BorneSince = Callable[
+    [npt.NDArray[np.int32], npt.NDArray[np.uint64], npt.NDArray[np.int64]], npt.NDArray[np.int64]
+]
+"""(segments, MACs, times) → since when each MAC has had the bearer that it had then"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Batch:
     """[v]"""
     own: Sequence[bytes] = ()
     """contents of vethscope's own blocks that were read with these frames"""
+    borne_since: BorneSince = lambda segment, mac, ns: np.zeros(len(mac), np.int64)
+    """see `analyzer.flows.endpoints.Endpoints.borne_since`"""
 
     @property
     def counted(self) -> pl.DataFrame:
@@ -73,6 +80,16 @@ class Outlook:
     """capture filters that may have let requests pass and their answers not"""
     watched_ns: Sequence[tuple[int | None, int | None]] = ()
     """[v] since when each vantage was captured, and when its interface vanished, if it did"""
+
+    lives: Sequence[Life] = ()
+    """[v] as `watched_ns`, with what its frames tell; where it is empty, those are all there is"""
+
+    def life(self, vantage: int) -> Life:
+        """When a vantage's interface was there."""
+        if self.lives:
+            return self.lives[vantage]
+        since, gone = self.lifetime(vantage)
+        return Life(since, FOREVER_NS, gone or FOREVER_NS)
 
     def lifetime(self, vantage: int) -> tuple[int, int | None]:
         """Since when a vantage is known, and when its interface vanished, if it did."""

@@ -14,7 +14,8 @@ class EchoHop:
     from_: str
     to: str
     kind: str
-    delay_ns: int
+    delay_ns: int | None
+    """None where the file tells no time of one of its ends"""
 
 
 @dataclass(slots=True)

@@ -37,11 +37,12 @@ class TransportRow:
     client: str
     server: str
     client_ip: str
-    client_port: int
+    client_port: int | None
+    """None, and the server's, where only fragments without ports were seen"""
     server_ip: str
-    server_port: int
+    server_port: int | None
     packets: int
-    """packets, not their copies at the vantages"""
+    """packets, not their copies at the vantages; of fragments the datagrams"""
     bytes: int
     """of payload"""
     lost: int
@@ -71,6 +72,11 @@ class TransportRow:
 @dataclass(slots=True)
 class UdpRow(TransportRow):
     """A UDP conversation."""
+
+    fragments: int = 0
+    """that its datagrams came in; of unfragmented ones none"""
+    duplicate_fragments: int = 0
+    """seen once more, byte for byte: they are not among the others"""
 
 
 @dataclass(slots=True)
@@ -118,7 +124,7 @@ class TcpRow(TransportRow):
     copies: int = 0
     """segments that are the same as one right before, in their IP identification, too: made by the
     network or by the capture, and no retransmissions"""
-    zero_window_ns: int = 0
+    zero_window_ns: int | None = 0
     """the longest time that a side's window was closed; up to the last segment, if it still was"""
     repeated: int = 0
     """times that the same data were sent again at the end, with no acknowledgment any more"""
@@ -126,7 +132,7 @@ class TcpRow(TransportRow):
     """client, server: who sent them"""
     repeated_bytes: int = 0
     """of that segment"""
-    repeated_ns: int = 0
+    repeated_ns: int | None = 0
     """from the first time to the last"""
     repeated_at: str = ""
     """the vantage that saw it last"""

@@ -18,6 +18,8 @@ FLAG_RECEPTION = 0x1C
 """reception type: 1 unicast, 2 multicast, 3 broadcast, 4 promiscuous (shifted by 2)"""
 FLAG_CSUM_NOT_READY = 1 << 9
 """epb_flags bit 9: offload left the L4 checksum unfinished"""
+FLAG_UNTIMED = 1 << 15
+"""a reserved bit of epb_flags, set by the reader where the block has no stamp"""
 
 # Marks on a decoded row (column ``marks``): the layers below stay valid.
 MARK_TRUNCATED = 1
@@ -30,6 +32,12 @@ MARK_MORE_FRAGMENTS = 8
 MARK_CSUM_NOT_READY = 16
 MARK_INNER = 32
 """the L3/L4 columns show the packet quoted or carried inside (reserved)"""
+MARK_UNTIMED = 64
+"""the file tells no time of the frame (a Simple Packet Block): ``ts_ns`` is a neighbour's"""
+UNTIMED = -(1 << 63)
+"""a delay of which the file does not tell one of the two times"""
+MARK_NO_SOURCE = 128
+"""a cooked header without a link-layer address"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ DECODED: dict[str, str] = {
     "ip_id": "uint32",  # IPv6: the fragment header's, else 0
     "ethertype": "uint16",  # after VLAN tags; 0 where the frame is 802.3/LLC or truncated
     "vlan": "uint16",  # outer TCI & 0xfff; 0xffff where untagged
+    "vlans": "uint64",  # identifiers of all tags: see `vlan_ids`
     "ip_len": "uint32",  # total length of the IP packet as its header says (0: GSO jumbo)
     "fragment_offset": "uint16",  # in bytes
     "src_port": "uint16",  # TCP, UDP; ICMP echo: 0
@@ -112,6 +121,16 @@ EXAMPLE: dict[str, str] = {
     "wirelen": "uint32",
 }
 """Columns that tell of a frame what an explanation of its loss needs"""
+
+VLAN_BITS, MOST_VLANS = 12, 5
+"""``vlans`` holds so many identifiers, the outer one lowest; above them their number"""
+
+
+def vlan_ids(packed: int) -> list[int]:
+    """The identifiers of a frame's VLAN tags, the outer one first."""
+    count = packed >> VLAN_BITS * MOST_VLANS
+    return [packed >> VLAN_BITS * k & 0xFFF for k in range(min(count, MOST_VLANS))]
+
 
 NO_PROTOCOL = 0xFF
 NO_VLAN = 0xFFFF

@@ -31,7 +31,11 @@ class CaptureInfo:
     """which predicate matched the frames: ``certain`` or ``certain and likely``"""
     likely_matches: int = 0
     drops: dict[str, Any] | None = None
-    """of a capture with the kernel's drops: tied to packets, of other packets by reason …"""
+    """of a capture with the kernel's drops: how many are ``tied`` to packets, and by reason those
+    that are not: ``captured``, of frames that came in by captured interfaces of the host,
+    ``anywhere``, of packets anywhere on this machine, and ``others``, both together"""
+    untimed: int = 0
+    """frames of which the file tells no time"""
     since_ns: int | None = None
     """the edges of the time window that was asked for: frames from here on …"""
     until_ns: int | None = None
@@ -170,13 +174,14 @@ class PacketRow:
 
     id: int
     """the number of its first frame, as Wireshark counts"""
-    ts_ns: int
+    ts_ns: int | None
+    """None, and so below, where the file does not tell it"""
     protocol: str
     source: str
     destination: str
     summary: str
     vantages: list[str]
-    deltas_ns: list[int]
+    deltas_ns: list[int | None]
     """time since the packet's first frame, per vantage"""
     certain: bool
     last_seen: str = ""

@@ -85,6 +85,12 @@ class Vantage:
     ring: int = 0
     """vantages with the same number share one ring: their file order is kernel order"""
 
+    told_ifindex: int = 0
+    """index of the device, as the frames of a capture of all interfaces tell it: nothing else is
+    known of it"""
+    mixed: bool = False
+    """a capture of all interfaces whose frames do not tell which: each may show a frame once"""
+
     generation: int = 0
     """which of the namespaces that had this inode number one after the other; a reader's number"""
     peer_generation: int = 0

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.model.batch import Batch
+from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.report import (
     CaptureInfo,
@@ -74,7 +75,7 @@ def _vantage_rows(tables: Tables) -> list[VantageRow]:
             role=v.role.value,
             container=v.container,
             netns=v.netns,
-            ifindex=v.ifindex,
+            ifindex=v.ifindex or v.told_ifindex,
             peer=v.peer,
             bridge=v.bridge,
             mac=v.mac,
@@ -128,6 +129,7 @@ def packet_rows(
     translated: what NAT made of every packet of the batch.
     """
     frames, journeys, vantages = batch.frames, batch.journeys, batch.vantages
+    ts, known = frames["ts_ns"], frames["marks"] & MARK_UNTIMED == 0
     wanted = np.zeros(len(journeys.first) + 1, np.bool_)  # the last: of frames of no packet, -1
     wanted[packets["packet"].to_numpy()] = True
     of_packets = np.flatnonzero(wanted[journeys.packet])
@@ -139,13 +141,16 @@ def packet_rows(
         members = by_packet[start:stop]
         yield PacketRow(
             id=row["number"] + 1,
-            ts_ns=row["ts_ns"],
+            ts_ns=row["ts_ns"] if known[row["first_frame"]] else None,
             protocol=row["protocol"],
             source=row["source"],
             destination=row["destination"],
             summary=summarise_frame(frames, row["first_frame"]),
             vantages=[vantages[v].name for v in frames["vantage"][members]],
-            deltas_ns=[int(t) - row["ts_ns"] for t in frames["ts_ns"][members]],
+            deltas_ns=[
+                int(ts[at]) - row["ts_ns"] if known[at] and known[row["first_frame"]] else None
+                for at in members
+            ],
             certain=not row["likely"],
             last_seen=vantages[row["last_vantage"]].name,
             fate="dropped" if _dropped_late(row) else Status(row["status"]).name.lower(),

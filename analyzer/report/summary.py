@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from analyzer.model.frames import MARK_FRAGMENT, MARK_TRUNCATED
+from analyzer.model.frames import MARK_FRAGMENT, MARK_TRUNCATED, vlan_ids
 from analyzer.net.arp import REPLY as ARP_REPLY
 from analyzer.net.arp import REQUEST as ARP_REQUEST
 from analyzer.net.ethernet import ARP, mac_text
@@ -25,6 +25,8 @@ def summarise_frame(frames: Mapping[str, npt.NDArray[Any]], row: int) -> str:
         return int(frames[name][row])
 
     text = _summary(get)
+    if vlans := vlan_ids(get("vlans")):
+        text = f"vlan {','.join(map(str, vlans))}: {text}"
     return f"{text} [truncated]" if get("marks") & MARK_TRUNCATED else text
 
 

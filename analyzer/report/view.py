@@ -169,7 +169,10 @@ def _is_group(destination: str) -> bool:
 def adds_up(echo: Echo) -> bool:
     """Whether every piece of the echo was seen, so that they are its RTT to the nanosecond."""
     pieces = [hop.delay_ns for hop in (*echo.request_hops, *echo.reply_hops)]
-    return echo.rtt_ns is not None and echo.rtt_ns == sum(pieces) + (echo.turnaround_ns or 0)
+    known = [delay_ns for delay_ns in pieces if delay_ns is not None]
+    if echo.rtt_ns is None or len(known) < len(pieces):
+        return False
+    return echo.rtt_ns == sum(known) + (echo.turnaround_ns or 0)
 
 
 def example_echo(row: IcmpRow | None) -> Echo | None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.model.frames import FrameChunk
+from analyzer.model.frames import FLAG_UNTIMED, FrameChunk
 from analyzer.native.loads import Bytes
 
 MORE = 0
@@ -69,6 +69,21 @@ def chunk_of(buffer: Bytes, columns: Columns, rows: int) -> FrameChunk:
         columns.interface[:rows],
         columns.flags[:rows],
     )
+
+
+def fill_times(chunk: FrameChunk, before_ns: int) -> int:
+    """Give frames without a stamp that of the frame before them, or, at the file's start, behind
+    them: so they stay in order. In place.
+
+    before_ns: what the chunk before returned; 0 at first.
+    """
+    timed = chunk.flags & FLAG_UNTIMED == 0
+    if not timed.all():
+        some = np.flatnonzero(timed)
+        first_ns = before_ns or (int(chunk.ts_ns[some[0]]) if len(some) else 0)
+        behind = np.searchsorted(some, np.arange(len(chunk)), side="right")
+        chunk.ts_ns[:] = np.concatenate([[first_ns], chunk.ts_ns[some]])[behind]
+    return int(chunk.ts_ns[-1])
 
 
 class Stop(NamedTuple):

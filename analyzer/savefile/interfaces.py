@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 MICROSECONDS, NANOSECONDS = 6, 9
@@ -33,3 +34,10 @@ class SavefileInterface:
     statistics: dict[str, int | str] | None = None
     """of the last ISB: ifrecv, ifdrop, filteraccept, osdrop, usrdeliv, starttime_ns,
     endtime_ns, comment — those that are told"""
+
+
+def take_names(known: dict[str, str], told: Mapping[str, str]) -> None:
+    """Add what a Name Resolution Block tells of addresses; one with two names has none, ''."""
+    for address, name in told.items():
+        if known.setdefault(address, name) != name:
+            known[address] = ""

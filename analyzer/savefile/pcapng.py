@@ -24,7 +24,7 @@ from analyzer.savefile.control import (
     read_section,
     read_statistics,
 )
-from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.interfaces import SavefileInterface, take_names
 from analyzer.savefile.order import order_of
 from analyzer.savefile.pcapng_walk import MIN_BLOCK, SectionView, check_block, walk_blocks
 
@@ -103,7 +103,7 @@ class PcapngReader:
         elif kind == blocks.INTERFACE_DESCRIPTION:
             self._add(read_interface(block, swapped, len(self.interfaces)))
         elif kind == blocks.NAME_RESOLUTION:
-            self.names.update(read_names(block, swapped))
+            take_names(self.names, read_names(block, swapped))
         elif kind == blocks.OWN:
             self.own.append(block[8:-4])
         else:

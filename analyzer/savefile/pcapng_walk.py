@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from analyzer.model.frames import FLAG_UNTIMED
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, file16, file32
 from analyzer.native.padding import padded_in_loop
@@ -46,6 +47,7 @@ _PACKET_DATA = 28
 """offset of the data in an EPB and in a PB"""
 _MIN_PACKET = _PACKET_DATA + 4
 _SIMPLE_DATA = 12
+_TOLD_FLAGS = ~FLAG_UNTIMED
 _MIN_SIMPLE = _SIMPLE_DATA + 4
 
 
@@ -136,7 +138,7 @@ def _store_packet(
     columns.wirelen[row] = file32(data, position + 24, swapped)
     columns.ts_ns[row] = stamp_ns(high, low, interface, clocks)
     columns.interface[row] = interface
-    columns.flags[row] = _find_flags(data, options, end, swapped)
+    columns.flags[row] = _find_flags(data, options, end, swapped) & _TOLD_FLAGS
     return True
 
 
@@ -144,7 +146,8 @@ def _store_packet(
 def _store_simple(
     data: Bytes, block: _Block, interface: int, clocks: Clocks, columns: Columns, row: int
 ) -> Any:
-    """One SPB into ``row``: no stamp (0), captured length from the interface's snaplen."""
+    """One SPB into ``row``: no stamp (see `fill_times`), captured length from the interface's
+    snaplen."""
     wirelen = file32(data, block.position + 8, block.swapped)
     snaplen = clocks.snaplen[interface]
     caplen = min(wirelen, snaplen) if snaplen else wirelen
@@ -155,7 +158,7 @@ def _store_simple(
     columns.wirelen[row] = wirelen
     columns.ts_ns[row] = 0
     columns.interface[row] = interface
-    columns.flags[row] = 0
+    columns.flags[row] = FLAG_UNTIMED
     return True
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.model.frames import FrameChunk
-from analyzer.savefile.columns import FULL, MORE, Stop, chunk_of, new_columns
+from analyzer.savefile.columns import FULL, MORE, Stop, chunk_of, fill_times, new_columns
 from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.pcap import HEADER_LENGTH, PcapReader, pcap_reader
 from analyzer.savefile.pcapng import PcapngReader, pcapng_reader
@@ -87,7 +87,7 @@ class Savefile:
         source, window = self._open()
         self._source = source
         reader = self._begin(window)
-        position, most = reader.start, bytes_per_chunk
+        position, most, before_ns = reader.start, bytes_per_chunk, 0
         while True:
             columns = new_columns(frames_per_chunk)
             piece = window.data[: position + most]
@@ -97,7 +97,9 @@ class Savefile:
             self._note(reader, stop.row)
             source.at(position)
             if stop.row:
-                yield chunk_of(window.data, columns, stop.row)
+                chunk = chunk_of(window.data, columns, stop.row)
+                before_ns = fill_times(chunk, before_ns)
+                yield chunk
                 source.leave(position)
             if stop.status == FULL or (stop.status == MORE and len(piece) < len(window.data)):
                 continue

@@ -300,7 +300,7 @@ def test_fragments_belong_to_their_datagram(tmp_path: Path) -> None:
     stray[IP].id = 78
     assert len(pieces) == 3
     found = read_packets(tmp_path, [pieces[2], pieces[0], pieces[1], stray])
-    assert rows(found.udp) == [(A, 7, B, 9, 3, 4000, 0)]
+    assert rows(found.udp) == [(A, 7, B, 9, 1, 4000, 0), (A, None, B, None, 1, 608, 0)]
 
 
 def five_vantages(path: Path, steps: list[tuple[Packet, int]]) -> None:

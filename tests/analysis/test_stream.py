@@ -197,7 +197,7 @@ def test_the_reading_threads_failure_is_raised(monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: object) -> None:
         raise SavefileError("a disk that fails")
 
-    monkeypatch.setattr(reading, "_now_ns", fail)
+    monkeypatch.setattr(reading, "decoded_chunk", fail)
     with pytest.raises(SavefileError, match="a disk that fails"):
         analyse_files([str(CAPTURES / "tomcat-ping.pcapng")], AnalysisOptions(jobs=2))
 

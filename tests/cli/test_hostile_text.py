@@ -15,12 +15,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import click
 import pytest
+from prestarted import fork_command, run_prestarted
 
 from analyzer.app import warm
 from analyzer.cli import COMMANDS, cli
@@ -65,31 +67,30 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: str, cwd: Path | None = None) -> tuple[bytes, int]:
-    """stdout and stderr of a command, both in a pipe; exit code."""
-    done = subprocess.run(
-        [sys.executable, "-m", "analyzer", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=90,
-    )
+    """What a command says on stdout and stderr; exit code."""
+    done = run_prestarted(*words, merged=True, cwd=cwd)
     return done.stdout, done.returncode
 
 
 def run_on_terminal(*words: str) -> bytes:
     """What a terminal gets to see."""
     parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "analyzer", *words], stdout=child, stderr=child, cwd=ROOT
-    )
-    os.close(child)
     seen = b""
-    with suppress(OSError):  # EIO: the other side is closed
-        while piece := os.read(parent, 65536):
-            seen += piece
-    os.close(parent)
-    process.wait(timeout=30)
+
+    def read() -> None:
+        nonlocal seen
+        with suppress(OSError):  # EIO: the other side is closed
+            while piece := os.read(parent, 65536):
+                seen += piece
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        fork_command(list(words), [child, child, child], ROOT)
+    finally:
+        os.close(child)
+        reader.join()
+        os.close(parent)
     return seen
 
 

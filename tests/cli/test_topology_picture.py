@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from prestarted import run_prestarted
 
 SVG = "{http://www.w3.org/2000/svg}"
 LAB = ("--engine", "lab")
 
 
 def topology(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "analyzer", "topology", *words],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
+    done = run_prestarted("topology", *words, NO_COLOR="1")
+    texts = done.stdout.decode(), done.stderr.decode()
+    return subprocess.CompletedProcess(done.args, done.returncode, *texts)
 
 
 def texts(picture: str) -> list[str]:

@@ -93,3 +93,9 @@ def test_healthy_traffic_beside_others_drops_is_never_lost(
     assert (row.packets, row.lost) == (COUNT, 0)
     assert [loss for loss in report.losses if loss.source == "tomcat01"] == []
     assert [f for f in report.findings if f.severity != "info" and "tomcat01" in f.text] == []
+    drops = report.capture.drops
+    assert drops is not None
+    foreign_reasons = {"NO_SOCKET", "NEIGH_FAILED", "NEIGH_QUEUEFULL"}
+    assert not foreign_reasons & drops["captured"].keys()
+    if foreign is closed_port_on_lo:
+        assert drops["anywhere"]["NO_SOCKET"] == drops["others"]["NO_SOCKET"] > 0

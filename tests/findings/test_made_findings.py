@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -86,6 +87,28 @@ def test_who_said_no(bench: Bench) -> None:
     )
     (refused,) = texts(report, "tcp-refused")
     assert refused.startswith("tomcat01 → tomcat02 TCP port 4712: refused")
+
+
+def test_the_port_tells_who_sent_with_a_mac_of_another(bench: Bench) -> None:
+    ends = [bytes.fromhex(bench.mac(f"tomcat0{n}").replace(":", "")) for n in (1, 2)]
+    addresses = [socket.inet_aton(f"172.17.0.{n}") for n in (2, 3)]
+    datagram = struct.pack("!HHHH", 9, 9, 9, 0) + b"?"
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 7, 0, 64, 17, 0)
+    packet = ends[1] + ends[0] + b"\x08\x00" + head + b"".join(addresses) + datagram
+
+    def forge() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+            sock.bind(("eth0", 0))
+            for _ in range(3):
+                sock.send(packet)
+
+    targets = ["tomcat01", "tomcat02", "tomcat03"]
+    report = bench.capture(targets, lambda: run_inside(bench.lab.netns_path("tomcat03"), forge))
+    (text,) = texts(report, "foreign-source")
+    assert text.startswith(f"3 packets with tomcat01's MAC {bench.mac('tomcat01')} entered at veth")
+    assert "the port of tomcat03: it sent them, and its bridge sends what is for tomcat01" in text
+    assert [(row.client, row.packets) for row in report.udp] == [("tomcat03", 3)]
+    assert not any(v.source == "tomcat01" and v.result == "proved" for v in report.verdicts)
 
 
 def test_unicast_that_is_flooded(bench: Bench) -> None:

@@ -41,3 +41,13 @@ def test_a_device_that_nobody_captured_is_no_matter() -> None:
 def test_what_a_qdisc_dropped_before_an_unread_start_is_not_counted() -> None:
     start = {"absent": {"qdiscs": "Operation not supported"}}
     assert texts(find, seen(moments(start, {"qdiscs": (TBF,)}))) == []
+
+
+def test_filters_drop_on_the_way_in_as_well() -> None:
+    filters = QdiscState(5, "clsact", 0xFFFF << 16)
+    later = replace(filters, dropped=3)
+    assert texts(find, seen(moments({"qdiscs": (filters,)}, {"qdiscs": (later,)}))) == [
+        f"qdisc-drops tc filters of tomcat01:eth0 (clsact) dropped 3 packets {WHEN}, on their way "
+        f"in or out: nsenter -n -t {PID} tc -s filter show dev eth0 ingress; "
+        f"nsenter -n -t {PID} tc -s filter show dev eth0 egress"
+    ]

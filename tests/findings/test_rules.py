@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 from finding_inputs import BRIDGE, PORTS, VANTAGES, info, inputs
 
+from analyzer.diagnosis.likely import UNANSWERED, InVain, LikelyCause
 from analyzer.findings.catalogue import codes, documentation_table, find_all, rules
 from analyzer.findings.rule import INFO, TOLD, WARNING, Clocks, Code, FindingInputs, Rule
 from analyzer.flows.arp_claims import Claim, ClaimKind, ClaimVerdict, Owner
+from analyzer.flows.contradictions import Contradiction
 from analyzer.flows.slow_echoes import ROUND_TRIP, SlowEcho
 from analyzer.flows.slow_handshakes import SlowHandshake
 from analyzer.model.batch import Outlook
@@ -28,12 +30,14 @@ from analyzer.model.flow_rows import (
     ProxyRow,
     TcpRow,
 )
-from analyzer.model.journeys import Hop
+from analyzer.model.journeys import Hop, Status
 from analyzer.model.nat_entries import NatEntries
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
+from analyzer.recorders.drops.untied import UntiedDrop
 
 S = 1_000_000_000
+IN_VAIN = InVain("icmp", "tomcat01", "tomcat02", UNANSWERED, 5, 1, 2)
 MAC = 0x0242AC110003
 ARP = ArpRow(
     "tomcat01",
@@ -180,6 +184,7 @@ def way(source: str, target: int, path: list[int], hops: list[Hop], number: int)
         "torn": False,
         "first_vantage": path[0],
         "last_vantage": path[-1],
+        "status": int(Status.DELIVERED),
         **ends,
     }
 
@@ -222,6 +227,12 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ("clock-step", inputs(clocks=Clocks(2, 5_000)), "was set back during the capture (2×, by 5"),
     ("clock-set", inputs(clocks=Clocks(set_ns=3 * S)), "the clock was set forward by 3"),
     ("clock-set", inputs(clocks=Clocks(set_ns=-3 * S)), "the clock was set back by 3"),
+    (
+        "stamps-out-of-order",
+        inputs(clocks=Clocks(disorder=1, largest_disorder_ns=5 * S)),
+        "1× a frame is stamped before one that stands in front of it at the same interface, by 5",
+    ),
+    ("no-times", inputs(info=info(frames=3, untimed=1)), "no time of 1 of 3 frames"),
     ("negative-delay", inputs(clocks=Clocks(negative_hops=1)), "1 hop would end before they begin"),
     (
         "not-promiscuous",
@@ -297,6 +308,18 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "flooded",
         inputs(flooded=[{"mac": MAC, "in_port": 0, "source": "tomcat01", "packets": 6}]),
         "docker0 flooded 6 unicast packets of tomcat01 for 02:42:ac:11:00:03",
+    ),
+    (
+        "contradiction",
+        inputs(contradictions=[Contradiction("tomcat01", "tomcat02", 5)]),
+        "5 packets tomcat01 → tomcat02 looked lost, but as many were answered",
+    ),
+    (
+        "likely-cause",
+        inputs(
+            likely_causes=[LikelyCause(IN_VAIN, (UntiedDrop("NEIGH_FAILED", "", 2048, 5, 1, 2),))]
+        ),
+        "5 icmp packets tomcat01 → tomcat02 unanswered: likely NEIGH_FAILED, by which as many",
     ),
     (
         "duplicate-mac",

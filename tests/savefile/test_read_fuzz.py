@@ -6,6 +6,7 @@ import gzip
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zstandard
 from drawn import drawn
@@ -16,6 +17,7 @@ from savefile_strategies import damaged, files
 from tshark import count
 
 from analyzer.errors import SavefileError
+from analyzer.model.frames import FLAG_UNTIMED
 from analyzer.savefile import source
 from analyzer.savefile.read import open_savefile
 
@@ -33,7 +35,8 @@ def read(path: Path) -> tuple[Rows, SavefileError | None]:
         assert (chunk.offset >= 0).all()
         assert (chunk.offset + chunk.caplen <= len(chunk.buffer)).all()
         assert ((chunk.interface >= 0) & (chunk.interface < len(savefile.interfaces))).all()
-        columns = (chunk.ts_ns, chunk.wirelen, chunk.caplen)
+        told_ns = np.where(chunk.flags & FLAG_UNTIMED, 0, chunk.ts_ns)
+        columns = (told_ns, chunk.wirelen, chunk.caplen)
         rows += zip(*(column.tolist() for column in columns), strict=True)
     assert savefile.frames == len(rows)
     return rows, savefile.error

@@ -9,7 +9,7 @@ import pytest
 from savefile_builder import CUSTOM, DSB, IDB, ISB, NRB, UNKNOWN, Pcapng
 from tshark import count
 
-from analyzer.model.frames import FrameChunk
+from analyzer.model.frames import FLAG_UNTIMED, FrameChunk
 from analyzer.savefile import blocks
 from analyzer.savefile.read import Savefile, open_savefile
 
@@ -40,9 +40,9 @@ def test_packet_blocks(tmp_path: Path, file: Pcapng) -> None:
     data += file.packet(DATA, 9, wirelen=9000)
     savefile, chunk = read(tmp_path / "a.pcapng", data)
     assert savefile.error is None
-    assert chunk.ts_ns.tolist() == [5_000_007_000, 7000, 0, 9000]
+    assert chunk.ts_ns.tolist() == [5_000_007_000, 7000, 7000, 9000]  # of the one before it
     assert chunk.interface.tolist() == [1, 1, 0, 0]
-    assert chunk.flags.tolist() == [0x20A, 0x20A, 0, 0]
+    assert chunk.flags.tolist() == [0x20A, 0x20A, FLAG_UNTIMED, 0]
     assert chunk.wirelen.tolist() == [61, 61, 61, 9000]
     assert [bytes_of(chunk, row) for row in range(4)] == [DATA] * 4
     assert count(tmp_path / "a.pcapng") == 4

@@ -65,6 +65,35 @@ def test_churn_is_no_alarm(network: Any, container: Make, tmp_path: Path) -> Non
     assert report["losses"] == []
 
 
+def test_one_mac_and_address_in_turn(network: Any, container: Make, tmp_path: Path) -> None:
+    """Each by its own name, everywhere, though nothing but the time and the port tells them."""
+    asked = container("asked", network=network.name)
+    target = asked.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"]
+    file, names, borne = tmp_path / "turn.pcapng", [], set()
+    with capturing("--network", network.name, "-w", str(file), "--json") as capture:
+        for number in range(3):
+            one = container(f"one{number}", network=network.name, mac_address="02:42:aa:00:00:01")
+            names.append(one.name)
+            capture.wait_for(f"{one.name} is captured from now on")
+            told = one.attrs["NetworkSettings"]["Networks"][network.name]
+            borne.add((told["IPAddress"], told["MacAddress"]))
+            assert one.exec_run(["ping", "-c", "2", "-i", "0.1", target]).exit_code == 0
+            one.remove(force=True)
+        capture.end()
+    assert len(borne) == 1
+    report = json.loads(run("report", str(file), "--packets", "--json"))
+    pings = [(row["source"], row["sent"], row["answered"]) for row in report["icmp"]]
+    assert pings == [(name, 2, 2) for name in names]
+    askers = [row["asker"] for row in report["arp"] if row["target_ip"] == target]
+    assert askers == names
+    assert {v["source"] for v in report["verdicts"]} == {*names, asked.name}
+    assert {v["way"] for v in report["verdicts"]} == {"other-bridge"}
+    assert {f["code"] for f in report["findings"] if f["severity"] != "info"} == set()
+    assert report["losses"] == []
+    shown = [line for line in run("show", str(file)).splitlines() if "echo request" in line]
+    assert [sum(name in line for line in shown) for name in names] == [2, 2, 2]
+
+
 def test_a_published_port_that_nobody_serves_is_named(container: Make, tmp_path: Path) -> None:
     """As the engine publishes it: docker-proxy or DNAT, the container is who refuses."""
     one = container("web", ports={"80/tcp": ("127.0.0.1", None)})

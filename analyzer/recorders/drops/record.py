@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.model.untrusted import MALFORMED, number
+from analyzer.recorders.drops.untied import UntiedDrops
 from analyzer.recorders.row_blocks import pack_facts, split_rows
 
 MAGIC = b"vethscope/drops/1\n"
@@ -51,6 +52,8 @@ class Drops:
     reasons: list[str] = field(default_factory=list)
     alone: dict[tuple[str, str, int], int] = field(default_factory=dict)
     """(reason, location, EtherType) → drops that belong to no frame of the captured interfaces"""
+    alone_ns: tuple[int, int] = (0, 0)
+    """(since, until): those were counted meanwhile; of a whole log, see `DropLog.elsewhere`"""
     lost: int = 0
     """events that the kernel had no room for"""
     deaf_ns: list[tuple[int, int, int]] = field(default_factory=list)
@@ -75,6 +78,7 @@ def encode_drops(drops: Drops) -> bytes:
         "locations": drops.locations,
         "reasons": drops.reasons,
         "alone": [[*key, count] for key, count in drops.alone.items()],
+        "alone_ns": drops.alone_ns,
         "lost": drops.lost,
         "deaf_ns": drops.deaf_ns,
         "clock": drops.clock,
@@ -90,6 +94,8 @@ class DropLog:
         """all but the rows: the names have the same places in all of them"""
         self.counts: Counter[int] = Counter()
         """place of a reason → rows with it"""
+        self.elsewhere = UntiedDrops()
+        """what was counted alone, with its time"""
         self._places: dict[str, dict[str, int]] = {name: {} for name in _FIELDS}
 
     @property
@@ -119,6 +125,7 @@ class DropLog:
                 one.rows[name] = np.array(moved, np.uint16)[one.rows[name]]
         for key, count in one.alone.items():
             self.told.alone[key] = self.told.alone.get(key, 0) + count
+            self.elsewhere.add(key, count, *one.alone_ns)
         self.told.lost += one.lost
         self.told.deaf_ns += one.deaf_ns
         self.told.clock = one.clock or self.told.clock
@@ -153,11 +160,13 @@ def decode_block(data: bytes) -> Drops:
         if len(rows) and int(rows[name].max()) >= len(names[f"{name}s"]):
             raise ValueError(f"a row's {name} has no name")
     deaf = [tuple(map(number, told)) for told in content.get("deaf_ns", ())]
+    since, until = map(number, content.get("alone_ns", (0, 0)))
     return Drops(
         rows,
         alone={
             (_text(r), _text(p), number(e)): number(n) for r, p, e, n in content.get("alone", ())
         },
+        alone_ns=(since, until),
         lost=number(content.get("lost", 0)),
         deaf_ns=[(since, until, level) for since, until, level in deaf],
         clock=dict(content.get("clock", {})),

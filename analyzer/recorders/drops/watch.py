@@ -101,6 +101,7 @@ class DropWatch:
         self._since_ns = 0
         self._told_lost = 0
         self._received = 0
+        self._counted_ns = 0
 
     def open(self) -> DropWatch:
         """Begin to record. Raises EnvironmentProblem; then nothing is left behind."""
@@ -118,6 +119,7 @@ class DropWatch:
         except BaseException:
             self.close()
             raise
+        self._counted_ns = time.time_ns()
         self._store(Drops(clock=self._naming.clock_now()))  # that drops are recorded at all
         self._thread.start()
         return self
@@ -253,8 +255,10 @@ class DropWatch:
         """A block without rows: what was counted since the last one."""
         lost = sum(int(state[LOST]) for state in self._state.values())
         alone = name_tally(self._tally, self._naming)
+        span_ns, self._counted_ns = (self._counted_ns, time.time_ns()), time.time_ns()
         if alone or deaf or lost > self._told_lost:
-            self._store(Drops(alone=alone, lost=lost - self._told_lost, deaf_ns=list(deaf)))
+            newly_lost = lost - self._told_lost
+            self._store(Drops(alone=alone, alone_ns=span_ns, lost=newly_lost, deaf_ns=list(deaf)))
         self._told_lost = lost
         self._tally[:] = 0
 

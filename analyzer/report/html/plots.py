@@ -105,10 +105,10 @@ def _pieces(echo: Echo) -> Iterator[tuple[str, str, int]]:
         yield "whole", "round trip", echo.rtt_ns or 0
         return
     for number, hop in enumerate(echo.request_hops):
-        yield f"r{number % 4}", f"{hop.from_} → {hop.to}", hop.delay_ns
+        yield f"r{number % 4}", f"{hop.from_} → {hop.to}", hop.delay_ns or 0
     yield "turn", "turnaround", echo.turnaround_ns or 0
     for number, hop in enumerate(echo.reply_hops):
-        yield f"b{number % 4}", f"{hop.from_} → {hop.to}", hop.delay_ns
+        yield f"b{number % 4}", f"{hop.from_} → {hop.to}", hop.delay_ns or 0
 
 
 def legend(row: IcmpRow) -> list[tuple[str, str]]:
@@ -175,7 +175,7 @@ def _delays(hop: HopRow, way: str, echoes: Sequence[Echo]) -> list[int]:
         piece.delay_ns
         for echo in echoes[:DOTS]
         for piece in (echo.request_hops if way == "r" else echo.reply_hops)
-        if (piece.from_, piece.to) == (hop.from_, hop.to)
+        if (piece.from_, piece.to) == (hop.from_, hop.to) and piece.delay_ns is not None
     ]
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analyzer.formatting.numbers import format_ns, format_plural, format_us_exact
+from analyzer.formatting.numbers import NONE, format_ns, format_plural, format_us_exact
 from analyzer.formatting.sanitize import sanitize
 
 
@@ -36,8 +36,10 @@ def journey_lines(packet: Mapping[str, Any], frames: Sequence[Mapping[str, Any]]
             hop += f" {format_us_exact(row['delay_ns']):>12} µs"
         elif row["kind"] == "copy":
             hop += " evidence, no timed hop"
-        else:
+        elif row["kind"] == "none":
             hop = "first seen"
+        else:
+            hop += " the file tells no time"
         likely = "" if row["certain"] else "  likely"
         since = format_us_exact(row["delta_ns"])
         name = sanitize(str(row["vantage"]))
@@ -55,7 +57,9 @@ def dissection_lines(frame: int, lines: Sequence[str]) -> Iterator[str]:
     yield from (f"  {sanitize(line)}" for line in lines)
 
 
-def clock(ts_ns: int) -> str:
-    """Local time of day with all digits, as ``capture`` prints it."""
+def clock(ts_ns: int | None) -> str:
+    """Local time of day with all digits, as ``capture`` prints it; where the file tells none, –."""
+    if ts_ns is None:
+        return f"{NONE:^18}"
     seconds, rest = divmod(ts_ns, 1_000_000_000)
     return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{rest:09d}"

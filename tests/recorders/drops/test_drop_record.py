@@ -14,7 +14,8 @@ from faulty import Bench, the_loss
 
 from analyzer.analysis.analyse import report_files
 from analyzer.analysis.frames_table import read_frames
-from analyzer.recorders.drops.record import ROW, Drops, decode_drops, encode_drops
+from analyzer.recorders.drops.record import ROW, DropLog, Drops, decode_drops, encode_drops
+from analyzer.recorders.drops.untied import UntiedDrop
 from analyzer.recorders.settings.facts import Facts, LinkFact, compare, decode_facts, encode_facts
 from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.savefile import blocks
@@ -40,7 +41,8 @@ def test_blocks_with_names_of_their_own_become_one_table() -> None:
     one = some_drops("veth1", "eth0")
     one.alone, one.lost, one.deaf_ns = {("NO_SOCKET", "", 0x800): 3}, 2, [(1, 2, 1)]
     two = some_drops("eth0", reason="NO_SOCKET")
-    two.alone = {("NO_SOCKET", "", 0x800): 4}
+    one.alone_ns = 20, 30
+    two.alone, two.alone_ns = {("NO_SOCKET", "", 0x800): 4}, (10, 25)
     padded = [encode_drops(d) + b"\0\0\0" for d in (one, two)]
     found = decode_drops([b"something else", *padded, padded[0][:30]])
     assert told(found) == [
@@ -51,6 +53,9 @@ def test_blocks_with_names_of_their_own_become_one_table() -> None:
     assert found.rows["ts_ns"].tolist()[:2] == one.rows["ts_ns"].tolist()
     assert (found.alone, found.lost) == ({("NO_SOCKET", "", 0x800): 7}, 2)
     assert found.deaf_ns == [(1, 2, 1)]
+    log = DropLog()
+    log.take(padded)
+    assert list(log.elsewhere) == [UntiedDrop("NO_SOCKET", "", 0x800, 7, 10, 30)]
 
 
 def test_a_row_that_names_what_is_not_there_is_passed_over() -> None:

@@ -1,0 +1,65 @@
+"""Drops that belong to no packet of the capture, and fit what came to nothing in it. Pure.
+
+The kernel tells of them without a frame: they were dropped anywhere on this machine. Where as many
+were dropped as packets of one conversation are lost or unanswered, of their protocol, and only
+while those were on their way, that is the likely cause, and no more. Where it fits two
+conversations, it is told of neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from analyzer.diagnosis.reasons import is_harmless
+from analyzer.net.ethernet import ARP, IPV4, IPV6
+from analyzer.recorders.drops.untied import UntiedDrop
+
+LOST, UNANSWERED = "lost", "unanswered"
+MARGIN_NS = 1_000_000_000
+"""untied drops are counted for half a second, and what waits for an answer is dropped later"""
+_OF_PROTOCOL = {"arp": {ARP}, "icmpv6": {IPV6}, "icmp": {IPV4}}
+
+
+@dataclass(frozen=True, slots=True)
+class InVain:
+    """Packets of a conversation that came to nothing, and nothing tells why."""
+
+    protocol: str
+    source: str
+    destination: str
+    what: str
+    """LOST or UNANSWERED"""
+    packets: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyCause:
+    """What they may have come to."""
+
+    of: InVain
+    drops: tuple[UntiedDrop, ...]
+    """one of these"""
+
+
+def likely_causes(in_vain: Sequence[InVain], drops: Iterable[UntiedDrop]) -> list[LikelyCause]:
+    """Those of which something fits that fits nothing else."""
+    fitting: dict[int, list[UntiedDrop]] = {}
+    for drop in drops:
+        places = [at for at, one in enumerate(in_vain) if _fits(one, drop)]
+        if len(places) == 1:
+            fitting.setdefault(places[0], []).append(drop)
+    return [LikelyCause(in_vain[at], tuple(fitting[at])) for at in sorted(fitting)]
+
+
+def _fits(one: InVain, drop: UntiedDrop) -> bool:
+    if drop.packets != one.packets or not drop.first_ns:
+        return False
+    if drop.ethertype not in _OF_PROTOCOL.get(one.protocol, {IPV4, IPV6}):
+        return False
+    if is_harmless(drop.reason, drop.location, one.protocol, opens=True):
+        return False
+    early, late = one.first_ns - MARGIN_NS, one.last_ns + MARGIN_NS
+    return early <= drop.first_ns and drop.last_ns <= late

@@ -1,0 +1,85 @@
+"""Echo requests that came to their end, of which no reply was ever seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from analyzer.findings.counted import owner_of
+from analyzer.findings.no_answer import (
+    Unanswered,
+    has_address,
+    look_inside,
+    may_claim,
+    next_hop,
+    no_way_back,
+    no_way_on,
+)
+from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.formatting.numbers import format_plural
+from analyzer.model.report import Finding
+from analyzer.model.vantage import Role
+from analyzer.net.ip import address_text
+
+ECHO_UNANSWERED = Code(
+    "echo-unanswered",
+    (WARNING,),
+    "Echo requests reached the last captured interface on their way, and no reply came back there.",
+    "capture with --drops; ip route get ADDRESS at the one that does not answer",
+)
+
+
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    """One for each pair and vantage, unless a loss says why."""
+    if not may_claim(inputs):
+        return
+    explained = {(one.source, one.destination, one.last_seen) for one in inputs.losses}
+    for row in inputs.silent:
+        one = _unanswered(inputs, row)
+        if one.last.role is Role.OTHER:
+            continue
+        if (one.source, one.destination, one.last.name) not in explained:
+            yield ECHO_UNANSWERED.finding(_text(inputs, one))
+
+
+def _unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:
+    example = row["example"]
+    source, target = (
+        address_text(example[f"{side}_hi"], example[f"{side}_lo"]) for side in ("src", "dst")
+    )
+    last = inputs.outlook.vantages[row["at"]]
+    names = row["protocol"], row["source"], row["destination"]
+    return Unanswered(*names, source, target, last, row["packets"], lost=False)
+
+
+def _text(inputs: FindingInputs, one: Unanswered) -> str:
+    requests = f"{format_plural(one.packets, 'echo request')} of {one.source} to {one.destination}"
+    if has_address(one.last, one.destination_ip):
+        cause = no_way_back(inputs, one) or _unknown(inputs, one)
+        return f"{requests} reached {one.last.name}, and no reply came out there: {cause}"
+    cause = no_way_on(inputs, one) or _beyond(inputs, one)
+    return f"{requests} came as far as {one.last.name}, and no reply came back there: {cause}"
+
+
+def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
+    """What would tell why."""
+    drops = "" if inputs.info.drops else "capture with --drops; "
+    owner = owner_of(inputs, one.last.netns) if one.last.role is not Role.HOST_VETH else None
+    if owner is None:
+        return f"{drops}capture inside of {one.destination}, too"
+    look = "; ".join(
+        owner.run(command) for command in (f"ip route get {one.source_ip}", "nft list ruleset")
+    )
+    return f"{drops}{look}"
+
+
+def _beyond(inputs: FindingInputs, one: Unanswered) -> str:
+    if hop := next_hop(inputs, one.source, one.destination_ip):
+        router, route = hop
+        inside = next(v for v in inputs.outlook.vantages if v.container == one.source)
+        look = look_inside(owner_of(inputs, inside.netns), f"ip route get {one.destination_ip}")
+        return f"{one.source} takes {router} for its router (route {route}): {look}"
+    return f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"
+
+
+RULE = Rule((ECHO_UNANSWERED,), find, place=128, needs="all of the way captured, and its topology")

@@ -1,0 +1,34 @@
+"""Drops of the kernel that fit lost or unanswered packets, though nothing ties them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.formatting.numbers import format_plural
+from analyzer.model.report import Finding
+
+LIKELY_CAUSE = Code(
+    "likely-cause",
+    (WARNING,),
+    "As many packets as are lost or unanswered were dropped on this machine at that time: likely "
+    "the same, for the kernel does not tell whose they were.",
+    "the text names the reason and the kernel's function",
+)
+
+
+def find(inputs: FindingInputs) -> Iterator[Finding]:
+    for one in inputs.likely_causes:
+        vain = one.of
+        causes = " or ".join(
+            f"{drop.reason} at {drop.location}" if drop.location else drop.reason
+            for drop in one.drops
+        )
+        yield LIKELY_CAUSE.finding(
+            f"{format_plural(vain.packets, f'{vain.protocol} packet')} {vain.source} → "
+            f"{vain.destination} {vain.what}: likely {causes}, by which as many were dropped "
+            "meanwhile anywhere on this machine (the kernel does not tell whose)"
+        )
+
+
+RULE = Rule((LIKELY_CAUSE,), find, place=75, needs="--drops")

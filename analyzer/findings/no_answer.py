@@ -1,0 +1,168 @@
+"""What the rules about unanswered packets share: which they are, where they came to, and what the
+routes there say of the way on, and of the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from analyzer.diagnosis.routing import Routed, route_to
+from analyzer.findings.counted import Owner, owner_of
+from analyzer.findings.rule import FindingInputs
+from analyzer.model.journeys import Status
+from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ip import address_text
+
+_GROUP = ("protocol", "source", "destination")
+_ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo")
+FORWARDING = "net.ipv4.ip_forward"
+RP_FILTER = "net.ipv4.conf.all.rp_filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Packets of one protocol between two ends that came to the same vantage, and of whose other
+    direction nothing was seen."""
+
+    protocol: str
+    source: str
+    destination: str
+    source_ip: str
+    destination_ip: str
+    last: Vantage
+    packets: int
+    lost: bool
+
+
+def unanswered(inputs: FindingInputs) -> Iterator[Unanswered]:
+    """Of unicast; nothing where the capture may have missed answers."""
+    table = inputs.outcomes
+    if table is None or table.is_empty() or not may_claim(inputs):
+        return
+    table = table.filter("judged")
+    seen = set(table.select(_GROUP).iter_rows())
+    columns = [*_GROUP, "last_vantage", "count", "status", *_ENDS]
+    groups: dict[tuple[str, ...], Unanswered] = {}
+    for protocol, source, target, last, count, status, *ends in table.select(columns).iter_rows():
+        if (protocol, target, source) in seen:
+            continue
+        addresses = address_text(*ends[:2]), address_text(*ends[2:])
+        lost = status == Status.LOST
+        key = (protocol, source, target, *addresses, str(last), str(lost))
+        before = groups[key].packets if key in groups else 0
+        at = inputs.outlook.vantages[last]
+        groups[key] = Unanswered(protocol, source, target, *addresses, at, before + count, lost)
+    yield from groups.values()
+
+
+def may_claim(inputs: FindingInputs) -> bool:
+    """Whether what is not in the capture did not pass: nothing was dropped or filtered out."""
+    outlook = inputs.outlook
+    return outlook.complete and not outlook.one_way and not inputs.info.truncated
+
+
+def routed(inputs: FindingInputs, netns: int, destination: str, source: str = "") -> Routed | None:
+    """What a namespace did with packets to an address, all the capture long; None: not known, or
+    it changed meanwhile."""
+    moments = [one for one in inputs.evidence.moments if one.netns == netns]
+    if not moments or owner_of(inputs, netns) is None:
+        return None
+    first, *others = (route_to(one, destination, source) for one in moments)
+    return first if all(other == first for other in others) else None
+
+
+def forwards(inputs: FindingInputs, netns: int) -> bool | None:
+    """Whether a namespace forwards IPv4, all the capture long."""
+    value = _setting(inputs, netns, FORWARDING)
+    return None if value is None else value == "1"
+
+
+def filters_by_path(inputs: FindingInputs, vantage: Vantage) -> bool:
+    """Whether reverse path filtering is strict for all its namespace's devices (RFC 3704)."""
+    return _setting(inputs, vantage.netns, RP_FILTER) == "1"
+
+
+def _setting(inputs: FindingInputs, netns: int, name: str) -> str | None:
+    """Its value all the capture long; None: not known, or it changed."""
+    moments = [one for one in inputs.evidence.moments if one.netns == netns]
+    values = {s.value for one in moments for s in one.settings if s.name == name}
+    return values.pop() if len(values) == 1 else None
+
+
+def inside_of(inputs: FindingInputs, container: str) -> Vantage | None:
+    """A captured interface inside of a container."""
+    return next(
+        (
+            v
+            for v in inputs.outlook.vantages
+            if v.role is Role.CONTAINER and v.container == container
+        ),
+        None,
+    )
+
+
+def has_address(vantage: Vantage, address: str) -> bool:
+    """Whether it is the address of the interface, or of the one at a host veth's other end."""
+    role = vantage.role
+    addresses = vantage.peer_addresses if role is Role.HOST_VETH else vantage.addresses
+    return any(one.partition("/")[0] == address for one in addresses)
+
+
+def no_way_back(inputs: FindingInputs, one: Unanswered) -> str:
+    """Why an answer cannot have left the stack that a packet came to, by its routes; '' where
+    they tell nothing of it."""
+    owner = owner_of(inputs, one.last.netns)
+    back = routed(inputs, one.last.netns, one.source_ip, one.destination_ip)
+    if owner is None or back is None or not has_address(one.last, one.destination_ip):
+        return ""
+    look = owner.run(f"ip route get {one.source_ip}")
+    if back.refused:
+        return f"{owner.name} {refusal(back, one.source_ip)}, so no answer can leave: {look}"
+    if back.kind == "unicast" and back.device and back.device != one.last.interface:
+        return (
+            f"{owner.name} would send the answers out of {back.device} (route {back}), not of "
+            f"{one.last.interface}, by which they were asked for: {look}"
+        )
+    return ""
+
+
+def no_way_on(inputs: FindingInputs, one: Unanswered) -> str:
+    """Why packets that came to a router went no further, by its routes; '' where they tell nothing
+    of it."""
+    if one.last.role is Role.HOST_VETH or has_address(one.last, one.destination_ip):
+        return ""
+    owner = owner_of(inputs, one.last.netns)
+    onward = routed(inputs, one.last.netns, one.destination_ip)
+    if owner is None or onward is None or onward.kind == "local":
+        return ""
+    if onward.refused:
+        look = owner.run(f"ip route get {one.destination_ip}")
+        return f"{owner.name} {refusal(onward, one.destination_ip)}: {look}"
+    if forwards(inputs, one.last.netns) is False and ":" not in one.destination_ip:
+        look = owner.run(f"sysctl {FORWARDING}")
+        return f"{owner.name} does not forward ({FORWARDING} = 0): {look}"
+    return ""
+
+
+def next_hop(inputs: FindingInputs, source: str, destination_ip: str) -> tuple[str, Routed] | None:
+    """The other container that a container takes for its router to an address, and the route."""
+    inside = inside_of(inputs, source)
+    way = routed(inputs, inside.netns, destination_ip) if inside else None
+    if way is None or not way.gateway:
+        return None
+    for vantage in inputs.outlook.vantages:
+        if vantage.container not in ("", source) and has_address(vantage, way.gateway):
+            return vantage.container, way
+    return None
+
+
+def look_inside(owner: Owner | None, command: str) -> str:
+    """The command, to be run by whom it is about."""
+    return owner.run(command) if owner else command
+
+
+def refusal(refusing: Routed, address: str) -> str:
+    """``has no route to 10.0.0.1``, ``has the route blackhole 10.0.0.0/8 for 10.0.0.1``."""
+    if refusing.route is None:
+        return f"has no route to {address}"
+    return f"has the route {refusing} for {address}"

@@ -1,0 +1,59 @@
+"""Drops that belong to no packet of the capture, by kind: how many, when the first and the last.
+
+The kernel does not say in which namespace, or at which device, a packet was dropped: they were
+dropped anywhere on this machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+MOST = 4096
+"""kinds that are told apart"""
+
+Kind = tuple[str, str, int]
+"""reason, place in the kernel's code, EtherType"""
+
+
+class UntiedDrop(NamedTuple):
+    """Drops of one kind."""
+
+    reason: str
+    location: str
+    ethertype: int
+    packets: int
+    first_ns: int
+    """no earlier; 0: not known"""
+    last_ns: int
+    """no later"""
+
+
+@dataclass(slots=True)
+class UntiedDrops:
+    """Counts, kind by kind."""
+
+    _counts: Counter[Kind] = field(default_factory=Counter)
+    _spans: dict[Kind, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, kind: Kind, packets: int, first_ns: int, last_ns: int) -> None:
+        """first_ns: 0 where it is not known."""
+        if kind not in self._counts and len(self._counts) >= MOST:
+            return
+        first, last = self._spans.get(kind, (first_ns, last_ns))
+        self._counts[kind] += packets
+        self._spans[kind] = (min(first, first_ns), max(last, last_ns))
+
+    def __iter__(self) -> Iterator[UntiedDrop]:
+        """The most frequent kinds first."""
+        for kind, packets in self._counts.most_common():
+            yield UntiedDrop(*kind, packets, *self._spans[kind])
+
+    def by_reason(self) -> dict[str, int]:
+        """Reason → packets, the most first."""
+        counts: Counter[str] = Counter()
+        for (reason, _, _), packets in self._counts.items():
+            counts[reason] += packets
+        return dict(counts.most_common())

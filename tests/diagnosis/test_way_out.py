@@ -1,0 +1,56 @@
+"""What is dropped where it leaves is not blamed on the interface that it came in by."""
+
+from __future__ import annotations
+
+import numpy as np
+from finding_inputs import BRIDGE, VANTAGES
+
+from analyzer.diagnosis.explain import stack_losses
+from analyzer.diagnosis.settings import Scene
+from analyzer.model.frames import EXAMPLE
+from analyzer.model.report import LossRow
+
+SECOND = 0x0242AC110003
+
+
+def loss(mac: int, reason: str, last: int = 0) -> LossRow:
+    """Five packets that came in by veth1, for a MAC."""
+    frames = {name: np.zeros(1, np.uint64) for name in EXAMPLE}
+    frames["eth_dst"][0] = mac
+    group = {
+        "protocol": "udp",
+        "source": "tomcat01",
+        "destination": "tomcat02",
+        "last_vantage": last,
+        "last_frame": 0,
+        "reason": reason,
+        "location": "__dev_queue_xmit+0x360",
+        "answer": False,
+        "packets": 5,
+        "first_ns": 1,
+        "last_ns": 2,
+    }
+    (row,) = stack_losses([group], frames, Scene(VANTAGES, {}, (), {}, "lab", {}))
+    return row
+
+
+def test_the_port_behind_which_it_is_for() -> None:
+    row = loss(SECOND, "TC_EGRESS")
+    where = "in bridge docker0, on the way out of veth2 (kernel: __dev_queue_xmit+0x360)"
+    assert (row.location, row.expected) == (where, "veth2")
+    assert row.advice == "a tc filter dropped it: tc filter show dev veth2 egress"
+    assert "tc -s qdisc show dev veth2" in loss(SECOND, "QDISC_DROP").advice
+
+
+def test_no_interface_is_named_where_none_is_known() -> None:
+    row = loss(0x66, "TC_EGRESS")
+    assert "on the way out of another interface" in row.location
+    assert "dev DEVICE egress" in row.advice
+    assert row.expected == ""
+    beyond = loss(SECOND, "TC_EGRESS", last=VANTAGES.index(BRIDGE))
+    assert beyond.location.startswith("behind docker0, on the way out of another interface")
+
+
+def test_what_is_dropped_where_it_comes_in_is_behind_that_interface() -> None:
+    row = loss(SECOND, "NO_SOCKET")
+    assert row.location.startswith("in the host's stack, behind veth1")

@@ -1,0 +1,103 @@
+"""Echo requests that nobody answered: one line each, unless a loss tells why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from evidence_samples import ETH0, PID, VANTAGES, moments, seen, texts
+
+from analyzer.findings.echo_unanswered import find
+from analyzer.model.batch import Outlook
+from analyzer.model.evidence import Evidence
+from analyzer.model.frames import EXAMPLE
+from analyzer.model.kernel_state import AddressState, LinkState, RouteState, RoutingRule
+from analyzer.model.report import LossRow
+from analyzer.net.ip import address_value
+
+INSIDE = replace(ETH0, addresses=("172.17.0.2/16",))
+SEEN = [*VANTAGES[:-1], INSIDE]
+AT = len(SEEN) - 1
+START = "echo-unanswered 3 echo requests of tomcat02 to tomcat01 "
+REACHED = f"{START}reached tomcat01:eth0, and no reply came out there: "
+
+
+def silent(at: int = AT, asked: str = "172.17.0.2") -> dict[str, Any]:
+    example = dict.fromkeys(EXAMPLE, 0)
+    for side, address in (("src", "172.17.0.3"), ("dst", asked)):
+        example[f"{side}_hi"], example[f"{side}_lo"] = address_value(address)
+    ends = {"source": "tomcat02", "destination": "tomcat01"}
+    return {"protocol": "icmp", **ends, "at": at, "packets": 3, "example": example}
+
+
+def routes(*rows: RouteState, **end: Any) -> Evidence:
+    links = (LinkState(5, "eth0", "veth"), LinkState(6, "eth1", "veth"))
+    own = (AddressState(5, "172.17.0.2/16"),)
+    main = RoutingRule(family=2, priority=32766, table=254, action=1)
+    start = {"routes": rows, "rules": (main,), "addresses": own, "links": links}
+    return moments(start, end)
+
+
+NEAR = RouteState(2, 254, "unicast", "172.17.0.0/16", "", 5)
+LOOK = f"nsenter -n -t {PID} ip route get 172.17.0.3"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "cause"),
+    [
+        (routes(), f"tomcat01 has no route to 172.17.0.3, so no answer can leave: {LOOK}"),
+        (
+            routes(replace(NEAR, kind="unreachable", ifindex=0)),
+            "tomcat01 has the route unreachable 172.17.0.0/16 for 172.17.0.3, so no answer can "
+            f"leave: {LOOK}",
+        ),
+        (
+            routes(replace(NEAR, ifindex=6)),
+            "tomcat01 would send the answers out of eth1 (route 172.17.0.0/16 dev eth1), not of "
+            f"eth0, by which they were asked for: {LOOK}",
+        ),
+        (
+            routes(NEAR),
+            f"capture with --drops; {LOOK}; nsenter -n -t {PID} nft list ruleset",
+        ),
+        (
+            routes(NEAR, routes=()),
+            f"capture with --drops; {LOOK}; nsenter -n -t {PID} nft list ruleset",
+        ),
+    ],
+    ids=["no route", "refused", "another device", "a good route", "it changed meanwhile"],
+)
+def test_the_way_back(evidence: Evidence, cause: str) -> None:
+    given = seen(evidence, outlook=Outlook(SEEN), silent=[silent()])
+    assert texts(find, given) == [REACHED + cause]
+
+
+def test_at_the_port_it_is_said_what_to_capture() -> None:
+    given = seen(Evidence(), outlook=Outlook(SEEN), silent=[silent(0)])
+    assert texts(find, given) == [
+        f"{START}reached veth1, and no reply came out there: capture with --drops; capture inside "
+        "of tomcat01, too"
+    ]
+
+
+def test_beyond_what_is_captured() -> None:
+    given = seen(Evidence(), outlook=Outlook(SEEN), silent=[silent(2, "203.0.113.9")])
+    assert texts(find, given) == [
+        f"{START}came as far as docker0, and no reply came back there: the cause lies beyond: "
+        "capture there, too; ip route get 203.0.113.9"
+    ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"outlook": Outlook(SEEN, one_way=frozenset({"icmp[0] == 8"}))},
+        {"outlook": Outlook(SEEN, complete=False)},
+        {"losses": [LossRow("icmp", "tomcat02", "tomcat01", INSIDE.name, "", 3, "", "", "")]},
+    ],
+    ids=["only requests were captured", "frames were dropped", "a loss tells why"],
+)
+def test_nothing_is_said(values: dict[str, Any]) -> None:
+    given = seen(routes(), **{"outlook": Outlook(SEEN), "silent": [silent()], **values})
+    assert texts(find, given) == []
