@@ -18,7 +18,7 @@ from analyzer.analysis.reading import Reading
 from analyzer.diagnosis.queueing import explain_by_queues
 from analyzer.diagnosis.settings import Scene as LossScene
 from analyzer.findings.catalogue import find_all
-from analyzer.findings.rule import Clocks, FindingInputs
+from analyzer.findings.rule import Clocks, FileOffset, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.contradictions import count_packets, settle_losses
@@ -146,7 +146,11 @@ def _finding_inputs(
             steps=totals.steps.count,
             largest_step_ns=totals.steps.largest_ns,
             negative_hops=hops.negative,
-            set_ns=reading.clock_set_ns(),
+            set_ns=reading.clocks.set_ns(reading.notes),
+            offsets=[
+                FileOffset(reading.paths[one.file], reading.paths[one.other], *one[2:])
+                for one in reading.clocks.offsets
+            ],
             disorder=totals.disorder.count,
             largest_disorder_ns=totals.disorder.largest_ns,
         ),
@@ -164,6 +168,9 @@ def _finding_inputs(
         checked=partials.checksums.checked[0],
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
+        undecoded=totals.undecoded,
+        contradictions=totals.contradictions.kinds,
+        twins=reading.twins,
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         evidence=decode_evidence(reading.evidence),

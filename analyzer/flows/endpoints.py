@@ -42,6 +42,10 @@ def inferred_address(mac: int) -> str:
     return f"172.17.{mac >> 8 & 0xFF}.{mac & 0xFF}" if mac >> 16 == _DOCKER_PREFIX else ""
 
 
+UNTOLD = "unknown"
+"""of a frame whose link layer tells no address (a cooked capture's receiver)"""
+
+
 class Sighting(NamedTuple):
     """One endpoint of one frame, as it was seen."""
 
@@ -113,7 +117,7 @@ class Endpoints:
             return BROADCAST
         owner = self._owner(seen)
         if not seen.version:
-            return owner or self._infer(seen.mac) or mac_text(seen.mac)
+            return owner or self._infer(seen.mac) or (mac_text(seen.mac) if seen.mac else UNTOLD)
         if owner and owner != HOST:
             return owner
         if owner and _is_link_scoped(seen.hi, seen.lo):
@@ -126,7 +130,7 @@ class Endpoints:
         if len(owners) == 1:
             return next(iter(owners))
         told = "" if owners else self._names.get(address)
-        return told or address_text(*address)
+        return told or _prefix(seen) + address_text(*address)
 
     def _owner(self, seen: Sighting) -> str:
         """Whose interface it is: that of the door, where the MAC is anybody's that is known."""
@@ -237,6 +241,12 @@ def _fill_keys(
         where = np.uint64(segment[columns.vantage[i]]) << np.uint64(32) | np.uint64(door[k])
         where = mix(where, changes[at]) ^ np.uint64(columns.version[i])
         keys[k] = mix(mix(columns.mac[i], where), mix(columns.hi[i], columns.lo[i]))
+
+
+def _prefix(seen: Sighting) -> str:
+    """An IPv4 address that an IPv6 packet bears (::ffff:1.2.3.4) stays one of IPv6."""
+    mapped = seen.version == 6 and seen.hi == 0 and seen.lo >> 32 == 0xFFFF
+    return "::ffff:" if mapped else ""
 
 
 def _is_address(text: str) -> bool:
