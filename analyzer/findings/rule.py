@@ -67,6 +67,8 @@ class FindingInputs:
     """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
     conversations: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.table`"""
+    hops: pl.DataFrame | None = None
+    """see `analyzer.flows.hops.Hops.table`"""
     has_hops: bool = False
     """some hop was timed"""
     census: Census = field(default_factory=Census)
