@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.analysis.contradictions import Contradictions
+from analyzer.analysis.malformed_frames import MalformedFrames
 from analyzer.model.batch import Columns
 from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.vantage import Vantage
@@ -71,7 +71,7 @@ class Totals:
     """frames by vantage"""
     undecoded: Counter[int] = field(default_factory=Counter)
     """link type that is not decoded → frames"""
-    contradictions: Contradictions = field(default_factory=Contradictions)
+    malformed: MalformedFrames = field(default_factory=MalformedFrames)
     steps: Steps = field(default_factory=lambda: Steps(STEP_NS))
     """times that a ring's clock went back"""
     disorder: Steps = field(default_factory=lambda: Steps(FAR_NS))
@@ -84,7 +84,7 @@ class Totals:
             return
         self.frames += len(ts)
         self.bytes += int(frames["wirelen"].sum(dtype=np.int64))
-        self.contradictions.add(frames)
+        self.malformed.add(frames)
         self._count_undecoded(frames)
         timed = ts[frames["marks"] & MARK_UNTIMED == 0]
         self.untimed += len(ts) - len(timed)

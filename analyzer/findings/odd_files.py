@@ -30,7 +30,7 @@ SAME_FILE = Code(
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
-    for kind, (count, first) in inputs.contradictions.items():
+    for kind, (count, first) in inputs.malformed_frames.items():
         yield MALFORMED_FRAMES.finding(
             f"{kind}: {format_plural(count, 'frame')}, the first is frame {first}; no more of them "
             "is counted than the frame had"

@@ -67,6 +67,8 @@ class FindingInputs:
     """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
     conversations: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.table`"""
+    hops: pl.DataFrame | None = None
+    """see `analyzer.flows.hops.Hops.table`"""
     has_hops: bool = False
     """some hop was timed"""
     census: Census = field(default_factory=Census)
@@ -102,7 +104,7 @@ class FindingInputs:
     """see `analyzer.flows.receivers.Receivers.may_hear`"""
     undecoded: Mapping[int, int] = field(default_factory=dict)
     """link type that is not decoded → frames"""
-    contradictions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    malformed_frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """what frames contradict themselves in → (frames, number of the first)"""
     twins: Sequence[tuple[str, str]] = ()
     """(file, the one before it that it is once more)"""

@@ -248,7 +248,7 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ),
     (
         "malformed-frames",
-        inputs(contradictions={"IP's length is larger than the frame": (2, 7)}),
+        inputs(malformed_frames={"IP's length is larger than the frame": (2, 7)}),
         "IP's length is larger than the frame: 2 frames, the first is frame 7",
     ),
     (
@@ -309,8 +309,8 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ),
     (
         "tcp-zero-window",
-        inputs({"tcp": [tcp(zero_windows=1), tcp(zero_windows=3)]}),
-        "tomcat01 → tomcat02 TCP port 80: the window was full 4×",
+        inputs({"tcp": [tcp(zero_windows=1), tcp(zero_windows=3, zero_window_ns=30_000_000)]}),
+        "tomcat01 → tomcat02 TCP port 80: the window was full 4×, for up to 30.0 ms, a receiver",
     ),
     ("dhcp-unanswered", inputs({"dhcp": [DHCP]}), "no DHCP server answers tomcat01"),
     (

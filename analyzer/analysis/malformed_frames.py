@@ -19,7 +19,7 @@ CAPLEN, IP_LENGTH, HEADERS = (
 
 
 @dataclass(slots=True)
-class Contradictions:
+class MalformedFrames:
     """How many frames of each kind, and the number of the first."""
 
     kinds: dict[str, tuple[int, int]] = field(default_factory=dict)
