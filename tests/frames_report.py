@@ -20,6 +20,7 @@ from analyzer.analysis.reading import DecodedChunk, Reading
 from analyzer.analysis.window_edges import WindowEdges
 from analyzer.model.report import Report
 from analyzer.model.vantage import Vantage
+from analyzer.net.link_types import ETHERNET
 from analyzer.report.build import build_report
 from analyzer.savefile.read import CaptureFile
 
@@ -46,7 +47,12 @@ def report_on_frames(
 ) -> Report:
     """The report on these frames, in file order."""
     reading = Reading([CaptureFile("x")], list(vantages), list(notes))
-    numbered = {"number": np.arange(len(frames["ts_ns"]), dtype=np.int64), **frames}
+    count = len(frames["ts_ns"])
+    numbered = {
+        "number": np.arange(count, dtype=np.int64),
+        "linktype": np.full(count, ETHERNET, np.int32),
+        **frames,
+    }
     edges = WindowEdges(options.window) if options.window else None
     assembly, partials = PacketAssembly(reading, edges), partials_for(options, reading, edges)
     selected = SelectedPackets(options.choice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from world import World
@@ -26,9 +27,10 @@ def write_vantages(
     *,
     lost: tuple[int, ...] = (),
     late: dict[int, int] | None = None,
+    cut: dict[int, Callable[[bytes], list[bytes]]] | None = None,
 ) -> None:
     """Each packet at five vantages. lost: numbers of packets that end at the bridge; late: by
-    how much one is held back there."""
+    how much one is held back there; cut: what comes out of it there instead of the frame."""
     world = World()
     data = blocks.section_header()
     for vantage in world.vantages:
@@ -41,7 +43,9 @@ def write_vantages(
         for step, (name, flags, delay) in enumerate(WAY[: 3 if number in lost else 5]):
             held = (late or {}).get(number, 0) if step > 2 else 0
             vantage = name.format(ends[0] if step < 2 else ends[1])
-            seen.append((ts + delay + held, vantage, flags, frame))
+            frames_here = cut[number](frame) if step > 2 and number in (cut or {}) else [frame]
+            for place, one in enumerate(frames_here):
+                seen.append((ts + delay + held + place, vantage, flags, one))
     for ts, vantage, flags, frame in sorted(seen, key=lambda sighting: sighting[0]):
         data += blocks.enhanced_packet(world.at(vantage), ts, frame, len(frame), flags=flags)
     last = frames[-1][0] + 10 * S

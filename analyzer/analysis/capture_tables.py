@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +15,10 @@ from analyzer.analysis.notes import count_dropped
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
+from analyzer.diagnosis.queueing import explain_by_queues
 from analyzer.diagnosis.settings import Scene as LossScene
 from analyzer.findings.catalogue import find_all
-from analyzer.findings.rule import Clocks, FindingInputs
+from analyzer.findings.rule import Clocks, FileOffset, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
 from analyzer.flows.contradictions import count_packets, settle_losses
@@ -47,16 +48,18 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     if assembly.totals.untimed:
         precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
+    parts = partials.the(Conversations).lost_parts(_trusted(reading))
+    lost = summarise_losses(outcomes, parts)
     losses, contradictions = settle_losses(
-        _losses(analysis, outcomes, outlook, flows["arp"]), flows["icmp"], count_packets(outcomes)
+        _losses(analysis, lost, outlook, flows["arp"]), flows["icmp"], count_packets(outcomes)
     )
-    inputs = _finding_inputs(analysis, outlook, outcomes, flows, claims)
+    inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=assembly.totals.seen,
-        hops=partials.hops.table(outcomes),
+        hops=partials.hops.table(lost),
         flows=flows,
         losses=losses,
         verdicts=judge_pairs(outcomes, _scene(outlook)),
@@ -84,47 +87,57 @@ def _flow_context(
         process_rtt=_process_rtt(reading),
         own_echoes=_own_echoes(reading),
         one_way=bool(outlook.one_way),
+        trusted=_trusted(reading),
     )
 
 
+def _trusted(reading: Reading) -> Callable[[int], bool]:
+    """Whether all that a vantage saw was captured."""
+    whole = [not (notes.dropped or notes.ring_dropped) for notes in reading.notes]
+    return lambda vantage: whole[vantage]
+
+
 def _losses(
-    analysis: CaptureAnalysis, outcomes: pl.DataFrame, outlook: Outlook, arp: Sequence[ArpRow]
+    analysis: CaptureAnalysis, table: pl.DataFrame, outlook: Outlook, arp: Sequence[ArpRow]
 ) -> list[LossRow]:
     """The losses that the topology proves, with their reasons where those were recorded."""
     partials, reading = analysis.partials, analysis.reading
     diagnosis = partials.loss_diagnosis
-    table = summarise_losses(outcomes)
     losses = name_losses(table, reading.vantages, reading.sysctls)
     if diagnosis.recorded:
         evidence = LossEvidence(
             notes=reading.notes,
             segments=analysis.assembly.segments,
-            outcomes=partials.outcomes,
+            ends=partials.outcomes.ends() | partials.the(Conversations).parts.ends(),
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
             events=decode_evidence(reading.evidence).events,
         )
         losses = diagnosis.explain(losses, table, evidence, _scene_of_losses(reading))
+    read = decode_evidence(reading.evidence)
+    losses = explain_by_queues(losses, read, reading.vantages, reading.engine)
     return suggest_drops(losses) if diagnosis.summary() is None else losses
 
 
 def _finding_inputs(
     analysis: CaptureAnalysis,
     outlook: Outlook,
-    outcomes: pl.DataFrame,
+    packets: tuple[pl.DataFrame, pl.DataFrame],
     flows: Mapping[str, Sequence[Any]],
     claims: ArpClaimVerdicts,
 ) -> FindingInputs:
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
     totals, hops = assembly.totals, partials.hops
+    outcomes, lost = packets
     return FindingInputs(
         info=_info(analysis),
         outlook=outlook,
         flows=flows,
         outcomes=outcomes,
         conversations=partials.the(Conversations).table(),
-        has_hops=len(hops.table(outcomes)) > 0,
+        hops=hops.table(lost),
+        has_hops=len(hops.table(lost)) > 0,
         census=reading.census,
         engine=reading.engine,
         segments=assembly.segments.tolist(),
@@ -133,7 +146,11 @@ def _finding_inputs(
             steps=totals.steps.count,
             largest_step_ns=totals.steps.largest_ns,
             negative_hops=hops.negative,
-            set_ns=reading.clock_set_ns(),
+            set_ns=reading.clocks.set_ns(reading.notes),
+            offsets=[
+                FileOffset(reading.paths[one.file], reading.paths[one.other], *one[2:])
+                for one in reading.clocks.offsets
+            ],
             disorder=totals.disorder.count,
             largest_disorder_ns=totals.disorder.largest_ns,
         ),
@@ -151,6 +168,9 @@ def _finding_inputs(
         checked=partials.checksums.checked[0],
         wrong_checksums=partials.checksums.checked[1],
         malformed=reading.malformed(),
+        undecoded=totals.undecoded,
+        malformed_frames=totals.malformed.kinds,
+        twins=reading.twins,
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         evidence=decode_evidence(reading.evidence),

@@ -191,14 +191,22 @@ def _network(columns: Columns) -> dict[str, Any]:
     ip = columns["ip_version"] != 0
     return {
         "ip_version": _where(ip, columns["ip_version"]),
-        "src": _where(ip, address_texts(columns["src_hi"], columns["src_lo"])),
-        "dst": _where(ip, address_texts(columns["dst_hi"], columns["dst_lo"])),
+        "src": _where(ip, _addresses(columns, "src")),
+        "dst": _where(ip, _addresses(columns, "dst")),
         "protocol": _where(columns["protocol"] != NO_PROTOCOL, columns["protocol"]),
         **{
             name: _where(ip, columns[name])
             for name in ("ttl", "ip_id", "ip_len", "fragment_offset")
         },
     }
+
+
+def _addresses(columns: Columns, side: str) -> pl.Series:
+    """As text; an IPv4 address that an IPv6 packet bears (::ffff:1.2.3.4) stays one of IPv6."""
+    texts = address_texts(columns[f"{side}_hi"], columns[f"{side}_lo"])
+    mapped = (columns["ip_version"] == 6) & (columns[f"{side}_hi"] == 0)
+    mapped &= columns[f"{side}_lo"] >> np.uint64(32) == np.uint64(0xFFFF)
+    return texts if not mapped.any() else texts.zip_with(pl.Series(~mapped), "::ffff:" + texts)
 
 
 def _transport(columns: Columns) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,6 @@ from analyzer.diagnosis.silent import Asked, unanswered_echoes, unheard_askers
 from analyzer.diagnosis.stale_neighbours import Addressed
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import UNKNOWN
-from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.model.batch import Batch
 from analyzer.model.evidence import KernelEvent
 from analyzer.model.flow_rows import ArpRow
@@ -40,7 +39,8 @@ class LossEvidence:
     notes: Sequence[VantageNotes]
     segments: npt.NDArray[Any]
     """[v] layer-2 segments"""
-    outcomes: PacketOutcomes
+    ends: Mapping[int, Mapping[str, int]]
+    """number of the first lost packet of a place → EXAMPLE of its last frame"""
     echoes: Echoes
     end_ns: int
     arp: Sequence[ArpRow]
@@ -85,7 +85,7 @@ class LossDiagnosis:
     ) -> list[LossRow]:
         """The report's losses. rows, table: those that the topology proved, in the same order."""
         scene = replace(scene, facts=decode_facts(self._facts))
-        ends = evidence.outcomes.ends()
+        ends = evidence.ends
         last = [self._examples.keep(ends[number]) for number in table["number"].to_list()]
         table = table.with_columns(pl.Series("last_frame", last, pl.Int64))
         silent = [

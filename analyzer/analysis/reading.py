@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from analyzer.analysis.clock_offsets import FileClocks
 from analyzer.analysis.decoded_chunk import DecodedChunk, decoded_chunk
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.notes import VantageNotes, read_section_notes
 from analyzer.analysis.own_blocks import is_evidence, needed_at_start, sort_own
+from analyzer.analysis.twins import without_twins
 from analyzer.analysis.vantage_identity import VantageIdentities
 from analyzer.decode.cooked import cooked_headers, has_cooked
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
@@ -71,8 +73,9 @@ class Reading:
     """the notes as they will be at the end; None where they cannot be known before"""
     explained: bool = True
     """whether there are blocks of our own that tell of losses; True where it is not known yet"""
-    clock_starts_ns: dict[int, int] = field(default_factory=dict)
-    """file → how far the time of day was ahead of a clock that nobody sets, at its start"""
+    twins: list[tuple[str, str]] = field(default_factory=list)
+    """(file that was left out, the one before it that it is once more)"""
+    clocks: FileClocks = field(default_factory=FileClocks)
     tracked: list[bytes] = field(default_factory=list)
     """what was told of translations, as far as it is known: of whole files before their frames"""
     evidence: list[bytes] = field(default_factory=list)
@@ -93,8 +96,10 @@ class Reading:
         Raises UsageProblem where one does not exist and SavefileError where one is no capture
         file at all.
         """
-        savefiles = [open_savefile(file) for file in files]
-        reading = cls([savefile.file for savefile in savefiles], savefiles=savefiles)
+        different, twins = without_twins(files)
+        savefiles = [open_savefile(file) for file in different]
+        opened = [savefile.file for savefile in savefiles]
+        reading = cls(opened, savefiles=savefiles, twins=twins)
         snaplens = [interface.snaplen for file in savefiles for interface in file.interfaces]
         reading.key_bytes = key_bytes_for(snaplens)
         for number, savefile in enumerate(reading.savefiles):
@@ -103,6 +108,8 @@ class Reading:
         if reading.tunnels:
             inner = [max(snaplen - TUNNEL_BYTES, 1) if snaplen else 0 for snaplen in snaplens]
             reading.key_bytes = key_bytes_for(inner)
+        if not any(vantage.ifindex for vantage in reading.vantages):
+            reading.clocks.compare(reading.files, reading.key_bytes)
         return reading
 
     @property
@@ -154,17 +161,6 @@ class Reading:
             return False
         more = len(self.vantages) > self._expected and any(v.ifindex for v in self.vantages)
         return more or any(savefile.sections > 1 for savefile in self.savefiles)
-
-    def clock_set_ns(self) -> int:
-        """By how much the time of day was set while capturing, forward if positive: in the file
-        where it is the most; 0 where nothing tells so."""
-        offsets_ns = [
-            end - self.clock_starts_ns[number]
-            for notes in self.notes
-            for number, end in notes.clock_ends_ns.items()
-            if number in self.clock_starts_ns
-        ]
-        return max(offsets_ns, key=abs, default=0)
 
     def progress(self) -> tuple[int, int]:
         """(bytes read, size) of all files; size 0 where one has none."""
@@ -220,6 +216,7 @@ class Reading:
             frames = room.decode(
                 chunk, np.array(places, np.int32), linktypes, self.key_bytes, self.frames
             )
+            frames["ts_ns"][:] -= self.clocks.ahead_ns(number)
             self.frames += len(chunk)
             if has_cooked(linktypes):
                 self._tell_devices(chunk, frames, savefile, number)
@@ -276,14 +273,14 @@ class Reading:
             at = self._place(interface, number, savefile.path)
             if at < 0:
                 continue
-            self.notes[at].read(interface.statistics or {}, number)
+            self.notes[at].read(self.clocks.corrected(interface.statistics or {}, number), number)
         take_names(self.names, savefile.names)
         section = read_section_notes(savefile.comment)
         self.engine = self.engine or section.engine
         self.sysctls |= section.sysctls
         self.census = section.census or self.census
         if section.clock_offset_ns is not None:
-            self.clock_starts_ns[number] = section.clock_offset_ns
+            self.clocks.starts_ns[number] = section.clock_offset_ns
         if section.malformed and any(vantage.ifindex for vantage in self.vantages):
             self._malformed_sections.add(number)
 

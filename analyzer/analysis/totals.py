@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.analysis.malformed_frames import MalformedFrames
 from analyzer.model.batch import Columns
 from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.vantage import Vantage
 from analyzer.native.compiled import compiled
+from analyzer.net.link_types import DECODED
 
 STEP_NS = 100_000_000
 """frames of one ring are in the kernel's order: a stamp this much older than one before it means
@@ -66,6 +69,9 @@ class Totals:
     """frames of which the file tells no time"""
     seen: list[int] = field(default_factory=list)
     """frames by vantage"""
+    undecoded: Counter[int] = field(default_factory=Counter)
+    """link type that is not decoded → frames"""
+    malformed: MalformedFrames = field(default_factory=MalformedFrames)
     steps: Steps = field(default_factory=lambda: Steps(STEP_NS))
     """times that a ring's clock went back"""
     disorder: Steps = field(default_factory=lambda: Steps(FAR_NS))
@@ -78,6 +84,8 @@ class Totals:
             return
         self.frames += len(ts)
         self.bytes += int(frames["wirelen"].sum(dtype=np.int64))
+        self.malformed.add(frames)
+        self._count_undecoded(frames)
         timed = ts[frames["marks"] & MARK_UNTIMED == 0]
         self.untimed += len(ts) - len(timed)
         self._watch_times(timed)
@@ -87,6 +95,12 @@ class Totals:
         self.steps.add(frames, [v.ring if v.ifindex else None for v in vantages])
         lanes = [None if v.ifindex else v.ring or at for at, v in enumerate(vantages, 1)]
         self.disorder.add(frames, lanes)
+
+    def _count_undecoded(self, frames: Columns) -> None:
+        linktypes, counts = np.unique(frames["linktype"], return_counts=True)
+        for linktype, count in zip(linktypes.tolist(), counts.tolist(), strict=True):
+            if linktype not in DECODED:
+                self.undecoded[linktype] += count
 
     def _watch_times(self, ts: npt.NDArray[np.int64]) -> None:
         if not len(ts):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from analyzer.cli.options import bridge_option, common, files_argument, html_option, jobs_option
+from analyzer.net.ethernet import NAMES
+from analyzer.net.ip import PROTOCOL_NAMES
 
 
 @click.command(name="report", epilog="Example: vethscope report ping.pcapng --json | jq .hops")
@@ -32,8 +34,8 @@ from analyzer.cli.options import bridge_option, common, files_argument, html_opt
     "protocols",
     multiple=True,
     metavar="NAME",
-    help="Only icmp, icmpv6, tcp, udp, arp or other; repeatable.",
-    type=click.Choice(["icmp", "icmpv6", "tcp", "udp", "arp", "other"]),
+    help="Only packets of it; repeatable.",
+    type=click.Choice(sorted({"arp", "other", *PROTOCOL_NAMES.values(), *NAMES.values()})),
 )
 @jobs_option
 @html_option

@@ -17,6 +17,7 @@ from analyzer.decode.columns import (
     TTL,
     Out,
 )
+from analyzer.decode.options import options_contradict
 from analyzer.model.frames import (
     MARK_FRAGMENT,
     MARK_MALFORMED,
@@ -48,11 +49,13 @@ def parse_ipv4(data: Bytes, at: int, end: int, wire: int, row: int, out: Out) ->
         return -1, 0, MARK_MALFORMED
     total = be16(data, at + TOTAL_LENGTH)
     marks = _fill(data, at, total, row, out)
-    length = total if total else wire
-    if length < header or length > wire:
+    length = min(total, wire) if total else wire
+    if length < header or total > wire:
         marks |= MARK_MALFORMED
     if end - at < header:
         marks |= MARK_TRUNCATED
+    elif options_contradict(data, at + IPV4_HEADER, at + header):
+        marks |= MARK_MALFORMED
     return at + header, max(length - header, 0), marks
 
 

@@ -59,8 +59,9 @@ def parse_ipv6(data: Bytes, at: int, end: int, wire: int, row: int, out: Out) ->
         return -1, 0, MARK_MALFORMED
     payload = be16(data, at + PAYLOAD_LENGTH)
     jumbo = payload == 0 and data[at + NEXT_HEADER] != NO_NEXT
-    length = wire if jumbo else IPV6_HEADER + payload
-    out.u32[IP_LEN, row] = 0 if jumbo else length
+    told = IPV6_HEADER + payload
+    length = wire if jumbo else min(told, wire)
+    out.u32[IP_LEN, row] = 0 if jumbo else told
     out.u64[SRC_HI, row] = be64(data, at + SOURCE)
     out.u64[SRC_LO, row] = be64(data, at + SOURCE + 8)
     out.u64[DST_HI, row] = be64(data, at + DESTINATION)
@@ -68,7 +69,7 @@ def parse_ipv6(data: Bytes, at: int, end: int, wire: int, row: int, out: Out) ->
     out.u8[IP_VERSION, row] = 6
     out.u8[TTL, row] = data[at + HOP_LIMIT]
     l4, marks = _skip_extensions(data, at, min(end, at + length), length > end - at, row, out)
-    if length > wire or length < IPV6_HEADER:
+    if (told > wire and not jumbo) or length < IPV6_HEADER:
         marks |= MARK_MALFORMED
     return l4, max(at + length - l4, 0), marks
 

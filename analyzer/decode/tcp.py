@@ -14,6 +14,7 @@ from analyzer.decode.columns import (
     TCP_WINDOW,
     Out,
 )
+from analyzer.decode.options import options_contradict
 from analyzer.model.frames import MARK_MALFORMED, MARK_TRUNCATED
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, be16, be32
@@ -38,7 +39,9 @@ def parse_tcp(data: Bytes, at: int, stop: int, length: int, row: int, out: Out) 
     if header < TCP_HEADER or header > length:
         return MARK_MALFORMED
     out.u32[PAYLOAD_LEN, row] = length - header
-    return MARK_TRUNCATED if stop - at < header else 0
+    if stop - at < header:
+        return MARK_TRUNCATED
+    return MARK_MALFORMED if options_contradict(data, at + TCP_HEADER, at + header) else 0
 
 
 @piece

@@ -34,6 +34,7 @@ from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.nftables_rules import look_at
 
 NETFILTER = "NETFILTER_DROP"
+TOO_BIG = "PKT_TOO_BIG"
 BY_COUNTERS = "packet filter, by its counters"
 """no event of the kernel's told so, but a rule that fits counted while capturing"""
 GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
@@ -91,7 +92,7 @@ def _explained(
         of_settings = (
             explain_bridge(last, expected, mac, packet, scene)
             if at_bridge
-            else explain_veth(expected, packet, scene)
+            else explain_veth(last, expected, packet, scene)
         )
         explanation = of_settings or explanation or _by_rules(last, at_bridge, packet, scene)
     if explanation is None:
@@ -126,7 +127,8 @@ def advise_at(
     if reason == NO_SOCKET and (entry := _older_entry(packet, scene, netns)):
         return entry
     if reason != NETFILTER:
-        return advise(reason, location, place, packet)
+        told = _error_dropped(packet, place, scene, netns) if reason == TOO_BIG else ""
+        return advise(reason, location, place, packet) + told
     hooks = chains_of(place, packet, scene, netns)
     rules = _of_backend(scene.moved(netns, packet, hooks), location)
     if not rules and (candidates := scene.uncounted(netns, packet, hooks)):
@@ -141,6 +143,20 @@ def advise_at(
             f"one network (docker network connect NETWORK CONTAINER); {look}"
         )
     return f"{name_rules(rules)}: {look}"
+
+
+def _error_dropped(packet: Packet, place: Place, scene: Scene, netns: int) -> str:
+    """The rule that counted the ICMP errors which tell the sender so; '' where none did."""
+    error = Packet(
+        "icmp", destination_ip=packet.source_ip, outgoing=packet.incoming, is_answer=True
+    )
+    rules = scene.moved(netns, error, chains_of(place, error, scene, netns))
+    if not rules:
+        return ""
+    return (
+        f"; the ICMP errors that tell the sender so were dropped: {name_rules(rules[:1])}: "
+        f"{place.run(look_at(rules[0]))}"
+    )
 
 
 def _older_entry(packet: Packet, scene: Scene, netns: int) -> str:

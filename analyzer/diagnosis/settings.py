@@ -18,6 +18,8 @@ from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.matching import Traits, fits, passes
 
 _ISOLATION = "DOCKER-ISOLATION"
+_ETHERNET_MTU = 1500
+"""of an interface that nobody set another one for"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,18 @@ def _not_forwarding(port: Vantage, scene: Scene) -> Explanation | None:
     return None
 
 
-def explain_veth(expected: Vantage, packet: Packet, scene: Scene) -> Explanation | None:
-    """Why a frame did not come out of the other end of a pair."""
+def explain_veth(
+    last: Vantage, expected: Vantage, packet: Packet, scene: Scene
+) -> Explanation | None:
+    """Why a frame did not come out of the other end of a pair.
+
+    One that is larger than its own interface takes (GSO) goes through a pair whatever its MTU: what
+    counts are its segments (__is_skb_forwardable() in linux/netdevice.h).
+    """
     links = scene.links(expected)
-    return _down(expected, links) or _too_large(expected, links, packet)
+    own = last.mtu or _ETHERNET_MTU
+    large = packet.len_bytes - HEADER_BYTES > own + VLAN_TAG_BYTES
+    return _down(expected, links) or (None if large else _too_large(expected, links, packet))
 
 
 def _down(vantage: Vantage, links: Sequence[LinkFact]) -> Explanation | None:

@@ -20,6 +20,12 @@ CLOCK_SET = Code(
     "The time of day was set while capturing; another clock tells by how much.",
     "mistrust silences and delays of that length",
 )
+CLOCK_OFFSET = Code(
+    "clock-offset",
+    (WARNING,),
+    "The clocks of two files are apart, by the packets that are in both.",
+    "chronyc tracking on both hosts; editcap -t SECONDS FILE OUT shifts a file",
+)
 OUT_OF_ORDER = Code(
     "stamps-out-of-order",
     (WARNING,),
@@ -59,6 +65,14 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             f"{format_ns(clocks.largest_disorder_ns)} at most: the clock was set, or frames were "
             "joined from several captures; delays and silences of that length mean nothing"
         )
+    for one in clocks.offsets:
+        way = "both ways to be equally quick" if one.both_ways else "the quickest to need no time"
+        yield CLOCK_OFFSET.finding(
+            f"the clock of {one.file} is {format_ns(abs(one.ns))} "
+            f"{'ahead of' if one.ns > 0 else 'behind'} that of {one.other}, by "
+            f"{format_plural(one.packets, 'packet')} that are in both: its times are told by the "
+            f"other's clock, and delays between the two take {way}"
+        )
     if clocks.negative_hops:
         yield NEGATIVE_DELAY.finding(
             f"{format_plural(clocks.negative_hops, 'hop')} would end before they begin (the clock "
@@ -66,4 +80,4 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         )
 
 
-RULE = Rule((CLOCK_STEP, CLOCK_SET, OUT_OF_ORDER, NEGATIVE_DELAY), find, place=40)
+RULE = Rule((CLOCK_STEP, CLOCK_SET, CLOCK_OFFSET, OUT_OF_ORDER, NEGATIVE_DELAY), find, place=40)

@@ -9,9 +9,9 @@ failure is what a capture can show of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.model.census import Census
 from analyzer.model.flow_rows import DnsRow
 from analyzer.model.report import Finding
@@ -24,7 +24,7 @@ DNS_UNANSWERED = Code(
 )
 DNS_FAILURE = Code(
     "dns-failure",
-    (WARNING,),
+    (WARNING, INFO),
     "A DNS server answered with an error.",
     "dig @SERVER NAME TYPE; cat /etc/resolv.conf inside the client",
 )
@@ -32,6 +32,7 @@ DNS_FAILURE = Code(
 
 DOCKER, DEFAULT_NETWORK = "docker", "bridge"
 EMBEDDED = "127.0.0.11"
+NXDOMAIN = "NXDOMAIN"
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
@@ -46,7 +47,21 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         if row.failures:
             codes = ", ".join(code for code in row.rcodes if code != "NOERROR")
             text = f"{row.server} answers {codes} to {row.client} for {row.name} {row.type}"
-            yield DNS_FAILURE.finding(text + _advice(row, inputs.census, inputs.engine))
+            tried = _is_a_try(row, codes, inputs.flows["dns"])
+            advice = tried or _advice(row, inputs.census, inputs.engine)
+            yield DNS_FAILURE.finding(text + advice, INFO if tried else WARNING)
+
+
+def _is_a_try(row: DnsRow, codes: str, rows: Iterable[DnsRow]) -> str:
+    """Why it is no fault that a name does not exist; empty where it may be one."""
+    if codes != NXDOMAIN:
+        return ""
+    if row.type == "PTR":
+        return ": the address has no name, which is no fault"
+    names = {one.name for one in rows if one.client_ip == row.client_ip} - {row.name}
+    if any(name.endswith(".") and row.name.startswith(name) for name in names):
+        return ": a search domain was tried (/etc/resolv.conf), as the resolver does"
+    return ""
 
 
 def _advice(row: DnsRow, census: Census, engine: str) -> str:

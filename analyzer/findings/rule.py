@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
@@ -24,6 +24,18 @@ TOLD = 5
 """findings of one code; those behind them are counted"""
 
 
+class FileOffset(NamedTuple):
+    """By how much one file's clock is ahead of another one's."""
+
+    file: str
+    other: str
+    ns: int
+    packets: int
+    """that are in both"""
+    both_ways: bool
+    """packets of both directions told it"""
+
+
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """What the stamps and a second clock tell of the clock that stamped."""
@@ -38,6 +50,8 @@ class Clocks:
     disorder: int = 0
     """times that a frame of another tool's file is stamped long before one in front of it"""
     largest_disorder_ns: int = 0
+    offsets: Sequence[FileOffset] = ()
+    """between other tools' files; their times are told by the first one's clock"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,8 @@ class FindingInputs:
     """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
     conversations: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.table`"""
+    hops: pl.DataFrame | None = None
+    """see `analyzer.flows.hops.Hops.table`"""
     has_hops: bool = False
     """some hop was timed"""
     census: Census = field(default_factory=Census)
@@ -86,6 +102,12 @@ class FindingInputs:
     """packets with a wrong checksum: see `analyzer.flows.checksums.Checksums.rows`"""
     may_hear: Callable[[str], bool] = lambda mac: True
     """see `analyzer.flows.receivers.Receivers.may_hear`"""
+    undecoded: Mapping[int, int] = field(default_factory=dict)
+    """link type that is not decoded → frames"""
+    malformed_frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """what frames contradict themselves in → (frames, number of the first)"""
+    twins: Sequence[tuple[str, str]] = ()
+    """(file, the one before it that it is once more)"""
     checked: int = 0
     """frames whose TCP or UDP checksum was computed"""
     wrong_checksums: int = 0

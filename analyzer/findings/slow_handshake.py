@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
+from analyzer.findings.slow_hop import queue_at
 from analyzer.model.report import Finding
-from analyzer.model.vantage import Vantage
 
 SLOW_HANDSHAKE = Code(
     "slow-handshake",
@@ -24,19 +24,20 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             f"{row.source} → {row.destination} TCP port {row.port}: the 99th percentile of "
             f"{row.handshakes} handshakes took {rtt_ns / 1e3:.0f} µs, "
             f"{rtt_ns / max(row.median_ns, 1):.0f} times the median"
-            f"{_slowest_part(row.trip, inputs.outlook.vantages)}"
+            f"{_slowest_part(row.trip, inputs)}"
         )
 
 
-def _slowest_part(trip: Mapping[str, Any], vantages: Sequence[Vantage]) -> str:
+def _slowest_part(trip: Mapping[str, Any], inputs: FindingInputs) -> str:
     """The hop, or the turnaround, that took the longest; empty where none is known."""
+    vantages = inputs.outlook.vantages
     part_ns, where = trip["slow_ns"], ""
     if trip["turnaround_ns"] > part_ns:
         part_ns = trip["turnaround_ns"]
         where = f"in the turnaround behind {vantages[trip['at']].name}"
     elif part_ns >= 0:
-        hop = (vantages[trip[f"slow_{end}"]].name for end in ("from", "to"))
-        where = f"between {' → '.join(hop)}"
+        before, after = (vantages[trip[f"slow_{end}"]] for end in ("from", "to"))
+        where = f"between {before.name} → {after.name}{queue_at(inputs, after)}"
     return f"; {part_ns / 1e3:.0f} µs of it {where}" if where else ""
 
 

@@ -71,7 +71,7 @@ class Arp:
         """Add to the counts; all of it is as long as there are pairs, not packets."""
         self._asked = _merged(
             self._asked,
-            asked.with_columns(pl.lit(1, pl.Int64).alias("requests")),
+            asked.with_columns(pl.col("asks").cast(pl.Int64).alias("requests")).drop("asks"),
             [
                 pl.col("requests").sum(),
                 pl.col("gratuitous").any(),
@@ -206,6 +206,7 @@ def _asked(rows: pl.DataFrame, announces: pl.Expr) -> pl.DataFrame:
         pl.col("tpa").alias("target_ip"),
         "seen",
         announces.alias("gratuitous"),
+        (pl.col("op") == REQUEST).alias("asks"),
         pl.lit(False).alias("replied"),
     )
 

@@ -42,6 +42,10 @@ def inferred_address(mac: int) -> str:
     return f"172.17.{mac >> 8 & 0xFF}.{mac & 0xFF}" if mac >> 16 == _DOCKER_PREFIX else ""
 
 
+UNTOLD = "unknown"
+"""of a frame whose link layer tells no address (a cooked capture's receiver)"""
+
+
 class Sighting(NamedTuple):
     """One endpoint of one frame, as it was seen."""
 
@@ -113,7 +117,7 @@ class Endpoints:
             return BROADCAST
         owner = self._owner(seen)
         if not seen.version:
-            return owner or self._infer(seen.mac) or mac_text(seen.mac)
+            return owner or self._infer(seen.mac) or (mac_text(seen.mac) if seen.mac else UNTOLD)
         if owner and owner != HOST:
             return owner
         if owner and _is_link_scoped(seen.hi, seen.lo):
@@ -126,7 +130,7 @@ class Endpoints:
         if len(owners) == 1:
             return next(iter(owners))
         told = "" if owners else self._names.get(address)
-        return told or address_text(*address)
+        return told or _prefix(seen) + address_text(*address)
 
     def _owner(self, seen: Sighting) -> str:
         """Whose interface it is: that of the door, where the MAC is anybody's that is known."""
@@ -256,6 +260,12 @@ def _fill_keys(
 def _latest(changes: npt.NDArray[np.int64], ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """[n] the last change until each time; changes: in order, the first is 0."""
     return changes[np.maximum(np.searchsorted(changes, ns, side="right") - 1, 0)]
+
+
+def _prefix(seen: Sighting) -> str:
+    """An IPv4 address that an IPv6 packet bears (::ffff:1.2.3.4) stays one of IPv6."""
+    mapped = seen.version == 6 and seen.hi == 0 and seen.lo >> 32 == 0xFFFF
+    return "::ffff:" if mapped else ""
 
 
 def _is_address(text: str) -> bool:

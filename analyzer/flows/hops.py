@@ -10,7 +10,6 @@ import polars as pl
 
 from analyzer.flows.delays import Delays
 from analyzer.flows.growing import padded
-from analyzer.flows.outcomes import lost_packets
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_UNTIMED, UNTIMED
 from analyzer.model.journeys import Hop
@@ -61,25 +60,21 @@ class Hops:
         timed = delay_ns != UNTIMED
         self._delays.add(groups[timed], delay_ns[timed])
 
-    def table(self, outcomes: pl.DataFrame) -> pl.DataFrame:
+    def table(self, losses: pl.DataFrame) -> pl.DataFrame:
         """One row a hop: packets, lost, delays; ``from`` and ``to`` are vantage indices.
 
-        hop is its code; a hop on which every packet was lost has none, and no delays.
+        hop is its code; a hop on which every packet was lost has none, and no delays. losses: see
+        `analyzer.flows.losses.summarise_losses`.
         """
         timed = self._timed()
-        lost = (
-            lost_packets(outcomes)
-            .group_by(
-                "protocol",
-                "source",
-                "destination",
-                pl.col("last_vantage").alias("from"),
-                pl.col("expected").alias("to"),
-            )
-            .agg(
-                pl.col("count").sum().alias("lost"),
-                pl.col("last_number").min().alias("lost_number"),
-            )
+        lost = losses.select(
+            "protocol",
+            "source",
+            "destination",
+            pl.col("last_vantage").alias("from"),
+            pl.col("expected").alias("to"),
+            pl.col("packets").alias("lost"),
+            pl.col("last_number").alias("lost_number"),
         )
         return (
             timed.join(lost, on=GROUP, how="full", coalesce=True)

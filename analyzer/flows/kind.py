@@ -58,6 +58,8 @@ class FlowContext:
     """(ICMP id, seq) → RTT as the pinging process saw it, ns"""
     expired_echoes: Mapping[tuple[int, ...], int] = field(default_factory=dict)
     """see `analyzer.flows.errors.IcmpErrors.expired_echoes`"""
+    trusted: Callable[[int], bool] = lambda vantage: True
+    """whether all that a vantage saw was captured: its ring dropped nothing"""
     receives: Callable[[int, int], bool] = lambda segment, mac: True
     """see `analyzer.flows.receivers.Receivers.may_receive`"""
     one_way: bool = False

@@ -8,6 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from analyzer.flows.outcomes import lost_packets
+from analyzer.model.frames import UNTIMED
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
@@ -15,11 +16,19 @@ UNKNOWN = "unknown"
 _GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
 
 
-def summarise_losses(outcomes: pl.DataFrame) -> pl.DataFrame:
+def summarise_losses(outcomes: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
     """One row a (protocol, source, destination, last_vantage, expected): packets, and of the first
-    of them number and the vantages that saw it; first_ns, last_ns, sure: see `PacketOutcomes`."""
+    of them number and the vantages that saw it; first_ns, last_ns, sure, last_number: see
+    `PacketOutcomes`.
+
+    parts: segments that were lost of frames that came in part (`Conversations.lost_parts`).
+    """
+    own = ("number", "first_ns", "last_ns", "seen", "last_number", "sure")
+    segments = parts.with_columns(count="segments", last_number="number", sure="segments")
+    whole = lost_packets(outcomes).select(*_GROUP, "count", *own)
+    pieces = segments.select(*_GROUP, "count", *own).cast(whole.schema)
     return (
-        lost_packets(outcomes)
+        pl.concat([whole, pieces])
         .group_by(_GROUP, maintain_order=True)
         .agg(
             pl.col("count").sum().alias("packets"),
@@ -27,6 +36,7 @@ def summarise_losses(outcomes: pl.DataFrame) -> pl.DataFrame:
             pl.col("first_ns").min(),
             pl.col("last_ns").max(),
             pl.col("sure").sum(),
+            pl.col("last_number").min(),
         )
     )
 
@@ -50,12 +60,17 @@ def name_losses(
                 location=_location(last, expected),
                 advice=_advice(last, expected, sysctls),
                 seen=[vantages[v].name for v in row["seen"]],
-                first_ns=row["first_ns"],
-                last_ns=row["last_ns"],
+                **_times(row),
                 certain=row["sure"],
             )
         )
     return rows
+
+
+def _times(row: Mapping[str, int]) -> dict[str, int]:
+    """first_ns and last_ns, where the file tells the times of all these frames."""
+    names = ("first_ns", "last_ns")
+    return {name: row[name] for name in names if row["first_ns"] != UNTIMED}
 
 
 def _location(last: Vantage, expected: Vantage) -> str:

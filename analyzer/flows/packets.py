@@ -17,15 +17,18 @@ from analyzer.flows.endpoints import Endpoints
 from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.journeys import Evidence, Journeys
 from analyzer.native.keys import KeyNumbers
-from analyzer.net import ip
-from analyzer.net.ethernet import ARP
+from analyzer.net import ethernet, ip
 from analyzer.net.ports import VXLAN_PORTS
 
 OTHER = "other"
-PROTOCOL_NAMES = (OTHER, "arp", *ip.PROTOCOL_NAMES.values())
+_LINK_NAMES = {ethernet.ARP: "arp", **ethernet.NAMES}
+PROTOCOL_NAMES = (OTHER, *dict.fromkeys(_LINK_NAMES.values()), *ip.PROTOCOL_NAMES.values())
 _CODES = np.zeros(256, np.uint32)
-_CODES[list(ip.PROTOCOL_NAMES)] = np.arange(2, len(PROTOCOL_NAMES))
+_CODES[list(ip.PROTOCOL_NAMES)] = [PROTOCOL_NAMES.index(n) for n in ip.PROTOCOL_NAMES.values()]
 """by IP protocol number, places in PROTOCOL_NAMES"""
+_LINK_CODES = np.zeros(1 << 16, np.uint32)
+_LINK_CODES[list(_LINK_NAMES)] = [PROTOCOL_NAMES.index(name) for name in _LINK_NAMES.values()]
+"""by EtherType, of what is not IP; 0 of what is"""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -112,7 +115,7 @@ def unwrapped_ends(
 def protocol_codes(frames: Columns, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint32]:
     """[len(rows)] places in PROTOCOL_NAMES."""
     codes = _CODES.take(frames["protocol"][rows])
-    codes[frames["ethertype"][rows] == ARP] = 1
+    codes += _LINK_CODES.take(frames["ethertype"][rows])
     return codes
 
 

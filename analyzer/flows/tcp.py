@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.tcp_copies import Copies
 from analyzer.flows.tcp_judgement import ArrivalColumns, find_overtaken, judge_segments
+from analyzer.flows.tcp_stalls import Stalls
 from analyzer.flows.tcp_state import (
     ANSWERED,
     CHALLENGES,
@@ -37,19 +39,21 @@ class Segments:
     def __init__(self) -> None:
         self._sent, self._arrived = InOrder(), InOrder()
         self._state = fresh_state(0)
-        self.turns = Turns()
+        self.turns, self._stalls, self._copies = Turns(), Stalls(), Copies()
 
     def add(self, rows: pl.DataFrame, conversations: int, settled_ns: int) -> None:
         """Judge the segments that are settled.
 
-        rows: SegmentColumns, and number, frames. conversations: how many there are.
+        rows: SegmentColumns, and number, frames, ip_id. conversations: how many there are.
         """
         self._make_room(conversations)
         sent = in_order_of_time(self._sent.release(rows, settled_ns), "number")
+        sent = self._copies.leave_out(sent, 2 * conversations)
         segments = bundle(SegmentColumns, sent)
         if len(sent):
             judge_segments(segments, self._state)
         self.turns.add(segments, 2 * conversations)
+        self._stalls.add(segments, 2 * conversations)
         moved = rows.filter(pl.col("frames") > 1, pl.col("length") > 0).select(
             "flow",
             "last_vantage",
@@ -69,10 +73,10 @@ class Segments:
 
     def table(self) -> pl.DataFrame:
         """[conversations] connections, answered, initial_rtt_ns, handshake_rtt_ns, connect_ns,
-        syn_retries, challenge_acks, and each of COUNTS as two columns, by direction: ``…_0`` and
-        ``…_1``."""
+        syn_retries, challenge_acks, and as two columns, by direction, ``…_0`` and ``…_1``, each of
+        COUNTS, and what `Stalls` and `Copies` tell."""
         talks, counts = self._state.talks, self._state.counts
-        return pl.DataFrame(
+        counted = pl.DataFrame(
             {
                 "connections": talks[CONNECTIONS],
                 "answered": talks[ANSWERED],
@@ -88,6 +92,7 @@ class Segments:
                 },
             }
         )
+        return counted.hstack(self._stalls.table()).hstack(self._copies.table())
 
 
 def _where_known(values: npt.NDArray[np.int64]) -> pl.Series:

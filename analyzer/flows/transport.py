@@ -10,7 +10,8 @@ What is particular to TCP is `analyzer.flows.tcp`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from analyzer.flows.datagram_turns import DATAGRAM, DatagramTurns
 from analyzer.flows.fragments import Fragments
 from analyzer.flows.frame_notes import FrameNotes
 from analyzer.flows.growing import widened
+from analyzer.flows.lost_parts import PLACE, LostParts
 from analyzer.flows.tcp import Segments
 from analyzer.flows.transport_packets import (
     SIDE,
@@ -51,6 +53,7 @@ SEGMENT = (
     "last_vantage",
     "frames",
     "sent_here",
+    "ip_id",
 )
 
 
@@ -78,7 +81,7 @@ class Conversations:
         self._numbers = KeyNumbers()
         self._fragments, self._counts = Fragments(), ConversationCounts()
         self._tcp, self._agreed, self._lost = Segments(), TcpOptionsOffered(), LostBetween()
-        self.questions = DatagramTurns()
+        self.questions, self.parts = DatagramTurns(), LostParts()
         self._notes = notes or ConversationNotes()
         self._speech = np.zeros((1, 0), np.int64)
         self._rows: list[dict[str, Any]] = []
@@ -93,6 +96,7 @@ class Conversations:
         flow = numbers.astype(np.int64) * 2 + forward
         self._follow(batch, headed, flow)
         self._take_questions(batch, headed, flow)
+        self.parts.add(batch, _flow_of_packets(batch, headed, flow))
 
     def _follow(self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
         """Hand the TCP segments on; a batch without any, too.
@@ -176,18 +180,18 @@ class Conversations:
         conversation; begun (its opening was seen); speech (codes of `analyzer.decode.speech`);
         by sides, too, flow (its number) and what `Turns` and `DatagramTurns` tell of those who ask.
         """
-        count = np.arange(len(self._rows))
-        facts = {"speech_0": self._speech[0], "speech_1": self._speech[0]}
-        flows = pl.DataFrame({"flow_0": 2 * count, "flow_1": 2 * count + 1, **facts})
-        told = [self._tcp.turns.table(), self.questions.table(end_ns)]
-        return self._table([self._counts.table(), self._tcp.table(), flows, *told])
+        speech = pl.DataFrame({f"speech_{side}": self._speech[0] for side in (0, 1)})
+        told = [speech, self._tcp.turns.table(), self.questions.table(end_ns)]
+        return self._table([self._counts.table(), self._tcp.table(), *told])
 
     def _table(self, parts: list[pl.DataFrame]) -> pl.DataFrame:
         if not self._rows:
             return pl.DataFrame(schema={"protocol": pl.String})
         table = pl.DataFrame(self._rows, infer_schema_length=None)
+        count = np.arange(len(self._rows))
+        flows = pl.DataFrame({"flow_0": 2 * count, "flow_1": 2 * count + 1})
         return _by_role(
-            pl.concat([table, *parts], how="horizontal")
+            pl.concat([table, flows, *parts], how="horizontal")
             .with_row_index("conversation")
             .sort("start")
         )
@@ -196,10 +200,35 @@ class Conversations:
         """See `Fragments.unheaded`."""
         return self._fragments.unheaded()
 
-    def lost_between(self, vantages: Sequence[Vantage]) -> dict[int, list[str]]:
-        """By conversation, the most first: ``client: veth0 → veth1: 3``."""
-        texts = {}
-        for conversation, places in self._lost.counts.items():
+    def lost_parts(self, trusted: Callable[[int], bool]) -> pl.DataFrame:
+        """`LostParts.table`, with protocol, source and destination, and of the first frame the
+        number and the vantages that saw it (seen)."""
+        table = self.parts.table(trusted)
+        named = []
+        for flow in table["flow"].to_list():
+            opened = self._rows[flow >> 1]
+            ends = opened["source"], opened["destination"]
+            named.append(ends if opened["forward"] == flow & 1 else ends[::-1])
+        first = [self.parts.example(place) for place in table.select(PLACE).iter_rows()]
+        return table.with_columns(
+            pl.lit("tcp").alias("protocol"),
+            pl.Series("source", [source for source, _ in named], pl.String),
+            pl.Series("destination", [destination for _, destination in named], pl.String),
+            pl.Series("seen", [one.seen for one in first], pl.List(pl.Int64)),
+            pl.Series("number", [one.number for one in first], pl.Int64),
+        )
+
+    def lost_between(
+        self, vantages: Sequence[Vantage], trusted: Callable[[int], bool]
+    ) -> dict[int, list[str]]:
+        """By conversation, the most first: ``client: veth0 → veth1: 3``. trusted: see
+        `LostParts.table`."""
+        texts, counts = {}, {n: places.copy() for n, places in self._lost.counts.items()}
+        for flow, last, expected, segments in (
+            self.parts.table(trusted).select(*PLACE, "segments").iter_rows()
+        ):
+            counts.setdefault(flow >> 1, Counter())[flow & 1, last, expected] += segments
+        for conversation, places in counts.items():
             opened = self._rows[conversation]
             client = int(opened["forward"] != (opened["rank"] == 1))
             texts[conversation] = [
@@ -210,6 +239,16 @@ class Conversations:
                 )
             ]
         return texts
+
+
+def _flow_of_packets(
+    batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """[packets] the flow of each TCP segment, -1 of what is none."""
+    of_packets = np.full(len(batch.packets), -1, np.int64)
+    ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == TCP)
+    of_packets[rows["packet"].to_numpy()[ours]] = flow[ours]
+    return of_packets
 
 
 def _noted(notes: FrameNotes | None, batch: Batch, rows: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -26,6 +26,7 @@ def transport_packets(batch: Batch) -> pl.DataFrame:
     kind = frames["protocol"][batch.packets["first_frame"].to_numpy().astype(np.intp)]
     ours = ((kind == TCP) | (kind == UDP)) & ~batch.packets["stray"].to_numpy()
     names = [
+        "packet",
         "number",
         "ts_ns",
         "last_ts_ns",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Columns
 from analyzer.model.flow_rows import TcpRow, UdpRow
 from analyzer.model.frames import FrameChunk
+from analyzer.model.vantage import Vantage
 from analyzer.net.ip import TCP, address_text
 from analyzer.net.tcp_flags import SYN
 
@@ -60,8 +61,13 @@ def name_unheaded(row: Mapping[str, Any]) -> UdpRow:
     )
 
 
-def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
-    """The report's rows, addresses as text. Counts are of both directions together."""
+def name_tcp(
+    table: pl.DataFrame, lost: Places, parts: Mapping[int, int], vantages: Sequence[Vantage]
+) -> list[TcpRow]:
+    """The report's rows, addresses as text. Counts are of both directions together.
+
+    parts: flow → segments that were lost of frames that came in part.
+    """
     return [
         TcpRow(
             **_ends(row, lost),
@@ -82,9 +88,28 @@ def name_tcp(table: pl.DataFrame, lost: Places) -> list[TcpRow]:
             connect_ns=row["connect_ns"],
             syn_retries=row["syn_retries"],
             challenge_acks=row["challenge_acks"],
+            copies=row["client_copies"] + row["server_copies"],
+            zero_window_ns=max(row["client_zero_window_ns"], row["server_zero_window_ns"]),
+            **_repeated(row, vantages),
         )
-        for row in _of(table, "tcp")
+        for row in (_with_parts(row, parts) for row in _of(table, "tcp"))
     ]
+
+
+def _with_parts(row: dict[str, Any], parts: Mapping[int, int]) -> dict[str, Any]:
+    more = {end: parts.get(row[f"{end}_flow"], 0) for end in ("client", "server")}
+    sides = {f"{end}_lost": row[f"{end}_lost"] + count for end, count in more.items()}
+    return {**row, **sides, "lost": row["lost"] + sum(more.values())}
+
+
+def _repeated(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> dict[str, Any]:
+    """Of the side that came to a halt: nothing where none did."""
+    side = max(("client", "server"), key=lambda one: row[f"{one}_repeated"])
+    if not row[f"{side}_repeated"]:
+        return {}
+    same = ("repeated", "repeated_bytes", "repeated_ns", "passed_bytes")
+    told = {name: row[f"{side}_{name}"] for name in same}
+    return {**told, "repeated_by": side, "repeated_at": vantages[row[f"{side}_repeated_at"]].name}
 
 
 def _of(table: pl.DataFrame, protocol: str) -> Iterator[dict[str, Any]]:
@@ -137,11 +162,13 @@ def conversations(inputs: AggregatorInputs) -> Conversations:
 
 
 def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
-    return name_tcp(talks.table(), talks.lost_between(context.vantages))
+    parts = talks.parts.table(context.trusted).group_by("flow").agg(pl.col("segments").sum())
+    lost = talks.lost_between(context.vantages, context.trusted)
+    return name_tcp(talks.table(), lost, dict(parts.iter_rows()), context.vantages)
 
 
 def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:
-    rows = name_udp(talks.table(), talks.lost_between(context.vantages))
+    rows = name_udp(talks.table(), talks.lost_between(context.vantages, context.trusted))
     return rows + [name_unheaded(row) for row in talks.unheaded()]
 
 

@@ -121,6 +121,23 @@ class TcpRow(TransportRow):
     """SYNs repeated before a SYN-ACK came"""
     challenge_acks: int = 0
     """ACKs of an old connection for a SYN, which the client reset, and its next SYN was accepted"""
+    copies: int = 0
+    """segments that are the same as one right before, in their IP identification, too: made by the
+    network or by the capture, and no retransmissions"""
+    zero_window_ns: int | None = 0
+    """the longest time that a side's window was closed; up to the last segment, if it still was"""
+    repeated: int = 0
+    """times that the same data were sent again at the end, with no acknowledgment any more"""
+    repeated_by: str = ""
+    """client, server: who sent them"""
+    repeated_bytes: int = 0
+    """of that segment"""
+    repeated_ns: int | None = 0
+    """from the first time to the last"""
+    repeated_at: str = ""
+    """the vantage that saw it last"""
+    passed_bytes: int = 0
+    """of the largest segment of that side that was acknowledged"""
 
 
 @dataclass(slots=True)

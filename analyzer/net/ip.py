@@ -10,8 +10,25 @@ import ipaddress
 ICMP, IGMP, TCP, UDP, ICMPV6 = 1, 2, 6, 17, 58
 """protocol numbers"""
 ICMP_PROTOCOLS = (ICMP, ICMPV6)
-PROTOCOL_NAMES = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6"}
-"""those that are told by name"""
+PROTOCOL_NAMES = {
+    ICMP: "icmp",
+    TCP: "tcp",
+    UDP: "udp",
+    ICMPV6: "icmpv6",
+    IGMP: "igmp",
+    4: "ipip",
+    33: "dccp",
+    41: "ipv6",
+    47: "gre",
+    50: "esp",
+    51: "ah",
+    89: "ospf",
+    103: "pim",
+    112: "vrrp",
+    132: "sctp",
+    136: "udplite",
+}
+"""those that are told by name (IANA, Protocol Numbers); tables number them in this order"""
 MAPPED = 0xFFFF_0000_0000
 """low half of ::ffff:0.0.0.0 (RFC 4291, 2.5.5.2)"""
 

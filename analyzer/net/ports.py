@@ -4,3 +4,5 @@ DNS_PORT, MDNS_PORT = 53, 5353
 DHCP_SERVER, DHCP_CLIENT = 67, 68
 VXLAN_PORTS = (4789, 8472)
 """IANA's, and Linux' default from before it was assigned, which Docker Swarm and flannel use"""
+GENEVE_PORT = 6081
+"""RFC 8926"""

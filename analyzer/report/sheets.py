@@ -15,6 +15,7 @@ from analyzer.flows.registry import flow_kinds
 from analyzer.formatting.numbers import format_plural
 from analyzer.formatting.pieces import Piece
 from analyzer.model.report import Report
+from analyzer.report.echo_words import losses_known
 
 LOST = "lost"
 UNKNOWN = "–"
@@ -38,17 +39,17 @@ class Sheet:
 
 def flow_sheets(report: Report) -> list[Sheet]:
     """Those that have rows, in the order in which they are shown."""
-    losses_known = not all(row.inferred for row in report.vantages)
+    known = losses_known(report)
     made = [
-        (kind.sheet.place, _sheet(kind.sheet, rows, losses_known))
+        (kind.sheet.place, _sheet(kind.sheet, rows, known))
         for kind in flow_kinds()
         if kind.sheet and (rows := report.flows.get(kind.name))
     ]
     return [sheet for _, sheet in sorted(made, key=lambda one: one[0])]
 
 
-def _sheet(form: SheetForm, rows: Sequence[Any], losses_known: bool = True) -> Sheet:
-    """losses_known: the topology tells where packets have to come to; else none can be missed."""
+def _sheet(form: SheetForm, rows: Sequence[Any], known: bool = True) -> Sheet:
+    """known: the topology tells where packets have to come to; else none can be missed."""
     hidden = len(rows) - ROWS
     ordered = sorted(rows, key=form.size, reverse=True) if form.size else rows
     return Sheet(
@@ -56,14 +57,14 @@ def _sheet(form: SheetForm, rows: Sequence[Any], losses_known: bool = True) -> S
         note=form.note,
         words=form.words,
         numbers=form.numbers,
-        rows=[_cells(form, row, losses_known) for row in ordered[:ROWS]],
+        rows=[_cells(form, row, known) for row in ordered[:ROWS]],
         more=f"and {format_plural(hidden, f'more {form.noun}')}: see --json" if hidden > 0 else "",
     )
 
 
-def _cells(form: SheetForm, row: Any, losses_known: bool) -> tuple[Piece, ...]:
+def _cells(form: SheetForm, row: Any, known: bool) -> tuple[Piece, ...]:
     cells = tuple(form.cells(row))
-    if losses_known or LOST not in form.numbers:
+    if known or LOST not in form.numbers:
         return cells
     at = len(form.words) + form.numbers.index(LOST)
     return (*cells[:at], Piece(UNKNOWN), *cells[at + 1 :])

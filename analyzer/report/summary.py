@@ -8,11 +8,13 @@ from typing import Any
 import numpy.typing as npt
 
 from analyzer.model.frames import MARK_FRAGMENT, MARK_TRUNCATED, vlan_ids
+from analyzer.net import ethernet, ip
 from analyzer.net.arp import REPLY as ARP_REPLY
 from analyzer.net.arp import REQUEST as ARP_REQUEST
 from analyzer.net.ethernet import ARP, mac_text
 from analyzer.net.icmp import NEIGHBOUR_NAMES, PROTOCOL_NAMES, QUERY_NAMES, error_name
 from analyzer.net.ip import ICMPV6, TCP, UDP, ipv4_text
+from analyzer.net.ports import GENEVE_PORT
 
 _FLAGS = "FSRP.UEW"
 """FIN, SYN, RST, PSH, ACK, URG, ECE, CWR from the lowest bit, in tcpdump's letters"""
@@ -34,6 +36,8 @@ def _summary(get: Any) -> str:
     if get("ethertype") == ARP:
         return _arp(get)
     if not get("ip_version"):
+        if get("ethertype") in ethernet.NAMES:
+            return f"{ethernet.NAMES[get('ethertype')].upper()}, length {get('wirelen')}"
         return f"ethertype 0x{get('ethertype'):04x}, length {get('wirelen')}"
     if get("marks") & MARK_FRAGMENT:
         return (
@@ -48,8 +52,10 @@ def _summary(get: Any) -> str:
         numbers = f"seq {get('tcp_seq')} ack {get('tcp_ack')} length {get('payload_len')}"
         return f"TCP {ports} [{flags}] {numbers}"
     if protocol == UDP:
-        return f"UDP {ports} length {get('payload_len')}"
-    return f"IP protocol {protocol}, length {get('ip_len')}"
+        inside = "Geneve, " if GENEVE_PORT in (get("src_port"), get("dst_port")) else ""
+        return f"{inside}UDP {ports} length {get('payload_len')}"
+    name = ip.PROTOCOL_NAMES.get(protocol, "").upper()
+    return f"{name or f'IP protocol {protocol}'}, length {get('ip_len')}"
 
 
 def _icmp(get: Any) -> str:

@@ -17,6 +17,7 @@ from analyzer.formatting.numbers import (
 from analyzer.formatting.pieces import Piece
 from analyzer.model.echo_rows import Echo, IcmpRow
 from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
+from analyzer.report.echo_words import lost_piece
 
 MARKS = {True: "✓", False: "✗", None: "?"}
 RESULT_MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
@@ -70,7 +71,7 @@ def headline(report: Report) -> list[Piece]:
             f"{format_plural(row.sent, 'echo')}, {format_count(row.answered)} answered, ",
             "ok" if row.answered == row.sent else "",
         ),
-        Piece(f"{format_count(row.lost)} lost", "bad" if row.lost else "ok"),
+        lost_piece(report, row),
     ]
     if row.process and row.process.received < row.answered:
         pieces.append(Piece(f", {format_count(row.process.received)} reached the process", "bad"))
@@ -178,13 +179,6 @@ def adds_up(echo: Echo) -> bool:
 def example_echo(row: IcmpRow | None) -> Echo | None:
     """The first echo that adds up."""
     return next(filter(adds_up, row.echoes), None) if row else None
-
-
-def turnaround_words(row: IcmpRow) -> str:
-    """``turnaround in tomcat02``, or behind which vantage all that lies that was not captured."""
-    if row.turnaround_inside:
-        return f"turnaround in {row.destination}"
-    return f"turnaround beyond {row.turnaround_at}"
 
 
 def echo_terms(echo: Echo) -> str:

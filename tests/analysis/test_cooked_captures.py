@@ -4,6 +4,7 @@ one packet are one packet, each at its device."""
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -121,8 +122,12 @@ def test_a_clean_ping_captured_everywhere_has_no_duplicates(
     while "listening" not in tcpdump.stderr.readline():
         assert tcpdump.poll() is None
     lab.run("tomcat01", ["ping", "-c3", "-i0.01", "172.17.0.3"])
+    lab.run("tomcat01", ["ping", "-c1", "-p", "5a", "172.17.0.1"])
+    patience = time.monotonic() + 20
+    while b"\x5a" * 32 not in Path(path).read_bytes():  # what came before it is in the file, too
+        assert time.monotonic() < patience
     tcpdump.send_signal(signal.SIGINT)
     tcpdump.communicate(timeout=20)
-    (row,) = report_of(path).icmp
+    row = report_of(path).icmp[0]
     assert (row.sent, row.answered, row.lost, row.duplicates) == (3, 3, 0, 0)
     assert row.rtt_p50_ns is not None

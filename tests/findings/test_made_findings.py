@@ -192,4 +192,4 @@ def test_the_hop_that_made_a_handshake_slow(bench: Bench) -> None:
     assert text.startswith(
         "tomcat01 → tomcat02 TCP port 80: the 99th percentile of 31 handshakes took "
     )
-    assert text.endswith(f"between {bench.veth('tomcat01')} → {b}")
+    assert f"between {bench.veth('tomcat01')} → {b}; the queueing discipline tbf of " in text

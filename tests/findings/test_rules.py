@@ -13,7 +13,16 @@ from finding_inputs import BRIDGE, PORTS, VANTAGES, info, inputs
 
 from analyzer.diagnosis.likely import UNANSWERED, InVain, LikelyCause
 from analyzer.findings.catalogue import codes, documentation_table, find_all, rules
-from analyzer.findings.rule import INFO, TOLD, WARNING, Clocks, Code, FindingInputs, Rule
+from analyzer.findings.rule import (
+    INFO,
+    TOLD,
+    WARNING,
+    Clocks,
+    Code,
+    FileOffset,
+    FindingInputs,
+    Rule,
+)
 from analyzer.flows.arp_claims import Claim, ClaimKind, ClaimVerdict, Owner
 from analyzer.flows.contradictions import Contradiction
 from analyzer.flows.slow_echoes import ROUND_TRIP, SlowEcho
@@ -232,6 +241,26 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         inputs(clocks=Clocks(disorder=1, largest_disorder_ns=5 * S)),
         "1× a frame is stamped before one that stands in front of it at the same interface, by 5",
     ),
+    (
+        "clock-offset",
+        inputs(clocks=Clocks(offsets=[FileOffset("b.pcap", "a.pcap", -3 * S, 9, True)])),
+        "the clock of b.pcap is 3.00 s behind that of a.pcap, by 9 packets that are in both",
+    ),
+    (
+        "malformed-frames",
+        inputs(malformed_frames={"IP's length is larger than the frame": (2, 7)}),
+        "IP's length is larger than the frame: 2 frames, the first is frame 7",
+    ),
+    (
+        "undecoded-link-type",
+        inputs(undecoded={127: 3}),
+        "3 frames of link type 127 (IEEE802_11_RADIOTAP) are not decoded",
+    ),
+    (
+        "same-file-twice",
+        inputs(twins=[("b.pcap", "a.pcap")]),
+        "b.pcap is a.pcap, byte for byte: it is read once",
+    ),
     ("no-times", inputs(info=info(frames=3, untimed=1)), "no time of 1 of 3 frames"),
     ("negative-delay", inputs(clocks=Clocks(negative_hops=1)), "1 hop would end before they begin"),
     (
@@ -280,8 +309,8 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ),
     (
         "tcp-zero-window",
-        inputs({"tcp": [tcp(zero_windows=1), tcp(zero_windows=3)]}),
-        "tomcat01 → tomcat02 TCP port 80: the window was full 4×",
+        inputs({"tcp": [tcp(zero_windows=1), tcp(zero_windows=3, zero_window_ns=30_000_000)]}),
+        "tomcat01 → tomcat02 TCP port 80: the window was full 4×, for up to 30.0 ms, a receiver",
     ),
     ("dhcp-unanswered", inputs({"dhcp": [DHCP]}), "no DHCP server answers tomcat01"),
     (

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from analyzer.formatting.numbers import format_count, format_ns, format_plural, format_us_exact
 from analyzer.model.report import HopRow, Report
 from analyzer.report import view
+from analyzer.report.echo_words import turnaround_words
 from analyzer.report.html.markup import Markup, tag
 from analyzer.report.html.tables import ROWS, bad_number, blank, cell, folded, number, table
 
@@ -52,7 +53,7 @@ def _hop_rows(section: view.HopSection) -> Iterable[Markup]:
             turn = number(format_ns(icmp.turnaround_p50_ns))
             yield tag(
                 "tr",
-                cell(view.turnaround_words(icmp)),
+                cell(turnaround_words(icmp)),
                 blank(1, "kind"),
                 blank(2),
                 turn,

@@ -7,6 +7,7 @@ from itertools import islice
 
 from analyzer.flows.arp_rows import answer_piece
 from analyzer.formatting.numbers import (
+    NONE,
     format_bytes,
     format_count,
     format_ns,
@@ -15,6 +16,7 @@ from analyzer.formatting.numbers import (
 from analyzer.model.report import Report, Verdict
 from analyzer.report import view
 from analyzer.report.drawn import drawn_paths
+from analyzer.report.echo_words import losses_known
 from analyzer.report.html.markup import Markup, join, tag
 from analyzer.report.html.path import draw_path_svg
 from analyzer.report.html.plots import ECHOES, draw_delays, draw_echoes, legend
@@ -85,7 +87,7 @@ def build_icmp(report: Report) -> Iterable[Markup]:
     """The echo conversations, and the wire against the pinging process."""
     if not report.icmp:
         return
-    rows = []
+    rows, known = [], losses_known(report)
     for row in report.icmp:
         times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
         rows.append(
@@ -94,7 +96,7 @@ def build_icmp(report: Report) -> Iterable[Markup]:
                 cell(f"{row.source} → {row.destination}"),
                 number(format_count(row.sent)),
                 number(format_count(row.answered)),
-                bad_number(row.lost),
+                bad_number(row.lost) if known or row.lost else number(NONE),
                 bad_number(row.duplicates),
                 *(number(format_ns(ns)) for ns in times),
             )

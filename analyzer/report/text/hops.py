@@ -13,6 +13,7 @@ from analyzer.formatting.numbers import format_count, format_ns, format_plural, 
 from analyzer.model.echo_rows import Echo
 from analyzer.model.report import HopRow, Report
 from analyzer.report import view
+from analyzer.report.echo_words import turnaround_words
 from analyzer.report.text.tables import bad_count, new_table, pair_title
 
 HOP_ROWS = 60
@@ -55,7 +56,7 @@ def _add_section(table: Table, section: view.HopSection) -> None:
             table.add_row(*_hop_cells(row))
         if rows is section.there and icmp and icmp.turnaround_p50_ns is not None:
             table.add_row(
-                Text(f"  {view.turnaround_words(icmp)}"),
+                Text(f"  {turnaround_words(icmp)}"),
                 "",
                 "",
                 "",

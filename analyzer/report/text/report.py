@@ -26,6 +26,7 @@ from analyzer.formatting.sanitize import sanitized
 from analyzer.model.report import Report, Verdict
 from analyzer.report import view
 from analyzer.report.drawn import drawn_paths
+from analyzer.report.echo_words import losses_known
 from analyzer.report.sheets import Sheet, flow_sheets
 from analyzer.report.text.hops import hop_parts
 from analyzer.report.text.path import LEVELS, draw_path
@@ -94,13 +95,14 @@ def _icmp(report: Report) -> Iterable[RenderableType]:
     if not report.icmp:
         return
     table = new_table(("",), ("sent", "ans", "lost", "dup", "min", "p50", "p99", "max"))
+    known = losses_known(report)
     for row in report.icmp:
         times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
         table.add_row(
             Text.assemble(row.source, (" → ", "dim"), row.destination),
             Text(format_count(row.sent)),
             Text(format_count(row.answered), "green" if row.answered == row.sent else ""),
-            bad_count(row.lost),
+            bad_count(row.lost) if known or row.lost else Text(NONE),
             bad_count(row.duplicates),
             *(Text(format_ns(ns)) for ns in times),
         )

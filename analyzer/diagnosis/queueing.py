@@ -1,0 +1,115 @@
+"""What queueing disciplines counted while a capture ran, and the losses that this explains. Pure.
+
+Segments that a queue cuts from a large frame are other buffers than the frame's: the kernel's drop
+of one cannot be tied to it. The queue's own counter tells.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from analyzer.diagnosis.reasons import Place
+from analyzer.formatting.numbers import format_bytes, format_plural
+from analyzer.model.evidence import Evidence, Span
+from analyzer.model.kernel_state import QdiscState
+from analyzer.model.report import LossRow
+from analyzer.model.vantage import Role, Vantage
+
+QDISC_DROP = "QDISC_DROP"
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queueing discipline as it stood at the end, and what it counted meanwhile."""
+
+    qdisc: QdiscState
+    dropped: int
+    overlimits: int
+    """times that it held something back"""
+
+    def name(self) -> str:
+        """``queueing discipline tbf of 2 Mbit/s``."""
+        rate = f" of {rate_text(self.qdisc.rate_bit_s)}" if self.qdisc.rate_bit_s else ""
+        return f"queueing discipline {self.qdisc.kind}{rate}"
+
+    def waiting(self) -> str:
+        """``2 packets (3.00 kB) waited in it at the end``; '' where none did."""
+        if not self.qdisc.queued:
+            return ""
+        packets = format_plural(self.qdisc.queued, "packet")
+        return f"{packets} ({format_bytes(self.qdisc.backlog_bytes)}) waited in it at the end"
+
+
+def queues_of(span: Span, ifindex: int) -> Iterator[Queue]:
+    """All of an interface. What one that was not read at the start counted is not known."""
+    before = {_key(one): one for one in span.start.qdiscs}
+    known = "qdiscs" not in span.start.absent and "qdiscs" not in span.start.truncated
+    for one in span.end.qdiscs:
+        if one.ifindex == ifindex:
+            old = before.get(_key(one), QdiscState() if known else one)
+            dropped, over = one.dropped - old.dropped, one.overlimits - old.overlimits
+            yield Queue(one, max(dropped, 0), max(over, 0))
+
+
+def dropping_queues(span: Span, ifindex: int) -> list[Queue]:
+    """Those that dropped: the root, or else what hangs below. A root counts for its children."""
+    grown = [queue for queue in queues_of(span, ifindex) if queue.dropped]
+    return [queue for queue in grown if queue.qdisc.is_root] or grown
+
+
+def span_of(evidence: Evidence, netns: int) -> Span | None:
+    """Of a namespace; None where it was not read, or several had its number by and by."""
+    spans = [span for span in evidence.spans() if span.start.netns == netns]
+    return spans[0] if len(spans) == 1 else None
+
+
+def explain_by_queues(
+    rows: Sequence[LossRow], evidence: Evidence, vantages: Sequence[Vantage], engine: str
+) -> list[LossRow]:
+    """The losses, those before a queue that counted as many with its name."""
+    packets: Counter[str] = Counter()
+    for row in rows:
+        if _may_be_queued(row):
+            packets[row.expected] += row.packets
+    queues = {}
+    for vantage in vantages:
+        span = span_of(evidence, vantage.netns) if packets[vantage.name] else None
+        dropping = dropping_queues(span, vantage.ifindex) if span else []
+        if sum(queue.dropped for queue in dropping) * 1.01 >= packets[vantage.name] and dropping:
+            queues[vantage.name] = _told(dropping[0], vantage, engine)
+    return [
+        replace(row, reason=QDISC_DROP, advice=queues[row.expected])
+        if _may_be_queued(row) and row.expected in queues
+        else row
+        for row in rows
+    ]
+
+
+def _may_be_queued(row: LossRow) -> bool:
+    return row.reason == _UNKNOWN or row.reason.startswith(QDISC_DROP)
+
+
+def _told(queue: Queue, vantage: Vantage, engine: str) -> str:
+    place = Place("host", engine=engine)
+    if vantage.role is Role.CONTAINER:
+        place = Place("inside", container=vantage.container, engine=engine)
+    waits = f", {queue.waiting()}" if queue.qdisc.queued else ""
+    return (
+        f"the {queue.name()} of {vantage.name} dropped {format_plural(queue.dropped, 'packet')} by "
+        f"its own counter{waits}: {place.run(f'tc -s qdisc show dev {vantage.interface}')}"
+    )
+
+
+def rate_text(bit_s: int) -> str:
+    """``2 Mbit/s``."""
+    for scale, unit in ((10**9, "Gbit/s"), (10**6, "Mbit/s"), (10**3, "kbit/s")):
+        if bit_s >= scale:
+            return f"{bit_s / scale:g} {unit}"
+    return f"{bit_s} bit/s"
+
+
+def _key(one: QdiscState) -> tuple[int, str, int, int]:
+    return (one.ifindex, one.kind, one.handle, one.parent)

@@ -1,0 +1,59 @@
+"""A hop that a queueing discipline makes slow, by its own counter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+from evidence_samples import HOST, moments, seen, texts
+
+from analyzer.diagnosis.queueing import explain_by_queues
+from analyzer.findings.slow_hop import find
+from analyzer.model.kernel_state import TC_ROOT, QdiscState
+from analyzer.model.report import LossRow
+
+MS = 1_000_000
+TBF = QdiscState(12, "tbf", 1 << 16, TC_ROOT, 90, 2, 7, 0, 0, 2_000_000)
+LATER = replace(TBF, dropped=9, overlimits=20, queued=2, backlog_bytes=3000)
+HELD = moments({"qdiscs": (TBF,)}, {"qdiscs": (LATER,)}, HOST)
+LOSS = LossRow("tcp", "tomcat01", "tomcat02", "veth1", "veth2", 7, "unknown", "in docker0", "?")
+
+
+def hops(**values: Any) -> pl.DataFrame:
+    row = {"protocol": "tcp", "source": "tomcat01", "destination": "tomcat02", "from": 0, "to": 1}
+    return pl.DataFrame([{**row, "packets": 5, "p50_ns": 200 * MS, "max_ns": 400 * MS, **values}])
+
+
+def test_the_queue_is_named_with_its_rate_backlog_and_drops() -> None:
+    assert texts(find, seen(HELD, hops=hops())) == [
+        "slow-hop tomcat01 → tomcat02 tcp: the hop veth1 → veth2 takes 200 ms (p50; max 400 ms); "
+        "the queueing discipline tbf of 2 Mbit/s there held packets back 13× and dropped 7, "
+        "2 packets (3.00 kB) waited in it at the end: tc -s qdisc show dev veth2"
+    ]
+
+
+def test_a_fast_hop_a_quiet_queue_and_none_are_no_matter() -> None:
+    assert texts(find, seen(HELD, hops=hops(p50_ns=90_000))) == []
+    assert texts(find, seen(HELD, hops=hops(to=2))) == []
+    assert texts(find, seen(HELD)) == []
+    quiet = moments({"qdiscs": (TBF,)}, {"qdiscs": (TBF,)}, HOST)
+    assert texts(find, seen(quiet, hops=hops())) == []
+
+
+def explained(*rows: LossRow) -> list[str]:
+    given = seen(HELD)
+    told = explain_by_queues(rows, given.evidence, given.outlook.vantages, "docker")
+    return [row.reason for row in told]
+
+
+def test_losses_that_the_queue_counted_are_its_own() -> None:
+    assert explained(LOSS) == ["QDISC_DROP"]
+    assert explained(replace(LOSS, reason="QDISC_DROP (1 of 7)")) == ["QDISC_DROP"]
+
+
+def test_more_than_it_counted_or_elsewhere_or_explained_is_not() -> None:
+    assert explained(replace(LOSS, packets=8)) == ["unknown"]
+    assert explained(replace(LOSS, packets=4), replace(LOSS, packets=4)) == ["unknown"] * 2
+    assert explained(replace(LOSS, expected="veth1")) == ["unknown"]
+    assert explained(replace(LOSS, reason="NETFILTER_DROP")) == ["NETFILTER_DROP"]
