@@ -38,8 +38,18 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         one = _unanswered(inputs, row)
         if one.last.role is Role.OTHER:
             continue
-        if (one.source, one.destination, one.last.name) not in explained:
+        at = (one.source, one.destination, one.last.name)
+        if at not in explained and not _lost_in_parts(inputs, one):
             yield ECHO_UNANSWERED.finding(_text(inputs, one))
+
+
+def _lost_in_parts(inputs: FindingInputs, one: Unanswered) -> bool:
+    """Whether these are among the requests of which a loss tells: some fragments came farther than
+    the one that was lost."""
+    ends = one.source, one.destination
+    lost = [r.packets for r in inputs.losses if (r.source, r.destination) == ends]
+    pings = [r for r in inputs.flows.get("icmp", ()) if (r.source, r.destination) == ends]
+    return bool(lost) and sum(lost) + one.packets > sum(r.sent - r.answered for r in pings) > 0
 
 
 def _unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:
@@ -57,7 +67,7 @@ def _text(inputs: FindingInputs, one: Unanswered) -> str:
     if has_address(one.last, one.destination_ip):
         cause = no_way_back(inputs, one) or _unknown(inputs, one)
         return f"{requests} reached {one.last.name}, and no reply came out there: {cause}"
-    cause = no_way_on(inputs, one) or _beyond(inputs, one)
+    cause = no_way_on(inputs, one) or _untranslated(inputs, one) or _beyond(inputs, one)
     return f"{requests} came as far as {one.last.name}, and no reply came back there: {cause}"
 
 
@@ -71,6 +81,20 @@ def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
         owner.run(command) for command in (f"ip route get {one.source_ip}", "nft list ruleset")
     )
     return f"{drops}{look}"
+
+
+def _untranslated(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether they left the host with an address that nobody may know the way to."""
+    vantages = inputs.outlook.vantages
+    left = [
+        (row["source"], vantages[row["vantage"]].name, row["inward"]) for row in inputs.untranslated
+    ]
+    if (one.source, one.last.name, False) not in left:
+        return ""
+    return (
+        f"they left with {one.source}'s own address {one.source_ip}, to which nobody out there may "
+        "know the way: iptables -t nat -nvL POSTROUTING"
+    )
 
 
 def _beyond(inputs: FindingInputs, one: Unanswered) -> str:
