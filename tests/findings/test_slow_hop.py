@@ -63,6 +63,13 @@ def test_more_than_it_counted_or_elsewhere_or_explained_is_not() -> None:
     assert explained(replace(LOSS, reason="NETFILTER_DROP")) == ["NETFILTER_DROP"]
 
 
+def test_filters_are_no_queue() -> None:
+    start, end = (replace(one, kind="clsact", parent=0xFFFFFFF1) for one in (TBF, LATER))
+    given = seen(moments({"qdiscs": (start,)}, {"qdiscs": (end,)}, HOST))
+    told = explain_by_queues([LOSS], given.evidence, given.outlook.vantages, "docker")
+    assert [row.reason for row in told] == ["unknown"]
+
+
 def test_no_mtu_is_blamed_for_a_frame_that_is_cut() -> None:
     """Larger than the interface it came from takes: its segments are not."""
     wide, narrow = (replace(one, mtu=mtu) for one, mtu in zip(PORTS, (1500, 1400), strict=True))
