@@ -80,6 +80,8 @@ def _silence(
     row: dict[str, Any], last: Vantage, frames: Columns, scene: Scene
 ) -> Explanation | None:
     """Why a stack does not answer echoes that reached it."""
+    if row["began"] != row["at"] and _leaves_by(last, row["destination"]):
+        return None
     place = place_of(last, scene)
     if row["protocol"] == "icmp" and scene.sysctl(last.netns, IGNORE_ALL) == "1":
         command = place.run(f"sysctl {IGNORE_ALL}")
@@ -89,6 +91,13 @@ def _silence(
     if not rules or rules[0].packets < row["packets"]:
         return None
     return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
+
+
+def _leaves_by(last: Vantage, destination: str) -> bool:
+    """Whether what came from elsewhere leaves the host there: its stack has let it pass."""
+    if last.role is Role.CONTAINER or last.is_bridge:
+        return False
+    return not last.master_ifindex or last.container == destination
 
 
 def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import polars as pl
+
 from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     Unanswered,
@@ -67,6 +69,8 @@ def _text(inputs: FindingInputs, one: Unanswered) -> str:
     if has_address(one.last, one.destination_ip):
         cause = no_way_back(inputs, one) or _unknown(inputs, one)
         return f"{requests} reached {one.last.name}, and no reply came out there: {cause}"
+    if came_back := _came_back(inputs, one):
+        return f"{requests} came as far as {one.last.name}, {came_back}"
     cause = no_way_on(inputs, one) or _untranslated(inputs, one) or _beyond(inputs, one)
     return f"{requests} came as far as {one.last.name}, and no reply came back there: {cause}"
 
@@ -81,6 +85,23 @@ def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
         owner.run(command) for command in (f"ip route get {one.source_ip}", "nft list ruleset")
     )
     return f"{drops}{look}"
+
+
+def _came_back(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether their target's own packets came back there, and were not tied to them."""
+    if inputs.outcomes is None:
+        return ""
+    at = [v.name for v in inputs.outlook.vantages].index(one.last.name)
+    of_target = (pl.col("protocol") == one.protocol, pl.col("source") == one.destination)
+    back = inputs.outcomes.filter(*of_target, pl.col("first_vantage") == at)
+    if back.is_empty():
+        return ""
+    count = format_plural(int(back["count"].sum()), f"{one.protocol} packet")
+    return (
+        f"and {count} of {one.destination} came in there for {back['destination'][0]}, likely the "
+        "answers, which the host dropped or did not translate back: iptables -nvL FORWARD; "
+        f"conntrack -L -d {one.destination_ip}"
+    )
 
 
 def _untranslated(inputs: FindingInputs, one: Unanswered) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
 import pytest
 from evidence_samples import ETH0, PID, VANTAGES, moments, seen, texts
 
@@ -124,3 +125,17 @@ def test_fragments_of_requests_that_a_loss_tells_of(sent: int, told: int) -> Non
     given = seen(Evidence(), outlook=Outlook(SEEN), silent=[silent()], losses=[loss])
     given = replace(given, flows={**given.flows, "icmp": [pings]})
     assert len(texts(find, given)) == told
+
+
+def test_answers_that_came_back_and_went_no_farther() -> None:
+    """They were to be translated back: no packet for the asker."""
+    row = {"protocol": "icmp", "source": "tomcat01", "destination": "host"}
+    outcomes = pl.DataFrame([row | {"first_vantage": 2, "count": 3}])
+    given = seen(
+        Evidence(), outlook=Outlook(SEEN), silent=[silent(2, "203.0.113.9")], outcomes=outcomes
+    )
+    assert texts(find, given) == [
+        f"{START}came as far as docker0, and 3 icmp packets of tomcat01 came in there for host, "
+        "likely the answers, which the host dropped or did not translate back: iptables -nvL "
+        "FORWARD; conntrack -L -d 203.0.113.9"
+    ]
