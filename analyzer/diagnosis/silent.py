@@ -107,7 +107,9 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
         port = _port_of(row.target_ip, scene)
         if row.state != "unanswered" or port is None:
             continue
-        asker = next((v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)), port)
+        bearers = [v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)]
+        by_name = [v for v in bearers if v.container == row.asker]
+        asker = next(iter([*by_name, *bearers]), port)
         explanation = explain_bridge(asker, port, port.peer_mac, Packet("arp"), scene)
         if not explanation and row.seen and port.name not in row.seen:
             explanation = _bridge_rule(row, asker, port, scene)
