@@ -20,6 +20,7 @@ CHANGING = (
     (r"\bveth[0-9a-f]{7}\b", "veth…"),
     (r"\bbr-?[0-9a-f]{8,12}\b", "br-…"),
     (r"QDISC_(DROP|OVERLIMIT)", "QDISC_DROP"),
+    (r"dropped \d+ packets? by", "dropped N packets by"),
 )
 """what differs from run to run or from kernel to kernel"""
 

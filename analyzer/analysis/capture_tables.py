@@ -83,10 +83,12 @@ def _flow_context(
         settled_claims=claims.settled,
         expired_echoes=analysis.partials.the(IcmpErrors).expired_echoes(),
         receives=analysis.partials.receivers.may_receive,
+        hears=analysis.partials.receivers.hears,
         settle_arp=edges.settle_arp if edges else lambda rows: None,
         process_rtt=_process_rtt(reading),
         own_echoes=_own_echoes(reading),
         one_way=bool(outlook.one_way),
+        one_sided=analysis.partials.receivers.one_sided,
         trusted=_trusted(reading),
     )
 

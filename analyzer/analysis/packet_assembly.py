@@ -134,8 +134,8 @@ class PacketAssembly:
         packets = self._packets(settled_ns == FOREVER_NS).build(frames, journeys)
         if self.edges:
             packets = self.edges.mark_torn(packets, frames)
-        vantages, borne_since = self.reading.vantages, self.endpoints.borne_since
-        return Batch(frames, journeys, packets, settled_ns, vantages, own, borne_since)
+        since = self.endpoints.borne_since, self.endpoints.had_since
+        return Batch(frames, journeys, packets, settled_ns, self.reading.vantages, own, *since)
 
     def _watch(self, notes: list[VantageNotes], *, final: bool) -> Watch:
         count, totals, edges = len(self.reading.vantages), self.totals, self.edges

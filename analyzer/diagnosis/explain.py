@@ -24,6 +24,7 @@ from analyzer.diagnosis.settings import (
     is_isolation,
     name_rules,
 )
+from analyzer.diagnosis.unnamed_rules import no_rule, one_of
 from analyzer.diagnosis.way_out import is_on_the_way_out, port_of, way_out
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
@@ -132,9 +133,9 @@ def advise_at(
     hooks = chains_of(place, packet, scene, netns)
     rules = _of_backend(scene.moved(netns, packet, hooks), location)
     if not rules and (candidates := scene.uncounted(netns, packet, hooks)):
-        return _one_of(candidates, place)
+        return one_of(candidates, place)
     if not rules:
-        return _no_rule(location, place)
+        return _translated_back(place, packet, scene, netns) or no_rule(location, place)
     first = rules[0]
     look = place.run(look_at(first))
     if is_isolation(rules):
@@ -176,31 +177,18 @@ def _of_backend(rules: Sequence[Rule], location: str) -> Sequence[Rule]:
     return legacy if function == "nf_hook_slow" and legacy else rules
 
 
-def _no_rule(location: str, place: Place) -> str:
-    """Nothing that fits counted, and nothing that fits is without a counter.
-
-    ``nft_do_chain`` names the drop of a rule; the hook itself (``nf_hook_slow``) tells of all that
-    is registered there: the legacy tables, ebtables, connection tracking, NAT.
-    """
-    if location.partition("+")[0] == "nft_do_chain":
-        return (
-            "a rule of nftables (or iptables-nft) dropped it, and none of those that were read at "
-            "the capture's start and end: one that stood for a while only, or that no tool here "
-            f"shows: {place.run('nft -a list ruleset')}; {place.run('nft monitor')} tells more"
-        )
+def _translated_back(place: Place, packet: Packet, scene: Scene, netns: int) -> str:
+    """What counted in FORWARD, of a packet to the host itself, which connection tracking may have
+    translated before it came there."""
+    if place.where != "host" or "INPUT" not in chains_of(place, packet, scene, netns):
+        return ""
+    hooks = frozenset({"FORWARD", "POSTROUTING"})
+    rules = scene.moved(netns, replace(packet, destination_ip="", outgoing=""), hooks)
+    if not rules:
+        return ""
     return (
-        "no rule that fits has counted: connection tracking or NAT refused it (no free port, a "
-        f"full table), or a rule that is gone; {place.run('conntrack -S')} counts the former"
-    )
-
-
-def _one_of(rules: Sequence[Rule], place: Place) -> str:
-    """Nothing counted: what may have dropped, and how to find out."""
-    names = ", ".join(rule.told() for rule in rules[:3])
-    more = f" and {len(rules) - 3} more" if len(rules) > 3 else ""
-    return (
-        f"no counter tells which rule; without one, and fitting: {names}{more}: add a counter, or "
-        f"{place.run('nft monitor trace')} with meta nftrace set 1; {place.run(look_at(rules[0]))}"
+        "no rule of INPUT counted; if it was an answer, translated back to a container's address, "
+        f"then {name_rules(rules)}: {place.run(look_at(rules[0]))}"
     )
 
 

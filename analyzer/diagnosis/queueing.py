@@ -18,6 +18,8 @@ from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
 QDISC_DROP = "QDISC_DROP"
+OF_FILTERS = ("clsact", "ingress")
+"""kinds that have no queue: what they count is what filters drop"""
 _UNKNOWN = "unknown"
 
 
@@ -78,6 +80,7 @@ def explain_by_queues(
     for vantage in vantages:
         span = span_of(evidence, vantage.netns) if packets[vantage.name] else None
         dropping = dropping_queues(span, vantage.ifindex) if span else []
+        dropping = [queue for queue in dropping if queue.qdisc.kind not in OF_FILTERS]
         if sum(queue.dropped for queue in dropping) * 1.01 >= packets[vantage.name] and dropping:
             queues[vantage.name] = _told(dropping[0], vantage, engine)
     return [

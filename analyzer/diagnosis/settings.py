@@ -106,7 +106,7 @@ def explain_bridge(
     return (
         _down(expected, out)
         or explain_ports(last, expected, mac, packet.protocol, scene.moments)
-        or _too_large(expected, out, packet)
+        or _too_large(last, expected, out, packet)
         or _wrong_port(last, expected, mac, scene)
     )
 
@@ -133,15 +133,9 @@ def _not_forwarding(port: Vantage, scene: Scene) -> Explanation | None:
 def explain_veth(
     last: Vantage, expected: Vantage, packet: Packet, scene: Scene
 ) -> Explanation | None:
-    """Why a frame did not come out of the other end of a pair.
-
-    One that is larger than its own interface takes (GSO) goes through a pair whatever its MTU: what
-    counts are its segments (__is_skb_forwardable() in linux/netdevice.h).
-    """
+    """Why a frame did not come out of the other end of a pair."""
     links = scene.links(expected)
-    own = last.mtu or _ETHERNET_MTU
-    large = packet.len_bytes - HEADER_BYTES > own + VLAN_TAG_BYTES
-    return _down(expected, links) or (None if large else _too_large(expected, links, packet))
+    return _down(expected, links) or _too_large(last, expected, links, packet)
 
 
 def _down(vantage: Vantage, links: Sequence[LinkFact]) -> Explanation | None:
@@ -150,8 +144,16 @@ def _down(vantage: Vantage, links: Sequence[LinkFact]) -> Explanation | None:
     return f"{vantage.name} is down", f"the interface is not up: ip link show {vantage.interface}"
 
 
-def _too_large(vantage: Vantage, links: Sequence[LinkFact], packet: Packet) -> Explanation | None:
-    """A device takes frames of its MTU, its header and a VLAN tag, and drops longer ones."""
+def _too_large(
+    last: Vantage, vantage: Vantage, links: Sequence[LinkFact], packet: Packet
+) -> Explanation | None:
+    """A device takes frames of its MTU, its header and a VLAN tag, and drops longer ones.
+
+    One that is larger than where it came from takes (GSO) goes on whatever its length: what counts
+    are its segments (__is_skb_forwardable() in linux/netdevice.h).
+    """
+    if packet.len_bytes - HEADER_BYTES > (last.mtu or _ETHERNET_MTU) + VLAN_TAG_BYTES:
+        return None
     mtus = [link.mtu for link in links if link.mtu] or [vantage.mtu]
     mtu, size = min(mtus), packet.len_bytes - HEADER_BYTES
     if not mtu or size <= mtu + VLAN_TAG_BYTES:

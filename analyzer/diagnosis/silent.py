@@ -81,6 +81,8 @@ def _silence(
     row: dict[str, Any], last: Vantage, frames: Columns, scene: Scene
 ) -> Explanation | None:
     """Why a stack does not answer echoes that reached it."""
+    if row["began"] != row["at"] and _leaves_by(last, row["destination"]):
+        return None
     place = place_of(last, scene)
     if row["protocol"] == "icmp" and scene.sysctl(last.netns, IGNORE_ALL) == "1":
         command = place.run(f"sysctl {IGNORE_ALL}")
@@ -92,6 +94,13 @@ def _silence(
     return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
 
 
+def _leaves_by(last: Vantage, destination: str) -> bool:
+    """Whether what came from elsewhere leaves the host there: its stack has let it pass."""
+    if last.role is Role.CONTAINER or last.is_bridge:
+        return False
+    return not last.master_ifindex or last.container == destination
+
+
 def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
     """Requests that nobody answered, whose target's port lets nothing through."""
     rows = []
@@ -99,8 +108,9 @@ def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
         port = _port_of(row.target_ip, scene)
         if row.state != "unanswered" or port is None:
             continue
-        askers = [v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)]
-        asker = next((v for v in askers if v.master_ifindex), next(iter(askers), port))
+        bearers = [v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)]
+        by_name = [v for v in bearers if v.container == row.asker] or bearers
+        asker = next((v for v in by_name if v.master_ifindex), next(iter(by_name), port))
         explanation = explain_bridge(asker, port, port.peer_mac, Packet("arp"), scene)
         if not explanation and row.seen and port.name not in row.seen:
             explanation = _bridge_rule(row, asker, port, scene)

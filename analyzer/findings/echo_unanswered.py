@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import polars as pl
+
 from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     Unanswered,
@@ -37,8 +39,9 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         one = _unanswered(inputs, row)
         if one.last.role is Role.OTHER:
             continue
-        if not any(_explains(loss, one) for loss in inputs.losses):
-            yield ECHO_UNANSWERED.finding(_text(inputs, one))
+        if any(_explains(loss, one) for loss in inputs.losses) or _lost_in_parts(inputs, one):
+            continue
+        yield ECHO_UNANSWERED.finding(_text(inputs, one))
 
 
 def _explains(loss: LossRow, one: Unanswered) -> bool:
@@ -46,6 +49,15 @@ def _explains(loss: LossRow, one: Unanswered) -> bool:
     if (loss.source, loss.destination) != (one.source, one.destination):
         return False
     return loss.last_seen == one.last.name or loss.packets >= one.packets
+
+
+def _lost_in_parts(inputs: FindingInputs, one: Unanswered) -> bool:
+    """Whether these are among the requests of which a loss tells: some fragments came farther than
+    the one that was lost."""
+    ends = one.source, one.destination
+    lost = [r.packets for r in inputs.losses if (r.source, r.destination) == ends]
+    pings = [r for r in inputs.flows.get("icmp", ()) if (r.source, r.destination) == ends]
+    return bool(lost) and sum(lost) + one.packets > sum(r.sent - r.answered for r in pings) > 0
 
 
 def _unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:
@@ -63,7 +75,9 @@ def _text(inputs: FindingInputs, one: Unanswered) -> str:
     if has_address(one.last, one.destination_ip):
         cause = no_way_back(inputs, one) or _unknown(inputs, one)
         return f"{requests} reached {one.last.name}, and no reply came out there: {cause}"
-    cause = no_way_on(inputs, one) or _beyond(inputs, one)
+    if came_back := _came_back(inputs, one):
+        return f"{requests} came as far as {one.last.name}, {came_back}"
+    cause = no_way_on(inputs, one) or _untranslated(inputs, one) or _beyond(inputs, one)
     return f"{requests} came as far as {one.last.name}, and no reply came back there: {cause}"
 
 
@@ -77,6 +91,37 @@ def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
         owner.run(command) for command in (f"ip route get {one.source_ip}", "nft list ruleset")
     )
     return f"{drops}{look}"
+
+
+def _came_back(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether their target's own packets came back there, and were not tied to them."""
+    if inputs.outcomes is None:
+        return ""
+    at = [v.name for v in inputs.outlook.vantages].index(one.last.name)
+    of_target = (pl.col("protocol") == one.protocol, pl.col("source") == one.destination)
+    back = inputs.outcomes.filter(*of_target, pl.col("first_vantage") == at)
+    if back.is_empty():
+        return ""
+    count = format_plural(int(back["count"].sum()), f"{one.protocol} packet")
+    return (
+        f"and {count} of {one.destination} came in there for {back['destination'][0]}, likely the "
+        "answers, which the host dropped or did not translate back: iptables -nvL FORWARD; "
+        f"conntrack -L -d {one.destination_ip}"
+    )
+
+
+def _untranslated(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether they left the host with an address that nobody may know the way to."""
+    vantages = inputs.outlook.vantages
+    left = [
+        (row["source"], vantages[row["vantage"]].name, row["inward"]) for row in inputs.untranslated
+    ]
+    if (one.source, one.last.name, False) not in left:
+        return ""
+    return (
+        f"they left with {one.source}'s own address {one.source_ip}, to which nobody out there may "
+        "know the way: iptables -t nat -nvL POSTROUTING"
+    )
 
 
 def _beyond(inputs: FindingInputs, one: Unanswered) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzer.diagnosis.queueing import Queue, dropping_queues
+from analyzer.diagnosis.queueing import OF_FILTERS, Queue, dropping_queues
 from analyzer.findings.counted import Owner, between, owned_spans, vantage_at
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
@@ -25,10 +25,6 @@ QDISC_DROPS = Code(
 )
 
 
-_OF_FILTERS = ("clsact", "ingress")
-"""they hold filters and no queue, and count what those drop"""
-
-
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     for span, owner in owned_spans(inputs):
         for ifindex in {qdisc.ifindex: None for qdisc in span.end.qdiscs}:
@@ -42,7 +38,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 def _text(span: Span, owner: Owner, vantage: Vantage, queue: Queue) -> str:
     waits = f", {queue.waiting()}" if queue.qdisc.queued else ""
     beyond = f" (overlimits {queue.overlimits:,})" if queue.overlimits else ""
-    if queue.qdisc.kind in _OF_FILTERS:
+    if queue.qdisc.kind in OF_FILTERS:
         looks = (
             f"tc -s filter show dev {vantage.interface} {way}" for way in ("ingress", "egress")
         )

@@ -57,16 +57,11 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 
 def _cause(row: ArpRow, inputs: FindingInputs) -> str:
     outlook, census, docker = inputs.outlook, inputs.census, inputs.engine == DOCKER
-    for at, vantage in enumerate(outlook.vantages):
-        if _has(vantage, row.target_ip) and outlook.lifetime(at)[1]:
-            name = vantage.container or vantage.name
-            if any(
-                _has(v, row.target_ip) and not outlook.lifetime(n)[1]
-                for n, v in enumerate(outlook.vantages)
-            ):
-                continue
-            more = f": docker ps -a; docker logs {name}" if docker else ""
-            return f"it was {name}'s, whose interface vanished while the capture ran{more}"
+    if vanished := _vanished(row, outlook):
+        more = f": docker ps -a; docker logs {vanished[0]}" if docker else ""
+        whose = ", ".join(vanished) + ("'s" if len(vanished) == 1 else "'s in turn")
+        ended = "interface" if len(vanished) == 1 else "interfaces"
+        return f"it was {whose}, whose {ended} vanished while the capture ran{more}"
     if beneath := _beneath(row, outlook):
         return (
             f"it is {beneath.name}'s, the device beneath {row.asker}'s own: a macvlan never "
@@ -93,6 +88,14 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
     more = f": docker ps -a; docker network inspect {networks}".rstrip() if docker else ""
     return f"not running, or in another network{more}"
+
+
+def _vanished(row: ArpRow, outlook: Outlook) -> list[str]:
+    """Who had the address, one after the other, and has it no more."""
+    had = [(at, v) for at, v in enumerate(outlook.vantages) if _has(v, row.target_ip)]
+    if not had or not all(outlook.lifetime(at)[1] for at, _ in had):
+        return []
+    return list(dict.fromkeys(vantage.container or vantage.name for _, vantage in had))
 
 
 def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:

@@ -76,7 +76,8 @@ def _rows(arp: Arp, context: FlowContext) -> list[ArpRow]:
     table = arp.table(context.settled_claims)
     rows = name_arp(table, context.endpoints, context.vantages)
     for row, segment, mac in zip(rows, *table["segment", "asker_mac"], strict=True) if rows else ():
-        if row.state == UNANSWERED and not context.receives(segment, mac):
+        heard = context.receives(segment, mac) and not context.one_way
+        if row.state == UNANSWERED and not heard:
             row.state = UNKNOWN
     context.settle_arp(rows)
     return rows

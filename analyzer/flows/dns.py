@@ -19,7 +19,7 @@ from analyzer.decode.dns import dns_messages
 from analyzer.flows.delays import Delays
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import padded, widened
-from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_count, format_ns
 from analyzer.formatting.pieces import Piece, count_piece
@@ -238,6 +238,15 @@ def _aggregator(inputs: AggregatorInputs) -> Dns:
     return Dns(inputs.readers.notes(_READER))
 
 
+def _rows(dns: Dns, context: FlowContext) -> list[DnsRow]:
+    """Where an answer could not have been seen, no question is called unanswered."""
+    rows = dns.rows(context.end_ns)
+    for row in rows:
+        if context.one_way or not context.hears(row.client_ip):
+            row.unanswered = 0
+    return rows
+
+
 def _cells(row: DnsRow) -> Iterable[Piece]:
     yield Piece(row.client)
     yield Piece(f"{row.name} {row.type}")
@@ -257,7 +266,7 @@ KINDS = (
         row=DnsRow,
         about="the questions of one client to one server for one name and type (RFC 1035)",
         aggregator=_aggregator,
-        rows=lambda dns, context: dns.rows(context.end_ns),
+        rows=_rows,
         sheet=SheetForm(
             place=3,
             title="DNS",

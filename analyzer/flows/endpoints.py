@@ -156,9 +156,23 @@ class Endpoints:
         """[n] since when each MAC has had the bearer that it had then; 0 where it never changed."""
         since = np.zeros(len(mac), np.int64)
         for key in self._macs.contested():
-            changes = self._macs.changes(key)
             rows = np.flatnonzero((segment == key[0]) & (mac == np.uint64(key[1])))
-            since[rows] = changes[np.searchsorted(changes, ns[rows], side="right") - 1]
+            since[rows] = _latest(self._macs.handed_on(key), ns[rows])
+        return since
+
+    def had_since(
+        self,
+        site: npt.NDArray[np.int32],
+        address: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
+        ns: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """[n] since when each address has had the owner that it had then, as `borne_since`."""
+        since = np.zeros(len(ns), np.int64)
+        for key in self._addresses.contested():
+            hi, lo = (np.uint64(half) for half in key[1])
+            here = (site == key[0]) & (address[0] == hi) & (address[1] == lo)
+            rows = np.flatnonzero(here)
+            since[rows] = _latest(self._addresses.handed_on(key), ns[rows])
         return since
 
     def column(self, frames: Mapping[str, npt.NDArray[Any]], side: str) -> pl.Series:
@@ -241,6 +255,11 @@ def _fill_keys(
         where = np.uint64(segment[columns.vantage[i]]) << np.uint64(32) | np.uint64(door[k])
         where = mix(where, changes[at]) ^ np.uint64(columns.version[i])
         keys[k] = mix(mix(columns.mac[i], where), mix(columns.hi[i], columns.lo[i]))
+
+
+def _latest(changes: npt.NDArray[np.int64], ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """[n] the last change until each time; changes: in order, the first is 0."""
+    return changes[np.maximum(np.searchsorted(changes, ns, side="right") - 1, 0)]
 
 
 def _prefix(seen: Sighting) -> str:

@@ -34,12 +34,13 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
     expired = min(context.expired_echoes.get(asked, 0), unanswered)
     seen = [ns for (ident, _), ns in context.process_rtt.items() if ident == row["id"]]
     target_ip = address_text(row["target_hi"], row["target_lo"])
-    silent = context.one_way and not row["answered"]
+    asker_ip = address_text(row["asker_hi"], row["asker_lo"])
+    silent = not row["answered"] and (context.one_way or not context.hears(asker_ip))
     times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
     made = IcmpRow(
         source=row["source"],
         destination=row["destination"],
-        source_ip=address_text(row["asker_hi"], row["asker_lo"]),
+        source_ip=asker_ip,
         destination_ip=target_ip,
         id=row["id"],
         sent=row["sent"],
@@ -47,7 +48,7 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
         lost=0 if silent else unanswered - expired,
         duplicates=row["duplicates"],
         **{name: row[name] for name in times},
-        echoes=[] if echoes is None else _echoes(row, context, echoes),
+        echoes=[] if echoes is None else _echoes(row, context, echoes, silent),
         measured_at=context.vantages[row["vantage"]].name,
         unmatched=row["sent"] - row["answered"] if silent else row["unmatched"] + expired,
         process_rtt_p50_ns=percentile(seen, 0.5),
@@ -84,11 +85,16 @@ _OF_THE_HOST = (Role.BRIDGE, Role.HOST, Role.UPLINK)
 """interfaces behind which the host's own stack is"""
 
 
-def _echoes(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame) -> list[Echo]:
-    """Every echo of a conversation."""
+def _echoes(
+    row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame, silent: bool
+) -> list[Echo]:
+    """Every echo of a conversation. silent: an answer could not have been seen."""
     keys = ("site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id")
     of_row = echoes.filter(*(pl.col(key) == row[key] for key in keys))
-    return [_echo(echo, context) for echo in of_row.iter_rows(named=True)]
+    return [
+        _echo({**echo, "open": echo["open"] or silent}, context)
+        for echo in of_row.iter_rows(named=True)
+    ]
 
 
 def _echo(row: Mapping[str, Any], context: FlowContext) -> Echo:

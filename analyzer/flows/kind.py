@@ -62,8 +62,12 @@ class FlowContext:
     """whether all that a vantage saw was captured: its ring dropped nothing"""
     receives: Callable[[int, int], bool] = lambda segment, mac: True
     """see `analyzer.flows.receivers.Receivers.may_receive`"""
+    hears: Callable[[str], bool] = lambda address: True
+    """see `analyzer.flows.receivers.Receivers.hears`"""
     one_way: bool = False
     """the capture filter may have left answers out: that one is missing says nothing"""
+    one_sided: bool = False
+    """see `analyzer.flows.receivers.Receivers.one_sided`"""
     own_echoes: Mapping[int, int] = field(default_factory=dict)
     """ICMP ids of vethscope's own pings → answers that their processes got"""
 

@@ -21,7 +21,7 @@ from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, Sighting
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import padded, widened
-from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece
@@ -232,13 +232,20 @@ def _cells(row: ArpRow) -> Iterable[Piece]:
     yield Piece(format_ns(row.latency_max_ns))
 
 
+def _rows(neighbours: Neighbours, context: FlowContext) -> list[ArpRow]:
+    """A filter of one direction may have left answers out."""
+    if context.one_way:
+        return neighbours.rows(context.endpoints, lambda segment, mac: False)
+    return neighbours.rows(context.endpoints, context.receives)
+
+
 KINDS = (
     FlowKind(
         name="nd",
         row=ArpRow,
         about="who asked for an IPv6 address by Neighbour Discovery, and who answered (RFC 4861)",
         aggregator=_aggregator,
-        rows=lambda neighbours, context: neighbours.rows(context.endpoints, context.receives),
+        rows=_rows,
         sheet=SheetForm(
             place=6,
             title="Neighbour Discovery",

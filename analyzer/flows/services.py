@@ -200,7 +200,7 @@ def _row(row: dict[str, Any], times: pl.DataFrame, context: FlowContext) -> Serv
         refused=row["refused"] if tcp else None,
         requests=row["requests"],
         timed=row["timed"],
-        unanswered=None if tcp or context.one_way else row["unanswered"],
+        unanswered=None if tcp or context.one_way or context.one_sided else row["unanswered"],
         retransmissions=row["retransmissions"] if tcp else None,
         handshake_p99_ns=percentile(row["connect_ns"], 0.99),
         **{name: told[name] for name in told if name.endswith("_ns")},

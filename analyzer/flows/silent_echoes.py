@@ -38,7 +38,7 @@ class SilentEchoes:
         ends = (events[name].to_numpy()[rows] for name in ("pair", "last_vantage"))
         numbers, fresh = self._numbers.take(mixed(*ends))
         named = events[rows[fresh]].select(
-            *_NAMES, "ttl", *LAST, pl.col("last_vantage").alias("at")
+            *_NAMES, "ttl", *LAST, pl.col("last_vantage").alias("at"), began="first_vantage"
         )
         self._rows += named.iter_rows(named=True)
         self.counts = np.concatenate([self.counts, np.zeros(len(fresh), np.int64)])
@@ -52,8 +52,9 @@ class SilentEchoes:
         return groups
 
     def rows(self, may_be_answered: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-        """protocol, source, destination, at, packets, first_ns, last_ns (of all requests there,
-        answered ones too), and example: EXAMPLE of one of them.
+        """protocol, source, destination, at, began (where the first of them was first seen),
+        packets, first_ns, last_ns (of all requests there, answered ones too), and example: EXAMPLE
+        of one of them.
 
         may_be_answered: groups of requests sent so late that nobody can say.
         """
@@ -67,6 +68,6 @@ class SilentEchoes:
                     "ip_version": 6 if row["protocol"] == "icmpv6" else 4,
                     "ttl": row["ttl"],
                 }
-                named = {name: row[name] for name in (*_NAMES, "at")}
+                named = {name: row[name] for name in (*_NAMES, "at", "began")}
                 times = dict(zip(("first_ns", "last_ns"), span, strict=True))
                 yield {**named, "packets": count, "example": example, **times}

@@ -123,11 +123,12 @@ class Conversations:
         self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]
     ) -> None:
         """Hand the datagrams on; a batch without any, too. flow: as of `_follow`."""
-        ours = pl.col("headed") & (pl.col("kind") == UDP)
-        keyed = rows.with_columns(pl.Series("flow", flow)).filter(ours)
+        ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == UDP)
+        blank = pl.lit(0, pl.Int64).alias("dns_id")
+        keyed = rows.select(*DATAGRAM[:-2], pl.Series("flow", flow), blank).filter(pl.Series(ours))
         ids = _noted(self._notes.dns_ids, batch, keyed, "dns_id").select("number", "dns_id")
-        keyed = keyed.join(ids, on="number", how="left", maintain_order="left")
-        keyed = keyed.with_columns(pl.col("dns_id").fill_null(0)).select(DATAGRAM)
+        if not ids.is_empty():
+            keyed = keyed.update(ids, on="number")
         self.questions.add(keyed, self._numbers.count, batch.settled_ns)
 
     @property
@@ -221,8 +222,7 @@ class Conversations:
     def lost_between(
         self, vantages: Sequence[Vantage], trusted: Callable[[int], bool]
     ) -> dict[int, list[str]]:
-        """By conversation, the most first: ``client: veth0 → veth1: 3``. trusted: see
-        `LostParts.table`."""
+        """By conversation, the most first: ``client: veth0 → veth1: 3``. trusted: see LostParts."""
         texts, counts = {}, {n: places.copy() for n, places in self._lost.counts.items()}
         for flow, last, expected, segments in (
             self.parts.table(trusted).select(*PLACE, "segments").iter_rows()

@@ -47,9 +47,16 @@ def transport_packets(batch: Batch) -> pl.DataFrame:
     flags, marks = frames["tcp_flags"][first], frames["marks"][first]
     rank = np.where(flags & SYN == 0, 2, np.where(flags & ACK == 0, 0, 1))
     sent_here = (chosen["evidence"] & Evidence.STATION_OUT) != 0
+    site, ns = batch.journeys.site[frames["vantage"][first]], chosen["ts_ns"].to_numpy()
+    ends = {"src": first, "dst": last}
+    since = {
+        side: batch.had_since(site, (frames[f"{side}_hi"][at], frames[f"{side}_lo"][at]), ns)
+        for side, at in ends.items()
+    }
     return chosen.select(names).with_columns(
         pl.Series("kind", kind[ours]),
-        pl.Series("site", batch.journeys.site[frames["vantage"][first]]),
+        pl.Series("site", site),
+        *(pl.Series(f"{side}_since", column.astype(np.uint64)) for side, column in since.items()),
         *(pl.Series(f"src_{part}", frames[f"src_{part}"][first]) for part in SIDE),
         *(pl.Series(f"dst_{part}", frames[f"dst_{part}"][last]) for part in SIDE),
         pl.Series("ip_id", frames["ip_id"][first]),
@@ -68,7 +75,8 @@ def transport_packets(batch: Batch) -> pl.DataFrame:
 
 def conversation_keys(rows: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """(key of each packet's conversation, 1 from its lower end to its higher, else 0)."""
-    ends = tuple(rows[f"{end}_{part}"].to_numpy() for end in ("src", "dst") for part in SIDE)
+    parts = (*SIDE, "since")
+    ends = tuple(rows[f"{end}_{part}"].to_numpy() for end in ("src", "dst") for part in parts)
     keys, forward = np.empty(len(rows), np.uint64), np.empty(len(rows), np.int64)
     _keys(keys, forward, rows["kind"].to_numpy(), rows["site"].to_numpy(), ends)
     return keys, forward
@@ -76,11 +84,12 @@ def conversation_keys(rows: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.N
 
 @compiled
 def _keys(keys: Any, forward: Any, kind: Any, site: Any, ends: Any) -> None:
-    """One key a conversation: of its two ends, whatever the direction."""
-    src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port = ends
+    """One key a conversation: of its two ends, whatever the direction; who has an address after
+    somebody else is another end."""
+    src_hi, src_lo, src_port, src_since, dst_hi, dst_lo, dst_port, dst_since = ends
     for row in range(len(keys)):
-        one = mix(mix(src_hi[row], src_lo[row]), np.uint64(src_port[row]))
-        other = mix(mix(dst_hi[row], dst_lo[row]), np.uint64(dst_port[row]))
+        one = mix(mix(src_hi[row], src_lo[row]), np.uint64(src_port[row]) ^ src_since[row])
+        other = mix(mix(dst_hi[row], dst_lo[row]), np.uint64(dst_port[row]) ^ dst_since[row])
         what = np.uint64(site[row]) << np.uint64(8) | np.uint64(kind[row])
         keys[row] = mix(mix(min(one, other), max(one, other)), what)
         forward[row] = one < other

@@ -164,7 +164,11 @@ def conversations(inputs: AggregatorInputs) -> Conversations:
 def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
     parts = talks.parts.table(context.trusted).group_by("flow").agg(pl.col("segments").sum())
     lost = talks.lost_between(context.vantages, context.trusted)
-    return name_tcp(talks.table(), lost, dict(parts.iter_rows()), context.vantages)
+    rows = name_tcp(talks.table(), lost, dict(parts.iter_rows()), context.vantages)
+    for row in rows:
+        if row.state == "unanswered" and (context.one_way or not context.hears(row.client_ip)):
+            row.state = "unknown"
+    return rows
 
 
 def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:

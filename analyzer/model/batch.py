@@ -29,6 +29,15 @@ BorneSince = Callable[
     [npt.NDArray[np.int32], npt.NDArray[np.uint64], npt.NDArray[np.int64]], npt.NDArray[np.int64]
 ]
 """(segments, MACs, times) → since when each MAC has had the bearer that it had then"""
+HadSince = Callable[
+    [
+        npt.NDArray[np.int32],
+        tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
+        npt.NDArray[np.int64],
+    ],
+    npt.NDArray[np.int64],
+]
+"""(sites, addresses, times) → since when each address has had the owner that it had then"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,8 @@ class Batch:
     """contents of vethscope's own blocks that were read with these frames"""
     borne_since: BorneSince = lambda segment, mac, ns: np.zeros(len(mac), np.int64)
     """see `analyzer.flows.endpoints.Endpoints.borne_since`"""
+    had_since: HadSince = lambda site, address, ns: np.zeros(len(ns), np.int64)
+    """see `analyzer.flows.endpoints.Endpoints.had_since`"""
 
     @property
     def counted(self) -> pl.DataFrame:

@@ -86,7 +86,8 @@ class TcpRow(TransportRow):
     connections: int
     """begun with a SYN that was seen; sequence numbers tell one from the next"""
     state: str
-    """open, closed, reset, refused (RST for the SYN), unanswered (SYN without answer)"""
+    """open, closed, reset, refused (RST for the SYN), unanswered (SYN without answer),
+    unknown (SYN alone, and an answer could not have been seen here)"""
     handshake_rtt_ns: int | None
     """SYN to SYN-ACK at the vantage where the SYN was first seen, of the first connection"""
     initial_rtt_ns: int | None

@@ -91,6 +91,17 @@ class Tenures:
             stamps = {s for one in tenures for s in (one.life.from_ns, one.life.until_ns)}
         return np.array([0, *sorted(stamps - {0, FOREVER_NS})], np.int64)
 
+    def handed_on(self, key: Borne) -> npt.NDArray[np.int64]:
+        """When it passed from one bearer to another, in order, after a 0: not where it was given up
+        only, nor where two have it at once."""
+        stamps, bearer = [0], self.at(key, 0)
+        for ns in self.changes(key)[1:].tolist():
+            now = self.at(key, ns)
+            if len(now) == 1 == len(bearer) and now != bearer:
+                stamps.append(ns)
+            bearer = now if len(now) == 1 else bearer
+        return np.array(stamps, np.int64)
+
     def contested(self) -> Iterator[Borne]:
         """What changes its bearer."""
         return (key for key, held in self._of.items() if held[1:] and len(self.changes(key)) > 1)

@@ -179,7 +179,8 @@ def test_a_queue_that_is_full(bench: Bench) -> None:
     assert 0 < row.packets == sent - answered
     assert row.reason in ("QDISC_DROP", "QDISC_OVERLIMIT")
     assert row.expected == b
-    assert row.advice == f"the queue of {b} was full: tc -s qdisc show dev {b}"
+    assert row.advice.startswith(f"the queueing discipline tbf of 8 kbit/s of {b} dropped ")
+    assert row.advice.endswith(f" by its own counter: tc -s qdisc show dev {b}")
 
 
 @pytest.mark.fault("eth0 inside is down")

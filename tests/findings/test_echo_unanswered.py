@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
 import pytest
 from evidence_samples import ETH0, PID, VANTAGES, moments, seen, texts
 
 from analyzer.findings.echo_unanswered import find
 from analyzer.model.batch import Outlook
+from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.evidence import Evidence
 from analyzer.model.frames import EXAMPLE
 from analyzer.model.kernel_state import AddressState, LinkState, RouteState, RoutingRule
@@ -101,3 +103,39 @@ def test_beyond_what_is_captured() -> None:
 def test_nothing_is_said(values: dict[str, Any]) -> None:
     given = seen(routes(), **{"outlook": Outlook(SEEN), "silent": [silent()], **values})
     assert texts(find, given) == []
+
+
+def test_what_left_untranslated_is_not_blamed_on_what_lies_beyond() -> None:
+    rows = [{"source": "tomcat02", "vantage": 2, "inward": False}]
+    given = seen(
+        Evidence(), outlook=Outlook(SEEN), silent=[silent(2, "203.0.113.9")], untranslated=rows
+    )
+    assert texts(find, given) == [
+        f"{START}came as far as docker0, and no reply came back there: they left with tomcat02's "
+        "own address 172.17.0.3, to which nobody out there may know the way: iptables -t nat -nvL "
+        "POSTROUTING"
+    ]
+
+
+@pytest.mark.parametrize(("sent", "told"), [(3, 0), (6, 1)])
+def test_fragments_of_requests_that_a_loss_tells_of(sent: int, told: int) -> None:
+    """Three of three were lost elsewhere, in part; or three were lost and three others came."""
+    pings = IcmpRow("tomcat02", "tomcat01", "", "", 1, sent, 0, sent, 0, *[None] * 5)
+    loss = LossRow("icmp", "tomcat02", "tomcat01", "veth2", "", 3, "TC_EGRESS", "", "")
+    given = seen(Evidence(), outlook=Outlook(SEEN), silent=[silent()], losses=[loss])
+    given = replace(given, flows={**given.flows, "icmp": [pings]})
+    assert len(texts(find, given)) == told
+
+
+def test_answers_that_came_back_and_went_no_farther() -> None:
+    """They were to be translated back: no packet for the asker."""
+    row = {"protocol": "icmp", "source": "tomcat01", "destination": "host"}
+    outcomes = pl.DataFrame([row | {"first_vantage": 2, "count": 3}])
+    given = seen(
+        Evidence(), outlook=Outlook(SEEN), silent=[silent(2, "203.0.113.9")], outcomes=outcomes
+    )
+    assert texts(find, given) == [
+        f"{START}came as far as docker0, and 3 icmp packets of tomcat01 came in there for host, "
+        "likely the answers, which the host dropped or did not translate back: iptables -nvL "
+        "FORWARD; conntrack -L -d 203.0.113.9"
+    ]

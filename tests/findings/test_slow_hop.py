@@ -7,8 +7,11 @@ from typing import Any
 
 import polars as pl
 from evidence_samples import HOST, moments, seen, texts
+from finding_inputs import PORTS
 
 from analyzer.diagnosis.queueing import explain_by_queues
+from analyzer.diagnosis.reasons import Packet
+from analyzer.diagnosis.settings import Scene, explain_veth
 from analyzer.findings.slow_hop import find
 from analyzer.model.kernel_state import TC_ROOT, QdiscState
 from analyzer.model.report import LossRow
@@ -17,6 +20,7 @@ MS = 1_000_000
 TBF = QdiscState(12, "tbf", 1 << 16, TC_ROOT, 90, 2, 7, 0, 0, 2_000_000)
 LATER = replace(TBF, dropped=9, overlimits=20, queued=2, backlog_bytes=3000)
 HELD = moments({"qdiscs": (TBF,)}, {"qdiscs": (LATER,)}, HOST)
+SIZES = (1418, 1514, 2962)
 LOSS = LossRow("tcp", "tomcat01", "tomcat02", "veth1", "veth2", 7, "unknown", "in docker0", "?")
 
 
@@ -57,3 +61,18 @@ def test_more_than_it_counted_or_elsewhere_or_explained_is_not() -> None:
     assert explained(replace(LOSS, packets=4), replace(LOSS, packets=4)) == ["unknown"] * 2
     assert explained(replace(LOSS, expected="veth1")) == ["unknown"]
     assert explained(replace(LOSS, reason="NETFILTER_DROP")) == ["NETFILTER_DROP"]
+
+
+def test_filters_are_no_queue() -> None:
+    start, end = (replace(one, kind="clsact", parent=0xFFFFFFF1) for one in (TBF, LATER))
+    given = seen(moments({"qdiscs": (start,)}, {"qdiscs": (end,)}, HOST))
+    told = explain_by_queues([LOSS], given.evidence, given.outlook.vantages, "docker")
+    assert [row.reason for row in told] == ["unknown"]
+
+
+def test_no_mtu_is_blamed_for_a_frame_that_is_cut() -> None:
+    """Larger than the interface it came from takes: its segments are not."""
+    wide, narrow = (replace(one, mtu=mtu) for one, mtu in zip(PORTS, (1500, 1400), strict=True))
+    scene = Scene([wide, narrow])
+    told = [explain_veth(wide, narrow, Packet("tcp", len_bytes=size), scene) for size in SIZES]
+    assert [one is not None for one in told] == [False, True, False]

@@ -161,6 +161,14 @@ def test_since_when_a_mac_has_its_bearer() -> None:
     assert since.tolist() == [0, 40, 0, 40]
 
 
+def test_since_when_an_address_has_its_owner() -> None:
+    world, made = reused()
+    site = np.full(3, build_layout(world.vantages).site[0], np.int32)
+    low = np.array([ip(3), ip(3), ip(2)], np.uint64)
+    since = made.had_since(site, (np.zeros(3, np.uint64), low), np.array([10, 99, 99], np.int64))
+    assert since.tolist() == [0, 40, 0]
+
+
 def test_a_name_stays_when_more_is_learned() -> None:
     world, _ = reused()
     layout = build_layout(world.vantages[:5])

@@ -35,6 +35,12 @@ def test_changes_are_where_the_answer_changes() -> None:
     assert list(made.contested()) == [MAC]
 
 
+def test_it_is_handed_on_where_another_has_it() -> None:
+    assert tenures(*ONE_AFTER_THE_OTHER).handed_on(MAC).tolist() == [0, 40, 80]
+    assert tenures(("a", Life()), ("b", Life(40))).handed_on(MAC).tolist() == [0]
+    assert tenures(("a", Life(0, 20, 30)), ("a", Life(40))).handed_on(MAC).tolist() == [0]
+
+
 def test_one_that_vanished_and_was_missed_late_ends_where_its_successor_begins() -> None:
     made = tenures(("a", Life(0, 20, 50)), ("b", Life(40, 60)))
     assert made.at(MAC, 39) == {"a"}
