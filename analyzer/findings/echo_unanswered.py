@@ -46,9 +46,8 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 
 def _explains(loss: LossRow, one: Unanswered) -> bool:
     """Whether it is a loss of the same packets."""
-    if (loss.source, loss.destination) != (one.source, one.destination):
-        return False
-    return loss.last_seen == one.last.name or loss.packets >= one.packets
+    ends = loss.source, loss.destination, loss.last_seen
+    return ends == (one.source, one.destination, one.last.name)
 
 
 def _lost_in_parts(inputs: FindingInputs, one: Unanswered) -> bool:
@@ -77,7 +76,13 @@ def _text(inputs: FindingInputs, one: Unanswered) -> str:
         return f"{requests} reached {one.last.name}, and no reply came out there: {cause}"
     if came_back := _came_back(inputs, one):
         return f"{requests} came as far as {one.last.name}, {came_back}"
-    cause = no_way_on(inputs, one) or _untranslated(inputs, one) or _beyond(inputs, one)
+    cause = (
+        no_way_on(inputs, one)
+        or _no_port(inputs, one)
+        or _another_router(inputs, one)
+        or _untranslated(inputs, one)
+        or f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"
+    )
     return f"{requests} came as far as {one.last.name}, and no reply came back there: {cause}"
 
 
@@ -124,23 +129,30 @@ def _untranslated(inputs: FindingInputs, one: Unanswered) -> str:
     )
 
 
-def _beyond(inputs: FindingInputs, one: Unanswered) -> str:
+def _no_port(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether the destination's host end hangs in the air."""
     ports = [
         v
         for v in inputs.outlook.vantages
         if v.role is Role.HOST_VETH and has_address(v, one.destination_ip)
     ]
-    if ports and not any(port.master_ifindex for port in ports):
-        return (
-            f"{ports[0].name}, behind which {one.destination} lives, is no port of a bridge: "
-            f"ip -d link show dev {ports[0].interface}"
-        )
-    if hop := next_hop(inputs, one.source, one.destination_ip):
-        router, route = hop
-        inside = next(v for v in inputs.outlook.vantages if v.container == one.source)
-        look = look_inside(owner_of(inputs, inside.netns), f"ip route get {one.destination_ip}")
-        return f"{one.source} takes {router} for its router (route {route}): {look}"
-    return f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"
+    if not ports or any(port.master_ifindex for port in ports):
+        return ""
+    return (
+        f"{ports[0].name}, behind which {one.destination} lives, is no port of a bridge: "
+        f"ip -d link show dev {ports[0].interface}"
+    )
+
+
+def _another_router(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether the asker sends by way of another container."""
+    hop = next_hop(inputs, one.source, one.destination_ip)
+    if hop is None:
+        return ""
+    router, route = hop
+    inside = next(v for v in inputs.outlook.vantages if v.container == one.source)
+    look = look_inside(owner_of(inputs, inside.netns), f"ip route get {one.destination_ip}")
+    return f"{one.source} takes {router} for its router (route {route}): {look}"
 
 
 RULE = Rule((ECHO_UNANSWERED,), find, place=128, needs="all of the way captured, and its topology")
