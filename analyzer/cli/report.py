@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from analyzer.cli.options import bridge_option, common, files_argument, html_option, jobs_option
-from analyzer.net.ethernet import NAMES
+from analyzer.net.ethertypes import NAMES
 from analyzer.net.ip import PROTOCOL_NAMES
 
 

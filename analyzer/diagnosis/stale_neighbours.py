@@ -190,13 +190,16 @@ def _neighbours(
             behind = ports.get((vantage.netns, port), f"{_SOMEBODY} {vantage.name}")
             whose.setdefault((segment, mac_value(mac)), behind)
         own = vantage.container if vantage.role is Role.CONTAINER else HOST
+        inside = vantage.container if vantage.role is Role.HOST_VETH else ""
         ends = (
             (vantage.mac, vantage.addresses, own),
-            (vantage.peer_mac, vantage.peer_addresses, vantage.container),
+            (vantage.peer_mac, vantage.peer_addresses, inside),
         )
         for mac, addresses, name in ends:
             if mac:
-                whose[(segment, mac_value(mac))] = name or HOST
+                if name:
+                    whose[(segment, mac_value(mac))] = name
+                whose.setdefault((segment, mac_value(mac)), HOST)
                 for address in addresses:
                     owners.setdefault((segment, *address_value(address)), set()).add(mac_value(mac))
     return {key: macs.pop() for key, macs in owners.items() if len(macs) == 1}, whose

@@ -27,6 +27,7 @@ from analyzer.model.frames import FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import Journeys, Status
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled, piece
+from analyzer.native.keys import mixed
 from analyzer.net.ethernet import GROUP_BIT_U64, HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.drops.page_layout import ANSWER, COPY, SAME
 from analyzer.recorders.drops.record import ROW, DropLog, Rows
@@ -48,6 +49,7 @@ MOST_WAITING = 1 << 19
 _LINK_BYTES = (HEADER_BYTES, HEADER_BYTES + VLAN_TAG_BYTES)
 """what a frame has in front of the length that the kernel tells of it"""
 _LOST = int(Status.LOST)
+_ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo", "protocol", "src_port", "dst_port")
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -194,7 +196,7 @@ def candidates(
         "wirelen": frames["wirelen"][rows],
         "ethertype": frames["ethertype"][rows],
         "device": places[frames["vantage"][rows]],
-        "conversation": _conversations(frames, rows),
+        "conversation": mixed(*(frames[name][rows] for name in _ENDS)),
         "lost": lost,
         "taken": np.zeros(len(rows), np.bool_),
         "of": packet,
@@ -225,16 +227,6 @@ def _drop_columns(drops: Rows) -> _DropColumns:
         drops[name].astype(np.int64) for name in ("len_bytes", "device", "protocol")
     )
     return _DropColumns(seen_ns, ts_ns, length, device, protocol, tie)
-
-
-def _conversations(frames: Columns, rows: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-    """[n] equal for frames of one conversation's direction."""
-    odd = np.uint64(0x9E3779B97F4A7C15)
-    key = np.zeros(len(rows), np.uint64)
-    for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "protocol", "src_port", "dst_port"):
-        key = (key ^ frames[name][rows].astype(np.uint64)) * odd
-        key ^= key >> np.uint64(29)
-    return key
 
 
 @piece

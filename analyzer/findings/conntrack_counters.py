@@ -33,14 +33,16 @@ NEARLY_FULL = 0.9
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     for span, owner in owned_spans(inputs):
-        dropped, evicted = span.grown("conntrack.drop"), span.grown("conntrack.early_drop")
+        failed, evicted = span.grown("conntrack.insert_failed"), span.grown("conntrack.early_drop")
+        # what could not be entered counts as both (nf_ct_resolve_clash, nf_conntrack_core.c)
+        dropped = max(span.grown("conntrack.drop") - failed, 0)
         look = owner.run("conntrack -S")
         if dropped or evicted:
             yield CONNTRACK_TABLE_FULL.finding(
                 f"connection tracking of {owner.name} {_had_no_room(dropped, evicted)} "
                 f"{between(span)}{_filling(span)}: {look}"
             )
-        if failed := span.grown("conntrack.insert_failed"):
+        if failed:
             yield INSERT_FAILED.finding(
                 f"connection tracking of {owner.name} could not enter "
                 f"{format_plural(failed, 'packet')} (insert_failed) {between(span)}: another "

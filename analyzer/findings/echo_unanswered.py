@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -12,16 +11,15 @@ from analyzer.findings.no_answer import (
     Unanswered,
     has_address,
     look_inside,
-    may_claim,
     next_hop,
     no_way_back,
     no_way_on,
+    silent_echoes,
 )
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_plural
-from analyzer.model.report import Finding, LossRow
+from analyzer.model.report import Finding
 from analyzer.model.vantage import Role
-from analyzer.net.ip import address_text
 
 ECHO_UNANSWERED = Code(
     "echo-unanswered",
@@ -33,40 +31,8 @@ ECHO_UNANSWERED = Code(
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One for each pair and vantage, unless a loss says why."""
-    if not may_claim(inputs):
-        return
-    for row in inputs.silent:
-        one = _unanswered(inputs, row)
-        if one.last.role is Role.OTHER:
-            continue
-        if any(_explains(loss, one) for loss in inputs.losses) or _lost_in_parts(inputs, one):
-            continue
+    for one in silent_echoes(inputs):
         yield ECHO_UNANSWERED.finding(_text(inputs, one))
-
-
-def _explains(loss: LossRow, one: Unanswered) -> bool:
-    """Whether it is a loss of the same packets."""
-    ends = loss.source, loss.destination, loss.last_seen
-    return ends == (one.source, one.destination, one.last.name)
-
-
-def _lost_in_parts(inputs: FindingInputs, one: Unanswered) -> bool:
-    """Whether these are among the requests of which a loss tells: some fragments came farther than
-    the one that was lost."""
-    ends = one.source, one.destination
-    lost = [r.packets for r in inputs.losses if (r.source, r.destination) == ends]
-    pings = [r for r in inputs.flows.get("icmp", ()) if (r.source, r.destination) == ends]
-    return bool(lost) and sum(lost) + one.packets > sum(r.sent - r.answered for r in pings) > 0
-
-
-def _unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:
-    example = row["example"]
-    source, target = (
-        address_text(example[f"{side}_hi"], example[f"{side}_lo"]) for side in ("src", "dst")
-    )
-    last = inputs.outlook.vantages[row["at"]]
-    names = row["protocol"], row["source"], row["destination"]
-    return Unanswered(*names, source, target, last, row["packets"], lost=False)
 
 
 def _text(inputs: FindingInputs, one: Unanswered) -> str:
@@ -80,6 +46,7 @@ def _text(inputs: FindingInputs, one: Unanswered) -> str:
         no_way_on(inputs, one)
         or _no_port(inputs, one)
         or _another_router(inputs, one)
+        or _in_a_tunnel(inputs, one)
         or _untranslated(inputs, one)
         or f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"
     )
@@ -141,6 +108,26 @@ def _no_port(inputs: FindingInputs, one: Unanswered) -> str:
     return (
         f"{ports[0].name}, behind which {one.destination} lives, is no port of a bridge: "
         f"ip -d link show dev {ports[0].interface}"
+    )
+
+
+def _in_a_tunnel(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether they went on under another destination address, and what was lost of that."""
+    inside = [v for v in inputs.outlook.vantages if v.container == one.destination]
+    if not inside or any(has_address(v, one.destination_ip) for v in inside):
+        return ""
+    ends = {v.container for v in inputs.outlook.vantages if has_address(v, one.destination_ip)}
+    lost = [
+        loss for loss in inputs.losses if loss.destination in {*ends, one.destination_ip} - {""}
+    ]
+    if not lost:
+        return (
+            f"they went on in packets to {one.destination_ip} (a tunnel, or translated): follow "
+            "those"
+        )
+    return (
+        f"they went on in packets to {one.destination_ip}, of which some were lost "
+        f"{lost[0].location} ({lost[0].reason}): {lost[0].advice}"
     )
 
 

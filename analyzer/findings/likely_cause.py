@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+from analyzer.diagnosis.likely import UNANSWERED
+from analyzer.findings.no_answer import silent_echoes
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.report import Finding
@@ -18,8 +21,11 @@ LIKELY_CAUSE = Code(
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
+    explained = _pairs(inputs.silent) - {(e.source, e.destination) for e in silent_echoes(inputs)}
     for one in inputs.likely_causes:
         vain = one.of
+        if vain.what == UNANSWERED and (vain.source, vain.destination) in explained:
+            continue
         causes = " or ".join(
             f"{drop.reason} at {drop.location}" if drop.location else drop.reason
             for drop in one.drops
@@ -29,6 +35,10 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             f"{vain.destination} {vain.what}: likely {causes}, by which as many were dropped "
             "meanwhile anywhere on this machine (the kernel does not tell whose)"
         )
+
+
+def _pairs(silent: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    return {(row["source"], row["destination"]) for row in silent}
 
 
 RULE = Rule((LIKELY_CAUSE,), find, place=75, needs="--drops")

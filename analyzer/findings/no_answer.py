@@ -3,13 +3,15 @@ routes there say of the way on, and of the way back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from analyzer.diagnosis.routing import Routed, route_to
 from analyzer.findings.counted import Owner, owner_of
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.journeys import Status
+from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import address_text
 
@@ -166,3 +168,48 @@ def refusal(refusing: Routed, address: str) -> str:
     if refusing.route is None:
         return f"has no route to {address}"
     return f"has the route {refusing} for {address}"
+
+
+def silent_echoes(inputs: FindingInputs) -> Iterator[Unanswered]:
+    """Echo requests that came to their end and brought no reply, and of which no loss tells."""
+    for row in inputs.silent if may_claim(inputs) else ():
+        one = _as_unanswered(inputs, row)
+        told = any(_explains(loss, one) for loss in inputs.losses) or _lost_in_parts(inputs, one)
+        if one.last.role is not Role.OTHER and not told and not _is_copy(inputs, one):
+            yield one
+
+
+def _explains(loss: LossRow, one: Unanswered) -> bool:
+    """Whether it is a loss of the same packets."""
+    ends = loss.source, loss.destination, loss.last_seen
+    return ends == (one.source, one.destination, one.last.name)
+
+
+def _is_copy(inputs: FindingInputs, one: Unanswered) -> bool:
+    """Whether they are translated copies of requests that were answered: a promiscuous bridge makes
+    the kernel deliver such packets twice."""
+    ends = one.source, one.destination
+    asking = [v for v in inputs.outlook.vantages if v.container == one.source]
+    translated = bool(asking) and not any(has_address(v, one.source_ip) for v in asking)
+    translated &= has_address(one.last, one.destination_ip)
+    pings = [r for r in inputs.flows.get("icmp", ()) if (r.source, r.destination) == ends]
+    return translated and any(row.answered for row in pings)
+
+
+def _lost_in_parts(inputs: FindingInputs, one: Unanswered) -> bool:
+    """Whether these are among the requests of which a loss tells: some fragments came farther than
+    the one that was lost."""
+    ends = one.source, one.destination
+    lost = [r.packets for r in inputs.losses if (r.source, r.destination) == ends]
+    pings = [r for r in inputs.flows.get("icmp", ()) if (r.source, r.destination) == ends]
+    return bool(lost) and sum(lost) + one.packets > sum(r.sent - r.answered for r in pings) > 0
+
+
+def _as_unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:
+    example = row["example"]
+    source, target = (
+        address_text(example[f"{side}_hi"], example[f"{side}_lo"]) for side in ("src", "dst")
+    )
+    last = inputs.outlook.vantages[row["at"]]
+    names = row["protocol"], row["source"], row["destination"]
+    return Unanswered(*names, source, target, last, row["packets"], lost=False)

@@ -17,11 +17,11 @@ from analyzer.flows.endpoints import Endpoints
 from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.journeys import Evidence, Journeys
 from analyzer.native.keys import KeyNumbers
-from analyzer.net import ethernet, ip
+from analyzer.net import ethernet, ethertypes, ip
 from analyzer.net.ports import VXLAN_PORTS
 
 OTHER = "other"
-_LINK_NAMES = {ethernet.ARP: "arp", **ethernet.NAMES}
+_LINK_NAMES = {ethernet.ARP: "arp", **ethertypes.NAMES}
 PROTOCOL_NAMES = (OTHER, *dict.fromkeys(_LINK_NAMES.values()), *ip.PROTOCOL_NAMES.values())
 _CODES = np.zeros(256, np.uint32)
 _CODES[list(ip.PROTOCOL_NAMES)] = [PROTOCOL_NAMES.index(n) for n in ip.PROTOCOL_NAMES.values()]

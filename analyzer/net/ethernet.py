@@ -8,15 +8,6 @@ IPV4, ARP, VLAN, IPV6 = 0x0800, 0x0806, 0x8100, 0x86DD
 """EtherTypes"""
 TPID_8021AD, TPID_QINQ_OLD = 0x88A8, 0x9100
 """EtherTypes of an outer VLAN tag (IEEE 802.1ad), and the one in use before the standard"""
-NAMES = {
-    0x8847: "mpls",
-    0x8848: "mpls",
-    0x8863: "pppoe",
-    0x8864: "pppoe",
-    0x888E: "eapol",
-    0x88CC: "lldp",
-}
-"""EtherTypes of what is not read any further, and is told by name"""
 HEADER_BYTES, VLAN_TAG_BYTES, MAC_BYTES = 14, 4, 6
 GROUP_BIT = 1 << 40
 """of a MAC as a number: set for multicast and broadcast (the first bit on the wire)"""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from analyzer.model.frames import MARK_FRAGMENT, MARK_TRUNCATED, vlan_ids
-from analyzer.net import ethernet, ip
+from analyzer.net import ethertypes, ip
 from analyzer.net.arp import REPLY as ARP_REPLY
 from analyzer.net.arp import REQUEST as ARP_REQUEST
 from analyzer.net.ethernet import ARP, mac_text
@@ -36,8 +36,8 @@ def _summary(get: Any) -> str:
     if get("ethertype") == ARP:
         return _arp(get)
     if not get("ip_version"):
-        if get("ethertype") in ethernet.NAMES:
-            return f"{ethernet.NAMES[get('ethertype')].upper()}, length {get('wirelen')}"
+        if get("ethertype") in ethertypes.NAMES:
+            return f"{ethertypes.NAMES[get('ethertype')].upper()}, length {get('wirelen')}"
         return f"ethertype 0x{get('ethertype'):04x}, length {get('wirelen')}"
     if get("marks") & MARK_FRAGMENT:
         return (

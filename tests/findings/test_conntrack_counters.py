@@ -35,3 +35,10 @@ def test_connections_that_clashed() -> None:
         f"(insert_failed) {WHEN}: "
     )
     assert text.endswith(f": nsenter -n -t {PID} conntrack -S")
+
+
+def test_what_could_not_be_entered_filled_no_table() -> None:
+    """The kernel counts a clash as dropped, too."""
+    evidence = grown(HOST, conntrack_drop=6, conntrack_insert_failed=6)
+    (text,) = texts(find, seen(evidence))
+    assert text.startswith("conntrack-insert-failed ")

@@ -22,14 +22,16 @@ INSIDE = replace(ETH0, addresses=("172.17.0.2/16",))
 SEEN = [*VANTAGES[:-1], INSIDE]
 AT = len(SEEN) - 1
 START = "echo-unanswered 3 echo requests of tomcat02 to tomcat01 "
+AWAY = "203.0.113.9"
+OUT = START.replace("tomcat01", AWAY)
 REACHED = f"{START}reached tomcat01:eth0, and no reply came out there: "
 
 
-def silent(at: int = AT, asked: str = "172.17.0.2") -> dict[str, Any]:
+def silent(at: int = AT, asked: str = "172.17.0.2", name: str = "tomcat01") -> dict[str, Any]:
     example = dict.fromkeys(EXAMPLE, 0)
     for side, address in (("src", "172.17.0.3"), ("dst", asked)):
         example[f"{side}_hi"], example[f"{side}_lo"] = address_value(address)
-    ends = {"source": "tomcat02", "destination": "tomcat01"}
+    ends = {"source": "tomcat02", "destination": name}
     return {"protocol": "icmp", **ends, "at": at, "packets": 3, "example": example}
 
 
@@ -84,9 +86,9 @@ def test_at_the_port_it_is_said_what_to_capture() -> None:
 
 
 def test_beyond_what_is_captured() -> None:
-    given = seen(Evidence(), outlook=Outlook(SEEN), silent=[silent(2, "203.0.113.9")])
+    given = seen(Evidence(), outlook=Outlook(SEEN), silent=[silent(2, AWAY, AWAY)])
     assert texts(find, given) == [
-        f"{START}came as far as docker0, and no reply came back there: the cause lies beyond: "
+        f"{OUT}came as far as docker0, and no reply came back there: the cause lies beyond: "
         "capture there, too; ip route get 203.0.113.9"
     ]
 
@@ -108,10 +110,10 @@ def test_nothing_is_said(values: dict[str, Any]) -> None:
 def test_what_left_untranslated_is_not_blamed_on_what_lies_beyond() -> None:
     rows = [{"source": "tomcat02", "vantage": 2, "inward": False}]
     given = seen(
-        Evidence(), outlook=Outlook(SEEN), silent=[silent(2, "203.0.113.9")], untranslated=rows
+        Evidence(), outlook=Outlook(SEEN), silent=[silent(2, AWAY, AWAY)], untranslated=rows
     )
     assert texts(find, given) == [
-        f"{START}came as far as docker0, and no reply came back there: they left with tomcat02's "
+        f"{OUT}came as far as docker0, and no reply came back there: they left with tomcat02's "
         "own address 172.17.0.3, to which nobody out there may know the way: iptables -t nat -nvL "
         "POSTROUTING"
     ]
@@ -139,3 +141,34 @@ def test_answers_that_came_back_and_went_no_farther() -> None:
         "likely the answers, which the host dropped or did not translate back: iptables -nvL "
         "FORWARD; conntrack -L -d 203.0.113.9"
     ]
+
+
+OUTER = LossRow("udp", "h1", AWAY, "", "", 2, "NETFILTER_DROP", "in h2's stack", "look there")
+
+
+@pytest.mark.parametrize(
+    ("losses", "cause"),
+    [
+        ([], "they went on in packets to 203.0.113.9 (a tunnel, or translated): follow those"),
+        (
+            [OUTER],
+            "they went on in packets to 203.0.113.9, of which some were lost in h2's stack "
+            "(NETFILTER_DROP): look there",
+        ),
+    ],
+)
+def test_what_went_on_in_a_tunnel(losses: list[LossRow], cause: str) -> None:
+    given = seen(Evidence(), outlook=Outlook(SEEN), silent=[silent(2, AWAY)], losses=losses)
+    assert texts(find, given) == [
+        f"{START}came as far as docker0, and no reply came back there: {cause}"
+    ]
+
+
+def test_a_translated_copy_of_what_was_answered_is_nobodys_silence() -> None:
+    """A promiscuous bridge makes the kernel deliver such packets twice."""
+    copy = silent()
+    copy["example"]["src_hi"], copy["example"]["src_lo"] = address_value("172.17.0.1")
+    pings = IcmpRow("tomcat02", "tomcat01", "", "", 1, 3, 3, 0, 0, *[None] * 5)
+    given = seen(routes(NEAR), outlook=Outlook(SEEN), silent=[copy])
+    assert texts(find, given) != []
+    assert texts(find, replace(given, flows={"icmp": [pings]})) == []

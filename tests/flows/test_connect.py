@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from tcp_streams import ACK, RST, SYN, Talk, write_pcap
+from vantages import write_vantages
 
 import analyzer
 
@@ -54,7 +55,9 @@ def test_repeated_syns_count_from_the_first(tmp_path: Path) -> None:
 
 
 def test_syns_that_nobody_answers(tmp_path: Path) -> None:
-    row = row_of(asked(3), tmp_path)
+    path = tmp_path / "talk.pcapng"
+    write_vantages(path, asked(3).frames)
+    (row,) = analyzer.read(path).tcp.to_dicts()
     assert (row["state"], row["connect_ns"], row["syn_retries"]) == ("unanswered", None, 2)
 
 

@@ -201,11 +201,20 @@ def test_what_became_of_it(tmp_path: Path, segments: list[tuple[int, int]], stat
     talk = Talk(40000, 1000 * S, Steady(1))
     for side, flags in segments:
         talk.send(side, flags, seq=talk.isn[side] if flags & SYN else None)
-    path = tmp_path / "state.pcap"
-    write_pcap(path, talk.frames)
+    path = tmp_path / "state.pcapng"
+    write_vantages(path, talk.frames)
     row = tcp_row(path)
     assert row["state"] == state
     assert row["connections"] == sum(flags == SYN for _, flags in segments[:1])
+
+
+def test_a_file_of_one_direction_shows_no_answer(tmp_path: Path) -> None:
+    """Of another tool's file nobody knows whether it could have shown one."""
+    talk = Talk(40000, 1000 * S, Steady(1))
+    talk.send(0, SYN, seq=talk.isn[0])
+    path = tmp_path / "state.pcap"
+    write_pcap(path, talk.frames)
+    assert tcp_row(path)["state"] == "unknown"
 
 
 def test_a_second_connection_on_the_same_ports(tmp_path: Path) -> None:
