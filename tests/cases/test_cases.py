@@ -37,6 +37,17 @@ class Case:
     def texts(self, code: str) -> list[str]:
         return [one.text for one in self.report.findings if one.code == code]
 
+    def the(self, code: str) -> str:
+        """The text of the one finding of this code."""
+        texts = self.texts(code)
+        assert len(texts) == 1, self.told()
+        return texts[0]
+
+    def told(self) -> str:
+        """All findings and losses, for whom a test fails."""
+        rows = [f"{one.code}: {one.text}" for one in self.report.findings]
+        return "\n".join([self.log, *rows, *map(str, self.report.losses)])
+
     @property
     def codes(self) -> set[str]:
         """Of warnings and errors."""
@@ -99,14 +110,14 @@ def test_two_questions_of_one_socket_race(cases: dict[str, Future[Case]]) -> Non
 
 def test_masquerade_has_no_free_port(cases: dict[str, Future[Case]]) -> None:
     case = cases["02"].result()
-    (text,) = case.texts("conntrack-insert-failed")
+    text = case.the("conntrack-insert-failed")
     assert "masquerade found no free port" in text
     assert "conntrack-table-full" not in case.codes
     assert not any("FORWARD" in loss.advice for loss in case.report.losses)
 
 
 def test_a_flow_that_is_older_than_its_rule(cases: dict[str, Future[Case]]) -> None:
-    (text,) = cases["04"].result().texts("icmp-error")
+    text = cases["04"].result().the("icmp-error")
     assert "went on untranslated" in text
     assert "conntrack -D" in text
     assert "nobody listens" not in text
@@ -121,11 +132,11 @@ def test_the_host_resets_what_conntrack_calls_invalid(cases: dict[str, Future[Ca
 
 def test_masquerade_is_missing(cases: dict[str, Future[Case]]) -> None:
     case = cases["07"].result()
-    (text,) = case.texts("left-untranslated")
+    text = case.the("left-untranslated")
     assert text.startswith(
         "2 packets of c1 left uplink0 with the container's own address 172.17.0.2"
     )
-    (text,) = case.texts("echo-unanswered")
+    text = case.the("echo-unanswered")
     assert "out has no route to 172.17.0.2" in text
 
 
@@ -137,7 +148,7 @@ def test_the_rule_stands_in_the_legacy_tables(cases: dict[str, Future[Case]]) ->
 
 
 def test_arp_is_dropped_by_ebtables(cases: dict[str, Future[Case]]) -> None:
-    (text,) = cases["12"].result().texts("arp-unanswered")
+    text = cases["12"].result().the("arp-unanswered")
     assert "never left by its port v-c2" in text
     assert "02:42:ac:11:00:99" in text
     assert "not running" not in text
@@ -147,7 +158,7 @@ def test_fragments_of_a_tunnel_are_dropped(cases: dict[str, Future[Case]]) -> No
     case = cases["14"].result()
     (loss,) = [loss for loss in case.report.losses if loss.protocol == "udp"]
     assert (loss.reason, loss.packets) == ("NETFILTER_DROP", 2)
-    (text,) = case.texts("echo-unanswered")
+    text = case.the("echo-unanswered")
     assert text.startswith("2 echo requests of k1 to k2")
     assert "they went on in packets to 192.0.2.2, of which some were lost in h2's stack" in text
     assert sum(row.answered for row in case.report.icmp if row.source == "k1") == 2
@@ -156,28 +167,28 @@ def test_fragments_of_a_tunnel_are_dropped(cases: dict[str, Future[Case]]) -> No
 
 def test_the_queue_of_a_neighbour_overflows(cases: dict[str, Future[Case]]) -> None:
     case = cases["18"].result()
-    (text,) = case.texts("neighbour-queue-full")
+    text = case.the("neighbour-queue-full")
     count = int(text.split()[0].replace(",", ""))
     assert "NEIGH_QUEUEFULL" in text
     assert count > 100
 
 
 def test_a_port_that_listened_and_learned(cases: dict[str, Future[Case]]) -> None:
-    (text,) = cases["22"].result().texts("stp-delay")
+    text = cases["22"].result().the("stp-delay")
     assert re.search(r"v-c2 of c2 was listening from .*, learning from .*, forwarding from", text)
 
 
 def test_a_listener_whose_queue_is_full(cases: dict[str, Future[Case]]) -> None:
     case = cases["27"].result()
-    (text,) = case.texts("listen-overflow")
+    text = case.the("listen-overflow")
     assert "the queue of a listening socket of web was full" in text
-    (text,) = case.texts("slow-connect")
+    text = case.the("slow-connect")
     assert re.search(r"took up to 1\d\.\d s to be accepted, \d+ SYNs repeated", text)
 
 
 def test_a_restarted_client_is_challenged(cases: dict[str, Future[Case]]) -> None:
     case = cases["29"].result()
-    (text,) = case.texts("challenge-ack")
+    text = case.the("challenge-ack")
     assert text.startswith("web answered c1's SYN to port 80 with a challenge ACK, 1×")
     assert "tcp-reset" not in case.codes
 
@@ -192,7 +203,7 @@ def test_what_hairpin_and_a_promiscuous_bridge_double(cases: dict[str, Future[Ca
 def test_a_rule_that_is_gone_again(cases: dict[str, Future[Case]]) -> None:
     case = cases["56"].result()
     assert ("icmp", 4, "NETFILTER_DROP") in case.reasons
-    (text,) = case.texts("rules-changed")
+    text = case.the("rules-changed")
     assert text.count("ip filter FORWARD") == 2
     (verdict,) = [one for one in case.report.verdicts if one.source == "c1"]
     assert (verdict.delivered, verdict.packets) == (2, 11)
