@@ -25,6 +25,7 @@ __all__ = ["bench", "lab", "never_busy"]  # fixtures of all tests
 REQUIRED = {word.strip() for word in os.environ.get("VETHSCOPE_REQUIRE", "").split(",")} - {""}
 NO_ROOT = "needs root: sudo make test"
 NO_DOCKER = "no Docker Engine answers: Docker tests are skipped (start one, or run .ci/run)"
+WORDS = {f"tests/cli/test_{name}.py" for name in ("commands", "hostile_text", "topology_picture")}
 LEFT = pytest.StashKey[list[str]]()
 NEW = pytest.StashKey[list[str]]()
 PREFIX = f"vs{os.environ.setdefault('VETHSCOPE_TEST_PREFIX', str(os.getpid()))}-"
@@ -54,10 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What may run beside each other, where there are several workers (``-n``).
 
     What asks the kernel or an engine stays with one worker: a flood of one test would fill the
-    kernel's buffers for another. A file's other tests share fixtures.
+    kernel's buffers for another. The commands' own tests send little, and look at words. A file's
+    other tests share fixtures.
     """
     for item in items:
         kernel = any(item.get_closest_marker(name) for name in ("root", "docker"))
+        kernel &= item.location[0] not in WORDS
         item.add_marker(pytest.mark.xdist_group("kernel" if kernel else item.location[0]))
 
 

@@ -204,7 +204,7 @@ def test_a_ring_that_listens_already_loses_nothing_inside(
     assert [number_of(frame) for frame in found.at("veC")] == list(range(8))
 
 
-def test_nobody_else_loses_a_frame_while_two_hundred_come_and_go(
+def test_nobody_else_loses_a_frame_while_a_hundred_come_and_go(
     lab: Any, tmp_path: Path, reading: Any
 ) -> None:
     """Ground truth: numbered frames from a to b all the time."""
@@ -227,7 +227,7 @@ def test_nobody_else_loses_a_frame_while_two_hundred_come_and_go(
             return len(session.vantages) == vantages
 
         try:
-            for number in range(200):
+            for number in range(100):
                 come(lab, "c", "172.30.0.4/24")
                 send_from(lab, "c", range(1 << 31, (1 << 31) + 1))
                 if number % 2:
@@ -245,9 +245,9 @@ def test_nobody_else_loses_a_frame_while_two_hundred_come_and_go(
         assert mine == list(range(sent[0])), vantage
     stats = session.close()
     assert stats.dropped == 0
-    assert found.interfaces.count("veC") == 100
-    assert len(found.at("veC")) == 100
-    assert sum(one.ended_ns is not None for one in stats.vantages) == 200
+    assert found.interfaces.count("veC") == 50
+    assert len(found.at("veC")) == 50
+    assert sum(one.ended_ns is not None for one in stats.vantages) == 100
 
 
 def test_a_namespace_that_only_the_capture_keeps_is_let_go(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import replace
 
 import pytest
 from evidence_samples import EVENT_NS, HOST, START, S, seen, texts
-from faulty import Bench
 
 from analyzer.findings.stp_delay import find
 from analyzer.model.evidence import Evidence, KernelEvent
@@ -57,32 +54,3 @@ def test_until_the_end() -> None:
 )
 def test_what_is_no_fault(row: ArpRow, states: tuple[str, ...]) -> None:
     assert told(row, *states) == []
-
-
-@pytest.mark.root
-def test_a_port_that_comes_up_in_a_spanning_tree(bench: Bench) -> None:
-    port = bench.veth("tomcat02")
-
-    def state() -> str:
-        (shown,) = json.loads(bench.host(f"bridge -j link show dev {port}"))
-        return str(shown["state"])
-
-    bench.host(f"ip link set {port} down")
-    bench.host("ip link set docker0 type bridge stp_state 1 forward_delay 200")
-    until = time.monotonic() + 30
-    while "forwarding" not in bench.host(f"bridge link show dev {bench.veth('tomcat01')}"):
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    bench.inside("tomcat01", "ip neigh flush dev eth0")
-
-    def come_up() -> None:
-        bench.host(f"ip link set {port} up")
-        bench.inside("tomcat01", "ping -c10 -i1 -W1 172.17.0.3", check=False)
-        assert state() == "forwarding"
-
-    report = bench.capture(["tomcat01", "tomcat02"], come_up)
-    (text,) = [one.text for one in report.findings if one.code == "stp-delay"]
-    assert text.startswith(f"bridge port {port} of tomcat02 was listening from ")
-    assert ", learning from " in text
-    assert ", forwarding from " in text
-    assert "; tomcat01 asked " in text
