@@ -43,8 +43,8 @@ def _text(inputs: FindingInputs, one: Unanswered) -> str:
     if came_back := _came_back(inputs, one):
         return f"{requests} came as far as {one.last.name}, {came_back}"
     cause = (
-        no_way_on(inputs, one)
-        or _no_port(inputs, one)
+        _no_port(inputs, one)
+        or no_way_on(inputs, one)
         or _another_router(inputs, one)
         or _in_a_tunnel(inputs, one)
         or _untranslated(inputs, one)

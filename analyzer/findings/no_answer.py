@@ -133,6 +133,10 @@ def no_way_on(inputs: FindingInputs, one: Unanswered) -> str:
     of it."""
     if one.last.role is Role.HOST_VETH or has_address(one.last, one.destination_ip):
         return ""
+    if one.last.role is Role.CONTAINER:  # a bridge floods to those who are no routers, too
+        hop = next_hop(inputs, one.source, one.destination_ip)
+        if hop is None or hop[0] != one.last.container:
+            return ""
     owner = owner_of(inputs, one.last.netns)
     onward = routed(inputs, one.last.netns, one.destination_ip)
     if owner is None or onward is None or onward.kind == "local":
