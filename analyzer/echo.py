@@ -63,17 +63,26 @@ class EchoOutcome:
 
 @contextmanager
 def echo_process(plan: EchoPlan) -> Iterator[subprocess.Popen[str]]:
-    """The echo as a process that has opened its socket; ended when the block is left."""
+    """The echo as a process that has opened its socket; ended when the block is left.
+
+    Raises EnvironmentProblem where it cannot be started.
+    """
     netns = plan.netns.replace("/proc/self/", f"/proc/{os.getpid()}/", 1)
     words = [netns, plan.destination, plan.count, plan.interval_s, plan.size, plan.wait_s]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "analyzer.echo", *map(str, words)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for the parent, which then ends us and reports
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "analyzer.echo", *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the parent, which then ends us and reports
+        )
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the process that pings cannot be started: {sys.executable}: {error.strerror}; "
+            "install vethscope where this user may run it"
+        ) from error
     try:
         yield process
     finally:

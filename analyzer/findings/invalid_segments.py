@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from analyzer.findings.counted import owned_spans
+from analyzer.findings.no_answer import has_address
 from analyzer.findings.rule import FindingInputs
 from analyzer.flows.endpoints import HOST
 from analyzer.formatting.numbers import format_plural
-from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import TCP, address_text
 
 _LOOK = (
@@ -67,7 +67,7 @@ def _unasked(
     inputs: FindingInputs, inner: tuple[str, int], outer: tuple[str, int], netns: int
 ) -> Unasked:
     whose = next(
-        (v.container for v in inputs.outlook.vantages if v.container and _has(v, inner[0])),
+        (v.container for v in inputs.outlook.vantages if v.container and has_address(v, inner[0])),
         inner[0],
     )
     spans = [s for s, owner in owned_spans(inputs) if owner.is_host and s.start.netns == netns]
@@ -83,8 +83,3 @@ def _unasked(
         f"{outer[0]}:{outer[1]}), and neither end reset it: {counted}, such are not translated, "
         f"and the host's own stack knows of no connection: {_LOOK}",
     )
-
-
-def _has(vantage: Vantage, address: str) -> bool:
-    addresses = vantage.addresses if vantage.role is Role.CONTAINER else vantage.peer_addresses
-    return any(one.partition("/")[0] == address for one in addresses)

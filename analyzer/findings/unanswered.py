@@ -10,6 +10,7 @@ from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     RP_FILTER,
     filters_by_path,
+    has_address,
     inside_of,
     look_inside,
     routed,
@@ -92,7 +93,7 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
 
 def _vanished(row: ArpRow, outlook: Outlook) -> list[str]:
     """Who had the address, one after the other, and has it no more."""
-    had = [(at, v) for at, v in enumerate(outlook.vantages) if _has(v, row.target_ip)]
+    had = [(at, v) for at, v in enumerate(outlook.vantages) if has_address(v, row.target_ip)]
     if not had or not all(outlook.lifetime(at)[1] for at, _ in had):
         return []
     return list(dict.fromkeys(vantage.container or vantage.name for _, vantage in had))
@@ -101,7 +102,7 @@ def _vanished(row: ArpRow, outlook: Outlook) -> list[str]:
 def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     """How far the requests for a captured container's address came; '' where it is none."""
     vantages, seen = inputs.outlook.vantages, set(getattr(row, "seen", ()))
-    places = [at for at, vantage in enumerate(vantages) if _has(vantage, row.target_ip)]
+    places = [at for at, vantage in enumerate(vantages) if has_address(vantage, row.target_ip)]
     begun_ns = (inputs.info.start_ns or 0) + _AT_ONCE_NS
     late = any(inputs.outlook.lifetime(at)[0] > begun_ns for at in places)
     targets = {vantages[at].role: vantages[at] for at in places}
@@ -215,11 +216,6 @@ def _beneath(row: ArpRow, outlook: Outlook) -> Vantage | None:
         if vantage.key in beneath and row.target_ip in addresses:
             return vantage
     return None
-
-
-def _has(vantage: Vantage, address: str) -> bool:
-    addresses = vantage.addresses if vantage.role is Role.CONTAINER else vantage.peer_addresses
-    return any(one.partition("/")[0] == address for one in addresses)
 
 
 def _networks(container: str, outlook: Outlook, census: Census) -> set[str]:

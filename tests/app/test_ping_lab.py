@@ -18,6 +18,7 @@ from analyzer.app.ping import PingPlan, PingResult, choose_vantages, ping
 from analyzer.app.ping_endpoints import find_end
 from analyzer.capture.options import CaptureOptions
 from analyzer.engines.lab import Lab
+from analyzer.errors import EnvironmentProblem
 from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.report import Report
 from analyzer.tap.options import TapOptions
@@ -369,3 +370,13 @@ def test_vantages_of_a_ping_are_the_five(lab: Lab) -> None:
         veth_of(lab, "tomcat01"),
         veth_of(lab, "tomcat02"),
     }
+
+
+@pytest.mark.root
+def test_an_interpreter_that_may_not_be_run_is_told(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Python is in a folder that only its owner may enter."""
+    monkeypatch.setattr("sys.executable", "/nowhere/python3")
+    with pytest.raises(EnvironmentProblem, match=r"cannot be started: /nowhere/python3: No such"):
+        ping(lab, PingPlan("tomcat01", "tomcat02", count=1, wait_s=0.1))
