@@ -135,6 +135,17 @@ class LossDiagnosis:
             "others": dict(others.most_common()),
             "captured": dict(captured.most_common()),
             "anywhere": dict((others - captured).most_common()),
+            "neighbours": [
+                {
+                    "reason": reason,
+                    "interface": device,
+                    "next_hop": next_hop,
+                    "packets": packets,
+                    "first_ns": first_ns,
+                    "last_ns": last_ns,
+                }
+                for (reason, device, next_hop), packets, (first_ns, last_ns) in log.waited.items()
+            ],
             "lost": log.told.lost,
             "partly_untied_s": sum(until - since for since, until, _ in log.told.deaf_ns) / 1e9,
         }

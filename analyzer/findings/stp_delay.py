@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from analyzer.findings.counted import Owner, owner_of, vantage_at
 from analyzer.findings.link_changes import FORWARDING, GONE, states
+from analyzer.findings.neighbour_queue import FAILED, waited_in_vain
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.formatting.numbers import format_plural, format_time
@@ -90,10 +91,10 @@ def _text(
         f"{row.asker} asked {row.requests}× for {row.target_ip} behind it, {_answers(row.replies)}"
         for row in asked
     )
-    failed = (inputs.info.drops or {}).get("others", {}).get("NEIGH_FAILED", 0)
+    failed = waited_in_vain(inputs, [row.target_ip for row in asked])
     unsent = (
-        f"; on this machine {format_plural(failed, 'packet')} never left for want of such an "
-        "answer (NEIGH_FAILED)"
+        f"; {format_plural(failed, 'packet')} on the way to such an address never left for want "
+        f"of an answer ({FAILED})"
         if failed
         else ""
     )

@@ -33,7 +33,8 @@ class CaptureInfo:
     drops: dict[str, Any] | None = None
     """of a capture with the kernel's drops: how many are ``tied`` to packets, and by reason those
     that are not: ``captured``, of frames that came in by captured interfaces of the host,
-    ``anywhere``, of packets anywhere on this machine, and ``others``, both together"""
+    ``anywhere``, of packets anywhere on this machine, and ``others``, both together; of the latter,
+    ``neighbours`` tells who waited for which next hop's MAC, on this machine's interfaces"""
     untimed: int = 0
     """frames of which the file tells no time"""
     since_ns: int | None = None

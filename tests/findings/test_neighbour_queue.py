@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
 from evidence_samples import texts
@@ -14,38 +15,49 @@ from analyzer.model.flow_rows import ArpRow
 from analyzer.net.netns import run_inside
 
 ROW = ArpRow("tomcat01", "172.17.0.2", "", "172.17.0.9", "", "", 3, 0, None, None, "unanswered")
-WHERE = "sysctl net.ipv4.neigh.default.unres_qlen_bytes and ip -s neigh show there"
 DROPPED = (
-    "neighbour-queue-full 188 packets (each fragment is one) were dropped by a sender on this "
-    "machine before they left any interface, while it waited for the MAC of the next hop "
-    "(NEIGH_QUEUEFULL: its queue was full); the kernel does not tell whose"
+    "neighbour-queue-full 188 packets (each fragment is one) by way of 172.17.0.9 were dropped by "
+    "their sender before they left its interface eth0, while it waited for that next hop's MAC "
+    "(NEIGH_QUEUEFULL: its queue was full): likely tomcat01 (asked 3×, no answer), for the kernel "
+    "tells interface and next hop, and no namespace: sysctl "
+    "net.ipv4.neigh.default.unres_qlen_bytes and ip -s neigh show there"
 )
 
 
-def drops(**others: int) -> dict[str, object]:
-    return {"tied": 0, "others": others, "lost": 0, "partly_untied_s": 0.0}
+def drops(reason: str = "NEIGH_QUEUEFULL", **values: object) -> dict[str, object]:
+    told = {"reason": reason, "interface": "eth0", "next_hop": "172.17.0.9", "packets": 188}
+    told |= {"first_ns": 1, "last_ns": 2, **values}
+    return {"tied": 0, "others": {reason: 188}, "neighbours": [told], "lost": 0}
 
 
-def test_who_may_have_waited() -> None:
-    given = inputs({"arp": [ROW]}, info=info(drops=drops(NEIGH_QUEUEFULL=188)))
-    told = "; askers that waited: tomcat01 (asked 3× for 172.17.0.9, no answer)"
-    assert texts(find, given) == [f"{DROPPED}{told}: {WHERE}"]
-    assert [one.severity for one in find(given)] == ["warning"]
+def test_who_waited() -> None:
+    given = inputs({"arp": [ROW]}, info=info(drops=drops()))
+    assert texts(find, given) == [DROPPED]
 
 
-def test_nobody_is_named_without_a_sign() -> None:
-    given = inputs(info=info(drops=drops(NEIGH_QUEUEFULL=188)))
-    assert texts(find, given) == [f"{DROPPED}: {WHERE}"]
-    assert [one.severity for one in find(given)] == ["info"]
-
-
-@pytest.mark.parametrize("told", [None, drops(NEIGH_FAILED=7)])
-def test_what_is_no_fault(told: dict[str, object] | None) -> None:
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {"others": {"NEIGH_QUEUEFULL": 188}},
+        drops("NEIGH_FAILED"),
+        drops(interface="eth1"),
+        drops(next_hop="172.17.0.8"),
+    ],
+)
+def test_another_ones_packets(told: dict[str, object] | None) -> None:
+    """The kernel's events are those of all namespaces of the machine."""
     assert texts(find, inputs({"arp": [ROW]}, info=info(drops=told))) == []
+
+
+def test_who_was_answered_waited_for_nothing() -> None:
+    answered = replace(ROW, requests=1, replies=1, state="resolved")
+    assert texts(find, inputs({"arp": [answered]}, info=info(drops=drops()))) == []
 
 
 @pytest.mark.root
 def test_more_than_the_queue_holds(bench: Bench) -> None:
+    """All but what the queue holds; and those that it held, in vain."""
     bench.inside("tomcat01", "sysctl -qw net.ipv4.neigh.eth0.unres_qlen_bytes=8192")
 
     def send() -> None:
@@ -58,6 +70,14 @@ def test_more_than_the_queue_holds(bench: Bench) -> None:
             bench.inside("tomcat01", "ping -c1 -W4 172.17.0.99", check=False)
 
     report = bench.capture(["tomcat01", "tomcat02"], send)
+    assert report.capture.drops
+    waited = {
+        told["reason"]: told["packets"]
+        for told in report.capture.drops["neighbours"]
+        if (told["interface"], told["next_hop"]) == ("eth0", "172.17.0.99")
+    }
+    assert sum(waited.values()) == 61
+    assert 0 < waited["NEIGH_FAILED"] < 10
     (text,) = [one.text for one in report.findings if one.code == "neighbour-queue-full"]
-    assert " were dropped by a sender on this machine before they left any interface" in text
-    assert "; askers that waited: tomcat01 (asked 3× for 172.17.0.99, no answer)" in text
+    assert text.startswith(f"{waited['NEIGH_QUEUEFULL']} packets (each fragment is one)")
+    assert ": likely tomcat01 (asked 3×, no answer), for the kernel tells" in text

@@ -21,6 +21,7 @@ from analyzer.recorders.drops.page_layout import (
     LAYOUT,
     LOST,
     MOST_PENDING,
+    NEIGHBOUR,
     OUT,
     SKB,
     STATE,
@@ -85,8 +86,8 @@ def warm() -> None:
     """Compile the loop, or load its machine code."""
     layout, state = np.zeros(LAYOUT, np.int64), np.zeros(STATE, np.uint64)
     table, tally = np.zeros((1, OUT), np.uint64), np.zeros((1, TALLY), np.uint64)
-    pending = np.zeros((MOST_PENDING, OUT), np.uint64)
-    tables = Tables(layout, state, table, tally, pending, name_words(["docker0"]))
+    pending, neighbours = (np.zeros(s, np.uint64) for s in ((MOST_PENDING, OUT), (1, NEIGHBOUR)))
+    tables = Tables(layout, state, table, tally, pending, name_words(["docker0"]), neighbours)
     walk_page(np.zeros(64, np.uint8), -1, tables, 0)
 
 

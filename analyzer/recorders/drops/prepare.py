@@ -21,6 +21,7 @@ NO_FILTER = "0"
 """clears an event's filter (Documentation/trace/events.rst, 5.2)"""
 _PACKETS = f"({' || '.join(f'protocol == {one:#06x}' for one in (IPV4, IPV6, ARP, VLAN))})"
 """IPv4, IPv6, ARP, VLAN: the rest is no packet (netlink, unix), or no protocol of the stack"""
+NEIGHBOUR_FIELDS = ("dev", "family", "primary_key4", "primary_key6")
 _RINGS_KIB, _LEAST_KIB, _MOST_KIB = 64 << 10, 256, 8 << 10
 """of all CPUs together; of each"""
 _FILTER_BYTES = 3_000
@@ -37,8 +38,8 @@ def receive_filter(devices: Sequence[str]) -> str:
 
 def drop_filter(drop: EventFormat) -> str:
     """Packets of the protocols that stacks speak; OTHERHOST is told by the frame itself."""
-    number = next((value for value, name in drop.symbols.items() if name == "OTHERHOST"), None)
-    if number is None or "reason" not in drop.fields:
+    number = _number_of(drop, "OTHERHOST")
+    if number < 0 or "reason" not in drop.fields:
         return _PACKETS
     return f"{_PACKETS} && reason != {number}"
 
@@ -55,11 +56,16 @@ def ring_kib(cpus: int) -> int:
 
 
 def build_layout(
-    page: str, drop: EventFormat, receive: EventFormat, softirq_exit: EventFormat | None = None
+    page: str,
+    drop: EventFormat,
+    receive: EventFormat,
+    softirq_exit: EventFormat | None = None,
+    neighbours: tuple[EventFormat, EventFormat] | None = None,
 ) -> npt.NDArray[np.int64]:
     """In the order of `recorders.drops.pages`. Raises ValueError where a field is missing.
 
     softirq_exit: None where this kernel has no such event; then only the next frame ends a work.
+    neighbours: a sender's event and a timer's; without them no drop's next hop is known.
     """
     needed = [drop.offset(name) for name in ("skbaddr", "location", "protocol")]
     heard = [receive.offset(name) for name in ("skbaddr", "len", "name")]
@@ -67,6 +73,27 @@ def build_layout(
         raise ValueError("its events lack a field (skbaddr, location, protocol, len or name)")
     reason, flags = drop.offset("reason"), drop.offset("common_flags")
     ends = [softirq_exit.id, softirq_exit.offset("vec")] if softirq_exit else [-1, -1]
-    values = [*parse_page_header(page), drop.id, *needed, reason, flags, receive.id, *heard, *ends]
+    asked = [-1] * 8
+    if neighbours:
+        send, timer = neighbours
+        fields = [send.offset(name) for name in NEIGHBOUR_FIELDS]
+        reasons = [_number_of(drop, name) for name in ("NEIGH_QUEUEFULL", "NEIGH_FAILED")]
+        asked = [send.id, timer.id, *fields, *reasons] if min(fields) >= 0 else asked
+    values = [
+        *parse_page_header(page),
+        drop.id,
+        *needed,
+        reason,
+        flags,
+        receive.id,
+        *heard,
+        *ends,
+        *asked,
+    ]
     assert len(values) == LAYOUT
     return np.array(values, np.int64)
+
+
+def _number_of(drop: EventFormat, reason: str) -> int:
+    """-1 where this kernel has no such reason."""
+    return next((value for value, name in drop.symbols.items() if name == reason), -1)

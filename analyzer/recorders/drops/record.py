@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.model.untrusted import MALFORMED, number
-from analyzer.recorders.drops.untied import UntiedDrops
+from analyzer.recorders.drops.untied import Neighbour, TimedCounts, UntiedDrops
 from analyzer.recorders.row_blocks import pack_facts, split_rows
 
 MAGIC = b"vethscope/drops/1\n"
@@ -54,6 +54,8 @@ class Drops:
     """(reason, location, EtherType) → drops that belong to no frame of the captured interfaces"""
     alone_ns: tuple[int, int] = (0, 0)
     """(since, until): those were counted meanwhile; of a whole log, see `DropLog.elsewhere`"""
+    neighbours: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """(reason, device, next hop) → of those, packets that waited for that next hop's MAC"""
     lost: int = 0
     """events that the kernel had no room for"""
     deaf_ns: list[tuple[int, int, int]] = field(default_factory=list)
@@ -79,6 +81,7 @@ def encode_drops(drops: Drops) -> bytes:
         "reasons": drops.reasons,
         "alone": [[*key, count] for key, count in drops.alone.items()],
         "alone_ns": drops.alone_ns,
+        "neighbours": [[*key, count] for key, count in drops.neighbours.items()],
         "lost": drops.lost,
         "deaf_ns": drops.deaf_ns,
         "clock": drops.clock,
@@ -96,6 +99,8 @@ class DropLog:
         """place of a reason → rows with it"""
         self.elsewhere = UntiedDrops()
         """what was counted alone, with its time"""
+        self.waited: TimedCounts[Neighbour] = TimedCounts()
+        """of that, what waited for a next hop's MAC"""
         self._places: dict[str, dict[str, int]] = {name: {} for name in _FIELDS}
 
     @property
@@ -126,6 +131,8 @@ class DropLog:
         for key, count in one.alone.items():
             self.told.alone[key] = self.told.alone.get(key, 0) + count
             self.elsewhere.add(key, count, *one.alone_ns)
+        for key, count in one.neighbours.items():
+            self.waited.add(key, count, *one.alone_ns)
         self.told.lost += one.lost
         self.told.deaf_ns += one.deaf_ns
         self.told.clock = one.clock or self.told.clock
@@ -167,6 +174,10 @@ def decode_block(data: bytes) -> Drops:
             (_text(r), _text(p), number(e)): number(n) for r, p, e, n in content.get("alone", ())
         },
         alone_ns=(since, until),
+        neighbours={
+            (_text(r), _text(d), _text(n)): number(c)
+            for r, d, n, c in content.get("neighbours", ())
+        },
         lost=number(content.get("lost", 0)),
         deaf_ns=[(since, until, level) for since, until, level in deaf],
         clock=dict(content.get("clock", {})),

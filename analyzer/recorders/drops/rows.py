@@ -79,7 +79,7 @@ def build_rows(out: Table, cpu: int, naming: Naming) -> Drops:
     reasons, rows["reason"] = _distinct(out[:, [page_layout.OUT_REASON]])
     return Drops(
         rows,
-        devices=[_device(low, high) for low, high in devices],
+        devices=[device_name(low, high) for low, high in devices],
         locations=[naming.symbols.name(address) for (address,) in locations],
         reasons=[naming.reason(number) for (number,) in reasons],
         clock={"trace": naming.clock, "offset_ns": offset},
@@ -92,6 +92,6 @@ def _distinct(columns: Table) -> tuple[list[list[int]], npt.NDArray[Any]]:
     return distinct.tolist(), place.reshape(-1)
 
 
-def _device(low: int, high: int) -> str:
+def device_name(low: int, high: int) -> str:
     name = low.to_bytes(8, "little") + high.to_bytes(8, "little")
     return name.split(b"\0")[0].decode("utf-8", "replace")

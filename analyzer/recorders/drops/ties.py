@@ -14,7 +14,8 @@ the end of the softirq. A drop is tied to a frame only where it is proved to lie
 An address alone, from longer ago, proves nothing: freed, it is the next packet's. Nor does the
 frame that a CPU received last: timers, local senders and other namespaces run there as well. Drops
 that belong to no frame are only counted, by place and reason: a row each would fill the file where
-somebody else is flooded.
+somebody else is flooded. What waited for its next hop's MAC is none of the frame in hand either: it
+is the oldest that waited.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy.typing as npt
 
 from analyzer.native.compiled import piece
 from analyzer.native.loads import Bytes, file16, file32, native64
+from analyzer.recorders.drops.neighbours import name_neighbour, wait_for_neighbour
 from analyzer.recorders.drops.page_layout import (
     ANSWER,
     COPY,
@@ -41,6 +43,7 @@ from analyzer.recorders.drops.page_layout import (
     MOST_PENDING,
     NAME_HIGH,
     NAME_LOW,
+    NEIGHBOUR_DEVICE,
     NO_REASON,
     OUT,
     OUT_LEN,
@@ -60,11 +63,13 @@ from analyzer.recorders.drops.page_layout import (
     RECEIVED,
     SAME,
     SEEN_NS,
+    SEND_ID,
     SKB,
     TALLY_COUNT,
     TALLY_LOCATION,
     TALLY_PROTOCOL,
     TALLY_REASON,
+    TIMER_ID,
     WHOLE,
 )
 
@@ -97,6 +102,8 @@ class Tables(NamedTuple):
     """[MOST_PENDING, OUT] drops of the frame in hand that wait for their proof"""
     bridges: Longs
     """[b, 2] names of the bridges, in two words as in the state"""
+    neighbours: Longs
+    """[k, NEIGHBOUR] for whom dropped packets waited"""
 
 
 class Record(NamedTuple):
@@ -116,7 +123,7 @@ def take_record(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
     event = file16(data, start, False)
     if event == layout[RECEIVE_ID]:
         state[RECEIVED] += 1
-        low, high = _name(data, record, layout)
+        low, high = _name(data, record, layout[RECEIVE_NAME])
         same = native64(data, start + layout[RECEIVE_SKB]) == state[SKB] and state[SKB] != 0
         if same and _is_bridge(low, high, tables.bridges):
             return settle(tables, row, COPY)
@@ -130,6 +137,10 @@ def take_record(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
         if file32(data, start + layout[EXIT_VECTOR], False) == _NET_RX:
             row = settle(tables, row, ANSWER if state[WHOLE] else 0)
             state[SKB] = 0
+        return row
+    if event == layout[SEND_ID] or event == layout[TIMER_ID]:
+        low, high = _name(data, record, layout[NEIGHBOUR_DEVICE])
+        name_neighbour(data, start, record.now, low, high, tables)
         return row
     return _drop(data, record, tables, row) if event == layout[KFREE_ID] else row
 
@@ -147,7 +158,8 @@ def _drop(data: Bytes, record: Record, tables: Tables, row: int) -> Any:
     same = native64(data, start + layout[KFREE_SKB]) == state[SKB]
     waits = np.int64(state[PENDING])
     late = record.now - state[SEEN_NS] > _AGE_NS
-    if state[SKB] == 0 or not in_softirq or late or (waits == MOST_PENDING and not same):
+    waited = wait_for_neighbour(reason, record.now, layout, state)
+    if waited or state[SKB] == 0 or not in_softirq or late or (waits == MOST_PENDING and not same):
         _count(location, reason, protocol, tables.tally)
         return row
     table, at = (tables.out, np.int64(row)) if same else (tables.pending, waits)
@@ -217,10 +229,10 @@ def _is_bridge(low: Any, high: Any, bridges: Longs) -> Any:
 
 
 @piece
-def _name(data: Bytes, record: Record, layout: Any) -> Any:
-    """The name of a received frame's device, in two words."""
+def _name(data: Bytes, record: Record, field_at: int) -> Any:
+    """The name of a device, in two words; field_at: where the record tells its place."""
     start = record.start
-    field = file32(data, start + layout[RECEIVE_NAME], False)
+    field = file32(data, start + field_at, False)
     at, size = field & 0xFFFF, min(field >> 16, 16)
     low, high = np.uint64(0), np.uint64(0)
     if at + size <= record.length:

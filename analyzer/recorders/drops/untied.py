@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 MOST = 4096
 """kinds that are told apart"""
 
 Kind = tuple[str, str, int]
 """reason, place in the kernel's code, EtherType"""
+Neighbour = tuple[str, str, str]
+"""reason, device, address of the next hop"""
+K = TypeVar("K", Kind, Neighbour)
 
 
 class UntiedDrop(NamedTuple):
@@ -32,13 +35,13 @@ class UntiedDrop(NamedTuple):
 
 
 @dataclass(slots=True)
-class UntiedDrops:
-    """Counts, kind by kind."""
+class TimedCounts(Generic[K]):
+    """Counts, kind by kind, and when the first and the last were counted."""
 
-    _counts: Counter[Kind] = field(default_factory=Counter)
-    _spans: dict[Kind, tuple[int, int]] = field(default_factory=dict)
+    _counts: Counter[K] = field(default_factory=Counter)
+    _spans: dict[K, tuple[int, int]] = field(default_factory=dict)
 
-    def add(self, kind: Kind, packets: int, first_ns: int, last_ns: int) -> None:
+    def add(self, kind: K, packets: int, first_ns: int, last_ns: int) -> None:
         """first_ns: 0 where it is not known."""
         if kind not in self._counts and len(self._counts) >= MOST:
             return
@@ -46,10 +49,19 @@ class UntiedDrops:
         self._counts[kind] += packets
         self._spans[kind] = (min(first, first_ns), max(last, last_ns))
 
+    def items(self) -> Iterator[tuple[K, int, tuple[int, int]]]:
+        """(kind, packets, span in ns), the most frequent first."""
+        for kind, packets in self._counts.most_common():
+            yield kind, packets, self._spans[kind]
+
+
+class UntiedDrops(TimedCounts[Kind]):
+    """Counts by reason, place and EtherType."""
+
     def __iter__(self) -> Iterator[UntiedDrop]:
         """The most frequent kinds first."""
-        for kind, packets in self._counts.most_common():
-            yield UntiedDrop(*kind, packets, *self._spans[kind])
+        for kind, packets, span in self.items():
+            yield UntiedDrop(*kind, packets, *span)
 
     def by_reason(self) -> dict[str, int]:
         """Reason → packets, the most first."""

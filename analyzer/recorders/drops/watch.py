@@ -1,14 +1,15 @@
-"""Record the kernel's drops while a capture runs: two tracepoints, read from their binary rings.
+"""Record the kernel's drops while a capture runs: tracepoints, read from their binary rings.
 
 ``skb:kfree_skb`` fires for dropped packets only and tells reason and place; ``OTHERHOST``, which
 a promiscuous bridge makes of every frame that it passes up to the capture, is left out in the
 kernel: that a frame was for another MAC is seen in the frame itself. ``net:netif_receive_skb``
-ties a drop to its frame, and ``irq:softirq_exit`` tells when the work on a frame has ended. The
-former fires for every frame, so what it listens to depends on how many there are: all of them,
-lo's and those of other namespaces too, because another frame's drop must not be taken for a
-captured one's; of more than `BUSY_FRAMES_S`, only the host's ends of what is captured (every
-container's interface is called eth0, captured or not), which proves less; of still more, none for
-a while. The file tells these spans.
+ties a drop to its frame, and ``irq:softirq_exit`` tells when the work on a frame has ended; two
+events of ``neigh`` tell for whom a packet waited that never left. ``netif_receive_skb`` fires for
+every frame, so what it listens to depends on how many there are: all of them, lo's and those of
+other namespaces too, because another frame's drop must not be taken for a captured one's; of more
+than `BUSY_FRAMES_S`, only the host's ends of what is captured (every container's interface is
+called eth0, captured or not), which proves less; of still more, none for a while. The file tells
+these spans.
 
 The trace's clock is TAI where the kernel has it, which differs from the time of day, in which
 frames are stamped, by whole seconds; else the monotonic clock, compared at every reading.
@@ -27,9 +28,17 @@ import numpy as np
 from analyzer.errors import EnvironmentProblem
 from analyzer.net.capabilities import Capability, keep_only
 from analyzer.recorders.drops.formats import EventFormat, parse_format
+from analyzer.recorders.drops.neighbours import (
+    NUD_FAILED,
+    NUD_INCOMPLETE,
+    SEND_DONE,
+    TIMER,
+    name_neighbours,
+)
 from analyzer.recorders.drops.page_layout import (
     LOST,
     MOST_PENDING,
+    NEIGHBOUR,
     OUT,
     RECEIVED,
     STATE,
@@ -50,7 +59,7 @@ from analyzer.recorders.drops.prepare import (
     ring_kib,
 )
 from analyzer.recorders.drops.record import Drops, encode_drops
-from analyzer.recorders.drops.rows import Naming, build_rows, name_tally
+from analyzer.recorders.drops.rows import Naming, build_rows, device_name, name_tally
 from analyzer.recorders.drops.symbols import read_symbols
 from analyzer.recorders.drops.ties import Tables
 from analyzer.recorders.drops.tracefs import Instance, Tracefs
@@ -69,6 +78,8 @@ ROWS_PER_BLOCK = 16_384
 _PAGE_KIB = 64
 _TALLIES = 128
 """kinds of drops without a frame that are told apart"""
+_NEIGHBOURS = 256
+"""next hops that are told apart in half a second"""
 
 
 class DropWatch:
@@ -167,13 +178,16 @@ class DropWatch:
         drop = parse_format(instance.read(f"{DROP}/format"))
         receive = parse_format(instance.read(f"{RECEIVE}/format"))
         ends = self._listen_to_ends(instance)
-        layout = build_layout(instance.read("events/header_page"), drop, receive, ends)
+        neighbours = self._listen_to_neighbours(instance)
+        page = instance.read("events/header_page")
+        self._layout = layout = build_layout(page, drop, receive, ends, neighbours)
         self._naming = Naming(read_symbols(), drop.symbols, clock)
         self._rings = instance.open_rings()
         self._state = {cpu: np.zeros(STATE, np.uint64) for cpu in self._rings}
         self._page = np.zeros(_PAGE_KIB << 10, np.uint8)
         per_page = len(self._page) // SMALLEST_EVENT
         self._tally = np.zeros((_TALLIES, TALLY), np.uint64)
+        self._neighbours = np.zeros((_NEIGHBOURS, NEIGHBOUR), np.uint64)
         self._out = np.zeros((ROWS_PER_BLOCK + per_page + MOST_PENDING, OUT), np.uint64)
         self._tables = {
             cpu: Tables(
@@ -183,6 +197,7 @@ class DropWatch:
                 tally=self._tally,
                 pending=np.zeros((MOST_PENDING, OUT), np.uint64),
                 bridges=self._bridges,
+                neighbours=self._neighbours,
             )
             for cpu, state in self._state.items()
         }
@@ -200,6 +215,17 @@ class DropWatch:
         except OSError:
             return None
         return ends
+
+    def _listen_to_neighbours(self, instance: Instance) -> tuple[EventFormat, EventFormat] | None:
+        """Also of those that are asked for; None where this kernel does not tell them."""
+        try:
+            for event, state in ((SEND_DONE, NUD_INCOMPLETE), (TIMER, NUD_FAILED)):
+                instance.write(f"{event}/filter", f"nud_state == {state}")
+                instance.write(f"{event}/enable", "1")
+            send, timer = (parse_format(instance.read(f"{e}/format")) for e in (SEND_DONE, TIMER))
+        except OSError:
+            return None
+        return send, timer
 
     def _all_are_heard(self) -> None:
         """From here on the rings hold the frames of all devices: what is in none is no frame."""
@@ -255,12 +281,21 @@ class DropWatch:
         """A block without rows: what was counted since the last one."""
         lost = sum(int(state[LOST]) for state in self._state.values())
         alone = name_tally(self._tally, self._naming)
+        neighbours = name_neighbours(self._neighbours, self._layout, device_name)
         span_ns, self._counted_ns = (self._counted_ns, time.time_ns()), time.time_ns()
         if alone or deaf or lost > self._told_lost:
             newly_lost = lost - self._told_lost
-            self._store(Drops(alone=alone, alone_ns=span_ns, lost=newly_lost, deaf_ns=list(deaf)))
+            self._store(
+                Drops(
+                    alone=alone,
+                    alone_ns=span_ns,
+                    neighbours=neighbours,
+                    lost=newly_lost,
+                    deaf_ns=list(deaf),
+                )
+            )
         self._told_lost = lost
-        self._tally[:] = 0
+        self._tally[:] = self._neighbours[:] = 0
 
     def _store(self, drops: Drops) -> None:
         with self._lock:

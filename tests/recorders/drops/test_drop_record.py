@@ -42,6 +42,7 @@ def test_blocks_with_names_of_their_own_become_one_table() -> None:
     one.alone, one.lost, one.deaf_ns = {("NO_SOCKET", "", 0x800): 3}, 2, [(1, 2, 1)]
     two = some_drops("eth0", reason="NO_SOCKET")
     one.alone_ns = 20, 30
+    one.neighbours = {("NEIGH_FAILED", "eth0", "172.17.0.9"): 5}
     two.alone, two.alone_ns = {("NO_SOCKET", "", 0x800): 4}, (10, 25)
     padded = [encode_drops(d) + b"\0\0\0" for d in (one, two)]
     found = decode_drops([b"something else", *padded, padded[0][:30]])
@@ -55,6 +56,7 @@ def test_blocks_with_names_of_their_own_become_one_table() -> None:
     assert found.deaf_ns == [(1, 2, 1)]
     log = DropLog()
     log.take(padded)
+    assert list(log.waited.items()) == [(("NEIGH_FAILED", "eth0", "172.17.0.9"), 5, (20, 30))]
     assert list(log.elsewhere) == [UntiedDrop("NO_SOCKET", "", 0x800, 7, 10, 30)]
 
 

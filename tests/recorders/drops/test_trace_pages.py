@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+import socket
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +16,19 @@ from faulty import Bench
 
 from analyzer.recorders.drops import page_layout, pages
 from analyzer.recorders.drops.formats import parse_format
+from analyzer.recorders.drops.neighbours import name_neighbours
 from analyzer.recorders.drops.page_layout import LOST, OUT, STATE, TALLY
 from analyzer.recorders.drops.pages import walk_page
 from analyzer.recorders.drops.prepare import DROP, RECEIVE, build_layout
+from analyzer.recorders.drops.rows import device_name
 from analyzer.recorders.drops.ties import Tables
 from analyzer.recorders.drops.tracefs import Instance, Tracefs
 
-KFREE, RECEIVED, EXIT = 11, 22, 33
-LAYOUT = np.array([8, 16, KFREE, 8, 16, 24, 28, 2, RECEIVED, 8, 16, 20, EXIT, 8], np.int64)
+KFREE, RECEIVED, EXIT, SEND, TIMER = 11, 22, 33, 44, 55
+FULL, FAILED = 59, 58
+PAGE, DROPS, FRAMES, ENDS = (8, 16), (KFREE, 8, 16, 24, 28, 2), (RECEIVED, 8, 16, 20), (EXIT, 8)
+NEIGHBOURS = (SEND, TIMER, 12, 8, 16, 20, FULL, FAILED)
+LAYOUT = np.array([*PAGE, *DROPS, *FRAMES, *ENDS, *NEIGHBOURS], np.int64)
 SOFTIRQ = 0x10
 BRIDGES = pages.name_words(["docker0", "a-long-name-of15"])
 
@@ -39,6 +46,15 @@ def receive(skb: int, name: str = "veth0", length: int = 84) -> bytes:
 
 def softirq_exit(vector: int = 3) -> bytes:
     return struct.pack("=HBBiI", EXIT, SOFTIRQ, 0, 1, vector)
+
+
+def neighbour(number: int, device: str, address: str) -> bytes:
+    key = ipaddress.ip_address(address)
+    family = socket.AF_INET if key.version == 4 else socket.AF_INET6
+    text = device.encode() + b"\0"
+    keys = (key.packed[:4] if key.version == 4 else bytes(4)) + key.packed[:16].ljust(16, b"\0")
+    body = struct.pack("=HBBiII", number, SOFTIRQ, 0, 1, family, len(text) << 16 | 36) + keys + text
+    return body + bytes(-len(body) % 4)
 
 
 def event(record: bytes, delta: int) -> bytes:
@@ -66,13 +82,14 @@ class Walk:
     def __init__(self) -> None:
         self.state = np.zeros(STATE, np.uint64)
         self.tally = np.zeros((4, TALLY), np.uint64)
+        self.neighbours = np.zeros((3, page_layout.NEIGHBOUR), np.uint64)
         self.pending = np.zeros((page_layout.MOST_PENDING, OUT), np.uint64)
 
     def take(self, data: bytes) -> list[tuple[int, ...]]:
         """(time, tie, seen, reason) of each tied drop."""
         out = np.zeros((64, OUT), np.uint64)
         there = np.frombuffer(data, np.uint8).copy()
-        tables = Tables(LAYOUT, self.state, out, self.tally, self.pending, BRIDGES)
+        tables = Tables(LAYOUT, self.state, out, self.tally, self.pending, BRIDGES, self.neighbours)
         rows = walk_page(there, len(data), tables, 0)
         columns = [
             page_layout.OUT_TS,
@@ -81,6 +98,10 @@ class Walk:
             page_layout.OUT_REASON,
         ]
         return [tuple(row) for row in out[:rows, columns].tolist()]
+
+    @property
+    def waited(self) -> dict[tuple[str, str, str], int]:
+        return name_neighbours(self.neighbours, LAYOUT, device_name)
 
     @property
     def alone(self) -> int:
@@ -128,6 +149,41 @@ def test_nothing_belongs_to_a_frame_whose_work_has_ended() -> None:
     assert ties(walk, receive(1), softirq_exit(), kfree(9), kfree(1)) == []
     assert ties(walk, receive(1), receive(5, "lo"), kfree(5)) == [page_layout.SAME]
     assert walk.alone == 2
+
+
+def test_who_waited_for_which_next_hop() -> None:
+    """Also while a frame is in hand: what a full queue drops is the oldest, not that frame's."""
+    walk = all_heard()
+    full, failed = kfree(9, reason=FULL), kfree(9, reason=FAILED)
+    sent = neighbour(SEND, "eth0", "172.17.0.9")
+    assert ties(walk, receive(1), full, full, sent, full, sent, kfree(9), softirq_exit()) == [
+        page_layout.ANSWER
+    ]
+    ties(walk, failed, failed, failed, neighbour(TIMER, "br-0123456789ab", "fd00::2"))
+    assert walk.waited == {
+        ("NEIGH_QUEUEFULL", "eth0", "172.17.0.9"): 3,
+        ("NEIGH_FAILED", "br-0123456789ab", "fd00::2"): 3,
+    }
+    assert walk.alone == 6
+
+
+def test_a_neighbour_is_named_only_for_what_was_dropped_for_it() -> None:
+    """Another event's drops, those of long ago, and an event without any."""
+    walk = Walk()
+    full, failed = kfree(9, reason=FULL), kfree(9, reason=FAILED)
+    sent, timer = (neighbour(number, "eth0", "172.17.0.9") for number in (SEND, TIMER))
+    ties(walk, sent, timer, kfree(9), sent, timer, full, timer, failed, sent)
+    walk.take(page(1000, [event(full, 1), event(sent, 2_000_000)]))
+    assert walk.waited == {}
+    ties(walk, failed, full, sent)
+    assert walk.waited == {("NEIGH_QUEUEFULL", "eth0", "172.17.0.9"): 1}
+
+
+def test_more_next_hops_than_there_is_room_for() -> None:
+    walk = Walk()
+    for last in (2, 3, 4, 5, 3):
+        ties(walk, kfree(9, reason=FULL), neighbour(SEND, "eth0", f"172.17.0.{last}"))
+    assert list(walk.waited.values()) == [1, 2, 1]
 
 
 @pytest.mark.parametrize("device", ["eth0", "vxlan0", "docker01"])
@@ -292,7 +348,9 @@ def decode_all(instance: Instance, layout: Any) -> list[tuple[int, float]]:
             except BlockingIOError:
                 break
             out = np.zeros((1024, OUT), np.uint64)
-            rows = walk_page(buffer, used, Tables(layout, state, out, tally, pending, BRIDGES), 0)
+            waits = np.zeros((1, page_layout.NEIGHBOUR), np.uint64)
+            tables = Tables(layout, state, out, tally, pending, BRIDGES, waits)
+            rows = walk_page(buffer, used, tables, 0)
             found += [(cpu, at / 1e9) for at in out[:rows, page_layout.OUT_TS].tolist()]
         os.close(fd)
     return sorted(found)
