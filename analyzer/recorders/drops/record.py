@@ -131,8 +131,8 @@ class DropLog:
         for key, count in one.alone.items():
             self.told.alone[key] = self.told.alone.get(key, 0) + count
             self.elsewhere.add(key, count, *one.alone_ns)
-        for key, count in one.neighbours.items():
-            self.waited.add(key, count, *one.alone_ns)
+        for neighbour, count in one.neighbours.items():
+            self.waited.add(neighbour, count, *one.alone_ns)
         self.told.lost += one.lost
         self.told.deaf_ns += one.deaf_ns
         self.told.clock = one.clock or self.told.clock
