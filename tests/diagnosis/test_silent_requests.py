@@ -63,8 +63,8 @@ def test_a_process_that_does_not_answer(bench: Bench) -> None:
     assert report.losses == []
     assert said(report, "request-unanswered") == [
         "3 NTP requests of tomcat01 to tomcat02 (UDP port 123) reached tomcat02:eth0, and no "
-        "answer came out there: 0.0.0.0:123 listens there, so its process did not answer: in tomcat02's "
-        "namespace: ss -lunmp"
+        "answer came out there: 0.0.0.0:123 listens there, so its process did not answer: in "
+        "tomcat02's namespace: ss -lunmp"
     ]
 
 
