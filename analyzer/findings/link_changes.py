@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from analyzer.findings.counted import Owner, owner_of, vantage_at
+from analyzer.findings.counted import SETTLING_NS, Owner, has_just_come, owner_of, vantage_at
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.formatting.numbers import format_time
@@ -37,7 +37,7 @@ _WORDS = {"no-carrier": "without carrier"}
 _TOLD = 3
 """times"""
 _READING_NS = 50_000_000
-"""a state is read so long after its time at most"""
+"""a state is read so long after its time, where the file does not tell"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,24 @@ def _changed(inputs: FindingInputs) -> list[tuple[int, int]]:
 def states(inputs: FindingInputs, what: str, netns: int, ifindex: int) -> list[tuple[int, str]]:
     """(time, state) of one interface, as it stood at the start among them."""
     starts = [one for one in inputs.evidence.moments if one.netns == netns and one.at_start]
-    starting = [(one.ts_ns, state) for one in starts if (state := _at_start(one, what, ifindex))]
     of_it = [e for e in inputs.evidence.events if (e.netns, e.ifindex) == (netns, ifindex)]
     changes = [(e.ts_ns, _state(e)) for e in of_it if e.what == what or _is_end(e)]
-    starting = [one for one in starting if not _is_being_made(one[0], changes)]
+    starting = [
+        (one.ts_ns, state)
+        for one in starts
+        if (state := _at_start(one, what, ifindex)) and not _is_being_made(inputs, one, changes)
+    ]
     ends = [(gone_ns, GONE) for gone_ns in _ends(inputs, netns, ifindex)]
     return sorted([*ends, *starting, *changes], key=itemgetter(0))
 
 
-def _is_being_made(read_ns: int, told: Sequence[tuple[int, str]]) -> bool:
+def _is_being_made(
+    inputs: FindingInputs, moment: NamespaceEvidence, told: Sequence[tuple[int, str]]
+) -> bool:
     """Whether the interface settled while its state was read: nobody knows what came first."""
-    near = [state for ts_ns, state in told if 0 <= ts_ns - read_ns < _READING_NS]
+    came = has_just_come(inputs, moment.netns, moment.ts_ns)
+    reading_ns = SETTLING_NS if came else max(moment.reading_ns, _READING_NS)
+    near = [state for ts_ns, state in told if 0 <= ts_ns - moment.ts_ns < reading_ns]
     return len(near) > 1 and near[-1] in (UP, FORWARDING)
 
 
