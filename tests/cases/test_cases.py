@@ -59,13 +59,15 @@ class Case:
         return [(one.protocol, one.packets, one.reason) for one in self.report.losses]
 
 
-def run(script: Path, folder: Path) -> Case:
-    """In namespaces of its own; a script ends by itself."""
+def run(script: Path, folder: Path, words: str = "") -> Case:
+    """In namespaces of its own; a script ends by itself. words: for ``capture``."""
     folder.mkdir()
     file = folder / "x.pcapng"
     text = script.read_text()
     uplink = "-i uplink0 " if re.search(r"^host;.*out( |$)|uplink0", text, re.MULTILINE) else ""
-    command = f"{sys.executable} -m analyzer capture all {uplink}--engine netns --drops -w {file}"
+    command = (
+        f"{sys.executable} -m analyzer capture all {uplink}--engine netns --drops {words} -w {file}"
+    )
     (folder / "stderr").touch()
     done = subprocess.run(
         [*PRIVATE, "bash", script],

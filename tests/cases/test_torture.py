@@ -16,6 +16,7 @@ from test_cases import HERE, Case, run
 
 pytestmark = pytest.mark.root
 ROUNDS, AT_ONCE = 7, 3
+SCRIPT, SNAPLEN = HERE / "torture.sh", "-s 300"
 NOISE = "n1"
 ITS_OWN = {"arp-unanswered", "neighbour-queue-full"}
 """what may be said, of the noise alone"""
@@ -56,6 +57,6 @@ def test_nothing_bad_is_said_of_what_is_well(tmp_path: Path) -> None:
     """21 captures with --drops, three beside each other."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         folders = [tmp_path / str(number) for number in range(ROUNDS * AT_ONCE)]
-        for case in pool.map(lambda folder: run(HERE / "torture.sh", folder), folders):
+        for case in pool.map(lambda folder: run(SCRIPT, folder, SNAPLEN), folders):
             check_truth(case)
             check(case)

@@ -1,4 +1,4 @@
-"""Requests that nobody answered: the port of whom they were for is blamed only while it is there."""
+"""Requests that nobody answered: their target's port is blamed only while it is there."""
 
 from __future__ import annotations
 
@@ -11,21 +11,10 @@ from analyzer.diagnosis.silent import unheard_askers
 from analyzer.model.flow_rows import ArpRow
 
 WANTED = "02:42:ac:11:00:03"
-ASKED = ArpRow(
-    "tomcat01",
-    "172.17.0.2",
-    PORTS[0].peer_mac,
-    "172.17.0.3",
-    "",
-    "",
-    2,
-    0,
-    None,
-    None,
-    "unanswered",
-)
-SCENE = Scene(VANTAGES, fdb={"docker0": [(WANTED, 11)]})
-"""the bridge has tomcat02's MAC at the port of tomcat01"""
+ENDS = ("tomcat01", "172.17.0.2", PORTS[0].peer_mac, "172.17.0.3", "", "")
+ASKED = ArpRow(*ENDS, 2, 0, None, None, "unanswered")
+SCENE = Scene(VANTAGES, fdb={"docker0": [(WANTED, 99)]})
+"""the bridge has tomcat02's MAC at another port"""
 
 
 def test_the_table_points_to_another_port() -> None:
