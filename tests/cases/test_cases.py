@@ -65,9 +65,7 @@ def run(script: Path, folder: Path, words: str = "") -> Case:
     file = folder / "x.pcapng"
     text = script.read_text()
     uplink = "-i uplink0 " if re.search(r"^host;.*out( |$)|uplink0", text, re.MULTILINE) else ""
-    command = (
-        f"{sys.executable} -m analyzer capture all {uplink}--engine netns --drops {words} -w {file}"
-    )
+    command = f"{sys.executable} -m analyzer capture all {uplink}--engine netns --drops -w {file}"
     (folder / "stderr").touch()
     done = subprocess.run(
         [*PRIVATE, "bash", script],

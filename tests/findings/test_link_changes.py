@@ -76,6 +76,16 @@ def test_a_container_that_comes_is_being_made_for_a_while(from_ns: int, said: in
     assert len(list(find(given))) == said
 
 
+def test_the_next_interface_with_these_numbers_was_no_vantage() -> None:
+    """A container that lived too shortly to be captured got the same namespace number."""
+    up, down = event(1, "link", UP, 5, INSIDE), event(2, "link", DOWN, 5, INSIDE)
+    lives = [Life(0, EVENT_NS, EVENT_NS) if one is ETH0 else Life() for one in VANTAGES]
+    for lived, said in ((lives, 0), ([], 1)):
+        given = seen(Evidence((HOST_START, START), (up, down)))
+        given = replace(given, outlook=Outlook(VANTAGES, lives=lived))
+        assert len(list(find(given))) == said
+
+
 def test_a_port_is_not_accused_beside_its_link() -> None:
     found = texts(event(0, "link", "no-carrier"), event(0, "port", "disabled"))
     assert found == [
