@@ -182,7 +182,8 @@ def test_who_only_checks_whether_it_is_still_there_lacks_nothing(apart: Bench, f
         apart.inside("tomcat01", f"{change}; sleep 3.5")
 
     report = apart.capture(["all"], lose)
-    (row,) = [row for row in report.flows["arp" if family == 4 else "nd"] if row.requests]
+    rows = report.flows["arp" if family == 4 else "nd"]
+    (row,) = [row for row in rows if row.target_ip == address]
     assert (row.asker, row.state) == ("tomcat01", "unanswered")
     assert 0 < row.polls == row.requests
     code = "arp-unanswered" if family == 4 else "nd-unanswered"
