@@ -22,7 +22,7 @@ ITS_OWN = {"arp-unanswered", "neighbour-queue-full"}
 """what may be said, of the noise alone"""
 CLOCK = {"clock-step"}
 """the machine's own clock may be set while a test runs"""
-PINGS = [3, 3, 3, 40, 40, 2000]
+PINGS = [3, 3, 3, 40, 40, 1000]
 
 
 def check_truth(case: Case) -> None:
