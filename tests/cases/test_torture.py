@@ -53,6 +53,7 @@ def check(case: Case) -> None:
     assert sum(row.lost for row in report.udp if row.client != NOISE) == 0
 
 
+@pytest.mark.timeout(500)
 def test_nothing_bad_is_said_of_what_is_well(tmp_path: Path) -> None:
     """21 captures with --drops, three beside each other."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
