@@ -112,6 +112,7 @@ def _read(inode: int, at_start: bool) -> NamespaceEvidence:
         **_rows(sources.rows),
         truncated=sources.truncated,
         absent=sources.absent,
+        reading_ns=time.time_ns() - ts_ns,
     )
 
 
