@@ -120,7 +120,6 @@ def _losses(
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
-            events=evidence.events,
         )
         losses = diagnosis.explain(losses, table, beside, _scene_of_losses(reading, evidence))
     losses = explain_by_queues(losses, evidence, reading.vantages, reading.engine)
@@ -201,6 +200,7 @@ def _scene_of_losses(reading: Reading, evidence: Evidence) -> LossScene:
         rulesets,
         evidence.moments,
         complete=not count_dropped(reading.vantages, reading.notes),
+        events=evidence.events,
     )
 
 

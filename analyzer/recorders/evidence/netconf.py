@@ -30,20 +30,22 @@ class Netconf:
     """Messages in, changes out."""
 
     _forwarding: dict[tuple[int, str], int] = field(default_factory=dict)
-    """(namespace, family) → what was told last for all devices"""
+    """(namespace, family) → what was told last for all devices, or for those to come: of IPv4 the
+    one comes before what is told of each, of IPv6 the other"""
 
     def change(self, body: bytes, netns: int) -> KernelEvent | None:
         """Of one message; None where it tells of none that matters."""
         options = attributes(body, _HEADER_BYTES)
         family = _FAMILIES.get(body[0])
         (ifindex,) = _NUMBER.unpack(options.pop(_IFINDEX))
-        if family is None or len(options) != 1 or ifindex == _DEFAULT:
+        if family is None or len(options) != 1:
             return None
         ((kind, raw),) = options.items()
         if kind not in _SETTINGS:
             return None
         (value,), name = _NUMBER.unpack(raw), _SETTINGS[kind]
-        if name == "forwarding" and self._follows(netns, family, ifindex, value):
+        follows = name == "forwarding" and self._follows(netns, family, ifindex, value)
+        if follows or ifindex == _DEFAULT:
             return None
         if ifindex > 0:
             return KernelEvent(
@@ -54,7 +56,7 @@ class Netconf:
 
     def _follows(self, netns: int, family: str, ifindex: int, value: int) -> bool:
         """Whether a device's value is what was just told for all of them."""
-        if ifindex == _ALL:
+        if ifindex in (_ALL, _DEFAULT):
             self._forwarding[netns, family] = value
             return False
         return self._forwarding.get((netns, family)) == value
