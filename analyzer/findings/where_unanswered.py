@@ -6,6 +6,7 @@ from __future__ import annotations
 import polars as pl
 
 from analyzer.findings.at_the_socket import at_the_socket, is_quiet
+from analyzer.findings.changed_on_the_way import changed_on_the_way
 from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     Unanswered,
@@ -28,6 +29,8 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     if has_address(one.last, one.destination_ip):
         cause = no_way_back(inputs, one) or at_the_socket(inputs, one) or _unknown(inputs, one)
         return f"reached {one.last.name}, and no {answer} came out there: {cause}"
+    if changed := changed_on_the_way(inputs, one):
+        return f"came as far as {one.last.name}, and no {answer} came back there: {changed}"
     if came_back := _came_back(inputs, one):
         return f"came as far as {one.last.name}, {came_back}"
     cause = (
