@@ -132,7 +132,7 @@ class Requests:
     def silent(self, end_ns: int) -> Iterator[dict[str, Any]]:
         """Requests that came to their end and brought nothing back, by where that was: what
         `analyzer.flows.silent_echoes.SilentEchoes.rows` tells, with service, port (of the server)
-        and client_ip; of sent_ns the first and the last."""
+        and client_ip; of times_ns the first and the last."""
         tables = self._at_end(end_ns)
         if tables is None:
             return
@@ -145,7 +145,7 @@ class Requests:
                 "client_ip": address_text(row["client_hi"], row["client_lo"]),
                 "port": row["server_port"],
                 **{name: row[name] for name in ("at", "began", "packets", "first_ns", "last_ns")},
-                "sent_ns": [row["first_ns"], row["last_ns"]],
+                "times_ns": [row["first_ns"], row["last_ns"]],
                 "example": {name: row[of] for name, of in _EXAMPLE.items()},
             }
 
