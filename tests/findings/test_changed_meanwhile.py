@@ -97,8 +97,8 @@ def test_legacy_rules_that_are_others_at_the_end() -> None:
     assert text == (
         "rules-changed the packet filter of tomcat01 is another one at the capture's end than at "
         "its start, and the kernel does not tell since when (iptables-legacy): + -t filter -P "
-        "FORWARD DROP; + -t filter -A DOCKER -s 172.17.0.2/32 -j DROP; - -t filter -P FORWARD ACCEPT: "
-        f"nsenter -n -t {PID} iptables-legacy-save"
+        "FORWARD DROP; + -t filter -A DOCKER -s 172.17.0.2/32 -j DROP; - -t filter -P FORWARD "
+        f"ACCEPT: nsenter -n -t {PID} iptables-legacy-save"
     )
 
 

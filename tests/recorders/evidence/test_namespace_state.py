@@ -205,7 +205,7 @@ def test_legacy_tables_of_bridges_are_told_not_to_be_read(
     monkeypatch.setattr(namespace, "_modules", lambda: "ebtable_filter 16384 1 - Live 0x0\n")
     (without,) = read_namespaces(paths, at_start=True)
     assert "ebtables-legacy" not in without.absent
-    run_inside(netns, subprocess.check_call, "ip link add br0 type bridge".split())
+    run_inside(netns, subprocess.check_call, ["ip", "link", "add", "br0", "type", "bridge"])
     (found,) = read_namespaces(paths, at_start=True)
     assert "ebtables-legacy -t TABLE -L" in found.absent["ebtables-legacy"]
     monkeypatch.setattr(namespace, "_modules", lambda: "ebtables 49152 0 - Live 0x0\n")
