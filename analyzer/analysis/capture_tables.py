@@ -15,6 +15,7 @@ from analyzer.analysis.notes import count_dropped
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
+from analyzer.diagnosis.looping import explain_by_loops
 from analyzer.diagnosis.queueing import explain_by_queues
 from analyzer.diagnosis.settings import Scene as LossScene
 from analyzer.findings.catalogue import find_all
@@ -119,6 +120,8 @@ def _losses(
         losses = diagnosis.explain(losses, table, evidence, _scene_of_losses(reading))
     read = decode_evidence(reading.evidence)
     losses = explain_by_queues(losses, read, reading.vantages, reading.engine)
+    returned = analysis.assembly.returned.rows()
+    losses = explain_by_loops(losses, returned, reading.vantages)
     return suggest_drops(losses) if diagnosis.summary() is None else losses
 
 
@@ -162,6 +165,7 @@ def _finding_inputs(
         handshakes=[] if totals.untimed else partials.handshakes.rows(),
         slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        returned=assembly.returned.rows(),
         likely_causes=partials.loss_diagnosis.likely,
         foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),

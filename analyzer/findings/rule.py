@@ -90,6 +90,8 @@ class FindingInputs:
     """the longest round trip of each pair: `analyzer.flows.slow_echoes.SlowEcho`"""
     flooded: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.flooding.Flooding.rows`"""
+    returned: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.analysis.returned_frames.ReturnedFrames.rows`"""
     contradictions: Sequence[Contradiction] = ()
     """see `analyzer.flows.contradictions.settle_losses`"""
     likely_causes: Sequence[LikelyCause] = ()
