@@ -165,6 +165,8 @@ def _finding_inputs(
         handshakes=[] if totals.untimed else partials.handshakes.rows(),
         slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        tunnel_arrivals=partials.tunnels.arrivals(),
+        tunnel_departures=partials.tunnels.departures(),
         returned=assembly.returned.rows(),
         likely_causes=partials.loss_diagnosis.likely,
         foreign_sources=partials.foreign_sources.rows(),

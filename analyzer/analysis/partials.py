@@ -23,6 +23,7 @@ from analyzer.flows.receivers import Receivers
 from analyzer.flows.registry import flow_kind, flow_kinds
 from analyzer.flows.resets import Resets
 from analyzer.flows.slow_handshakes import SlowHandshakes
+from analyzer.flows.tunnels import Tunnels
 from analyzer.flows.untranslated import Untranslated
 from analyzer.model.batch import Aggregator, Batch, Columns
 from analyzer.model.frames import FrameChunk
@@ -53,6 +54,7 @@ class Partials:
         self.flooding = Flooding()
         self.foreign_sources = ForeignSources()
         self.untranslated = Untranslated()
+        self.tunnels = Tunnels.reading(self._readers)
         self.loss_diagnosis = loss_diagnosis or LossDiagnosis()
         self.checksums = Checksums.reading(self._readers)
 
@@ -92,5 +94,6 @@ class Partials:
         yield self.flooding
         yield self.foreign_sources
         yield self.untranslated
+        yield self.tunnels
         yield self.loss_diagnosis
         yield self.checksums

@@ -35,11 +35,11 @@ class Loop:
 
     @property
     def first_ns(self) -> int:
-        return min(row["first_ns"] for row in self.rows)
+        return int(min(row["first_ns"] for row in self.rows))
 
     @property
     def last_ns(self) -> int:
-        return max(row["last_ns"] for row in self.rows)
+        return int(max(row["last_ns"] for row in self.rows))
 
 
 def loops_of(returned: Sequence[Returned], vantages: Sequence[Vantage]) -> Iterator[Loop]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analyzer.diagnosis.looping import Loop, loops_of, returns
-from analyzer.findings.counted import HOST, owner_of
+from analyzer.findings.counted import bearer_of, owner_of
 from analyzer.findings.rule import ERROR, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_ns, format_plural, format_time
 from analyzer.model.evidence import NamespaceEvidence
 from analyzer.model.report import Finding
-from analyzer.model.vantage import Role, Vantage
+from analyzer.model.vantage import Vantage
 from analyzer.net.ethernet import ARP, mac_text
 
 LOOP = Code(
@@ -44,12 +44,14 @@ def _text(inputs: FindingInputs, loop: Loop) -> str:
     frames = len({row["l2key"] for row in rows})
     others = f", with {format_plural(frames - 1, 'other frame')}" if frames > 1 else ""
     frame, sends = same[0], max(row["sends"] for row in same)
+    sender = bearer_of(inputs, frame["vantage"], mac_text(frame["eth_src"]))
+    spell = f"{format_ns(loop.last_ns - loop.first_ns)} from {format_time(loop.first_ns)} on"
     return (
         f"loop at {bridge}: frames came back by the ports that they had left by, {listed}, within "
-        f"{format_ns(loop.last_ns - loop.first_ns)} from {format_time(loop.first_ns)} on: one {_named(frame)} frame of "
-        f"{_sender(inputs, frame)}, sent {_times(sends)}, came back "
-        f"{_times(returns(same))}{others}; {_ends(inputs, ports)}until it is cut each broadcast "
-        f"goes round, and MACs move between these ports: {_cut(inputs, ports[-1])}"
+        f"{spell}: one {_named(frame)} frame of {sender}, sent {_times(sends)}, "
+        f"came back {_times(returns(same))}{others}; {_ends(inputs, ports)}until it is cut each "
+        "broadcast goes round, and MACs move between these ports: "
+        f"{_cut(inputs, ports[-1])}"
     )
 
 
@@ -59,23 +61,6 @@ def _times(count: int) -> str:
 
 def _named(row: Mapping[str, Any]) -> str:
     return "ARP" if row["ethertype"] == ARP else f"{row['wirelen']}-byte"
-
-
-def _sender(inputs: FindingInputs, row: Mapping[str, Any]) -> str:
-    """Who bears its MAC in that segment, where only one does."""
-    mac, segment = mac_text(row["eth_src"]), inputs.segments[row["vantage"]]
-    names = {
-        vantage.container or HOST
-        for here, vantage in zip(inputs.segments, inputs.outlook.vantages, strict=True)
-        if here == segment and mac == _bears(vantage)
-    }
-    return names.pop() if len(names) == 1 else mac
-
-
-def _bears(vantage: Vantage) -> str:
-    if vantage.role is Role.HOST_VETH and vantage.container:
-        return vantage.peer_mac
-    return vantage.mac if vantage.role in (Role.CONTAINER, Role.BRIDGE) else ""
 
 
 def _ends(inputs: FindingInputs, ports: Sequence[Vantage]) -> str:

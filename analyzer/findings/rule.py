@@ -92,6 +92,10 @@ class FindingInputs:
     """see `analyzer.flows.flooding.Flooding.rows`"""
     returned: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.analysis.returned_frames.ReturnedFrames.rows`"""
+    tunnel_arrivals: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.tunnels.Tunnels.arrivals`"""
+    tunnel_departures: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.tunnels.Tunnels.departures`"""
     contradictions: Sequence[Contradiction] = ()
     """see `analyzer.flows.contradictions.settle_losses`"""
     likely_causes: Sequence[LikelyCause] = ()

@@ -37,6 +37,8 @@ ND_UNANSWERED = Code(
 
 
 DOCKER = "docker"
+_SEEN = 6
+"""vantages that are listed"""
 _AT_ONCE_NS = 1_000_000_000
 """a vantage that is captured from later on may have missed requests"""
 
@@ -107,6 +109,10 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     late = any(inputs.outlook.lifetime(at)[0] > begun_ns for at in places)
     targets = {vantages[at].role: vantages[at] for at in places}
     port, inside = targets.get(Role.HOST_VETH), targets.get(Role.CONTAINER)
+    if seen and port is None and inside and not late and inside.name not in seen:
+        whose = inside.container or inside.name
+        places = ", ".join(row.seen[:_SEEN])
+        return f"it is {whose}'s, and none reached {inside.name}; seen at {places}"
     if not seen or port is None or late:
         return ""
     whose = f"it is {port.container}'s"
@@ -158,7 +164,9 @@ def _by_a_route(row: ArpRow, inputs: FindingInputs) -> str:
     if inside is None:
         return ""
     owner = owner_of(inputs, inside.netns)
-    networks = [ip_interface(one).network for one in _bridge_addresses(inside, inputs.outlook)]
+    version = ip_address(row.target_ip).version
+    told = [ip_interface(one).network for one in _bridge_addresses(inside, inputs.outlook)]
+    networks = [one for one in told if one.version == version]
     way = routed(inputs, inside.netns, row.target_ip)
     if way and way.on_link and networks and not _is_in(row.target_ip, networks):
         look = look_inside(owner, f"ip route get {row.target_ip}")

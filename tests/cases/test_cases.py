@@ -235,3 +235,15 @@ def test_a_loop_of_bridges(cases: dict[str, Future[Case]]) -> None:
     assert sum(row.duplicates for row in case.report.icmp) == 0
     assert {"loop", "arp-unanswered"} <= case.codes
     assert not case.codes & {"foreign-source", "duplicate-mac", "address-conflict", "arp-spoofing"}
+
+
+def test_what_the_ends_of_tunnels_do_not_take(cases: dict[str, Future[Case]]) -> None:
+    case = cases["61"].result()
+    assert "k4 for groups or all went into h1:vx4 (VNI 44)" in case.the("vxlan-no-destination")
+    assert "with VNI 45 from 203.0.113.1 reached h2:eth0" in case.the("vxlan-unknown-vni")
+    assert "vx6 of h1 sends to 192.0.2.99, and r answers" in case.the("vxlan-wrong-destination")
+    assert "vx0 of h1 has MTU 1450" in case.the("vxlan-mtu")
+    text = case.the("vxlan-other-end")
+    assert re.match(r"\d frames of k1's MAC .* from 203.0.113.1 in the tunnel with VNI 42", text)
+    assert "its FDB has that MAC at 203.0.113.77" in text
+    assert not any("netmask" in text for text in case.texts("arp-unanswered"))
