@@ -15,6 +15,7 @@ from analyzer.diagnosis.dropped_packets import DroppedPackets
 from analyzer.diagnosis.example import Examples
 from analyzer.diagnosis.explain import explain_lost, stack_losses
 from analyzer.diagnosis.likely import LOST, UNANSWERED, InVain, LikelyCause, likely_causes
+from analyzer.diagnosis.lost_flows import GROUP, LostFlow, LostFlows
 from analyzer.diagnosis.settings import Scene
 from analyzer.diagnosis.silent import Asked, unanswered_echoes, unheard_askers
 from analyzer.diagnosis.stale_neighbours import Addressed
@@ -64,6 +65,7 @@ class LossDiagnosis:
     _addressed: Addressed = field(default_factory=Addressed)
     _asked: Asked = field(default_factory=Asked)
     _ended: DroppedPackets = field(init=False)
+    _lost: LostFlows = field(init=False)
     recorded: bool = False
     """there was such a block"""
     likely: list[LikelyCause] = field(default_factory=list)
@@ -71,13 +73,14 @@ class LossDiagnosis:
 
     def __post_init__(self) -> None:
         self._ended = DroppedPackets(self._examples, self.keep)
+        self._lost = LostFlows(self._examples)
 
     def add(self, batch: Batch) -> None:
         """Take in one batch."""
         self.recorded = self.recorded or bool(batch.own)
         if self.recorded or self.expected:
             self._facts += [data for data in batch.own if data.startswith(FACTS)]
-            for aggregator in (self._addressed, self._asked, self._ended):
+            for aggregator in (self._addressed, self._asked, self._ended, self._lost):
                 aggregator.add(batch)
 
     def explain(
@@ -93,8 +96,8 @@ class LossDiagnosis:
             for row in evidence.echoes.silent(evidence.end_ns)
         ]
         frames, ended = self._examples.columns(), self._ended
-        losses = explain_lost(rows, table, ended.reasons, frames, scene)
-        losses += stack_losses(ended.stacks.values(), frames, scene)
+        losses = explain_lost(rows, table, self._flows(table), frames, scene)
+        losses += stack_losses(ended.stacks, frames, scene)
         losses += unanswered_echoes(silent, frames, losses, scene)
         losses += unheard_askers(evidence.arp, scene)
         losses = self._addressed.misaddressed(evidence.segments, losses, scene)
@@ -104,6 +107,11 @@ class LossDiagnosis:
         losses += self._asked.went_away(gone, since, scene, evidence.events)
         self.likely = likely_causes(_in_vain(losses, silent), self._untied())
         return losses
+
+    def _flows(self, table: pl.DataFrame) -> list[list[LostFlow]]:
+        """Of each row."""
+        groups = table.select(GROUP).iter_rows()
+        return [self._lost.of(group, self._ended.reasons.get(group, {})) for group in groups]
 
     def _untied(self) -> Iterator[UntiedDrop]:
         """Drops that belong to no packet of the capture."""

@@ -25,7 +25,17 @@ from analyzer.correlate.answers import (
     syn_keys,
 )
 from analyzer.diagnosis.example import Examples
-from analyzer.diagnosis.explain import GROUP, Columns, Tied
+from analyzer.diagnosis.lost_flows import (
+    GROUP,
+    MOST_FLOWS,
+    REST,
+    STACK,
+    Columns,
+    LostFlow,
+    Tied,
+    count_flow,
+    flow_keys,
+)
 from analyzer.diagnosis.reasons import is_harmless
 from analyzer.diagnosis.tie import Ties, Tying
 from analyzer.model.batch import Batch
@@ -38,7 +48,6 @@ from analyzer.net.tcp_flags import SYN, SYN_ACK
 from analyzer.recorders.drops.record import DropLog
 
 _OF_PACKET = ("number", "ts_ns", "pair", "last_vantage", "expected", "status", "stray")
-_STACK = ["protocol", "source", "destination", "last_vantage", "reason", "location", "answer"]
 _REMEMBERED = 1 << 18
 """packets of which a drop was tied, so that a later one's is not told again"""
 _NEVER = (1 << 63) - 1
@@ -52,10 +61,10 @@ class DroppedPackets:
     keep: bool = False
     """which packets were dropped, too"""
     tying: Tying = field(default_factory=Tying)
-    reasons: dict[tuple[Any, ...], Counter[Tied]] = field(default_factory=dict)
-    """of lost packets: values of GROUP → the kernel's reasons"""
-    stacks: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
-    """values of _STACK → these by name, packets, last_frame (an example), first_ns, last_ns"""
+    reasons: dict[tuple[Any, ...], dict[int, Counter[Tied]]] = field(default_factory=dict)
+    """of lost packets: values of GROUP → flow → the kernel's reasons"""
+    stacks: dict[tuple[Any, ...], dict[int, LostFlow]] = field(default_factory=dict)
+    """of those that ended in stacks: values of STACK → flow → how many"""
     tied: int = 0
     tied_by_reason: Counter[int] = field(default_factory=Counter)
     outcomes: list[pl.DataFrame] = field(default_factory=list)
@@ -123,20 +132,24 @@ class DroppedPackets:
         return pl.Series((asks != NO_KEY) & np.isin(asks, self._answered), dtype=pl.Boolean)
 
     def _count_lost(self, lost: pl.DataFrame) -> None:
-        group = ["packet_pair", "packet_last_vantage", "packet_expected", "reason", "location"]
-        for row in lost.group_by(group).len().iter_rows():
-            pair, last, expected, reason, location, count = row
+        group = ["packet_pair", "packet_last_vantage", "packet_expected", "flow"]
+        for row in lost.group_by(*group, "reason", "location").len().iter_rows():
+            pair, last, expected, flow, *tied, count = row
             key = (*self._names[pair], last, expected)
             assert len(key) == len(GROUP)
-            self.reasons.setdefault(key, Counter())[(reason, location)] += count
+            flows = self.reasons.setdefault(key, {})
+            if flow not in flows and len(flows) >= MOST_FLOWS:
+                flow = REST
+            flows.setdefault(flow, Counter())[tuple(tied)] += count
 
     def _count_ended(self, ended: pl.DataFrame) -> None:
         group = ["packet_pair", "packet_last_vantage", "reason", "location", "answer"]
         groups = (
             ended.sort("packet_number")
-            .group_by(group, maintain_order=True)
+            .group_by(*group, "flow", maintain_order=True)
             .agg(
                 pl.len().alias("packets"),
+                pl.len().alias("certain"),
                 pl.col("packet_ts_ns").min().alias("first_ns"),
                 pl.col("packet_ts_ns").max().alias("last_ns"),
                 pl.col(*EXAMPLE).first(),
@@ -144,24 +157,18 @@ class DroppedPackets:
         )
         for row in groups.iter_rows(named=True):
             key = (*self._names[row["packet_pair"]], *(row[name] for name in group[1:]))
-            if key not in self.stacks:
-                named = dict(zip(_STACK, key, strict=True))
-                example = {"last_frame": self.examples.keep(row)}
-                times = {"first_ns": row["first_ns"], "last_ns": row["last_ns"]}
-                self.stacks[key] = {**named, "packets": 0, **example, **times}
-            stack = self.stacks[key]
-            stack["packets"] += row["packets"]
-            stack["first_ns"] = min(stack["first_ns"], row["first_ns"])
-            stack["last_ns"] = max(stack["last_ns"], row["last_ns"])
+            assert len(key) == len(STACK)
+            count_flow(self.stacks.setdefault(key, {}), row, self.examples)
 
 
 def _table(ties: Ties, log: DropLog) -> pl.DataFrame:
-    """A row a tie: reason, location, answer, and what was kept of the packet."""
+    """A row a tie: reason, location, answer, flow, and what was kept of the packet."""
     drops = log.told
     names = {"reason": drops.reasons, "location": drops.locations}
     texts = {n: pl.Series(t, dtype=pl.String).gather(ties.drop[n]) for n, t in names.items()}
     columns = {n: c for n, c in ties.frame.items() if n.startswith("packet_") or n in EXAMPLE}
-    return pl.DataFrame({**columns, **texts, "answer": ties.answer})
+    flows = flow_keys(ties.frame)
+    return pl.DataFrame({**columns, **texts, "answer": ties.answer, "flow": flows})
 
 
 def _without_harmless(

@@ -7,89 +7,116 @@ were dropped in the stack behind it become losses of their own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy.typing as npt
 import polars as pl
 
-from analyzer.diagnosis.nat_rules import Translated, older_entry
+from analyzer.diagnosis.filtered import NETFILTER, advise_at, chains_of
+from analyzer.diagnosis.lost_flows import STACK, Columns, LostFlow, Tied
 from analyzer.diagnosis.port_settings import Explanation
-from analyzer.diagnosis.reasons import NO_SOCKET, NOT_SPECIFIED, Packet, Place, advise
-from analyzer.diagnosis.settings import (
-    Scene,
-    explain_bridge,
-    explain_veth,
-    is_isolation,
-    name_rules,
-)
-from analyzer.diagnosis.unnamed_rules import no_rule, one_of
+from analyzer.diagnosis.reasons import NOT_SPECIFIED, Packet, Place
+from analyzer.diagnosis.settings import Scene, explain_bridge, explain_veth, look_at_bridge
 from analyzer.diagnosis.way_out import is_on_the_way_out, port_of, way_out
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ethernet import mac_text
 from analyzer.net.ip import address_text
 from analyzer.recorders.drops.record import UNKNOWN
-from analyzer.recorders.settings.iptables_rules import Rule
-from analyzer.recorders.settings.nftables_rules import look_at
 
-NETFILTER = "NETFILTER_DROP"
-TOO_BIG = "PKT_TOO_BIG"
 BY_COUNTERS = "packet filter, by its counters"
 """no event of the kernel's told so, but a rule that fits counted while capturing"""
-GROUP = ["protocol", "source", "destination", "last_vantage", "expected"]
-
-Columns = Mapping[str, npt.NDArray[Any]]
-Tied = tuple[str, str]
-"""reason and place in the kernel"""
 
 
 def explain_lost(
     rows: Sequence[LossRow],
     table: pl.DataFrame,
-    counted: Mapping[tuple[Any, ...], Counter[Tied]],
+    flows: Sequence[Sequence[LostFlow]],
     frames: Columns,
     scene: Scene,
 ) -> list[LossRow]:
-    """Fill reason, location and advice of the losses that the topology proved.
+    """Fill reason, location and advice of the losses that the topology proved; a row whose flows
+    were dropped by this and by that becomes several.
 
-    table: their groups, in the order of ``rows``: GROUP and last_frame, of one of them. counted:
-    values of GROUP → the kernel's reasons for packets of the group.
+    table: their groups, in the order of ``rows``: GROUP and last_frame, of one of them. flows: of
+    each row, as far as they are known.
     """
-    explained = []
-    for row, group in zip(rows, table.iter_rows(named=True), strict=True):
-        reasons = counted.get(tuple(group[name] for name in GROUP), Counter())
-        packet = describe_packet(frames, group["last_frame"], row.protocol)
+    explained: list[LossRow] = []
+    for row, group, known in zip(rows, table.iter_rows(named=True), flows, strict=True):
         last, expected = (scene.vantages[group[n]] for n in ("last_vantage", "expected"))
-        mac = mac_text(int(frames["eth_dst"][group["last_frame"]]))
-        explained.append(_explained(row, reasons, last, expected, mac, packet, scene))
+
+        def explain(flow: LostFlow, row: LossRow = row, ends: _Ends = (last, expected)) -> LossRow:
+            return _explained(row, flow, ends, frames, scene)
+
+        explained += told_apart(_all_of(row, group["last_frame"], known), explain)
     return explained
 
 
-def _explained(
-    row: LossRow,
-    reasons: Counter[Tied],
-    last: Vantage,
-    expected: Vantage,
-    mac: str,
-    packet: Packet,
-    scene: Scene,
-) -> LossRow:
+_Ends = tuple[Vantage, Vantage]
+"""where packets were seen last, and where they should have been next"""
+
+
+def _all_of(row: LossRow, example: int, flows: Sequence[LostFlow]) -> list[LostFlow]:
+    """The row's packets by flow; those of which the flow is not known are one of their own."""
+    packets, certain = (
+        max(0, total - sum(getattr(flow, name) for flow in flows))
+        for name, total in (("packets", row.packets), ("certain", row.certain))
+    )
+    if not packets:
+        return list(flows)
+    rest = LostFlow(packets, certain, example, row.first_ns, row.last_ns, is_one=not flows)
+    return [*flows, rest]
+
+
+def told_apart(flows: Sequence[LostFlow], explain: Callable[[LostFlow], LossRow]) -> list[LossRow]:
+    """One row for all flows of which the same is to be said.
+
+    What nothing is known of belongs to the others, if what is said of them fits it, too.
+    """
+    told: dict[tuple[str, str], LostFlow] = {}
+    silent: list[LostFlow] = []
+    for flow in flows:
+        row = explain(flow)
+        key = row.reason.partition(" (")[0], row.advice
+        if row.reason == UNKNOWN:
+            silent.append(flow)
+        else:
+            told[key] = told[key].with_(flow) if key in told else flow
+    for flow in silent:
+        fitting = [key for key, one in told.items() if _may_be(flow, key, one, explain)]
+        key = fitting[0] if len(told) == len(fitting) == 1 else (UNKNOWN, "")
+        told[key] = told[key].with_(flow) if key in told else flow
+    return [explain(flow) for flow in told.values()]
+
+
+def _may_be(
+    flow: LostFlow,
+    told: tuple[str, str],
+    other: LostFlow,
+    explain: Callable[[LostFlow], LossRow],
+) -> bool:
+    """Whether the same would be said of it, if the kernel's reasons were those of the other."""
+    return explain(replace(flow, reasons=other.reasons)).advice == told[1]
+
+
+def _explained(row: LossRow, flow: LostFlow, ends: _Ends, frames: Columns, scene: Scene) -> LossRow:
+    last, expected = ends
+    row = replace(
+        row,
+        packets=flow.packets,
+        certain=max(flow.certain, min(flow.reasons.total(), flow.packets)),
+        first_ns=flow.first_ns if row.first_ns is not None else None,
+        last_ns=flow.last_ns if row.last_ns is not None else None,
+    )
     at_bridge = bool(last.master_ifindex and expected.master_ifindex) or last.role is Role.BRIDGE
     place = Place("bridge" if at_bridge else "veth", expected.interface, engine=scene.engine)
-    device = expected.bridge or expected.interface
-    packet = replace(
-        packet,
-        incoming=last.bridge if last.master_ifindex else "",
-        outgoing=device,
-        incoming_port=last.interface if last.master_ifindex else "",
-        outgoing_port=expected.interface if expected.master_ifindex else "",
-    )
-    if reasons and reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":
+    packet = _between_ports(describe_flow(flow, frames, row.protocol), last, expected)
+    if flow.reasons and flow.reasons.most_common(1)[0][0][0] == "BRIDGE_INGRESS_STP_STATE":
         place = replace(place, device=last.interface)
-    explanation = _by_reasons(reasons, row.packets, place, packet, scene, last.netns)
-    if explanation is None or reasons.most_common(1)[0][0][0] == NOT_SPECIFIED:
+    explanation = _by_reasons(flow, place, packet, scene, last.netns)
+    if explanation is None or flow.reasons.most_common(1)[0][0][0] == NOT_SPECIFIED:
+        mac = mac_text(int(frames["eth_dst"][flow.example]))
         of_settings = (
             explain_bridge(last, expected, mac, packet, scene)
             if at_bridge
@@ -97,109 +124,40 @@ def _explained(
         )
         explanation = of_settings or explanation or _by_rules(last, at_bridge, packet, scene)
     if explanation is None:
-        return row
+        innocent = at_bridge and _is_innocent(packet, scene, last.netns)
+        return replace(row, advice=look_at_bridge(last, expected)) if innocent else row
     reason, advice = explanation
-    location = _with_code(row.location, reasons)
-    certain = max(row.certain, min(reasons.total(), row.packets))
-    return replace(row, reason=reason, advice=advice, location=location, certain=certain)
+    location = _with_code(row.location, flow.reasons)
+    return replace(row, reason=reason, advice=advice, location=location)
+
+
+def _between_ports(packet: Packet, last: Vantage, expected: Vantage) -> Packet:
+    """With the devices that the packet filter sees of what is bridged."""
+    return replace(
+        packet,
+        incoming=last.bridge if last.master_ifindex else "",
+        outgoing=expected.bridge or expected.interface,
+        incoming_port=last.interface if last.master_ifindex else "",
+        outgoing_port=expected.interface if expected.master_ifindex else "",
+    )
 
 
 def _by_reasons(
-    reasons: Counter[Tied], packets: int, place: Place, packet: Packet, scene: Scene, netns: int
+    flow: LostFlow, place: Place, packet: Packet, scene: Scene, netns: int
 ) -> Explanation | None:
     """From the kernel's own reasons, the most frequent first."""
-    if not reasons:
+    if not flow.reasons:
         return None
-    (reason, location), _ = reasons.most_common(1)[0]
+    (reason, location), _ = flow.reasons.most_common(1)[0]
     by_reason: Counter[str] = Counter()
-    for (name, _), count in reasons.items():
+    for (name, _), count in flow.reasons.items():
         by_reason[name] += count
-    if len(by_reason) == 1 and by_reason.total() == packets:
+    if len(by_reason) == 1 and by_reason.total() == flow.packets:
         text = reason
     else:
-        text = ", ".join(f"{name} ({n} of {packets})" for name, n in by_reason.most_common())
+        told = (f"{name} ({n} of {flow.packets})" for name, n in by_reason.most_common())
+        text = ", ".join(told)
     return text, advise_at(reason, location, place, packet, scene, netns)
-
-
-def advise_at(
-    reason: str, location: str, place: Place, packet: Packet, scene: Scene, netns: int
-) -> str:
-    """The advice for a kernel's reason; for the packet filter with the rule that counted."""
-    if reason == NO_SOCKET and (entry := _older_entry(packet, scene, netns)):
-        return entry
-    if reason != NETFILTER:
-        told = _error_dropped(packet, place, scene, netns) if reason == TOO_BIG else ""
-        return advise(reason, location, place, packet) + told
-    hooks = chains_of(place, packet, scene, netns)
-    rules = _of_backend(scene.moved(netns, packet, hooks), location)
-    if not rules and (candidates := scene.uncounted(netns, packet, hooks)):
-        return one_of(candidates, place)
-    if not rules:
-        return _translated_back(place, packet, scene, netns) or no_rule(location, place)
-    first = rules[0]
-    look = place.run(look_at(first))
-    if is_isolation(rules):
-        return (
-            f"Docker keeps its networks apart ({name_rules(rules)}): connect both containers to "
-            f"one network (docker network connect NETWORK CONTAINER); {look}"
-        )
-    return f"{name_rules(rules)}: {look}"
-
-
-def _error_dropped(packet: Packet, place: Place, scene: Scene, netns: int) -> str:
-    """The rule that counted the ICMP errors which tell the sender so; '' where none did."""
-    error = Packet(
-        "icmp", destination_ip=packet.source_ip, outgoing=packet.incoming, is_answer=True
-    )
-    rules = scene.moved(netns, error, chains_of(place, error, scene, netns))
-    if not rules:
-        return ""
-    return (
-        f"; the ICMP errors that tell the sender so were dropped: {name_rules(rules[:1])}: "
-        f"{place.run(look_at(rules[0]))}"
-    )
-
-
-def _older_entry(packet: Packet, scene: Scene, netns: int) -> str:
-    """Whether a rule should have sent it elsewhere."""
-    ends = (packet.source_ip, packet.destination_ip, packet.port)
-    asked = Translated(packet.protocol, *ends, incoming=packet.incoming)
-    return older_entry(scene.rulesets.get(netns, ()), asked)
-
-
-def _of_backend(rules: Sequence[Rule], location: str) -> Sequence[Rule]:
-    """Those that can have dropped in this function of the kernel's: a rule of nf_tables does so
-    in ``nft_do_chain``, since Linux 6.7 by name; one of the legacy tables in the hook itself."""
-    function = location.partition("+")[0]
-    legacy = [rule for rule in rules if rule.tool.endswith("-legacy")]
-    if function == "nft_do_chain":
-        return [rule for rule in rules if rule not in legacy]
-    return legacy if function == "nf_hook_slow" and legacy else rules
-
-
-def _translated_back(place: Place, packet: Packet, scene: Scene, netns: int) -> str:
-    """What counted in FORWARD, of a packet to the host itself, which connection tracking may have
-    translated before it came there."""
-    if place.where != "host" or "INPUT" not in chains_of(place, packet, scene, netns):
-        return ""
-    hooks = frozenset({"FORWARD", "POSTROUTING"})
-    rules = scene.moved(netns, replace(packet, destination_ip="", outgoing=""), hooks)
-    if not rules:
-        return ""
-    return (
-        "no rule of INPUT counted; if it was an answer, translated back to a container's address, "
-        f"then {name_rules(rules)}: {place.run(look_at(rules[0]))}"
-    )
-
-
-def chains_of(place: Place, packet: Packet, scene: Scene, netns: int) -> frozenset[str]:
-    """The hooks that the packet passes at the place, as the packet filter's own chains."""
-    if packet.is_answer:
-        return frozenset({"OUTPUT", "POSTROUTING"})
-    local = packet.destination_ip in scene.addresses(netns)
-    if place.where in ("host", "inside") and local:
-        return frozenset({"PREROUTING", "INPUT"})
-    return frozenset({"PREROUTING", "FORWARD", "POSTROUTING"})
 
 
 def _by_rules(last: Vantage, at_bridge: bool, packet: Packet, scene: Scene) -> Explanation | None:
@@ -212,20 +170,38 @@ def _by_rules(last: Vantage, at_bridge: bool, packet: Packet, scene: Scene) -> E
     return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
 
 
+def _is_innocent(packet: Packet, scene: Scene, netns: int) -> bool:
+    """Whether no rule of the packet filter can have dropped it: none that fits has counted."""
+    hooks = chains_of(Place("bridge"), packet, scene, netns)
+    return scene.read_rules(netns) and not (
+        scene.moved(netns, packet, hooks) or scene.uncounted(netns, packet, hooks)
+    )
+
+
 def _with_code(location: str, reasons: Counter[Tied]) -> str:
     """The place with the kernel's function that dropped there."""
     code = [place for (_, place), _ in reasons.most_common() if place]
     return f"{location} (kernel: {code[0]})" if code else location
 
 
-def stack_losses(groups: Iterable[dict[str, Any]], frames: Columns, scene: Scene) -> list[LossRow]:
+def stack_losses(
+    stacks: Mapping[tuple[Any, ...], Mapping[int, LostFlow]], frames: Columns, scene: Scene
+) -> list[LossRow]:
     """Rows of packets that ended in stacks: see `analyzer.diagnosis.dropped_packets`."""
-    return [_stack_row(row, frames, scene) for row in groups]
+    rows: list[LossRow] = []
+    for key, flows in stacks.items():
+        group = dict(zip(STACK, key, strict=True))
+
+        def explain(flow: LostFlow, group: Mapping[str, Any] = group) -> LossRow:
+            return _stack_row(group, flow, frames, scene)
+
+        rows += told_apart(list(flows.values()), explain)
+    return rows
 
 
-def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
+def _stack_row(row: Mapping[str, Any], flow: LostFlow, frames: Columns, scene: Scene) -> LossRow:
     last = scene.vantages[row["last_vantage"]]
-    packet = describe_packet(frames, row["last_frame"], row["protocol"])
+    packet = describe_flow(flow, frames, row["protocol"])
     if row["answer"]:
         packet = replace(
             packet,
@@ -238,11 +214,13 @@ def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
     device = last.bridge if last.master_ifindex else last.interface
     packet = replace(packet, **{"outgoing" if row["answer"] else "incoming": device})
     place = place_of(last, scene)
+    if place.where == "host" and not row["answer"]:
+        packet = replace(packet, outgoing=scene.device_to(last.netns, packet.destination_ip))
     whose = f"{last.container}" if place.where == "inside" else "the host"
     what = f"in {whose}'s stack, behind {last.name}"
     out = None
     if is_on_the_way_out(row["reason"]) and not row["answer"]:
-        out = port_of(mac_text(int(frames["eth_dst"][row["last_frame"]])), last, scene)
+        out = port_of(mac_text(int(frames["eth_dst"][flow.example])), last, scene)
         place, what = way_out(place, last, out)
     if row["answer"]:
         what = f"in {whose}'s stack, its answer dropped before it left {last.name}"
@@ -253,13 +231,13 @@ def _stack_row(row: dict[str, Any], frames: Columns, scene: Scene) -> LossRow:
         destination=row["destination"],
         last_seen=last.name,
         expected=out.name if out else "",
-        packets=row["packets"],
+        packets=flow.packets,
         reason=row["reason"] or UNKNOWN,
         location=what + code,
         advice=advise_at(row["reason"], row["location"], place, packet, scene, last.netns),
-        first_ns=row["first_ns"],
-        last_ns=row["last_ns"],
-        certain=row["packets"],
+        first_ns=flow.first_ns,
+        last_ns=flow.last_ns,
+        certain=flow.packets,
     )
 
 
@@ -268,6 +246,12 @@ def place_of(vantage: Vantage, scene: Scene) -> Place:
     if vantage.role is Role.CONTAINER:
         return Place("inside", vantage.interface, vantage.container, scene.engine)
     return Place("host", vantage.interface, engine=scene.engine)
+
+
+def describe_flow(flow: LostFlow, frames: Columns, protocol: str) -> Packet:
+    """The flow's packets, for an explanation; the ports of several flows are not told."""
+    packet = replace(describe_packet(frames, flow.example, protocol), count=flow.packets)
+    return packet if flow.is_one else replace(packet, port=0, source_port=0)
 
 
 def describe_packet(frames: Columns, row: int, protocol: str) -> Packet:

@@ -23,6 +23,7 @@ _NFT_PORT = re.compile(r"\b(tcp|udp) [ds]port ")
 _PORT = re.compile(r"(?:--dport|\bdport) ([0-9]+)(?:[:-]([0-9]+))?(?![0-9])")
 _OUT = re.compile(r"(! ?)?(?:-o |\boifname (!= )?)\"?([^\s\"]+)")
 _IN = re.compile(r"(! ?)?(?:-i |\biifname (!= )?)\"?([^\s\"]+)")
+_TARGET = re.compile(r"(?:--to-destination|dnat (?:ip )?to) ([0-9.]+)(?::([0-9]+))?(?![-:/.0-9])")
 _FORMAT = re.compile(r"\[[0-9]+:[0-9]+\] ")
 
 
@@ -54,6 +55,13 @@ def destination_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[s
     fitting = (line for line in _lines(rulesets, _DESTINATION) if _fits(line, packet))
     named = (line for line in fitting if _PORT.search(line))
     return [line for line in named if packet.incoming or not _IN.search(line)]
+
+
+def target_of(rule: str) -> tuple[str, int] | None:
+    """Address and port to which a rule sends packets on; port 0: it stays; None: not told, or
+    several."""
+    match = _TARGET.search(rule)
+    return (match[1], int(match[2] or 0)) if match else None
 
 
 def older_entry(rulesets: Sequence[Ruleset], packet: Translated) -> str:

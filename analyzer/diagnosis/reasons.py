@@ -74,6 +74,8 @@ class Packet:
     outgoing_port: str = ""
     is_answer: bool = False
     """not on its way in, but sent in answer by the stack where it was dropped"""
+    count: int = 0
+    """how many such packets are to be explained; 0: not known"""
 
 
 def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
@@ -98,6 +100,8 @@ def advise(reason: str, location: str, place: Place, packet: Packet) -> str:
     if reason == NO_SOCKET:
         kind = {"tcp": "-ltnp", "udp": "-lunp"}.get(packet.protocol, "-lnp")
         port = f" {packet.protocol} port {packet.port}" if packet.port else " its protocol"
+        if packet.protocol in ("tcp", "udp") and not packet.port:
+            port = f" the {packet.protocol} ports that they ask for"
         return f"nobody listens on{port} there: {place.run(f'ss {kind}')}"
     if reason == "IP_INHDR" and packet.ttl == 1 and "forward" in location:
         return (

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from analyzer.diagnosis.port_settings import Explanation, explain_ports
 from analyzer.diagnosis.reasons import Packet
+from analyzer.diagnosis.routing import route_to
 from analyzer.model.evidence import NamespaceEvidence
 from analyzer.model.kernel_state import Ruleset
 from analyzer.model.vantage import Vantage
 from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.settings.facts import Facts, LinkFact
 from analyzer.recorders.settings.iptables_rules import Rule
-from analyzer.recorders.settings.matching import Traits, fits, passes
+from analyzer.recorders.settings.matching import Traits, fits, fits_wholly, passes
 
 _ISOLATION = "DOCKER-ISOLATION"
 _ETHERNET_MTU = 1500
@@ -57,6 +58,12 @@ class Scene:
         inside = (v for v in self.vantages if v.netns == netns)
         return {address.partition("/")[0] for v in inside for address in v.addresses}
 
+    def device_to(self, netns: int, destination: str) -> str:
+        """By which the namespace routes to an address; '' where unknown, or it changed."""
+        ways = [route_to(one, destination) for one in self.moments if one.netns == netns]
+        devices = {way.device if way else "" for way in ways}
+        return devices.pop() if len(devices) == 1 else ""
+
     def moved(self, netns: int, packet: Packet, hooks: Collection[str]) -> list[Rule]:
         """Rules there that dropped something, and may have dropped the packet; the most first.
 
@@ -64,7 +71,14 @@ class Scene:
         not looked up.
         """
         rules = [rule for one in self.facts for rule in one.moved.get(netns, ())]
-        return sorted(_fitting(rules, packet, hooks), key=lambda rule: -rule.packets)
+        fitting = sorted(_fitting(rules, packet, hooks), key=lambda rule: -rule.packets)
+        enough = [r for r in fitting if r.packets >= packet.count > 0]
+        first = [r for r in enough if fits_wholly(r, traits_of(packet))]
+        return [rule for rule in fitting if not any(_is_behind(rule, one) for one in first)]
+
+    def read_rules(self, netns: int) -> bool:
+        """Whether the packet filter's rules there were read at both ends."""
+        return len(self.facts) > 1 and all(one.sysctls.get(netns) for one in self.facts)
 
     def uncounted(self, netns: int, packet: Packet, hooks: Collection[str]) -> list[Rule]:
         """Rules and policies there that may have dropped the packet, and have no counter."""
@@ -73,7 +87,21 @@ class Scene:
 
 
 def _fitting(rules: Sequence[Rule], packet: Packet, hooks: Collection[str]) -> Iterator[Rule]:
-    traits = Traits(
+    traits = traits_of(packet)
+    for rule in rules:
+        if passes(rule, frozenset(hooks)) and fits(rule, traits):
+            yield rule
+
+
+def _is_behind(rule: Rule, other: Rule) -> bool:
+    """Whether packets come to it in the same chain if the other one has let them pass."""
+    chains = [(one.tool, one.table, one.chain) for one in (rule, other)]
+    return chains[0] == chains[1] and (rule.number == 0 or rule.number > other.number)
+
+
+def traits_of(packet: Packet) -> Traits:
+    """What rules look at."""
+    return Traits(
         packet.source_ip,
         packet.destination_ip,
         packet.protocol,
@@ -84,9 +112,6 @@ def _fitting(rules: Sequence[Rule], packet: Packet, hooks: Collection[str]) -> I
         packet.incoming_port,
         packet.outgoing_port,
     )
-    for rule in rules:
-        if passes(rule, frozenset(hooks)) and fits(rule, traits):
-            yield rule
 
 
 def explain_bridge(
@@ -108,6 +133,15 @@ def explain_bridge(
         or explain_ports(last, expected, mac, packet.protocol, scene.moments)
         or _too_large(last, expected, out, packet)
         or _wrong_port(last, expected, mac, scene)
+    )
+
+
+def look_at_bridge(last: Vantage, expected: Vantage) -> str:
+    """Where to look on, where no rule of the packet filter has counted."""
+    device, table = expected.interface, f"bridge fdb show br {last.bridge or last.name}; "
+    return (
+        "no rule of the packet filter that fits has counted: look at: bridge link show; "
+        f"{table}tc -s qdisc show dev {device}"
     )
 
 

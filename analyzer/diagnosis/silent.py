@@ -14,15 +14,9 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.diagnosis.departures import Departure, explain_departure
-from analyzer.diagnosis.explain import (
-    BY_COUNTERS,
-    NETFILTER,
-    Columns,
-    advise_at,
-    chains_of,
-    describe_packet,
-    place_of,
-)
+from analyzer.diagnosis.explain import BY_COUNTERS, describe_packet, place_of
+from analyzer.diagnosis.filtered import NETFILTER, advise_at, chains_of
+from analyzer.diagnosis.lost_flows import Columns
 from analyzer.diagnosis.port_settings import Explanation
 from analyzer.diagnosis.reasons import Packet
 from analyzer.diagnosis.settings import Scene, explain_bridge, name_rules

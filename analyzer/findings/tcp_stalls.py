@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzer.diagnosis.explain import TOO_BIG
+from analyzer.diagnosis.filtered import TOO_BIG
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_count, format_ns
 from analyzer.model.flow_rows import TcpRow

@@ -29,9 +29,8 @@ from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.ranks import percentile
 from analyzer.model.vantage import Vantage
 from analyzer.net.ip import address_text
+from analyzer.net.ports import FIRST_EPHEMERAL
 
-_EPHEMERAL = 32768
-"""the first port that Linux takes for a client (net.ipv4.ip_local_port_range)"""
 _SERVICE = ["protocol", "server", "server_hi", "server_lo", "server_port"]
 
 
@@ -105,7 +104,9 @@ def service_rows(talks: Conversations, context: FlowContext) -> list[ServiceRow]
 def _by_ports(table: pl.DataFrame) -> pl.DataFrame:
     """Of conversations of which the opening was not seen, ports tell who the server is; those of
     TCP where they do not are left out."""
-    client_low, server_low = (pl.col(f"{one}_port") < _EPHEMERAL for one in ("client", "server"))
+    client_low, server_low = (
+        pl.col(f"{one}_port") < FIRST_EPHEMERAL for one in ("client", "server")
+    )
     turned = (~pl.col("begun") & client_low & ~server_low).alias("turned")
     told = pl.col("begun") | (client_low != server_low) | (pl.col("protocol") == "udp")
     sides = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.diagnosis.nat_rules import Translated, destination_rules, source_rules
+from analyzer.diagnosis.nat_rules import Translated, destination_rules, source_rules, target_of
 from analyzer.model.kernel_state import Ruleset
 
 OUT = Translated("icmp", "172.17.0.2", "198.51.100.2", outgoing="uplink0")
@@ -48,3 +48,19 @@ def test_destinations(line: str, fits: bool) -> None:
 
 def test_rules_for_ipv6_translate_none() -> None:
     assert source_rules([Ruleset("ip6tables-save", "-A POSTROUTING -j MASQUERADE")], OUT) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ("-p tcp --dport 8080 -j DNAT --to-destination 172.17.0.3:80", ("172.17.0.3", 80)),
+        ("-p tcp --dport 80 -j DNAT --to-destination 172.17.0.3", ("172.17.0.3", 0)),
+        ("tcp dport 8080 dnat to 172.17.0.3:80", ("172.17.0.3", 80)),
+        ("tcp dport 8080 dnat ip to 172.17.0.3", ("172.17.0.3", 0)),
+        ("-j DNAT --to-destination 172.17.0.3-172.17.0.9", None),
+        ("-j DNAT --to-destination 172.17.0.3:80-90", None),
+        ("-j REDIRECT --to-ports 80", None),
+    ],
+)
+def test_where_a_rule_sends_packets_on_to(line: str, target: tuple[str, int] | None) -> None:
+    assert target_of(line) == target

@@ -6,6 +6,7 @@ import numpy as np
 from finding_inputs import BRIDGE, VANTAGES
 
 from analyzer.diagnosis.explain import stack_losses
+from analyzer.diagnosis.lost_flows import LostFlow
 from analyzer.diagnosis.settings import Scene
 from analyzer.model.frames import EXAMPLE
 from analyzer.model.report import LossRow
@@ -17,20 +18,9 @@ def loss(mac: int, reason: str, last: int = 0) -> LossRow:
     """Five packets that came in by veth1, for a MAC."""
     frames = {name: np.zeros(1, np.uint64) for name in EXAMPLE}
     frames["eth_dst"][0] = mac
-    group = {
-        "protocol": "udp",
-        "source": "tomcat01",
-        "destination": "tomcat02",
-        "last_vantage": last,
-        "last_frame": 0,
-        "reason": reason,
-        "location": "__dev_queue_xmit+0x360",
-        "answer": False,
-        "packets": 5,
-        "first_ns": 1,
-        "last_ns": 2,
-    }
-    (row,) = stack_losses([group], frames, Scene(VANTAGES, {}, (), {}, "lab", {}))
+    place = ("udp", "tomcat01", "tomcat02", last, reason, "__dev_queue_xmit+0x360", False)
+    flow = LostFlow(packets=5, certain=5, example=0, first_ns=1, last_ns=2)
+    (row,) = stack_losses({place: {1: flow}}, frames, Scene(VANTAGES, {}, (), {}, "lab", {}))
     return row
 
 

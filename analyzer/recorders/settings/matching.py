@@ -32,6 +32,7 @@ _OPTIONS = {
     "--dports": "port",
 }
 """of iptables, as iptables-save prints them → what of `Traits` they look at"""
+_PLAIN_MATCHES = ("tcp", "udp", "icmp", "icmp6", "multiport", "comment")
 _DEVICES = {"i": "incoming", "o": "outgoing"}
 _PORTS = {"i": "incoming_port", "o": "outgoing_port"}
 """the same of nftables' ``iifname`` and ``oifname``; _PORTS: in its bridge family"""
@@ -59,6 +60,23 @@ class Traits:
 def fits(rule: Rule, packet: Traits) -> bool:
     """Whether the packet can have been the rule's."""
     return _fits_nft(rule, packet) if rule.tool == NFT else _fits_iptables(rule, packet)
+
+
+def fits_wholly(rule: Rule, packet: Traits) -> bool:
+    """Whether nothing of it is left open: each of the packets goes as the rule of iptables says."""
+    if rule.tool == NFT or not fits(rule, packet):
+        return False
+    words = iter(shlex.split(rule.text))
+    for word in words:
+        if word in ("-j", "-g"):
+            return True
+        value = "" if word == "!" else next(words, "")
+        if word == "-m" and value not in _PLAIN_MATCHES:
+            return False
+        read = word in ("!", "-m", "--comment") or _agrees(word, value, packet) is not None
+        if not read or (word == "-p" and not packet.protocol):
+            return False
+    return bool(rule.number)
 
 
 def passes(rule: Rule, hooks: frozenset[str]) -> bool:

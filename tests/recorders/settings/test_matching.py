@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from analyzer.recorders.settings.iptables_rules import Rule
-from analyzer.recorders.settings.matching import NFT, Traits, fits, passes
+from analyzer.recorders.settings.matching import NFT, Traits, fits, fits_wholly, passes
 
 PING = Traits("172.17.0.2", "172.17.0.3", "icmp")
 WEB = Traits("172.17.0.2", "198.51.100.2", "tcp", 80, 40000, "docker0", "eth0")
@@ -46,6 +46,25 @@ def rule(text: str, tool: str = "iptables", **more: str) -> Rule:
 def test_an_iptables_rule(text: str, packet: Traits, fitting: bool) -> None:
     assert fits(rule(text), packet) is fitting
     assert fits(rule(text, "iptables-legacy"), packet) is fitting
+
+
+@pytest.mark.parametrize(
+    ("text", "wholly"),
+    [
+        ("-s 172.17.0.0/16 -p tcp -m tcp --dport 80 -j DROP", True),
+        ("-i docker0 ! -o docker0 -m comment --comment 'no web' -j DROP", True),
+        ("-p tcp -m multiport --dports 22,80 -j REJECT --reject-with tcp-reset", True),
+        ("-p tcp -m tcp --dport 81 -j DROP", False),
+        ("-p tcp -m limit --limit 1/sec -j DROP", False),
+        ("-m conntrack --ctstate INVALID -j DROP", False),
+        ("-p tcp -m tcp --tcp-flags SYN SYN -j DROP", False),
+        ("-m set --match-set banned src -j DROP", False),
+    ],
+)
+def test_what_leaves_nothing_open(text: str, wholly: bool) -> None:
+    assert fits_wholly(rule(text), WEB) is wholly
+    unknown = replace(WEB, source="", port=0, outgoing="", protocol="")
+    assert not fits_wholly(rule(text), unknown)
 
 
 @pytest.mark.parametrize("tool", ["iptables", "iptables-legacy"])
