@@ -22,6 +22,7 @@ from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.flows.receivers import Receivers
 from analyzer.flows.registry import flow_kind, flow_kinds
 from analyzer.flows.resets import Resets
+from analyzer.flows.router_advertisements import RouterAdvertisements
 from analyzer.flows.slow_handshakes import SlowHandshakes
 from analyzer.flows.tunnels import Tunnels
 from analyzer.flows.untranslated import Untranslated
@@ -54,6 +55,7 @@ class Partials:
         self.flooding = Flooding()
         self.foreign_sources = ForeignSources()
         self.untranslated = Untranslated()
+        self.router_advertisements = RouterAdvertisements()
         self.tunnels = Tunnels.reading(self._readers)
         self.loss_diagnosis = loss_diagnosis or LossDiagnosis()
         self.checksums = Checksums.reading(self._readers)
@@ -95,5 +97,6 @@ class Partials:
         yield self.foreign_sources
         yield self.untranslated
         yield self.tunnels
+        yield self.router_advertisements
         yield self.loss_diagnosis
         yield self.checksums

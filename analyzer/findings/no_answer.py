@@ -79,6 +79,12 @@ def forwards(inputs: FindingInputs, netns: int) -> bool | None:
     return None if value is None else value == "1"
 
 
+def forwards_v6(inputs: FindingInputs, netns: int) -> bool | None:
+    """The same of IPv6."""
+    value = _setting(inputs, netns, FORWARDING_V6)
+    return None if value is None else value == "1"
+
+
 def filters_by_path(inputs: FindingInputs, vantage: Vantage) -> bool:
     """Whether reverse path filtering is strict for all its namespace's devices (RFC 3704)."""
     return _setting(inputs, vantage.netns, RP_FILTER) == "1"

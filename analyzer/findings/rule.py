@@ -96,6 +96,8 @@ class FindingInputs:
     """see `analyzer.flows.tunnels.Tunnels.arrivals`"""
     tunnel_departures: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.tunnels.Tunnels.departures`"""
+    router_advertisements: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.router_advertisements.RouterAdvertisements.rows`"""
     contradictions: Sequence[Contradiction] = ()
     """see `analyzer.flows.contradictions.settle_losses`"""
     likely_causes: Sequence[LikelyCause] = ()
