@@ -111,8 +111,8 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     port, inside = targets.get(Role.HOST_VETH), targets.get(Role.CONTAINER)
     if seen and port is None and inside and not late and inside.name not in seen:
         whose = inside.container or inside.name
-        places = ", ".join(row.seen[:_SEEN])
-        return f"it is {whose}'s, and none reached {inside.name}; seen at {places}"
+        seen_at = ", ".join(row.seen[:_SEEN])
+        return f"it is {whose}'s, and none reached {inside.name}; seen at {seen_at}"
     if not seen or port is None or late:
         return ""
     whose = f"it is {port.container}'s"
