@@ -30,6 +30,10 @@ _OF_PARTS = {"skb_release_data", "kfree_skb_list_reason"}
 packet itself was dropped, the kernel has said so of it"""
 
 
+_OF_GROUPS = ("igmp", "mld", "ip_mr", "ip6_mr", "ip6_mc_input")
+"""functions that drop what is for groups that the node is not in: bridges flood"""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a packet ended, as far as a command needs it."""
@@ -92,7 +96,7 @@ def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
         if reason == NO_SOCKET:
             return not opens  # the rest of a connection that is closed
         return reason == NOT_SPECIFIED or (reason.startswith("TCP_") and reason not in _TCP_SERIOUS)
-    return reason == NOT_SPECIFIED and function.startswith(("igmp", "mld", "ip_mr", "ip6_mr"))
+    return reason == NOT_SPECIFIED and function.startswith(_OF_GROUPS)
 
 
 def advise(reason: str, location: str, place: Place, packet: Packet) -> str:

@@ -18,6 +18,7 @@ from analyzer.net.ip import address_text
 _GROUP = ("protocol", "source", "destination")
 _ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 FORWARDING = "net.ipv4.ip_forward"
+FORWARDING_V6 = "net.ipv6.conf.all.forwarding"
 RP_FILTER = "net.ipv4.conf.all.rp_filter"
 
 
