@@ -168,6 +168,7 @@ def _finding_inputs(
         tunnel_arrivals=partials.tunnels.arrivals(),
         tunnel_departures=partials.tunnels.departures(),
         router_advertisements=partials.router_advertisements.rows(),
+        multicast_streams=partials.multicast_streams.rows(),
         returned=assembly.returned.rows(),
         likely_causes=partials.loss_diagnosis.likely,
         foreign_sources=partials.foreign_sources.rows(),

@@ -98,5 +98,4 @@ def _cut(inputs: FindingInputs, port: Vantage) -> str:
     return (owner.run(command) if owner else command) + tree
 
 
-RULE = Rule((LOOP,), find, place=65, needs="a topology", most=None)
-"""Before interfaces that went down: who finds the loop takes one of its ports down."""
+RULE = Rule((LOOP,), find, place=58, needs="a topology", most=None)

@@ -98,6 +98,8 @@ class FindingInputs:
     """see `analyzer.flows.tunnels.Tunnels.departures`"""
     router_advertisements: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.router_advertisements.RouterAdvertisements.rows`"""
+    multicast_streams: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.multicast_streams.MulticastStreams.rows`"""
     contradictions: Sequence[Contradiction] = ()
     """see `analyzer.flows.contradictions.settle_losses`"""
     likely_causes: Sequence[LikelyCause] = ()

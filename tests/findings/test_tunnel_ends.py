@@ -9,12 +9,12 @@ import pytest
 from evidence_samples import S, texts
 from finding_inputs import info, inputs
 
-from analyzer.findings import tunnel_ends, tunnel_errors
 from analyzer.findings.rule import FindingInputs
+from analyzer.findings.tunnel_ends import find
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence, NamespaceEvidence
-from analyzer.model.flow_rows import ArpRow, IcmpErrorRow
-from analyzer.model.kernel_state import AddressState, FdbState, LinkState
+from analyzer.model.flow_rows import ArpRow
+from analyzer.model.kernel_state import FdbState, LinkState
 from analyzer.model.vantage import Role, Vantage
 
 NETNS, ETH0, VX0, K1 = 2, 0, 1, 2
@@ -30,7 +30,6 @@ MOMENT = NamespaceEvidence(
     True,
     S,
     links=(LinkState(6, "vx0", "vxlan", mtu=1450),),
-    addresses=(AddressState(5, "203.0.113.1/24"),),
 )
 ARRIVED: dict[str, Any] = {
     "vantage": ETH0,
@@ -51,20 +50,6 @@ SENT: dict[str, Any] = {
     "first_ns": S,
 }
 REASONS = {"VXLAN_VNI_NOT_FOUND": 9, "VXLAN_ENTRY_EXISTS": 9, "NO_TX_TARGET": 9}
-ERROR = IcmpErrorRow(
-    "r",
-    "192.0.2.254",
-    "h1",
-    "203.0.113.1",
-    "192.0.2.99",
-    4789,
-    "udp",
-    "port unreachable",
-    None,
-    4,
-    0,
-    None,
-)
 
 
 def given(
@@ -86,7 +71,7 @@ def at(destination: str, mac: str = "02:42:00:00:00:01") -> FdbState:
 
 
 def ends(**values: Any) -> list[str]:
-    return texts(tunnel_ends.find, given(**values))
+    return texts(find, given(**values))
 
 
 def test_a_mac_that_the_table_has_elsewhere() -> None:
@@ -156,28 +141,3 @@ def test_a_broadcast_that_somebody_waits_for() -> None:
 )
 def test_what_is_sent(values: dict[str, Any]) -> None:
     assert ends(tunnel_departures=values.pop("rows"), **values) == []
-
-
-def errors(row: IcmpErrorRow, *fdb: FdbState) -> list[str]:
-    return texts(tunnel_errors.find, given(fdb=fdb, flows={"icmp_errors": [row]}))
-
-
-def test_no_tunnel_ends_there() -> None:
-    default = at("192.0.2.99", "00:00:00:00:00:00")
-    assert errors(ERROR, default) == [
-        "vxlan-wrong-destination vx0 of h1 sends to 192.0.2.99, and r answers port unreachable, "
-        "4×: no tunnel ends there; its FDB has that address for 00:00:00:00:00:00 (the default): "
-        "in h1's namespace: bridge fdb show dev vx0 | grep 192.0.2.99"
-    ]
-    assert errors(ERROR, at("192.0.2.2")) == []
-    assert errors(replace(ERROR, destination_port=53), default) == []
-
-
-def test_the_headers_of_the_tunnel_count() -> None:
-    narrow = replace(ERROR, error="fragmentation needed", mtu=1400)
-    assert errors(narrow) == [
-        "vxlan-mtu vx0 of h1 has MTU 1450, and its VXLAN packets are 50 bytes larger: r says that "
-        "the way to 192.0.2.99 takes 1400: in h1's namespace: ip link set dev vx0 mtu 1350, and "
-        "the same inside of the containers behind it"
-    ]
-    assert errors(replace(narrow, mtu=1500)) == []
