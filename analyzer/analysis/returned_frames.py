@@ -3,8 +3,8 @@
 What a port sends out and gets again, byte for byte, its sender did not send anew; nor what enters
 by a second port while the sender's was another. Packets that begin with such a frame are marked as
 strays, so that nobody is charged with them; how often which frame came back by which port is kept
-for `analyzer.findings.loops`. Only frames to groups are followed: they are what a loop multiplies
-first.
+for `analyzer.findings.loops`. Frames to groups are followed, which a loop multiplies first, and
+others as long as some come back.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ WITHIN_NS = 1_000_000_000
 """a frame that comes in so long after it went out may have been sent anew"""
 MOST = 10_000
 """rows that are kept: those that came back most often"""
+_LOOPING_NS = 5_000_000_000
+"""unicast is followed for so long after a frame came back"""
+_NEVER_NS = -(1 << 62)
 _SLOTS = 1 << 14
 """of each table; a frame that takes another one's slot makes it forgotten"""
 _GROUP = ["vantage", "l2key", "vlan"]
@@ -64,8 +67,10 @@ class _Memory(NamedTuple):
     left: npt.NDArray[np.uint64]
     """[slots, 2] key of (frame, port), time at which the port sent it"""
     sent: npt.NDArray[np.uint64]
-    """[slots, 4] key of (frame, bridge), times that it came from a sender, the vantage that it came
-    by last, when"""
+    """[slots, 4] key of (frame, bridge), times that it came from a sender, the vantage that the
+    sender is behind, when it came last"""
+    latest_ns: npt.NDArray[np.int64]
+    """[1] when a frame came back last"""
 
 
 @dataclass(slots=True)
@@ -75,7 +80,9 @@ class ReturnedFrames:
     _places: _Places | None = None
     _memory: _Memory = field(
         default_factory=lambda: _Memory(
-            np.zeros((_SLOTS, 2), np.uint64), np.zeros((_SLOTS, 4), np.uint64)
+            np.zeros((_SLOTS, 2), np.uint64),
+            np.zeros((_SLOTS, 4), np.uint64),
+            np.full(1, _NEVER_NS, np.int64),
         )
     )
     _numbers: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -169,10 +176,13 @@ def _follow(frames: Any, places: Any, memory: Any, rows: Any, sends: Any) -> int
     for i in range(len(frames.ts_ns)):
         v = frames.vantage[i]
         kind, direction = places.kind[v], frames.flags[i] & FLAG_DIRECTION
-        if frames.eth_dst[i] & GROUP_BIT_U64 == 0 or kind == _NOTHING or frames.l2key[i] == 0:
+        at = frames.ts_ns[i]
+        if kind == _NOTHING or frames.l2key[i] == 0:
+            continue
+        if frames.eth_dst[i] & GROUP_BIT_U64 == 0 and at - memory.latest_ns[0] > _LOOPING_NS:
             continue
         frame = mix(frames.l2key[i], frames.vlan[i])
-        key, at = mix(frame, v), frames.ts_ns[i]
+        key = mix(frame, v)
         if kind == _PORT and direction == EGRESS:
             slot = key & np.uint64(_SLOTS - 1)
             memory.left[slot, 0], memory.left[slot, 1] = key, np.uint64(at)
@@ -182,9 +192,12 @@ def _follow(frames: Any, places: Any, memory: Any, rows: Any, sends: Any) -> int
             if not own and _left_before(memory.left, key, at):
                 rows[count], sends[count] = i, np.int64(memory.sent[k, 1])
                 count += 1
+                memory.latest_ns[0] = at
+                memory.sent[k, 3] = np.uint64(at)
             elif not own and _came_elsewhere(memory.sent, k, v, at):
                 rows[count], sends[count] = i, 0
                 count += 1
+                memory.sent[k, 3] = np.uint64(at)
             else:
                 memory.sent[k, 1] += np.uint64(1)
                 memory.sent[k, 2], memory.sent[k, 3] = np.uint64(v), np.uint64(at)
@@ -200,7 +213,7 @@ def _left_before(left: Any, key: Any, at: Any) -> Any:
 
 @piece
 def _came_elsewhere(sent: Any, slot: Any, vantage: Any, at: Any) -> Any:
-    """Whether another port was the one that it came from last."""
+    """Whether the sender is behind another port."""
     waited = at - np.int64(sent[slot, 3])
     return sent[slot, 1] > 0 and np.int64(sent[slot, 2]) != vantage and 0 <= waited <= WITHIN_NS
 

@@ -19,6 +19,7 @@ LOOPED = [replace(port, container="", peer_mac="") for port in PORTS]
 VANTAGES = [*LOOPED, BRIDGE]
 MS, S = 1_000_000, 1_000_000_000
 SOME_MAC = 0x0242AC110009
+KEYS = np.full(43, 77, np.uint64)
 Seen = tuple[int, int, int]
 """vantage, direction, time in ms"""
 
@@ -96,5 +97,9 @@ def test_what_is_sent_anew_after_a_second() -> None:
     assert told([(ONE, EGRESS, 0), (ONE, INGRESS, 1500)]) == []
 
 
-def test_unicast_is_not_followed() -> None:
+def test_unicast_is_followed_where_others_come_back() -> None:
     assert told(rounds(20), eth_dst=SOME_MAC - 1) == []
+    returned = ReturnedFrames()
+    returned.add(frames(rounds(20)), VANTAGES)
+    returned.add(frames(rounds(20), eth_dst=SOME_MAC - 1) | {"l2key": KEYS + 1}, VANTAGES)
+    assert [(row["sends"], row["returns"]) for row in returned.rows()] == [(1, 20), (1, 20)]
