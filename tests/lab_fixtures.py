@@ -9,13 +9,13 @@ import pytest
 from faulty import Bench
 
 from analyzer.engines.lab import Lab
-from analyzer.recorders.drops import watch
+from analyzer.recorders.drops import attention
 
 
 @pytest.fixture(autouse=True)
 def never_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other people's traffic on this machine shall not switch the ties off."""
-    monkeypatch.setattr(watch, "BUSY_FRAMES_S", float("inf"))
+    monkeypatch.setattr(attention, "BUSY_FRAMES_S", float("inf"))
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from analyzer.flows.registry import flow_kinds
 from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
+from analyzer.model.evidence import Evidence
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import CaptureInfo, LossRow
 from analyzer.recorders.evidence.record import decode_evidence
@@ -51,10 +52,11 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
     parts = partials.the(Conversations).lost_parts(_trusted(reading))
     lost = summarise_losses(outcomes, parts)
-    losses, contradictions = settle_losses(
-        _losses(analysis, lost, outlook, flows["arp"]), flows["icmp"], count_packets(outcomes)
-    )
+    evidence = decode_evidence(reading.evidence)
+    losses = _losses(analysis, lost, outlook, flows["arp"], evidence)
+    losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
     inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
+    inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
     return Tables(
         info=_info(analysis),
         vantages=reading.vantages,
@@ -66,7 +68,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         verdicts=judge_pairs(outcomes, _scene(outlook)),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
-        findings=list(find_all(replace(inputs, losses=losses, contradictions=contradictions))),
+        findings=list(find_all(inputs)),
     )
 
 
@@ -101,25 +103,28 @@ def _trusted(reading: Reading) -> Callable[[int], bool]:
 
 
 def _losses(
-    analysis: CaptureAnalysis, table: pl.DataFrame, outlook: Outlook, arp: Sequence[ArpRow]
+    analysis: CaptureAnalysis,
+    table: pl.DataFrame,
+    outlook: Outlook,
+    arp: Sequence[ArpRow],
+    evidence: Evidence,
 ) -> list[LossRow]:
     """The losses that the topology proves, with their reasons where those were recorded."""
     partials, reading = analysis.partials, analysis.reading
     diagnosis = partials.loss_diagnosis
     losses = name_losses(table, reading.vantages, reading.sysctls)
     if diagnosis.recorded:
-        evidence = LossEvidence(
+        beside = LossEvidence(
             notes=reading.notes,
             segments=analysis.assembly.segments,
             ends=partials.outcomes.ends() | partials.the(Conversations).parts.ends(),
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
-            events=decode_evidence(reading.evidence).events,
+            events=evidence.events,
         )
-        losses = diagnosis.explain(losses, table, evidence, _scene_of_losses(reading))
-    read = decode_evidence(reading.evidence)
-    losses = explain_by_queues(losses, read, reading.vantages, reading.engine)
+        losses = diagnosis.explain(losses, table, beside, _scene_of_losses(reading, evidence))
+    losses = explain_by_queues(losses, evidence, reading.vantages, reading.engine)
     returned = analysis.assembly.returned.rows()
     losses = explain_by_loops(losses, returned, reading.vantages)
     return suggest_drops(losses) if diagnosis.summary() is None else losses
@@ -183,7 +188,6 @@ def _finding_inputs(
         twins=reading.twins,
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
-        evidence=decode_evidence(reading.evidence),
     )
 
 
@@ -193,9 +197,8 @@ def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:
     return {vantage.name: notes.fdb for vantage, notes in pairs if notes.fdb}
 
 
-def _scene_of_losses(reading: Reading) -> LossScene:
+def _scene_of_losses(reading: Reading, evidence: Evidence) -> LossScene:
     fdb = _fdb_at_end(reading)
-    evidence = decode_evidence(reading.evidence)
     rulesets = {moment.netns: moment.rulesets for moment in evidence.at_end()}
     return LossScene(
         reading.vantages,

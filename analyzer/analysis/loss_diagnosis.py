@@ -99,11 +99,12 @@ class LossDiagnosis:
         losses = explain_lost(rows, table, self._flows(table), frames, scene)
         losses += stack_losses(ended.stacks, frames, scene)
         losses += unanswered_echoes(silent, frames, losses, scene)
-        losses += unheard_askers(evidence.arp, scene)
-        losses = self._addressed.misaddressed(evidence.segments, losses, scene)
         gone, since = (
             [getattr(n, name) for n in evidence.notes] for name in ("gone_ns", "start_ns")
         )
+        vanished = {v.container for v, ns in zip(scene.vantages, gone, strict=True) if ns}
+        losses += unheard_askers(evidence.arp, scene, vanished)
+        losses = self._addressed.misaddressed(evidence.segments, losses, scene, vanished)
         losses += self._asked.went_away(gone, since, scene, evidence.events)
         self.likely = likely_causes(_in_vain(losses, silent), self._untied())
         return losses

@@ -72,8 +72,7 @@ class Listening:
 
     def drain(self) -> None:
         """Shut the door, wait until the kernel hands the last blocks over, write what came."""
-        for source in self._roster.open_sources:
-            source.hush()
+        self._roster.hush()
         self._recorder.stage()
         while self._roster.open_sources and not self._recorder.writer.finished:
             time.sleep(_DRAIN_TICK_S)
@@ -83,7 +82,7 @@ class Listening:
     @property
     def _tick_s(self) -> float:
         """How long to wait for the kernel."""
-        busy = self._recorder.waiting or any(source.hushed for source in self._roster.sources)
+        busy = self._recorder.waiting or self._roster.hushed
         return _BUSY_TICK_S if busy else _TICK_S
 
     def _look(self, now_ns: int) -> None:
@@ -110,13 +109,14 @@ class Listening:
     def _retire_hushed(self, now_ns: int) -> None:
         """Close the rings of namespaces without a vantage, once nothing is left in them."""
         done = []
-        for source in self._roster.open_sources:
-            if source.hushed:
-                self._recorder.walk(source, now_ns, urgent=source.overdue(now_ns))
-                if source.drained(now_ns):
-                    done.append(source)
+        for source in self._roster.hushed:
+            self._recorder.walk(source, now_ns, urgent=source.overdue(now_ns))
+            if source.drained(now_ns):
+                done.append(source)
+        if not done:
+            return
         for source in done:
             self._wakeups.forget(source.ring.fileno())
-        if done:
-            self._recorder.attend([one for one in self._roster.open_sources if one not in done])
+            self._roster.hushed.remove(source)
+        self._recorder.attend([one for one in self._roster.open_sources if one not in done])
         close_all(done)

@@ -48,6 +48,9 @@ class Roster:
         self.sources: list[Source] = []
         self.watches: dict[int, LinkWatch] = {}
         """namespace inode → who hears of its interfaces"""
+        self.hushed: list[Source] = []
+        """those that take no more and are to be drained: kept beside the others, of which there
+        may be hundreds, because they are asked for many times a second"""
         self._options = options
         self._arena = reserve_arena(options.ring)
         self._program: bpf.Program | None = None
@@ -141,7 +144,17 @@ class Roster:
             by_source[self.vantages[number].ring].add(self.vantages[number].ifindex)
         for ring, gone in by_source.items():
             self.sources[ring].dismiss(gone)
+        self._note_hushed(self.sources[ring] for ring in by_source)
         return bool(lost)
+
+    def hush(self) -> None:
+        """Let no frame in any more."""
+        for source in self.open_sources:
+            source.hush()
+        self._note_hushed(self.open_sources)
+
+    def _note_hushed(self, sources: Iterable[Source]) -> None:
+        self.hushed += [one for one in sources if one.hushed and one not in self.hushed]
 
     @property
     def all_gone(self) -> bool:

@@ -45,7 +45,8 @@ def judge(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """(status: [p] uint8, expected vantage: [p] int32) from each packet's last frame."""
     segment = layout.segment.take(frames.vantage.take(last))
-    target = ports.leading_to(segment, frames.eth_dst.take(last))
+    addressee, ts_ns = frames.eth_dst.take(last), frames.ts_ns.take(last)
+    target = ports.leading_then(segment, addressee, ts_ns, watch.start_ns)
     status, expected = np.empty(len(last), np.uint8), np.empty(len(last), np.int32)
     _judge(last, target, frames, layout, watch, status, expected)
     return status, expected

@@ -22,6 +22,7 @@ class Ports:
         self._seen = KeyNumbers()
         self._learned: dict[tuple[int, int], int] = {}
         self._leading: dict[tuple[int, int], int] = {}
+        self._bearers: dict[tuple[int, int], list[int]] = {}
         self._asked = KeyNumbers()
         self._asked_keys: list[tuple[int, int]] = []
         self._answers = np.empty(0, np.int64)
@@ -44,12 +45,14 @@ class Ports:
         self, layout: Layout, vantages: Sequence[Vantage], latest: Mapping[str, Sequence[Any]]
     ) -> None:
         """Put together what is known now; ``latest`` as for `fdb_ports`."""
+        self._bearers = {}
         leading = dict(self._learned)
         leading.update(fdb_ports(vantages, layout, latest))
         for v in range(layout.count):
             key = (int(layout.segment[v]), int(layout.mac[v]))
             if layout.kind[v] == STATION and layout.peer[v] >= 0:
                 leading[key] = int(layout.peer[v])
+                self._bearers.setdefault(key, []).append(leading[key])
             elif layout.kind[v] == STATION:
                 leading.setdefault(key, v)
             elif layout.kind[v] == BRIDGE:
@@ -68,6 +71,27 @@ class Ports:
             self._asked_keys += more
             self._answers = np.concatenate([self._answers, self._answer(more)])
         return self._answers.take(numbers)
+
+    def leading_then(
+        self,
+        segment: npt.NDArray[np.int32],
+        mac: npt.NDArray[np.uint64],
+        ts_ns: npt.NDArray[np.int64],
+        start_ns: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """The same at a time: who had a MAC before the last one bore it. start_ns: [v]."""
+        leading = self.leading_to(segment, mac)
+        early = np.flatnonzero((leading >= 0) & (ts_ns < start_ns.take(leading, mode="clip")))
+        if not len(early) or all(len(ports) < 2 for ports in self._bearers.values()):
+            return leading
+        keys = [(int(segment[row]), int(mac[row])) for row in early]
+        for key in set(keys):
+            ports = np.array(sorted(self._bearers.get(key, ()), key=lambda v: int(start_ns[v])))
+            if len(ports) > 1:
+                rows = early[[at for at, one in enumerate(keys) if one == key]]
+                place = np.searchsorted(start_ns[ports], ts_ns[rows], side="right") - 1
+                leading[rows[place >= 0]] = ports[place[place >= 0]]
+        return leading
 
     def _answer(self, keys: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
         return np.array([self._leading.get(key, -1) for key in keys], np.int64)

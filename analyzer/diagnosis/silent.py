@@ -6,7 +6,7 @@ away: the frames show that nothing came back, and the rest of the picture shows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,12 +95,17 @@ def _leaves_by(last: Vantage, destination: str) -> bool:
     return not last.master_ifindex or last.container == destination
 
 
-def unheard_askers(arp: Sequence[ArpRow], scene: Scene) -> list[LossRow]:
-    """Requests that nobody answered, whose target's port lets nothing through."""
+def unheard_askers(
+    arp: Sequence[ArpRow], scene: Scene, vanished: Collection[str] = ()
+) -> list[LossRow]:
+    """Requests that nobody answered, whose target's port lets nothing through.
+
+    vanished: containers of which an interface went away meanwhile: no port is to blame for that.
+    """
     rows = []
     for row in arp:
         port = _port_of(row.target_ip, scene)
-        if row.state != "unanswered" or port is None:
+        if row.state != "unanswered" or port is None or port.container in vanished:
             continue
         bearers = [v for v in scene.vantages if row.asker_mac in (v.peer_mac, v.mac)]
         by_name = [v for v in bearers if v.container == row.asker] or bearers

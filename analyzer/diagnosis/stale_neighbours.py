@@ -5,7 +5,7 @@ They were sent to another MAC than the one that has it, or the bridge sent them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,10 +79,15 @@ class Addressed:
         self._claims.update(zip(*(column.tolist() for column in claims), strict=True))
 
     def misaddressed(
-        self, segments: npt.NDArray[Any], explained: Sequence[LossRow], scene: Scene
+        self,
+        segments: npt.NDArray[Any],
+        explained: Sequence[LossRow],
+        scene: Scene,
+        vanished: Collection[str] = (),
     ) -> list[LossRow]:
         """All losses, with unicast for an address of this segment that went to a wrong MAC.
 
+        vanished: containers of which an interface went away meanwhile, and with it its port.
         Where that explains it, what the stack at the wrong place said does not matter.
         """
         mac_of, others = _neighbours(segments, scene)
@@ -105,13 +110,14 @@ class Addressed:
             whose = f"nobody, which {owner} had before" if former else whose
             wrong.append(_misaddressed_row(row, owner, wanted, whose, scene))
         kept = [r for r in explained if (r.protocol, r.source, r.destination) not in replaced]
-        return [*kept, *wrong, *self._led_away(mac_of, others, scene)]
+        return [*kept, *wrong, *self._led_away(mac_of, others, scene, vanished)]
 
     def _led_away(
         self,
         mac_of: Mapping[tuple[int, int, int], int],
         others: Mapping[tuple[int, int], str],
         scene: Scene,
+        vanished: Collection[str],
     ) -> Iterator[LossRow]:
         """Packets for a container's right MAC that came out at others' ports only."""
         ports = {v.container: v for v in scene.vantages if v.role is Role.HOST_VETH}
@@ -121,7 +127,8 @@ class Addressed:
             owner = others.get((row["segment"], mac), HOST)
             elsewhere = sorted((reached & ports.keys()) - {owner, row["source"]})
             right = mac == mac_of.get((row["segment"], row["dst_hi"], row["dst_lo"]))
-            if right and elsewhere and owner in ports and owner not in reached:
+            stays = owner in ports and owner not in vanished
+            if right and elsewhere and stays and owner not in reached:
                 count = int(self._counts[0, group])
                 yield _led_away_row(row, count, ports[owner], elsewhere, scene)
 

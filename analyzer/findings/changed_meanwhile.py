@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analyzer.findings.counted import Owner, owner_of
+from analyzer.findings.counted import Owner, has_just_come, owner_of
 from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.formatting.numbers import format_time
@@ -39,11 +39,17 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             continue
         here = [event for event in inputs.evidence.events if event.netns == netns]
         routes = [e for e in here if (e.what, e.subject) == ("route", "default")]
+        routes = [e for e in routes if not _is_set_up(inputs, e)]
         if routes:
             yield DEFAULT_ROUTE_CHANGED.finding(_routes(owner, routes))
         rules = [e for e in here if e.what == "nftables" and e.subject]
         if rules:
             yield RULES_CHANGED.finding(_rules(owner, rules))
+
+
+def _is_set_up(inputs: FindingInputs, event: KernelEvent) -> bool:
+    """Whether a namespace has just come, and gets its first routes."""
+    return event.action == "new" and has_just_come(inputs, event.netns, event.ts_ns)
 
 
 def _routes(owner: Owner, events: Sequence[KernelEvent]) -> str:

@@ -17,6 +17,8 @@ from analyzer.model.kernel_state import SocketState
 from analyzer.model.vantage import Role, Vantage
 
 HOST = "the host"
+SETTLING_NS = 2_000_000_000
+"""an engine has made a container's network by then, and what changed has been heard of"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,13 @@ def owner_of(inputs: FindingInputs, netns: int) -> Owner | None:
     sharing = list(dict.fromkeys(other for v in here for other in v.sharing if other != name))
     shared = f" (or {' or '.join(sharing)}, in the same namespace)" if sharing else ""
     return Owner(name + shared, Place("inside", container=name, engine=inputs.engine))
+
+
+def has_just_come(inputs: FindingInputs, netns: int, ns: int) -> bool:
+    """Whether an interface of the namespace came at about that time, while the capture ran."""
+    here = zip(inputs.outlook.vantages, inputs.outlook.lives, strict=False)
+    begun = [life.from_ns for vantage, life in here if vantage.netns == netns and life.from_ns]
+    return any(abs(ns - begun_ns) < SETTLING_NS for begun_ns in begun)
 
 
 def owned_spans(inputs: FindingInputs) -> Iterator[tuple[Span, Owner]]:

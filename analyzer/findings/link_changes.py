@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from analyzer.findings.counted import Owner, owner_of, vantage_at
+from analyzer.findings.counted import SETTLING_NS, Owner, has_just_come, owner_of, vantage_at
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.formatting.numbers import format_time
 from analyzer.model.evidence import KernelEvent, NamespaceEvidence
 from analyzer.model.report import Finding
+from analyzer.model.tenures import FOREVER_NS, Life
 from analyzer.model.vantage import Vantage
 
 LINK_CHANGED = Code(
@@ -37,7 +38,7 @@ _WORDS = {"no-carrier": "without carrier"}
 _TOLD = 3
 """times"""
 _READING_NS = 50_000_000
-"""a state is read so long after its time at most"""
+"""a state is read so long after its time, where the file does not tell"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +76,39 @@ def _changed(inputs: FindingInputs) -> list[tuple[int, int]]:
 def states(inputs: FindingInputs, what: str, netns: int, ifindex: int) -> list[tuple[int, str]]:
     """(time, state) of one interface, as it stood at the start among them."""
     starts = [one for one in inputs.evidence.moments if one.netns == netns and one.at_start]
-    starting = [(one.ts_ns, state) for one in starts if (state := _at_start(one, what, ifindex))]
     of_it = [e for e in inputs.evidence.events if (e.netns, e.ifindex) == (netns, ifindex)]
     changes = [(e.ts_ns, _state(e)) for e in of_it if e.what == what or _is_end(e)]
-    starting = [one for one in starting if not _is_being_made(one[0], changes)]
-    ends = [(gone_ns, GONE) for gone_ns in _ends(inputs, netns, ifindex)]
-    return sorted([*ends, *starting, *changes], key=itemgetter(0))
+    starting = [
+        (one.ts_ns, state)
+        for one in starts
+        if (state := _at_start(one, what, ifindex)) and not _is_being_made(inputs, one, changes)
+    ]
+    lives = _lives(inputs, netns, ifindex)
+    ends = [(life.until_ns, GONE) for life in lives if life.until_ns != FOREVER_NS]
+    # of an interface with these numbers that no vantage was, nothing is known
+    states = [one for one in [*starting, *changes] if not lives or _is_within(one[0], lives)]
+    return sorted([*ends, *states], key=itemgetter(0))
 
 
-def _is_being_made(read_ns: int, told: Sequence[tuple[int, str]]) -> bool:
+def _is_being_made(
+    inputs: FindingInputs, moment: NamespaceEvidence, told: Sequence[tuple[int, str]]
+) -> bool:
     """Whether the interface settled while its state was read: nobody knows what came first."""
-    near = [state for ts_ns, state in told if 0 <= ts_ns - read_ns < _READING_NS]
-    return len(near) > 1 and near[-1] in (UP, FORWARDING)
+    came = has_just_come(inputs, moment.netns, moment.ts_ns)
+    reading_ns = SETTLING_NS if came else max(moment.reading_ns, _READING_NS)
+    near = [state for ts_ns, state in told if 0 <= ts_ns - moment.ts_ns < reading_ns]
+    return any(state in (UP, FORWARDING) for state in near[1:])
 
 
-def _ends(inputs: FindingInputs, netns: int, ifindex: int) -> Iterator[int]:
-    """When vantages with these numbers vanished: the next container's interface may have them."""
-    for at, vantage in enumerate(inputs.outlook.vantages):
-        gone_ns = inputs.outlook.lifetime(at)[1]
-        if (vantage.netns, vantage.ifindex) == (netns, ifindex) and gone_ns:
-            yield gone_ns
+def _lives(inputs: FindingInputs, netns: int, ifindex: int) -> list[Life]:
+    """Of the vantages with these numbers, which the next container's interface may have again."""
+    outlook = inputs.outlook
+    here = [at for at, v in enumerate(outlook.vantages) if (v.netns, v.ifindex) == (netns, ifindex)]
+    return [outlook.life(at) for at in here]
+
+
+def _is_within(ns: int, lives: Sequence[Life]) -> bool:
+    return any(life.from_ns - SETTLING_NS <= ns <= life.until_ns for life in lives)
 
 
 def _is_end(event: KernelEvent) -> bool:

@@ -36,10 +36,11 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             continue
         yield NEIGHBOUR_QUEUE_FULL.finding(
             f"{format_plural(told['packets'], 'packet')} (each fragment is one) by way of "
-            f"{told['next_hop']} were dropped by their sender before they left its interface "
-            f"{told['interface']}, while it waited for that next hop's MAC ({QUEUE_FULL}: its "
-            f"queue was full): likely {_askers(waited)}, for the kernel tells interface and next "
-            f"hop, and no namespace: sysctl {_sysctl(told['next_hop'])} and ip -s neigh show there"
+            f"{told['next_hop']} were dropped on this machine before they left an interface "
+            f"{told['interface']}, while their sender waited for that next hop's MAC "
+            f"({QUEUE_FULL}: its queue was full): likely those of {_askers(waited)}, for the "
+            "kernel tells interface and next hop, and no namespace: sysctl "
+            f"{_sysctl(told['next_hop'])} and ip -s neigh show there"
         )
 
 

@@ -15,7 +15,7 @@ from analyzer.findings.no_answer import (
     look_inside,
     routed,
 )
-from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
 from analyzer.model.flow_rows import ArpRow
@@ -24,13 +24,13 @@ from analyzer.model.vantage import Role, Vantage
 
 ARP_UNANSWERED = Code(
     "arp-unanswered",
-    (WARNING,),
+    (WARNING, INFO),
     "Somebody asked for an address by ARP, and nobody answered.",
     "docker ps -a; is the target running, and in the same network?",
 )
 ND_UNANSWERED = Code(
     "nd-unanswered",
-    (WARNING,),
+    (WARNING, INFO),
     "Somebody asked for an IPv6 address, and nobody answered.",
     "docker ps -a; is the target running, and in the same network?",
 )
@@ -54,8 +54,11 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         for row in inputs.flows.get(kind, ()):
             if row.state == "unanswered":
                 asked = f"{row.asker} {verb.format(times=row.requests)} {row.target_ip}"
-                why = _cause(row, inputs)
-                yield code.finding(f"{asked} and nobody answered: {why}")
+                only_polls = row.polls == row.requests and _vanished(row, inputs.outlook)
+                yield code.finding(
+                    f"{asked} and nobody answered: {_cause(row, inputs)}",
+                    INFO if only_polls else WARNING,
+                )
 
 
 def _cause(row: ArpRow, inputs: FindingInputs) -> str:

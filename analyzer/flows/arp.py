@@ -19,7 +19,7 @@ from analyzer.flows.delays import Delays
 from analyzer.model.batch import Batch, InOrder
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.arp import REPLY, REQUEST
-from analyzer.net.ethernet import ARP
+from analyzer.net.ethernet import ARP, GROUP_BIT_U64
 from analyzer.net.ip import MAPPED
 
 UNANSWERED, UNKNOWN = "unanswered", "unknown"
@@ -73,7 +73,7 @@ class Arp:
             self._asked,
             asked.with_columns(pl.col("asks").cast(pl.Int64).alias("requests")).drop("asks"),
             [
-                pl.col("requests").sum(),
+                pl.col("requests", "polls").sum(),
                 pl.col("gratuitous").any(),
                 pl.col("ts").min(),
                 pl.col("seen").explode().unique(maintain_order=True),
@@ -144,6 +144,7 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
             "first_vantage": chosen["first_vantage"],
             "last_vantage": chosen["last_vantage"],
             "seen": _seen(batch, chosen["packet"].to_numpy()),
+            "polls": (frames["eth_dst"][first] & GROUP_BIT_U64) == 0,
         }
     ).filter(pl.col("op").is_in([REQUEST, REPLY]))
 
@@ -207,6 +208,7 @@ def _asked(rows: pl.DataFrame, announces: pl.Expr) -> pl.DataFrame:
         "seen",
         announces.alias("gratuitous"),
         (pl.col("op") == REQUEST).alias("asks"),
+        (pl.col("polls") & (pl.col("op") == REQUEST)).cast(pl.Int64).alias("polls"),
         pl.lit(False).alias("replied"),
     )
 

@@ -44,6 +44,7 @@ def _row(row: dict[str, Any], endpoints: Endpoints, vantages: Sequence[Vantage])
         latency_max_ns=row["latency_max_ns"],
         state=row["state"],
         macs=[mac_text(m) for m in row["macs"]] if row["state"] == "conflict" else [],
+        polls=row["polls"],
         seen=[vantages[v].name for v in row["seen"]] if row["state"] == "unanswered" else [],
     )
 

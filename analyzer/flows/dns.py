@@ -1,7 +1,8 @@
 """DNS: which answer is to which question, how long it took, what was not answered (RFC 1035).
 
 An answer belongs to the latest question with its ports, id, name and type. A question that is
-asked again before it is answered is one question and a retry. The time is taken where the asker
+asked again before it is answered is one question and a retry, but for a copy of it: the same IP
+identification so soon, or so soon that no resolver asks again. The time is taken where the asker
 was seen: the answer's last frame minus the question's first one, at the same vantage.
 """
 
@@ -27,7 +28,7 @@ from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.bundles import bundle
 from analyzer.model.flow_rows import DnsRow
 from analyzer.model.journeys import Evidence
-from analyzer.native.compiled import compiled
+from analyzer.native.compiled import compiled, piece
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.dns_names import rcode_name, type_name
 from analyzer.net.ip import address_text
@@ -41,9 +42,12 @@ PORT = DNS_PORT
 """multicast DNS asks everybody and awaits nobody's answer: it is left out"""
 _RCODES = 16
 _ENDS = ("hi", "lo", "port")
-_ASKED_NS, _FROM, _GROUP, _OPEN, _CAME = range(5)
-"""of each transaction: when and where it was asked, its row, whether an answer is awaited, and
-whether what became of a question is known: else nothing is said of the server"""
+_COPY_NS, _NO_RETRY_NS = 100_000_000, 1_000_000
+"""a copy comes this soon; without an IP identification (RFC 6864) only one that comes at once"""
+_ASKED_NS, _FROM, _GROUP, _OPEN, _CAME, _AGAIN_NS, _IP_ID = range(7)
+"""of each transaction: when and where it was asked, its row, whether an answer is awaited, whether
+what became of a question is known (else nothing is said of the server), and when and with which IP
+identification it was asked last"""
 _QUERIES, _ANSWERED, _RETRIES, _FIRST = range(4)
 """of each row, before the counts of its response codes"""
 
@@ -63,7 +67,7 @@ class Dns:
         self._noted = noted
         self._order = InOrder()
         self._asked, self._groups = KeyNumbers(), KeyNumbers()
-        self._open = np.zeros((5, 0), np.int64)
+        self._open = np.zeros((7, 0), np.int64)
         self._counts = np.zeros((4 + _RCODES, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
         self._latency = Delays()
@@ -93,7 +97,7 @@ class Dns:
         self._counts[_FIRST, groups[fresh]] = rows["number"].to_numpy()[fresh]
         latency = np.full(len(rows), -1, np.int64)
         response, code, came = (rows[name].to_numpy() for name in ("response", "code", "came"))
-        messages = _Messages(asked, groups, response, code, came)
+        messages = _Messages(asked, groups, response, code, came, rows["ip_id"].to_numpy())
         _tie(messages, bundle(Sightings, rows), self._open, self._counts, latency)
         measured = latency >= 0
         self._latency.add(groups[measured], latency[measured])
@@ -137,6 +141,7 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
         pl.when(answer).then(pl.col(theirs)).otherwise(pl.col(own)).alias(name)
         for own, theirs, name in _SIDES
     ]
+    columns |= {"ip_id": pl.Series(frames["ip_id"][first])}
     columns |= {"src_name": noted["source"].cast(pl.String)}
     columns |= {"dst_name": noted["destination"].cast(pl.String)}
     return (
@@ -151,6 +156,7 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
             *sides,
             "response",
             "dns_id",
+            "ip_id",
             ((pl.col("evidence") & int(Evidence.DOUBTED)) == 0).alias("came"),
             pl.col("name").str.to_lowercase(),
             "qtype",
@@ -172,6 +178,7 @@ class _Messages(NamedTuple):
     """RCODE"""
     came: npt.NDArray[np.bool_]
     """nothing is odd about its packet's way"""
+    ip_id: npt.NDArray[np.uint32]
 
 
 @compiled
@@ -180,7 +187,7 @@ def _tie(
 ) -> None:
     """Count, and measure answers.
 
-    transactions: [5, transactions] _ASKED_NS …; counts: [_QUERIES …, groups]; latency: [messages],
+    transactions: [7, transactions] _ASKED_NS …; counts: [_QUERIES …, groups]; latency: [messages],
     filled where an answer came back to where its question was first seen.
     """
     for row in range(len(messages.group)):
@@ -194,7 +201,10 @@ def _tie(
                 transactions[_CAME, one] = 0
             transactions[_CAME, one] |= messages.came[row]
             if waits:
-                counts[_RETRIES, group] += 1
+                counts[_RETRIES, group] += not _is_copy(messages, seen, row, transactions)
+            transactions[_AGAIN_NS, one] = seen.ts_ns[row]
+            transactions[_IP_ID, one] = messages.ip_id[row]
+            if waits:
                 continue
             counts[_QUERIES, group] += 1
             transactions[_ASKED_NS, one] = seen.ts_ns[row]
@@ -206,6 +216,15 @@ def _tie(
             transactions[_OPEN, one] = 0
             if seen.last_vantage[row] == transactions[_FROM, one]:
                 latency[row] = seen.last_ts_ns[row] - transactions[_ASKED_NS, one]
+
+
+@piece
+def _is_copy(messages: _Messages, seen: Sightings, row: int, transactions: Any) -> Any:
+    """Whether the network, and not the asker, repeated a question that is not answered yet."""
+    one, ip_id = messages.transaction[row], messages.ip_id[row]
+    since_ns = seen.ts_ns[row] - transactions[_AGAIN_NS, one]
+    same = ip_id != 0 and transactions[_IP_ID, one] == ip_id
+    return since_ns < (_COPY_NS if same else _NO_RETRY_NS)
 
 
 def _row(

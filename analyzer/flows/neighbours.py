@@ -30,12 +30,12 @@ from analyzer.model.bundles import bundle
 from analyzer.model.flow_rows import ArpRow
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
-from analyzer.net.ethernet import mac_text
+from analyzer.net.ethernet import GROUP_BIT, mac_text
 from analyzer.net.icmp import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
 from analyzer.net.ip import ICMPV6, address_text
 
 _PATIENCE_NS = 10_000_000_000
-_ASKED_NS, _FROM, _WAITS, _REQUESTS, _REPLIES, _MAC, _FIRST = range(7)
+_ASKED_NS, _FROM, _WAITS, _REQUESTS, _REPLIES, _MAC, _FIRST, _POLLS = range(8)
 _PAIR = ("segment", "asker_hi", "asker_lo", "target_hi", "target_lo", "borne_since")
 
 
@@ -47,7 +47,7 @@ class Neighbours:
         self._noted = noted
         self._order = InOrder()
         self._pairs = KeyNumbers()
-        self._state = np.zeros((7, 0), np.int64)
+        self._state = np.zeros((8, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
         self._latency = Delays()
         self._claims: pl.DataFrame | None = None
@@ -127,6 +127,7 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
             "target_lo",
             answer.alias("answer"),
             pl.when(answer & (pl.col("mac") != 0)).then("mac").otherwise("eth_src").alias("mac"),
+            ((pl.col("eth_dst") & GROUP_BIT) == 0).alias("poll"),
         )
     )
 
@@ -149,6 +150,8 @@ class _Messages(NamedTuple):
     """of who sent it, as it says"""
     number: npt.NDArray[np.int64]
     """of the packet's first frame in the capture"""
+    poll: npt.NDArray[np.bool_]
+    """sent to one MAC"""
 
 
 @compiled
@@ -164,6 +167,7 @@ def _tie(messages: _Messages, seen: Sightings, state: Any, latency: Any) -> None
             state[_FIRST, pair] = messages.number[row]
         if not messages.answer[row]:
             state[_REQUESTS, pair] += 1
+            state[_POLLS, pair] += messages.poll[row]
             state[_ASKED_NS, pair] = seen.ts_ns[row]
             state[_FROM, pair], state[_WAITS, pair] = seen.first_vantage[row], 1
             continue
@@ -198,6 +202,7 @@ def _row(
         latency_max_ns=wait[1],
         state=_state(asker, answer, macs, others),
         macs=[mac_text(mac) for mac in macs] if len(macs) > 1 or others else [],
+        polls=int(state[_POLLS]),
     )
 
 

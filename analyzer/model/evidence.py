@@ -40,6 +40,7 @@ class NamespaceEvidence:
     """which of the namespaces with this inode number; 0 where the kernel does not tell"""
     at_start: bool
     ts_ns: int
+    """when reading began"""
     counters: Mapping[str, int] = field(default_factory=dict)
     """as ``nstat`` names them, and ``conntrack.…``; those that are zero are left out"""
     links: Sequence[LinkState] = ()
@@ -61,6 +62,8 @@ class NamespaceEvidence:
     """kind → rows that were left out"""
     absent: Mapping[str, str] = field(default_factory=dict)
     """source → why it was not read"""
+    reading_ns: int = 0
+    """how long it took: what changed meanwhile may be read, or not; 0: a file does not tell"""
 
     def link_name(self, ifindex: int) -> str:
         return next((one.name for one in self.links if one.ifindex == ifindex), "")

@@ -28,6 +28,9 @@ class ArpRow:
     """all MACs that claimed the address, where more than one did"""
     seen: list[str] = field(default_factory=list)
     """vantages that saw the requests, where nobody answered"""
+    polls: int = 0
+    """of the requests, those to one MAC: whether what the asker knows still holds (RFC 1122,
+    2.3.2.1)"""
 
 
 @dataclass(slots=True)

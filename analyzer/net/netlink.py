@@ -127,15 +127,17 @@ def messages(data: bytes) -> Iterator[Message]:
         offset += padded(length)
 
 
-def attribute_pairs(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+def attribute_pairs(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:
     """The attributes (type, payload) from ``offset`` to the end of a message, in their order."""
-    end = len(data)
-    while offset + 4 <= end:
+    pairs = []
+    last = len(data) - _ATTRIBUTE.size
+    while offset <= last:
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < 4:
-            return
-        yield kind & NLA_TYPE_MASK, data[offset + 4 : offset + length]
+        if length < _ATTRIBUTE.size:
+            break
+        pairs.append((kind & NLA_TYPE_MASK, data[offset + _ATTRIBUTE.size : offset + length]))
         offset += padded(length)
+    return pairs
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:

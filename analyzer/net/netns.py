@@ -8,6 +8,7 @@ stays in that namespace for good and can be used from any thread; what it forks 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import threading
@@ -92,6 +93,21 @@ def enter_for_good(fd: int) -> None:
             f"cannot enter network namespace {inode}: not permitted; "
             "run as root or with CAP_SYS_ADMIN"
         ) from error
+
+
+def visit(path: str, inode: int, function: Callable[[], T]) -> T:
+    """What `run_inside` does, in a thread that does nothing but visit namespaces.
+
+    Raises as it does, and FileNotFoundError where another namespace is at the path by now.
+    """
+    fd = open_netns(path)
+    try:
+        if netns_inode(fd) != inode:
+            raise FileNotFoundError(errno.ENOENT, "another network namespace is there", path)
+        enter_for_good(fd)
+        return function()
+    finally:
+        os.close(fd)
 
 
 def new_netns() -> int:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -46,6 +47,8 @@ _RETRY_S = 0.05
 """how soon to look again at a link that is not yet what it will be"""
 _REST = 5
 """after the engine was asked for all its containers, it is left alone for so many times as long"""
+_OF_PORTS = bytes([socket.AF_BRIDGE])
+"""the family of an ifinfomsg, its first byte"""
 _RESERVED_S = 3.0
 """how long a namespace is heard of which nobody says what it is"""
 
@@ -127,7 +130,9 @@ class Follower:
     def _hear(self) -> bool:
         """Take what the kernel tells; whether it may be of links. Of ports, keep what was learned.
 
-        What is said of links does not matter: all are read anyway, after ENOBUFS too.
+        What is said of links does not matter: all are read anyway, after ENOBUFS too. Not for a
+        port's state (family AF_BRIDGE), of which a bridge of hundreds of ports tells for minutes:
+        that a link became a port is told of the link itself.
         """
         try:
             messages = list(notifications(self._events.receive()))
@@ -137,7 +142,9 @@ class Follower:
             entry = decode_fdb_entry(body, self._host) if kind == RTM_NEWNEIGH else None
             if entry is not None and not entry.local:
                 self._learned.setdefault((entry.bridge_ifindex, entry.mac, entry.port_ifindex))
-        return any(kind in (RTM_NEWLINK, RTM_DELLINK) for kind, _ in messages)
+        return any(
+            kind in (RTM_NEWLINK, RTM_DELLINK) and body[:1] != _OF_PORTS for kind, body in messages
+        )
 
     def _look(self) -> None:
         """Whatever happened: settle what can be settled."""

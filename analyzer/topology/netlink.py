@@ -133,8 +133,17 @@ def dump_links(netlink: RtnetlinkSocket) -> list[bytes]:
 
 def decode_link(body: bytes) -> LinkFacts:
     """An RTM_NEWLINK body (ifinfomsg and attributes) as facts."""
+    return link_facts(body, link_attributes(body))
+
+
+def link_attributes(body: bytes) -> dict[int, bytes]:
+    """Those of an RTM_NEWLINK body."""
+    return attributes(body, _IFINFO.size)
+
+
+def link_facts(body: bytes, fields: dict[int, bytes]) -> LinkFacts:
+    """Of an RTM_NEWLINK body with its `link_attributes`."""
     _, _, ifindex, flags, _ = _IFINFO.unpack_from(body)
-    fields = attributes(body, _IFINFO.size)
     info = attributes(fields.get(IFLA_LINKINFO, b""))
     port = {}
     if info.get(IFLA_INFO_SLAVE_KIND, b"").rstrip(b"\0") == b"bridge":

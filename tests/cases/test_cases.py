@@ -59,8 +59,8 @@ class Case:
         return [(one.protocol, one.packets, one.reason) for one in self.report.losses]
 
 
-def run(script: Path, folder: Path) -> Case:
-    """In namespaces of its own; a script ends by itself."""
+def run(script: Path, folder: Path, words: str = "") -> Case:
+    """In namespaces of its own; a script ends by itself. words: for ``capture``."""
     folder.mkdir()
     file = folder / "x.pcapng"
     text = script.read_text()

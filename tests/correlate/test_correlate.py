@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from world import BRIDGE_MAC, MICRO, World, assert_no_false_match, mac_of
+from world import BRIDGE_MAC, MICRO, World, assert_no_false_match, mac_of, mac_text
 
 from analyzer.correlate.loss import Watch
 from analyzer.model.journeys import Evidence, Hop, Status
@@ -80,6 +82,21 @@ def test_destination_known_from_the_fdb_is_lost():
     _, journeys = world.correlate(fdb={"docker0": [("02:42:ac:11:00:02", 12)]})
     assert list(journeys.status) == [Status.LOST]
     assert world.name(journeys.expected[0]) == "veth1"
+
+
+def test_a_packet_is_lost_before_the_port_of_who_had_the_mac_then():
+    """c1 is gone at 500 µs; c2 comes at 2,000 µs and bears its MAC."""
+    world = World(3)
+    heir = world.at("c2:eth0")
+    world.vantages[heir] = replace(world.vantages[heir], mac=mac_text(mac_of(1)))
+    for at_us, key in ((300, 1), (3000, 2)):
+        world.send(0, 1, at_us, key=key, upto=2)
+    starts, ends = np.zeros(7, np.int64), np.full(7, 1 << 62)
+    c1, c2 = ([world.at(name) for name in (f"veth{n}", f"c{n}:eth0")] for n in (1, 2))
+    ends[c1], starts[c2] = 50_000 * MICRO, 2000 * MICRO
+    _, journeys = world.correlate(watch=Watch(starts, ends, np.ones(7, np.bool_)))
+    assert list(journeys.status) == [Status.LOST, Status.LOST]
+    assert [world.name(one) for one in journeys.expected] == ["veth1", "veth2"]
 
 
 def test_dropped_frames_and_the_edge_of_the_capture_are_unmatched():

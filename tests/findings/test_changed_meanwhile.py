@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from evidence_samples import EVENT_NS, HOST, INSIDE, PID, S, seen, texts
+from evidence_samples import ETH0, EVENT_NS, HOST, INSIDE, PID, VANTAGES, S, seen, texts
 from faulty import Bench
 
 from analyzer.findings.changed_meanwhile import find
 from analyzer.model.evidence import Evidence, KernelEvent
+from analyzer.model.tenures import Life
 
 VIA = "unicast via 172.17.0.1 metric 0 table 254"
 RA = "unicast via fe80::66 metric 1024 table 254"
@@ -27,6 +30,19 @@ def test_a_default_route_that_changed() -> None:
         f"1970-01-01 00:00:15.000000 UTC went: {VIA}; 1970-01-01 00:00:16.000000 UTC came: {RA}: "
         f"nsenter -n -t {PID} ip -6 route show default"
     ]
+
+
+@pytest.mark.parametrize(
+    ("from_ns", "second", "action", "said"),
+    [(0, 0, "new", 1), (EVENT_NS, 1, "new", 0), (EVENT_NS, 3, "new", 1), (EVENT_NS, 1, "gone", 1)],
+)
+def test_a_container_that_comes_gets_its_first_route(
+    from_ns: int, second: int, action: str, said: int
+) -> None:
+    lives = [Life(from_ns if one is ETH0 else 0) for one in VANTAGES]
+    given = seen(Evidence(events=[route(second, action, VIA)]))
+    given = replace(given, outlook=replace(given.outlook, lives=lives))
+    assert len(list(find(given))) == said
 
 
 def test_rules_that_were_changed_and_by_whom() -> None:

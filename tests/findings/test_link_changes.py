@@ -7,13 +7,15 @@ import time
 from dataclasses import replace
 
 import pytest
-from evidence_samples import EVENT_NS, HOST, INSIDE, PID, START, S, seen
+from evidence_samples import ETH0, EVENT_NS, HOST, INSIDE, PID, START, VANTAGES, S, seen
 from faulty import Bench
 
 from analyzer.findings.link_changes import find
+from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence, KernelEvent
 from analyzer.model.kernel_state import LinkState, PortState
 from analyzer.model.report import Report
+from analyzer.model.tenures import Life
 
 HOST_START = replace(
     START,
@@ -52,6 +54,36 @@ def test_what_is_read_while_an_interface_is_being_made_is_no_state_before_it() -
     down, up = event(0, "link", DOWN, 5, INSIDE), event(0, "link", UP, 5, INSIDE)
     evidence = Evidence((HOST_START, late), (down, replace(up, ts_ns=up.ts_ns + S // 1000)))
     assert list(find(seen(evidence))) == []
+
+
+def test_how_long_the_reading_took_is_told() -> None:
+    """On a busy machine it takes as long as a container's start."""
+    busy = replace(START, ts_ns=EVENT_NS - S, reading_ns=3 * S)
+    down, up = event(0, "link", DOWN, 5, INSIDE), event(1, "link", UP, 5, INSIDE)
+    assert list(find(seen(Evidence((HOST_START, busy), (down, up))))) == []
+    quick = replace(busy, reading_ns=S // 2)
+    assert len(list(find(seen(Evidence((HOST_START, quick), (down, up)))))) == 1
+
+
+@pytest.mark.parametrize(("from_ns", "said"), [(0, 1), (EVENT_NS - S, 0)])
+def test_a_container_that_comes_is_being_made_for_a_while(from_ns: int, said: int) -> None:
+    """Changes are heard of a moment after they were so."""
+    lives = [Life(from_ns if one is ETH0 else 0) for one in VANTAGES]
+    late = replace(START, ts_ns=EVENT_NS - S // 5)
+    down, up = event(0, "link", DOWN, 5, INSIDE), event(0, "link", UP, 5, INSIDE)
+    evidence = Evidence((HOST_START, late), (down, replace(up, ts_ns=up.ts_ns + S // 1000)))
+    given = seen(evidence, outlook=Outlook(VANTAGES, lives=lives))
+    assert len(list(find(given))) == said
+
+
+def test_the_next_interface_with_these_numbers_was_no_vantage() -> None:
+    """A container that lived too shortly to be captured got the same namespace number."""
+    up, down = event(1, "link", UP, 5, INSIDE), event(2, "link", DOWN, 5, INSIDE)
+    lives = [Life(0, EVENT_NS, EVENT_NS) if one is ETH0 else Life() for one in VANTAGES]
+    for lived, said in ((lives, 0), ([], 1)):
+        given = seen(Evidence((HOST_START, START), (up, down)))
+        given = replace(given, outlook=Outlook(VANTAGES, lives=lived))
+        assert len(list(find(given))) == said
 
 
 def test_a_port_is_not_accused_beside_its_link() -> None:

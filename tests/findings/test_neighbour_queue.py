@@ -16,10 +16,10 @@ from analyzer.net.netns import run_inside
 
 ROW = ArpRow("tomcat01", "172.17.0.2", "", "172.17.0.9", "", "", 3, 0, None, None, "unanswered")
 DROPPED = (
-    "neighbour-queue-full 188 packets (each fragment is one) by way of 172.17.0.9 were dropped by "
-    "their sender before they left its interface eth0, while it waited for that next hop's MAC "
-    "(NEIGH_QUEUEFULL: its queue was full): likely tomcat01 (asked 3×, no answer), for the kernel "
-    "tells interface and next hop, and no namespace: sysctl "
+    "neighbour-queue-full 188 packets (each fragment is one) by way of 172.17.0.9 were dropped on "
+    "this machine before they left an interface eth0, while their sender waited for that next "
+    "hop's MAC (NEIGH_QUEUEFULL: its queue was full): likely those of tomcat01 (asked 3×, no "
+    "answer), for the kernel tells interface and next hop, and no namespace: sysctl "
     "net.ipv4.neigh.default.unres_qlen_bytes and ip -s neigh show there"
 )
 
@@ -80,4 +80,4 @@ def test_more_than_the_queue_holds(bench: Bench) -> None:
     assert 0 < waited["NEIGH_FAILED"] < 10
     (text,) = [one.text for one in report.findings if one.code == "neighbour-queue-full"]
     assert text.startswith(f"{waited['NEIGH_QUEUEFULL']} packets (each fragment is one)")
-    assert ": likely tomcat01 (asked 3×, no answer), for the kernel tells" in text
+    assert ": likely those of tomcat01 (asked 3×, no answer), for the kernel tells" in text

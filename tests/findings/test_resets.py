@@ -163,3 +163,30 @@ def test_nobody_answers_arp_for_a_container_that_went_away(apart: Bench) -> None
         "who has 172.17.0.3 and nobody answered: it was tomcat03's, whose interface vanished "
         "while the capture ran"
     )
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_who_only_checks_whether_it_is_still_there_lacks_nothing(apart: Bench, family: int) -> None:
+    """The kernel polls a neighbour that it knew (NUD_PROBE): nobody wants to send to it."""
+    port, address = apart.veth("tomcat03"), "172.17.0.3" if family == 4 else "fd00:17::3"
+    for name in ("tomcat01", "tomcat03"):
+        for key in ("all.disable_ipv6", "all.accept_dad", "eth0.disable_ipv6"):
+            apart.inside(name, f"sysctl -qw net.ipv6.conf.{key}=0")
+        apart.inside(name, f"ip addr add fd00:17::{name[-1]}/64 dev eth0 nodad")
+    apart.inside("tomcat01", f"ping -c1 -W4 {address}")
+
+    def lose() -> None:
+        apart.inside("tomcat03", "ip link set eth0 arp off")  # it asks nobody itself
+        apart.host(f"ip link del {port}")
+        change = f"ip neigh change {address} dev eth0 nud probe"
+        apart.inside("tomcat01", f"{change}; sleep 3.5")
+
+    report = apart.capture(["all"], lose)
+    rows = report.flows["arp" if family == 4 else "nd"]
+    (row,) = [row for row in rows if row.target_ip == address]
+    assert (row.asker, row.state) == ("tomcat01", "unanswered")
+    assert 0 < row.polls == row.requests
+    code = "arp-unanswered" if family == 4 else "nd-unanswered"
+    (finding,) = [one for one in report.findings if one.code == code]
+    assert finding.severity == "info"
+    assert "it was tomcat03's, whose interface vanished" in finding.text

@@ -66,10 +66,10 @@ def report(
 # DNS
 
 
-def ask(ident: int, name: str, kind: str = "A", port: int = 40000) -> Any:
+def ask(ident: int, name: str, kind: str = "A", port: int = 40000, ip_id: int = 1) -> Any:
     return (
         THERE
-        / IP(src=A, dst=B)
+        / IP(src=A, dst=B, id=ip_id)
         / UDP(sport=port, dport=53)
         / DNS(id=ident, qd=DNSQR(qname=name, qtype=kind))
     )
@@ -88,7 +88,7 @@ DNS_STEPS: list[Step] = [
     (5, answer(1, "ONE.test")),
     (7, answer(2, "two.test", "AAAA", rcode=3)),
     (10, ask(3, "one.test", port=40001)),
-    (11, ask(3, "one.test", port=40001)),
+    (11, ask(3, "one.test", port=40001, ip_id=2)),
     (30, answer(3, "one.test", port=40001)),
     (31, answer(3, "one.test", port=40001)),
     (40, ask(4, "silent.test")),
@@ -124,6 +124,25 @@ def test_dns_questions_and_answers(tmp_path: Path, vantages: int) -> None:
     if vantages == 5:
         assert {row["client"] for row in said["dns"]} == {"c0"}
     assert len(said["udp"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "retries"),
+    [
+        ([(0, 7), (0.2, 7), (40, 7)], 0),  # a mirror's, or both sides of one interface
+        ([(0, 7), (300, 7)], 1),  # a sender that never changes its identification
+        ([(0, 7), (5, 8), (5.1, 8), (10, 9)], 2),
+        ([(0, 0), (0.4, 0)], 0),
+        ([(0, 0), (40, 0)], 1),
+    ],
+)
+def test_a_question_that_the_network_repeats_is_no_retry(
+    tmp_path: Path, steps: list[tuple[float, int]], retries: int
+) -> None:
+    asked: list[Step] = [(at, ask(3, "one.test", ip_id=ip_id)) for at, ip_id in steps]
+    (row,) = report(tmp_path, [*asked, (500, answer(3, "one.test"))])["dns"]
+    assert (row["queries"], row["retries"], row["answered"]) == (1, retries, 1)
+    assert row["latency_max_ns"] == 500 * MS
 
 
 def test_dns_latency_is_tsharks(tmp_path: Path) -> None:

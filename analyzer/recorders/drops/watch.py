@@ -27,6 +27,7 @@ import numpy as np
 
 from analyzer.errors import EnvironmentProblem
 from analyzer.net.capabilities import Capability, keep_only
+from analyzer.recorders.drops.attention import ALL, Attention
 from analyzer.recorders.drops.formats import EventFormat, parse_format
 from analyzer.recorders.drops.neighbours import (
     NUD_FAILED,
@@ -46,9 +47,9 @@ from analyzer.recorders.drops.page_layout import (
     WHOLE,
 )
 from analyzer.recorders.drops.pages import SMALLEST_EVENT, name_words, walk_page, warm
+from analyzer.recorders.drops.patience import CALM_S, RING_PERCENT, Patience
 from analyzer.recorders.drops.prepare import (
     DROP,
-    NO_FILTER,
     ONLY_NET_RX,
     RECEIVE,
     SOFTIRQ_EXIT,
@@ -64,15 +65,6 @@ from analyzer.recorders.drops.symbols import read_symbols
 from analyzer.recorders.drops.ties import Tables
 from analyzer.recorders.drops.tracefs import Instance, Tracefs
 
-POLL_S = 0.05
-BLOCK_S = 0.5
-"""at most so long until what was counted is in a block"""
-BUSY_FRAMES_S = 50_000
-"""from so many frames a second on, recording them all would slow the sender down"""
-RETRY_S = 2.0
-"""then all are listened to again, for a moment"""
-ALL, CAPTURED, NONE = 0, 1, 2
-"""whose frames are listened to"""
 ROWS_PER_BLOCK = 16_384
 """half a megabyte; readers refuse blocks of more than sixteen"""
 _PAGE_KIB = 64
@@ -105,19 +97,18 @@ class DropWatch:
         self._naming: Naming
         self._blocks: list[bytes] = []
         self._lock = threading.Lock()
-        self._end = threading.Event()
+        self._patience: Patience
         self._thread = threading.Thread(target=self._run, name="drops", daemon=True)
         self._failure = ""
-        self._level = ALL
-        self._since_ns = 0
+        self._attention: Attention
         self._told_lost = 0
-        self._received = 0
         self._counted_ns = 0
 
     def open(self) -> DropWatch:
         """Begin to record. Raises EnvironmentProblem; then nothing is left behind."""
         warm()  # not while the kernel fills the rings
         self._tracefs = Tracefs()
+        self._patience = Patience()
         try:
             self._tracefs.clean()
             self._instance = self._tracefs.instance()
@@ -137,7 +128,7 @@ class DropWatch:
 
     def stop(self) -> None:
         """Record no more and read what is left; `take` has the rest then."""
-        self._end.set()
+        self._patience.end()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -147,6 +138,7 @@ class DropWatch:
         for fd in self._rings.values():
             os.close(fd)
         self._rings = {}
+        self._patience.close()
         if self._instance:
             self._instance.close()
             self._instance = None
@@ -182,7 +174,10 @@ class DropWatch:
         page = instance.read("events/header_page")
         self._layout = layout = build_layout(page, drop, receive, ends, neighbours)
         self._naming = Naming(read_symbols(), drop.symbols, clock)
+        with contextlib.suppress(OSError):  # Linux 5.0
+            instance.write("buffer_percent", str(RING_PERCENT))
         self._rings = instance.open_rings()
+        self._patience.watch(self._rings.values())
         self._state = {cpu: np.zeros(STATE, np.uint64) for cpu in self._rings}
         self._page = np.zeros(_PAGE_KIB << 10, np.uint8)
         per_page = len(self._page) // SMALLEST_EVENT
@@ -202,6 +197,7 @@ class DropWatch:
             for cpu, state in self._state.items()
         }
         instance.write(f"{DROP}/filter", drop_filter(drop))
+        self._attention = Attention(instance, self._ours)
         self._listen(ALL)
         self._all_are_heard()
         instance.write(f"{DROP}/enable", "1")
@@ -237,10 +233,10 @@ class DropWatch:
             keep_only({Capability.DAC_OVERRIDE})
         try:
             last = stored = time.monotonic()
-            while not self._end.wait(POLL_S):
+            while self._patience.sleep(calm=self._attention.calm):
                 self._poll()
                 last = self._breathe(last)
-                if last - stored > BLOCK_S:
+                if last - stored > CALM_S:
                     self._keep_counts()
                     stored = last
             self._quieten()
@@ -270,7 +266,7 @@ class DropWatch:
                     self._keep(cpu, row)
                     row = 0
             self._keep(cpu, row)
-        if self._level == ALL:
+        if self._attention.level == ALL:
             self._all_are_heard()
 
     def _keep(self, cpu: int, rows: int) -> None:
@@ -306,25 +302,19 @@ class DropWatch:
         """Listen to fewer frames while there are too many; returns the time now."""
         now = time.monotonic()
         received = sum(int(state[RECEIVED]) for state in self._state.values())
-        rate, self._received = (received - self._received) / (now - last), received
-        if rate > BUSY_FRAMES_S and self._level != NONE:
+        level = self._attention.judge(received, now - last)
+        if level != self._attention.level:
             self._tell_level()
-            self._listen(self._level + 1)
-        elif self._level != ALL and time.time_ns() - self._since_ns > RETRY_S * 1e9:
-            self._tell_level()
-            self._listen(ALL)
+            self._listen(level)
         return now
 
     def _tell_level(self) -> None:
         """Keep since when not all frames were listened to."""
-        if self._level != ALL:
-            self._keep_counts([(self._since_ns, time.time_ns(), self._level)])
+        attention = self._attention
+        if attention.level != ALL:
+            self._keep_counts([(attention.since_ns, time.time_ns(), attention.level)])
 
     def _listen(self, level: int) -> None:
-        assert self._instance
         for state in self._state.values():
             state[WHOLE] = 0
-        if level != NONE:
-            self._instance.write(f"{RECEIVE}/filter", NO_FILTER if level == ALL else self._ours)
-        self._instance.write(f"{RECEIVE}/enable", "0" if level == NONE else "1")
-        self._level, self._since_ns = level, time.time_ns()
+        self._attention.listen(level)

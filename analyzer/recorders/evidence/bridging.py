@@ -26,7 +26,6 @@ ACCEPT_RA, DISABLE_IPV6 = 3, 26
 _CONF = struct.Struct("=30I")
 NDA_DST, NDA_LLADDR, NDA_VLAN, NDA_VNI, NDA_MASTER = 1, 2, 5, 7, 9
 MDBA_MDB, MDBA_ENTRY, MDBA_INFO = 1, 1, 1
-_IFINFO_BYTES = 16
 _NDMSG = struct.Struct("=BxxxiHBB")
 _PERMANENT = 0x80
 _BR_PORT_MSG = struct.Struct("=BxxxI")
@@ -52,17 +51,18 @@ def read_devices(netlink: RtnetlinkSocket) -> Devices:
     """All links of the socket's namespace. Raises OSError, as all here."""
     devices = Devices([], [], [])
     for body in links.dump_links(netlink):
-        facts = links.decode_link(body)
-        devices.links.append(_link(facts, body))
+        fields = links.link_attributes(body)
+        facts = links.link_facts(body, fields)
+        devices.links.append(_link(facts, fields))
         if facts.port_state:
-            devices.ports.append(_port(facts, body))
+            devices.ports.append(_port(facts, fields))
         if facts.kind == "bridge":
-            devices.bridges.append(_bridge(facts.ifindex, body))
+            devices.bridges.append(_bridge(facts.ifindex, fields))
     return devices
 
 
-def _link(facts: links.LinkFacts, body: bytes) -> LinkState:
-    families = attributes(attributes(body, _IFINFO_BYTES).get(IFLA_AF_SPEC, b""))
+def _link(facts: links.LinkFacts, fields: dict[int, bytes]) -> LinkState:
+    families = attributes(fields.get(IFLA_AF_SPEC, b""))
     four = _words(attributes(families.get(socket.AF_INET, b"")).get(IFLA_INET_CONF, b""))
     six = _words(attributes(families.get(socket.AF_INET6, b"")).get(IFLA_INET6_CONF, b""))
     return LinkState(
@@ -88,8 +88,8 @@ def _words(data: bytes) -> tuple[int, ...]:
     return _CONF.unpack_from(data.ljust(_CONF.size, b"\0"))
 
 
-def _port(facts: links.LinkFacts, body: bytes) -> PortState:
-    info = attributes(attributes(body, _IFINFO_BYTES).get(links.IFLA_LINKINFO, b""))
+def _port(facts: links.LinkFacts, fields: dict[int, bytes]) -> PortState:
+    info = attributes(fields.get(links.IFLA_LINKINFO, b""))
     flags = attributes(info.get(links.IFLA_INFO_SLAVE_DATA, b""))
 
     def is_set(kind: int) -> bool:
@@ -113,8 +113,8 @@ def _port(facts: links.LinkFacts, body: bytes) -> PortState:
     )
 
 
-def _bridge(ifindex: int, body: bytes) -> BridgeState:
-    info = attributes(attributes(body, _IFINFO_BYTES).get(links.IFLA_LINKINFO, b""))
+def _bridge(ifindex: int, fields: dict[int, bytes]) -> BridgeState:
+    info = attributes(fields.get(links.IFLA_LINKINFO, b""))
     data = attributes(info.get(links.IFLA_INFO_DATA, b""))
     return BridgeState(
         ifindex,

@@ -6,7 +6,6 @@ the reason, and never keeps the others from being read.
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 from analyzer.errors import VethscopeError
 from analyzer.model.evidence import MOST_ROWS, NamespaceEvidence
-from analyzer.net.netns import enter_for_good, netns_inode, open_netns
+from analyzer.net.netns import visit
 from analyzer.net.rtnetlink import RtnetlinkSocket
 from analyzer.recorders.evidence import addressing, bridging, procfs, qdiscs
 from analyzer.recorders.evidence.counters import read_counters
@@ -50,18 +49,11 @@ def read_namespaces(
 def _visit(inode: int, path: str, at_start: bool) -> NamespaceEvidence:
     """In a thread that does nothing else."""
     try:
-        fd = open_netns(path)
-    except OSError:
+        return visit(path, inode, lambda: _read(inode, at_start))
+    except (FileNotFoundError, ProcessLookupError):
         return _absent(inode, at_start, GONE)
-    try:
-        if netns_inode(fd) != inode:
-            return _absent(inode, at_start, GONE)
-        enter_for_good(fd)
-        return _read(inode, at_start)
     except (OSError, VethscopeError) as error:
         return _absent(inode, at_start, str(error))
-    finally:
-        os.close(fd)
 
 
 def _absent(inode: int, at_start: bool, reason: str) -> NamespaceEvidence:
@@ -120,6 +112,7 @@ def _read(inode: int, at_start: bool) -> NamespaceEvidence:
         **_rows(sources.rows),
         truncated=sources.truncated,
         absent=sources.absent,
+        reading_ns=time.time_ns() - ts_ns,
     )
 
 

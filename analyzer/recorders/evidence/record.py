@@ -65,6 +65,7 @@ def encode_moment(moment: NamespaceEvidence, start: NamespaceEvidence | None = N
         "cookie": moment.cookie,
         "start": moment.at_start,
         "ts_ns": moment.ts_ns,
+        "reading_ns": moment.reading_ns,
         "counters": moment.counters,
         "truncated": moment.truncated,
         "absent": moment.absent,
@@ -172,7 +173,10 @@ def _moment(
     moment = NamespaceEvidence(
         netns, cookie, content["start"] is True, number(content["ts_ns"]), counters
     )
-    return replace(moment, **rows, truncated=truncated, absent=absent)
+    reading_ns = number(content.get("reading_ns", 0))
+    return replace(
+        moment, **rows, truncated=truncated, absent=absent, reading_ns=max(reading_ns, 0)
+    )
 
 
 def _rows(table: Sequence[Sequence[Any]], kind: type[Any]) -> tuple[Any, ...]:

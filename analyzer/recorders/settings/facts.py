@@ -8,7 +8,6 @@ and kept in the file, together with the packet filter's rules that moved.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
@@ -19,11 +18,12 @@ from analyzer.errors import VethscopeError
 from analyzer.model.topology import Key
 from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 from analyzer.model.vantage import Vantage
-from analyzer.net.netns import open_netns, run_inside
+from analyzer.net.netns import visit
+from analyzer.net.rtnetlink import RtnetlinkSocket
 from analyzer.recorders.settings.iptables_rules import Rule, find_moved, split_words
 from analyzer.recorders.settings.matching import NFT
 from analyzer.recorders.settings.nftables_rules import read_all_rules
-from analyzer.topology.netlink import read_namespace
+from analyzer.topology.netlink import LinkFacts, read_links
 from analyzer.topology.procfs import read_sysctls
 
 MAGIC = b"vethscope/facts/1\n"
@@ -33,7 +33,7 @@ SYSCTLS = (
     "net.ipv4.conf.all.rp_filter",
     "net.bridge.bridge-nf-call-iptables",
 )
-_AT_ONCE = 8
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def read_facts(vantages: Iterable[Vantage], paths: Mapping[int, str]) -> Facts:
     wanted = {v.key for v in vantages}
     inodes = sorted({inode for inode, _ in wanted if inode in paths})
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        readings = pool.map(lambda inode: _read(inode, paths[inode]), inodes)
+        readings = pool.map(_visit, inodes, [paths[inode] for inode in inodes])
         for inode, (links, sysctls, rules) in zip(inodes, readings, strict=True):
             facts.links |= {
                 (inode, i): link for i, link in links.items() if link.state or (inode, i) in wanted
@@ -143,6 +143,7 @@ def _rules_from_json(content: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict
     return rules
 
 
+_Reading = tuple[dict[int, LinkFact], dict[str, str], list[Rule]]
 _Row = TypeVar("_Row", LinkFact, Rule)
 
 
@@ -160,24 +161,28 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _read(inode: int, path: str) -> tuple[dict[int, LinkFact], dict[str, str], list[Rule]]:
+def _visit(inode: int, path: str) -> _Reading:
+    """In a thread that does nothing else."""
     try:
-        fd = open_netns(path)
-        try:
-            links = {
-                link.ifindex: LinkFact(
-                    link.name,
-                    link.up,
-                    link.running,
-                    link.mtu,
-                    link.port_state,
-                    link.hairpin,
-                    link.isolated,
-                )
-                for link in read_namespace(fd).links
-            }
-            return links, run_inside(fd, read_sysctls, SYSCTLS), run_inside(fd, read_all_rules)
-        finally:
-            os.close(fd)
+        return visit(path, inode, _read)
     except (OSError, VethscopeError):
         return {}, {}, []
+
+
+def _read() -> _Reading:
+    """Of the calling thread's namespace."""
+    with RtnetlinkSocket() as netlink:
+        links = {link.ifindex: _link(link) for link in read_links(netlink)}
+    return links, read_sysctls(SYSCTLS), read_all_rules()
+
+
+def _link(link: LinkFacts) -> LinkFact:
+    return LinkFact(
+        link.name,
+        link.up,
+        link.running,
+        link.mtu,
+        link.port_state,
+        link.hairpin,
+        link.isolated,
+    )

@@ -8,7 +8,7 @@ import time
 import pytest
 from faulty import Bench
 
-from analyzer.recorders.drops import watch
+from analyzer.recorders.drops import attention
 from analyzer.recorders.drops.prepare import receive_filter
 from analyzer.recorders.drops.record import Drops, decode_drops
 from analyzer.recorders.drops.watch import DropWatch
@@ -48,8 +48,8 @@ def test_stamps_are_those_of_the_frames_clock(bench: Bench) -> None:
 def test_under_a_flood_ties_end_and_come_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "BUSY_FRAMES_S", 200)
-    monkeypatch.setattr(watch, "RETRY_S", 0.3)
+    monkeypatch.setattr(attention, "BUSY_FRAMES_S", 200)
+    monkeypatch.setattr(attention, "RETRY_S", 0.3)
     recorder = DropWatch([bench.veth("tomcat01")])
     drops = Drops()
     with recorder:
@@ -66,6 +66,6 @@ def test_under_a_flood_ties_end_and_come_back(
             drops = decode_drops(blocks)
         recorder.stop()
         drops = decode_drops(blocks + recorder.take())
-    assert {level for _, _, level in drops.deaf_ns} >= {watch.CAPTURED}
+    assert {level for _, _, level in drops.deaf_ns} >= {attention.CAPTURED}
     assert all(until > since for since, until, _ in drops.deaf_ns)
     assert recorder.failure == ""

@@ -32,6 +32,7 @@ START = NamespaceEvidence(
     qdiscs=(QdiscState(2, "tbf", 0x80010000, 0xFFFFFFFF, 10, 4, 2, 1500, 1, 1_000_000),),
     truncated={"routes": 5},
     absent={"rulesets": "CAP_NET_ADMIN is needed"},
+    reading_ns=90,
 )
 END = replace(START, at_start=False, ts_ns=2_000, counters={"TcpExtListenDrops": 8})
 
