@@ -92,7 +92,8 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
     if wrong := _by_a_route(row, inputs):
         return wrong
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
-    more = f": docker ps -a; docker network inspect {networks}".rstrip() if docker else ""
+    look = f"; docker network inspect {networks}" if networks else ""
+    more = f": docker ps -a{look}" if docker else ""
     return f"not running, or in another network{more}"
 
 
@@ -118,7 +119,8 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
         return f"it is {whose}'s, and none reached {inside.name}; seen at {seen_at}"
     if not seen or port is None or late:
         return ""
-    whose = f"it is {port.container}'s"
+    whose = f"it is {port.container}'s" if port.container else f"it is behind {port.name}"
+    bridge = f"bridge {port.bridge}" if port.bridge else "its bridge"
     if inside and inside.name in seen:
         if elsewhere := _filtered_by_route(row, inside, inputs):
             return f"{whose}, and they reached {inside.name}: {elsewhere}"
@@ -143,7 +145,7 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
     return (
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
-        f"in bridge {port.bridge}: ebtables -L --Lc; nft list ruleset bridge; "
+        f"in {bridge}: ebtables -L --Lc; nft list ruleset bridge; "
         f"bridge -d link show dev {port.interface}"
     )
 

@@ -12,7 +12,7 @@ from finding_inputs import BRIDGE, PORTS
 from lab_fixtures import bench as bench
 from lab_fixtures import lab as lab
 
-from analyzer.findings.multicast import find
+from analyzer.findings.multicast_members import find
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence, NamespaceEvidence
 from analyzer.model.frames import EGRESS, INGRESS
