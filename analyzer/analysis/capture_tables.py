@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
+from analyzer.analysis.late_addresses import with_late_addresses
 from analyzer.analysis.loss_diagnosis import LossEvidence
 from analyzer.analysis.narrowing import takes_one_direction
 from analyzer.analysis.notes import count_dropped
@@ -43,7 +44,10 @@ from analyzer.report.paths import build_paths
 def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Tables:
     """The tables of a capture, without packets. bridge: of the verdict's claim."""
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
+    evidence = decode_evidence(reading.evidence)
     outlook = _outlook(assembly, bridge)
+    vantages = with_late_addresses(outlook.vantages, outlook.lives, evidence)
+    outlook = replace(outlook, vantages=vantages)
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
     flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
@@ -52,14 +56,13 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
     parts = partials.the(Conversations).lost_parts(_trusted(reading))
     lost = summarise_losses(outcomes, parts)
-    evidence = decode_evidence(reading.evidence)
     losses = _losses(analysis, lost, outlook, flows["arp"], evidence)
     losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
     inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
     inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
     return Tables(
         info=_info(analysis),
-        vantages=reading.vantages,
+        vantages=vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=assembly.totals.seen,
         hops=partials.hops.table(lost),
@@ -121,9 +124,10 @@ def _losses(
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
-            events=evidence.events,
         )
-        losses = diagnosis.explain(losses, table, beside, _scene_of_losses(reading, evidence))
+        losses = diagnosis.explain(
+            losses, table, beside, _scene_of_losses(reading, outlook, evidence)
+        )
     losses = explain_by_queues(losses, evidence, reading.vantages, reading.engine)
     returned = analysis.assembly.returned.rows()
     losses = explain_by_loops(losses, returned, reading.vantages)
@@ -197,11 +201,11 @@ def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:
     return {vantage.name: notes.fdb for vantage, notes in pairs if notes.fdb}
 
 
-def _scene_of_losses(reading: Reading, evidence: Evidence) -> LossScene:
+def _scene_of_losses(reading: Reading, outlook: Outlook, evidence: Evidence) -> LossScene:
     fdb = _fdb_at_end(reading)
     rulesets = {moment.netns: moment.rulesets for moment in evidence.at_end()}
     return LossScene(
-        reading.vantages,
+        outlook.vantages,
         fdb,
         (),
         reading.sysctls,
@@ -209,6 +213,7 @@ def _scene_of_losses(reading: Reading, evidence: Evidence) -> LossScene:
         rulesets,
         evidence.moments,
         complete=not count_dropped(reading.vantages, reading.notes),
+        events=evidence.events,
     )
 
 

@@ -65,7 +65,8 @@ def run(script: Path, folder: Path, words: str = "") -> Case:
     file = folder / "x.pcapng"
     text = script.read_text()
     uplink = "-i uplink0 " if re.search(r"^host;.*out( |$)|uplink0", text, re.MULTILINE) else ""
-    command = f"{sys.executable} -m analyzer capture all {uplink}--engine netns --drops -w {file}"
+    command = f"{sys.executable} -m analyzer capture all {uplink}--engine netns --drops "
+    command += f"{words} -w {file}"
     (folder / "stderr").touch()
     done = subprocess.run(
         [*PRIVATE, "bash", script],

@@ -22,7 +22,7 @@ ITS_OWN = {"arp-unanswered", "neighbour-queue-full"}
 """what may be said, of the noise alone"""
 CLOCK = {"clock-step"}
 """the machine's own clock may be set while a test runs"""
-PINGS = [3, 3, 3, 40, 40, 2000]
+PINGS = [3, 3, 3, 40, 40, 1000]
 
 
 def check_truth(case: Case) -> None:
@@ -53,6 +53,7 @@ def check(case: Case) -> None:
     assert sum(row.lost for row in report.udp if row.client != NOISE) == 0
 
 
+@pytest.mark.timeout(500)
 def test_nothing_bad_is_said_of_what_is_well(tmp_path: Path) -> None:
     """21 captures with --drops, three beside each other."""
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -49,7 +49,7 @@ churn() { for i in 1 2 3; do  # one after the other with the same MAC and addres
     kill $(ip netns pids k); ip netns del k; ip link del v-k 2>/dev/null; done; }
 pause() { for i in 1 2 3; do sleep 0.4; kill -STOP $SERVER; sleep 0.15; kill -CONT $SERVER; done; }
 noise & lo & lo ip netns exec c1 & JOBS=$!
-in_ c1 ping -q -f -c2000 -W5 172.17.0.4 & in_ c3 ping -q -c40 -i0.02 -s 3000 -W5 172.17.0.3 &
+in_ c1 ping -q -i0.002 -c1000 -W5 172.17.0.4 & in_ c3 ping -q -c40 -i0.02 -s 3000 -W5 172.17.0.3 &
 in_ c4 ping -q -c40 -i0.02 -W5 172.17.0.3 &
 questions c1 & questions c3 & bulk c1 & bulk c4 & pause & churn & wait $(jobs -p | grep -v "^$CAPPID$")
 capend

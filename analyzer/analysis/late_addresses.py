@@ -1,0 +1,52 @@
+"""Addresses that interfaces got after they had been described: a container that joins a running
+capture is seen before its engine has given it any. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from analyzer.model.evidence import Evidence
+from analyzer.model.tenures import Life
+from analyzer.model.vantage import Role, Vantage
+
+_HEARD_NS = 2_000_000_000
+"""a vantage is made so long after what is heard of its interface, at most"""
+
+
+def with_late_addresses(
+    vantages: Sequence[Vantage], lives: Sequence[Life], evidence: Evidence
+) -> list[Vantage]:
+    """The vantages; those that joined without an address have what was recorded of it.
+
+    lives: [v] when each interface was there, for numbers of namespaces are used again.
+    """
+    return [
+        _addressed(vantage, life, evidence) if life.from_ns else vantage
+        for vantage, life in zip(vantages, lives, strict=True)
+    ]
+
+
+def _addressed(vantage: Vantage, life: Life, evidence: Evidence) -> Vantage:
+    if vantage.role is Role.CONTAINER and not vantage.addresses:
+        own = _recorded(vantage.netns, vantage.ifindex, life, evidence)
+        return replace(vantage, addresses=tuple(dict.fromkeys(own)))
+    if vantage.role is Role.HOST_VETH and not vantage.peer_addresses:
+        inside = _recorded(vantage.peer_netns, vantage.peer_ifindex, life, evidence)
+        return replace(vantage, peer_addresses=tuple(dict.fromkeys(inside)))
+    return vantage
+
+
+def _recorded(netns: int, ifindex: int, life: Life, evidence: Evidence) -> Iterator[str]:
+    """Addresses of one interface, with prefix length, in order of time."""
+    if not (netns and ifindex):
+        return
+    since_ns, until_ns = life.from_ns - _HEARD_NS, life.until_ns
+    for moment in evidence.moments:
+        if moment.netns == netns and since_ns <= moment.ts_ns <= until_ns:
+            yield from (one.address for one in moment.addresses if one.ifindex == ifindex)
+    for event in evidence.events:
+        its = (event.netns, event.ifindex) == (netns, ifindex)
+        its &= (event.what, event.action) == ("address", "new")
+        if its and since_ns <= event.ts_ns <= until_ns:
+            yield event.subject
