@@ -165,6 +165,9 @@ _MEANING = {
     "MAC_INVALID_SOURCE": "its source MAC is none that a frame may have: ip link show",
     "NO_TX_TARGET": "no port that it may leave by: bridge link show; bridge fdb show",
     "LOCAL_MAC": "its source MAC is the bridge's own, a loop: bridge fdb show",
+    "VXLAN_VNI_NOT_FOUND": "no VXLAN device there has its VNI: ip -d link show type vxlan",
+    "VXLAN_ENTRY_EXISTS": "the VXLAN device's FDB has its sender's MAC at another far end, by an "
+    "entry that is not learned: bridge fdb show",
     "FULL_RING": "the device's ring was full: ip -s link show dev {device}",
     "DEV_READY": "the device was not up: ip link show dev {device}",
     "NOMEM": "no memory left: dmesg",

@@ -61,9 +61,10 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 
 
 def _dropped(inputs: FindingInputs, reason: str) -> int:
-    """How often the kernel named this reason, on the whole machine."""
+    """How often the kernel named this reason, of packets of the capture or on the whole machine."""
     drops = inputs.info.drops or {}
-    return int(drops.get("anywhere", {}).get(reason, 0))
+    tied = sum(one.packets for one in inputs.losses if one.reason == reason)
+    return tied + int(drops.get("anywhere", {}).get(reason, 0))
 
 
 def _unknown_vnis(inputs: FindingInputs, ended: Sequence[Row]) -> Iterator[Finding]:
