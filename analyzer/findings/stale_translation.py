@@ -113,4 +113,4 @@ def _went_on(inputs: FindingInputs, row: Any, since_ns: int) -> bool:
     return isinstance(last_ns, int) and last_ns > since_ns
 
 
-RULE = Rule((STALE_TRANSLATION,), find, place=72, needs="rules at both ends, and conntrack")
+RULE = Rule((STALE_TRANSLATION,), find, place=74, needs="rules at both ends, and conntrack")
