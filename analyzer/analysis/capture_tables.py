@@ -123,7 +123,6 @@ def _losses(
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
-            events=evidence.events,
         )
         losses = diagnosis.explain(
             losses, table, beside, _scene_of_losses(reading, outlook, evidence)
@@ -206,6 +205,7 @@ def _scene_of_losses(reading: Reading, outlook: Outlook, evidence: Evidence) -> 
         rulesets,
         evidence.moments,
         complete=not count_dropped(reading.vantages, reading.notes),
+        events=evidence.events,
     )
 
 

@@ -22,7 +22,6 @@ from analyzer.diagnosis.stale_neighbours import Addressed
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.losses import UNKNOWN
 from analyzer.model.batch import Batch
-from analyzer.model.evidence import KernelEvent
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
@@ -45,8 +44,6 @@ class LossEvidence:
     echoes: Echoes
     end_ns: int
     arp: Sequence[ArpRow]
-    events: Sequence[KernelEvent] = ()
-    """what changed while the capture ran"""
 
 
 @dataclass(slots=True)
@@ -105,7 +102,7 @@ class LossDiagnosis:
         vanished = {v.container for v, ns in zip(scene.vantages, gone, strict=True) if ns}
         losses += unheard_askers(evidence.arp, scene, vanished)
         losses = self._addressed.misaddressed(evidence.segments, losses, scene, vanished)
-        losses += self._asked.went_away(gone, since, scene, evidence.events)
+        losses += self._asked.went_away(gone, since, scene, scene.events)
         self.likely = likely_causes(_in_vain(losses, silent), self._untied())
         return losses
 

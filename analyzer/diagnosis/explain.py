@@ -15,6 +15,7 @@ import polars as pl
 
 from analyzer.diagnosis.filtered import NETFILTER, advise_at, chains_of
 from analyzer.diagnosis.lost_flows import STACK, Columns, LostFlow, Tied
+from analyzer.diagnosis.meanwhile import Known, explain_meanwhile
 from analyzer.diagnosis.port_settings import Explanation
 from analyzer.diagnosis.reasons import NOT_SPECIFIED, Packet, Place
 from analyzer.diagnosis.settings import Scene, explain_bridge, explain_veth, look_at_bridge
@@ -117,18 +118,28 @@ def _explained(row: LossRow, flow: LostFlow, ends: _Ends, frames: Columns, scene
     explanation = _by_reasons(flow, place, packet, scene, last.netns)
     if explanation is None or flow.reasons.most_common(1)[0][0][0] == NOT_SPECIFIED:
         mac = mac_text(int(frames["eth_dst"][flow.example]))
+        known = Known(scene.vantages, scene.events, scene.engine)
         of_settings = (
             explain_bridge(last, expected, mac, packet, scene)
             if at_bridge
             else explain_veth(last, expected, packet, scene)
         )
-        explanation = of_settings or explanation or _by_rules(last, at_bridge, packet, scene)
+        explanation = (
+            of_settings
+            or explain_meanwhile((last, expected), mac, _times(row), known)
+            or explanation
+            or _by_rules(last, at_bridge, packet, scene)
+        )
     if explanation is None:
         innocent = at_bridge and _is_innocent(packet, scene, last.netns)
         return replace(row, advice=look_at_bridge(last, expected)) if innocent else row
     reason, advice = explanation
     location = _with_code(row.location, flow.reasons)
     return replace(row, reason=reason, advice=advice, location=location)
+
+
+def _times(row: LossRow) -> list[int]:
+    return [ns for ns in (row.first_ns, row.last_ns) if ns is not None]
 
 
 def _between_ports(packet: Packet, last: Vantage, expected: Vantage) -> Packet:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from analyzer.diagnosis.port_settings import Explanation, explain_ports
 from analyzer.diagnosis.reasons import Packet
 from analyzer.diagnosis.routing import route_to
-from analyzer.model.evidence import NamespaceEvidence
+from analyzer.model.evidence import KernelEvent, NamespaceEvidence
 from analyzer.model.kernel_state import Ruleset
 from analyzer.model.vantage import Vantage
 from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
@@ -43,6 +43,8 @@ class Scene:
     """how namespaces stood, at the start and at the end"""
     complete: bool = True
     """no ring dropped anything"""
+    events: Sequence[KernelEvent] = ()
+    """what changed while the capture ran"""
 
     def links(self, vantage: Vantage) -> list[LinkFact]:
         """The interface's settings, as far as they were read."""

@@ -17,6 +17,7 @@ from analyzer.diagnosis.departures import Departure, explain_departure
 from analyzer.diagnosis.explain import BY_COUNTERS, describe_packet, place_of
 from analyzer.diagnosis.filtered import NETFILTER, advise_at, chains_of
 from analyzer.diagnosis.lost_flows import Columns
+from analyzer.diagnosis.meanwhile import covering, setting_spells
 from analyzer.diagnosis.port_settings import Explanation
 from analyzer.diagnosis.reasons import Packet
 from analyzer.diagnosis.settings import Scene, explain_bridge, name_rules
@@ -42,8 +43,8 @@ def unanswered_echoes(
 ) -> list[LossRow]:
     """Requests that reached a stack which is told to answer none, or whose filter counted them.
 
-    silent: protocol, source, destination, at (the vantage that they reached), packets, last_frame
-    (an example in ``frames``) of echoes that are not answered.
+    silent: protocol, source, destination, at (the vantage that they reached), packets, times_ns,
+    last_frame (an example in ``frames``) of echoes that are not answered.
     """
     explained_already = {(row.source, row.destination, row.last_seen) for row in explained}
     rows = []
@@ -66,6 +67,8 @@ def unanswered_echoes(
                     reason=reason,
                     location=f"in {whose}'s stack, behind {last.name}",
                     advice=advice,
+                    first_ns=min(row["times_ns"], default=None),
+                    last_ns=max(row["times_ns"], default=None),
                 )
             )
     return rows
@@ -78,14 +81,23 @@ def _silence(
     if row["began"] != row["at"] and _leaves_by(last, row["destination"]):
         return None
     place = place_of(last, scene)
-    if row["protocol"] == "icmp" and scene.sysctl(last.netns, IGNORE_ALL) == "1":
-        command = place.run(f"sysctl {IGNORE_ALL}")
-        return "echo ignored", f"it is told to answer no echo: {command}"
+    if row["protocol"] == "icmp" and (told := _ignored(row, last, scene)):
+        return "echo ignored", f"{told}: {place.run(f'sysctl {IGNORE_ALL}')}"
     packet = describe_packet(frames, row["last_frame"], row["protocol"])
     rules = scene.moved(last.netns, packet, chains_of(place, packet, scene, last.netns))
     if not rules or rules[0].packets < row["packets"]:
         return None
     return BY_COUNTERS, advise_at(NETFILTER, "", place, packet, scene, last.netns)
+
+
+def _ignored(row: dict[str, Any], last: Vantage, scene: Scene) -> str:
+    """Whether, and when, the stack is told to answer none; '' where it is not."""
+    spells = setting_spells(scene.events, last.netns, IGNORE_ALL, "1")
+    if spells is None:
+        told = scene.sysctl(last.netns, IGNORE_ALL) == "1"
+        return "it is told to answer no echo" if told else ""
+    spell = covering(spells, row["times_ns"])
+    return f"it was told to answer no echo {spell.when}" if spell else ""
 
 
 def _leaves_by(last: Vantage, destination: str) -> bool:

@@ -1,6 +1,6 @@
-"""Default routes and packet filters that were changed while the capture ran.
+"""Default routes, packet filters and sysctls that were changed while the capture ran.
 
-Neither is a fault: a network that is connected brings a route, and an engine that starts a
+None is a fault: a network that is connected brings a route, and an engine that starts a
 container makes rules. But what was lost in between may be lost for it, and nothing shows it
 afterwards.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analyzer.findings.counted import Owner, has_just_come, owner_of
+from analyzer.findings.counted import Owner, has_just_come, owner_of, vantage_at
 from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.formatting.numbers import format_time
@@ -28,6 +28,12 @@ RULES_CHANGED = Code(
     "Rules of the packet filter were added or removed while the capture ran.",
     "nft list ruleset; what was lost before and after may differ",
 )
+SYSCTL_CHANGED = Code(
+    "sysctl-changed",
+    (INFO,),
+    "A sysctl that decides what is answered, forwarded or filtered was set while the capture ran.",
+    "sysctl NAME there; what was lost before and after may differ",
+)
 _TOLD = 3
 """changes"""
 
@@ -45,11 +51,38 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         rules = [e for e in here if e.what == "nftables" and e.subject]
         if rules:
             yield RULES_CHANGED.finding(_rules(owner, rules))
+        sysctls = [e for e in here if e.what == "sysctl" and not _is_made(inputs, e)]
+        if sysctls:
+            yield SYSCTL_CHANGED.finding(_sysctls(inputs, owner, sysctls))
 
 
 def _is_set_up(inputs: FindingInputs, event: KernelEvent) -> bool:
     """Whether a namespace has just come, and gets its first routes."""
     return event.action == "new" and has_just_come(inputs, event.netns, event.ts_ns)
+
+
+def _is_made(inputs: FindingInputs, event: KernelEvent) -> bool:
+    """Whether it is set by who makes a container's namespace, or of a device that is none of the
+    capture's."""
+    unknown = event.ifindex and vantage_at(inputs, event.netns, event.ifindex) is None
+    return bool(unknown) or has_just_come(inputs, event.netns, event.ts_ns)
+
+
+def _sysctls(inputs: FindingInputs, owner: Owner, events: Sequence[KernelEvent]) -> str:
+    names = [_sysctl(inputs, event) for event in events]
+    told = list(zip(events, names, strict=True))[:_TOLD]
+    changes = "; ".join(f"{format_time(e.ts_ns)} {name} = {e.detail}" for e, name in told)
+    look = owner.run(f"sysctl {' '.join(dict.fromkeys(name for _, name in told))}")
+    return f"sysctls of {owner.name} were set: {changes}{_more(events)}: {look}"
+
+
+def _sysctl(inputs: FindingInputs, event: KernelEvent) -> str:
+    """Its full name; a device's is told as ``ipv4 rp_filter``."""
+    vantage = vantage_at(inputs, event.netns, event.ifindex) if event.ifindex else None
+    if vantage is None:
+        return event.subject
+    family, _, name = event.subject.partition(" ")
+    return f"net.{family}.conf.{vantage.interface.replace('.', '/')}.{name}"
 
 
 def _routes(owner: Owner, events: Sequence[KernelEvent]) -> str:
@@ -72,4 +105,4 @@ def _more(events: Sequence[KernelEvent]) -> str:
     return f" and {len(events) - _TOLD} more" if len(events) > _TOLD else ""
 
 
-RULE = Rule((DEFAULT_ROUTE_CHANGED, RULES_CHANGED), find, place=207, needs=NEEDS)
+RULE = Rule((DEFAULT_ROUTE_CHANGED, RULES_CHANGED, SYSCTL_CHANGED), find, place=207, needs=NEEDS)

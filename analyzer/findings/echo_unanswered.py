@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from analyzer.findings.changed_on_the_way import changed_on_the_way
 from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     Unanswered,
@@ -40,6 +41,8 @@ def _text(inputs: FindingInputs, one: Unanswered) -> str:
     if has_address(one.last, one.destination_ip):
         cause = no_way_back(inputs, one) or _unknown(inputs, one)
         return f"{requests} reached {one.last.name}, and no reply came out there: {cause}"
+    if changed := changed_on_the_way(inputs, one):
+        return f"{requests} came as far as {one.last.name}, and no reply came back there: {changed}"
     if came_back := _came_back(inputs, one):
         return f"{requests} came as far as {one.last.name}, {came_back}"
     cause = (

@@ -34,6 +34,8 @@ class Unanswered:
     last: Vantage
     packets: int
     lost: bool
+    sent_ns: tuple[int, ...] = ()
+    """when each of them was sent, where that is known"""
 
 
 def unanswered(inputs: FindingInputs) -> Iterator[Unanswered]:
@@ -216,4 +218,5 @@ def _as_unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:
     )
     last = inputs.outlook.vantages[row["at"]]
     names = row["protocol"], row["source"], row["destination"]
-    return Unanswered(*names, source, target, last, row["packets"], lost=False)
+    times = tuple(row.get("times_ns", ()))
+    return Unanswered(*names, source, target, last, row["packets"], lost=False, sent_ns=times)

@@ -164,9 +164,12 @@ class Echoes:
 
     def silent(self, end_ns: int) -> Iterator[dict[str, Any]]:
         """Requests that came to their end and brought no reply: see `SilentEchoes.rows`."""
-        state = self._open
-        waiting = (state[REPLIED] == 0) & (state[SILENT] >= 0) & self._late(end_ns)
-        return self._silent.rows(state[SILENT, waiting])
+        state, late = self._open, self._late(end_ns)
+        silent = (state[REPLIED] == 0) & (state[SILENT] >= 0)
+        never = silent & ~late
+        return self._silent.rows(
+            state[SILENT, silent & late], (state[SILENT, never], state[SENT_NS, never])
+        )
 
     def _late(self, end_ns: int) -> npt.NDArray[np.bool_]:
         """[keys] whether the latest request may be answered after the end."""

@@ -51,16 +51,25 @@ class SilentEchoes:
         groups[rows] = numbers
         return groups
 
-    def rows(self, may_be_answered: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+    def rows(
+        self,
+        may_be_answered: npt.NDArray[np.int64],
+        unanswered: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    ) -> Iterator[dict[str, Any]]:
         """protocol, source, destination, at, began (where the first of them was first seen),
-        packets, first_ns, last_ns (of all requests there, answered ones too), and example: EXAMPLE
-        of one of them.
+        packets, first_ns, last_ns (of all requests there, answered ones too), times_ns (when those
+        that brought no reply were sent, as far as their numbers were not used again), and example:
+        EXAMPLE of one of them.
 
-        may_be_answered: groups of requests sent so late that nobody can say.
+        may_be_answered: groups of requests sent so late that nobody can say. unanswered: groups of
+        the others without a reply, and when each was sent.
         """
         left = self.counts - np.bincount(may_be_answered, minlength=len(self.counts))
+        order = np.lexsort(unanswered[::-1])
+        groups, sent_ns = (column[order] for column in unanswered)
+        parts = np.split(sent_ns, np.searchsorted(groups, np.arange(1, len(self.counts))))
         spans = zip(self._first_ns.tolist(), self._last_ns.tolist(), strict=True)
-        for row, count, span in zip(self._rows, left.tolist(), spans, strict=True):
+        for row, count, span, times in zip(self._rows, left.tolist(), spans, parts, strict=False):
             if count:
                 example = {
                     **dict.fromkeys(EXAMPLE, 0),
@@ -69,5 +78,6 @@ class SilentEchoes:
                     "ttl": row["ttl"],
                 }
                 named = {name: row[name] for name in (*_NAMES, "at", "began")}
-                times = dict(zip(("first_ns", "last_ns"), span, strict=True))
-                yield {**named, "packets": count, "example": example, **times}
+                about = dict(zip(("first_ns", "last_ns"), span, strict=True))
+                about["times_ns"] = times.tolist()
+                yield {**named, "packets": count, "example": example, **about}

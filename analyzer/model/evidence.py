@@ -78,13 +78,16 @@ class KernelEvent:
     netns: int = 0
     """0: of the engine"""
     what: str = ""
-    """link, port, address, route, neighbour, nftables, container, network"""
+    """link, port, address, route, neighbour, fdb, mdb, sysctl, nftables, container, network"""
     action: str = ""
     """new, gone, changed; of a container: pause, unpause, die …"""
     subject: str = ""
-    """the interface, the address, the destination, the chain, the container"""
+    """the interface, the address, the destination, the chain, the container, the sysctl (of a
+    device, which ifindex tells: ``ipv4 rp_filter``), the MAC, the group"""
     detail: str = ""
     ifindex: int = 0
+    since_ns: int = 0
+    """where it was not told but looked for: when it was known to be otherwise for the last time"""
 
 
 @dataclass(frozen=True, slots=True)

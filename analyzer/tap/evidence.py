@@ -106,6 +106,8 @@ class EvidenceLog:
         return b"".join(map(own, self._events.take()))
 
     def _read_starts(self, session: CaptureSession, spaces: Mapping[int, str]) -> None:
+        if self._events:
+            self._events.sample(spaces)
         for start in read_namespaces(spaces, at_start=True, ends=self._ends):
             self._starts[start.netns] = start
             session.keep(partial(self._start_of, start.netns))

@@ -27,6 +27,7 @@ def reasons(at: int, began: int, destination: str) -> list[str]:
         "at": at,
         "began": began,
         "packets": 3,
+        "times_ns": [],
         "last_frame": 0,
     }
     frames = {name: np.zeros(1, np.uint64) for name in EXAMPLE}

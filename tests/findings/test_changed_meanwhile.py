@@ -60,15 +60,29 @@ def test_rules_that_were_changed_and_by_whom() -> None:
     assert text.endswith("ip filter C +1 -0 rules by iptables and 2 more: nft list ruleset")
 
 
+def test_sysctls_that_were_set_with_their_full_names() -> None:
+    name = "net.ipv4.icmp_echo_ignore_all"
+    events = [
+        KernelEvent(EVENT_NS, INSIDE, "sysctl", "changed", name, "1"),
+        KernelEvent(EVENT_NS + S, INSIDE, "sysctl", "changed", "ipv4 rp_filter", "2", 5),
+    ]
+    assert told(*events) == [
+        f"sysctl-changed sysctls of tomcat01 were set: 1970-01-01 00:00:15.000000 UTC {name} = 1; "
+        "1970-01-01 00:00:16.000000 UTC net.ipv4.conf.eth0.rp_filter = 2: "
+        f"nsenter -n -t {PID} sysctl {name} net.ipv4.conf.eth0.rp_filter"
+    ]
+
+
 @pytest.mark.parametrize(
     "event",
     [
+        KernelEvent(EVENT_NS, INSIDE, "sysctl", "changed", "ipv4 rp_filter", "2", 99),
         KernelEvent(EVENT_NS, INSIDE, "route", "new", "10.0.0.0/8", VIA, 5),
         KernelEvent(EVENT_NS, INSIDE, "nftables", "changed", "", "by nft (pid 5)"),
         KernelEvent(EVENT_NS, 99, "nftables", "changed", "ip filter A", "+1 -0 rules by nft"),
         KernelEvent(EVENT_NS, 0, "container", "start", "tomcat03"),
     ],
-    ids=["another route", "no rules", "nobody's", "a container"],
+    ids=["a device of nobody's", "another route", "no rules", "nobody's", "a container"],
 )
 def test_other_changes_are_not_worth_a_word(event: KernelEvent) -> None:
     assert told(event) == []

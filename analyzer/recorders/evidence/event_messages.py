@@ -3,7 +3,9 @@
 Many notifications tell nothing new (a bridge repeats what a port is, a neighbour is confirmed), so
 the last state of each thing is remembered, and only another one is an event. Of neighbours, only
 those that fail, that somebody set by hand, or whose MAC changes. Of nftables, a transaction is an
-event for each chain whose rules it changed, with the program that did it (NFT_MSG_NEWGEN).
+event for each chain whose rules it changed, with the program that did it (NFT_MSG_NEWGEN). Of a
+bridge's table, what is learned is none, but that a MAC is at another port than before; of its
+multicast groups, who joins and leaves, but for the groups of neighbour discovery.
 
 Sources: linux/rtnetlink.h, linux/if_link.h, linux/netfilter/nf_tables.h.
 """
@@ -24,6 +26,9 @@ from analyzer.recorders.evidence.addressing import (
     decode_neighbour,
     decode_route,
 )
+from analyzer.recorders.evidence.bridging import decode_mdb
+from analyzer.recorders.evidence.fdb_moves import FdbMoves
+from analyzer.recorders.evidence.netconf import Netconf
 from analyzer.topology import netlink as links
 
 NEW, GONE, CHANGED = "new", "gone", "changed"
@@ -42,6 +47,8 @@ MOST_REMEMBERED = 1 << 14
 _MOST_CHAINS = 64
 """of one transaction that are told"""
 _RESTING = {"failed", "permanent"}
+_LINK_LOCAL = "ff02:"
+"""groups of one link (RFC 4291, 2.7), which every IPv6 address joins"""
 
 
 @dataclass(slots=True)
@@ -51,29 +58,53 @@ class Understanding:
     _last: dict[tuple[object, ...], str] = field(default_factory=dict)
     _rules: dict[int, Counter[tuple[str, str]]] = field(default_factory=dict)
     """namespace → (chain, + or −) → rules of the transaction that is being told of"""
+    fdb: FdbMoves = field(default_factory=FdbMoves)
+    _netconf: Netconf = field(default_factory=Netconf)
 
     def events(self, data: bytes, netns: int, ts_ns: int) -> Iterator[KernelEvent]:
         """Of one datagram; what is cut short is passed over."""
         for kind, _, _, body in messages(data):
             try:
                 yield from self._understand(kind, body, netns, ts_ns)
-            except struct.error:
+            except (struct.error, LookupError):
                 continue
 
     def _understand(self, kind: int, body: bytes, netns: int, ts_ns: int) -> Iterator[KernelEvent]:
+        if kind in (_NEW_RULE, _DELETED_RULE, _NEW_GENERATION):
+            yield from self._nftables(kind, body, netns, ts_ns)
+            return
+        for event in self._rtnetlink(kind, body, netns):
+            yield _at(event, ts_ns)
+
+    def _rtnetlink(self, kind: int, body: bytes, netns: int) -> Iterator[KernelEvent]:
+        event = None
         if kind in (rtnetlink.RTM_NEWLINK, rtnetlink.RTM_DELLINK):
             event = self._link(kind == rtnetlink.RTM_NEWLINK, body, netns)
         elif kind in (rtnetlink.RTM_NEWADDR, rtnetlink.RTM_DELADDR):
             event = self._address(kind == rtnetlink.RTM_NEWADDR, body, netns)
         elif kind in (rtnetlink.RTM_NEWROUTE, rtnetlink.RTM_DELROUTE):
             event = _route(kind == rtnetlink.RTM_NEWROUTE, body, netns)
-        elif kind == rtnetlink.RTM_NEWNEIGH:
-            event = self._neighbour(body, netns)
-        else:
-            yield from self._nftables(kind, body, netns, ts_ns)
-            return
+        elif kind in (rtnetlink.RTM_NEWNEIGH, rtnetlink.RTM_DELNEIGH):
+            if body[0] == socket.AF_BRIDGE:
+                event = self.fdb.change(kind == rtnetlink.RTM_NEWNEIGH, body, netns)
+            elif kind == rtnetlink.RTM_NEWNEIGH:
+                event = self._neighbour(body, netns)
+        elif kind in (rtnetlink.RTM_NEWMDB, rtnetlink.RTM_DELMDB):
+            yield from self._groups(kind == rtnetlink.RTM_NEWMDB, body, netns)
+        elif kind == rtnetlink.RTM_NEWNETCONF:
+            event = self._netconf.change(body, netns)
         if event is not None:
-            yield _at(event, ts_ns)
+            yield event
+
+    def _groups(self, is_there: bool, body: bytes, netns: int) -> Iterator[KernelEvent]:
+        """Multicast groups that a bridge's port gets, or gets no more."""
+        for one in decode_mdb(body):
+            if not one.group.startswith(_LINK_LOCAL):
+                yield from self._group(is_there, (netns, one.port, one.group))
+
+    def _group(self, is_there: bool, key: tuple[int, int, str]) -> Iterator[KernelEvent]:
+        if event := self._told("mdb", NEW if is_there else GONE, key, ""):
+            yield event
 
     def _link(self, is_there: bool, body: bytes, netns: int) -> KernelEvent | None:
         """Of the family AF_BRIDGE: a port's state; its end only says that it left the bridge."""

@@ -24,8 +24,10 @@ from analyzer.net.capabilities import keep_only
 from analyzer.net.netlink import NETLINK_NETFILTER, RECEIVE_BYTES, SOL_NETLINK, NetlinkSocket
 from analyzer.net.netns import run_inside
 from analyzer.net.rtnetlink import RtnetlinkSocket
+from analyzer.recorders.evidence.bridging import read_fdb
 from analyzer.recorders.evidence.event_messages import Understanding
 from analyzer.recorders.evidence.record import encode_events
+from analyzer.recorders.evidence.sysctl_samples import SysctlSamples
 
 MOST_EVENTS = 8192
 """that a file keeps; those beyond are counted"""
@@ -37,6 +39,9 @@ GROUPS = (
     | rtnetlink.RTMGRP_IPV6_IFADDR
     | rtnetlink.RTMGRP_IPV4_ROUTE
     | rtnetlink.RTMGRP_IPV6_ROUTE
+    | rtnetlink.GROUP_IPV4_NETCONF
+    | rtnetlink.GROUP_IPV6_NETCONF
+    | rtnetlink.GROUP_MDB
 )
 NFNLGRP_NFTABLES = 7
 NETLINK_LISTEN_ALL_NSID = 8
@@ -58,13 +63,14 @@ class EventWatch:
         self._namespaces: dict[int, int] = {}
         """number in the host's namespace → inode"""
         self._understanding = Understanding()
+        self._samples = SysctlSamples()
         self._lock = threading.Lock()
         self._fresh: list[KernelEvent] = []
         self._count = 0
         self._told = False
         self.missed = 0
         self.absent: dict[str, str] = {}
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._ends, self._bare = threading.Event(), threading.Event()
         """_bare: the thread has given up its rights"""
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
@@ -90,6 +96,7 @@ class EventWatch:
         try:
             with RtnetlinkSocket() as netlink:
                 self._namespaces = _numbers(netlink, paths, self._host)
+                self._understanding.fdb.know(self._host, read_fdb(netlink))
         except OSError as error:
             self.absent["namespaces"] = error.strerror or str(error)
         unheard = len(paths) - 1 - len(self._namespaces)
@@ -106,6 +113,15 @@ class EventWatch:
         with contextlib.suppress(OSError, VethscopeError):
             self._namespaces |= run_inside(self._host_path, find)
 
+    def sample(self, paths: Mapping[int, str]) -> None:
+        """Look at the sysctls of these namespaces, too. Takes a moment for hundreds; safe in
+        threads."""
+        self._samples.add(paths, self._host, time.time_ns())
+        if self._samples.problem:
+            self.absent["sysctls"] = self._samples.problem
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self._wake, 1)
+
     def tell(self, event: KernelEvent) -> None:
         """Keep what an engine tells. Safe in threads."""
         self._keep([event])
@@ -117,6 +133,8 @@ class EventWatch:
             os.eventfd_write(self._wake, 1)
             self._thread.join()
         self._hear()
+        self._keep(self._samples.look(time.time_ns()))
+        self._samples.close()
         for one in self._sockets:
             one.close()
         self._sockets = []
@@ -143,10 +161,22 @@ class EventWatch:
         poll = select.poll()
         for fd in (self._wake, *(one.fileno() for one in self._sockets)):
             poll.register(fd, select.POLLIN)
+        looked_s = time.monotonic()
         while not self._ends.is_set():
-            poll.poll()
-            self._ends.wait(GATHER_S)
-            self._hear()
+            pause_s = self._samples.pause_s
+            due_s = None if pause_s is None else looked_s + pause_s - time.monotonic()
+            if poll.poll(None if due_s is None else max(due_s, 0) * 1000):
+                self._sleep_a_moment()
+                self._hear()
+            if pause_s is not None and time.monotonic() >= looked_s + pause_s:
+                looked_s = time.monotonic()
+                self._keep(self._samples.look(time.time_ns()))
+
+    def _sleep_a_moment(self) -> None:
+        """So that many notifications make one wake-up."""
+        self._ends.wait(GATHER_S)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
 
     def _hear(self) -> None:
         """Take all notifications that wait."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -17,8 +18,10 @@ from analyzer.recorders.evidence import events
 from analyzer.recorders.evidence.event_messages import Understanding
 from analyzer.recorders.evidence.events import EventWatch
 from analyzer.recorders.evidence.record import decode_evidence
+from analyzer.recorders.evidence.sysctl_samples import SysctlSamples
 
 pytestmark = pytest.mark.root
+S = 1_000_000_000
 
 
 class Pair:
@@ -108,6 +111,69 @@ def test_a_transaction_of_nftables_is_an_event_a_chain(pair: Pair) -> None:
     assert second[3].startswith("+0 -2 rules by nft (pid ")
 
 
+def test_sysctls_that_the_kernel_tells_of(pair: Pair) -> None:
+    pair.run(1, "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.eth0.rp_filter=2")
+    pair.run(1, "sysctl -qw net.ipv4.conf.all.rp_filter=1; ip link add d0 type veth peer d1")
+    pair.run(1, "sysctl -qw net.ipv4.conf.default.rp_filter=2 net.ipv6.conf.all.forwarding=1")
+    assert [row[2:] for row in shown(pair.told(), "sysctl")] == [
+        ("net.ipv4.ip_forward", "1"),
+        ("ipv4 rp_filter", "2"),
+        ("net.ipv4.conf.all.rp_filter", "1"),
+        ("net.ipv6.conf.all.forwarding", "1"),
+    ]
+
+
+def test_sysctls_that_are_looked_at(pair: Pair) -> None:
+    paths = {netns_inode(fd): f"/proc/self/fd/{fd}" for fd in pair.fds}
+    pair.watch.sample(paths)
+    begun_ns = time.time_ns()
+    pair.run(1, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1")
+    assert pair.heard.wait(10)
+    (event,) = [e for e in pair.told() if e.what == "sysctl"]
+    told = (event.netns, event.subject, event.detail)
+    assert told == (pair.inside, "net.ipv4.icmp_echo_ignore_all", "1")
+    assert begun_ns - S < event.since_ns < event.ts_ns < time.time_ns()
+
+
+def test_what_is_looked_at_keeps_no_namespace(pair: Pair) -> None:
+    samples = SysctlSamples()
+    other = new_netns()
+    samples.add({netns_inode(other): f"/proc/self/fd/{other}"}, pair.host, time.time_ns())
+    assert samples.pause_s
+    os.close(other)
+    deadline = time.monotonic() + 10
+    while samples.pause_s and time.monotonic() < deadline:
+        assert samples.look(time.time_ns()) == []
+    assert samples.pause_s is None
+    samples.close()
+
+
+def test_a_mac_that_moves_to_another_port(pair: Pair) -> None:
+    """What is learned anew is no news, and of the ports that stood before, the first is known."""
+    pair.run(0, "ip link add port1 master br0 type veth peer port2; ip link set port1 up")
+    for port in ("veth0", "port1"):
+        pair.run(0, f"bridge fdb replace 02:00:00:00:00:01 dev {port} master static")
+    pair.run(0, "bridge fdb del 02:00:00:00:00:01 dev port1 master")
+    pair.run(0, "bridge fdb add 02:00:00:00:00:02 dev port1 master static")
+    moves = [e for e in pair.told() if e.what == "fdb"]
+    assert [(e.netns, e.action, e.subject) for e in moves] == [
+        (pair.host, "changed", "02:00:00:00:00:01"),
+        (pair.host, "gone", "02:00:00:00:00:01"),
+    ]
+    assert moves[0].detail.startswith("from port ")
+
+
+def test_groups_that_a_port_gets(pair: Pair) -> None:
+    pair.run(0, "bridge mdb add dev br0 port veth0 grp 239.1.2.3 permanent")
+    pair.run(0, "bridge mdb add dev br0 port veth0 grp ff05::1234 permanent")
+    pair.run(0, "bridge mdb del dev br0 port veth0 grp 239.1.2.3 permanent")
+    assert [row[1:3] for row in shown(pair.told(), "mdb")] == [
+        ("new", "239.1.2.3"),
+        ("new", "ff05::1234"),
+        ("gone", "239.1.2.3"),
+    ]
+
+
 def test_what_is_too_much_is_counted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "MOST_EVENTS", 3)
     pair.run(1, "for n in 1 2 3 4 5; do ip addr add 192.0.$n.2/24 dev eth0; done")
@@ -142,7 +208,7 @@ def test_a_namespace_without_a_number_is_told(pair: Pair) -> None:
 def test_messages_that_are_cut_short_are_no_events(length: int) -> None:
     data = b"".join(
         (length or 20).to_bytes(4, "little") + kind.to_bytes(2, "little") + bytes(26)
-        for kind in (16, 17, 20, 24, 28, 10 << 8 | 6, 10 << 8 | 15)
+        for kind in (16, 17, 20, 24, 28, 29, 80, 84, 10 << 8 | 6, 10 << 8 | 15)
     )
     told = Understanding().events(data[: length or None], 1, 2)
     assert all(isinstance(event, KernelEvent) for event in told)
