@@ -15,6 +15,7 @@ from analyzer.analysis.narrowing import takes_one_direction
 from analyzer.analysis.notes import count_dropped
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
+from analyzer.analysis.partials import Partials
 from analyzer.analysis.reading import Reading
 from analyzer.diagnosis.queueing import explain_by_queues
 from analyzer.diagnosis.settings import Scene as LossScene
@@ -29,6 +30,7 @@ from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import FlowContext, without_times
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.registry import flow_kinds
+from analyzer.flows.requests import Requests
 from analyzer.flows.transport import Conversations
 from analyzer.flows.verdict import Scene, judge_pairs
 from analyzer.model.batch import Outlook
@@ -184,7 +186,16 @@ def _finding_inputs(
         twins=reading.twins,
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
+        silent_requests=_silent_requests(partials, outlook.end_ns),
     )
+
+
+def _silent_requests(partials: Partials, end_ns: int) -> list[dict[str, Any]]:
+    """Those of clients to whom an answer would have been seen."""
+    if partials.receivers.one_sided:
+        return []
+    rows = partials.the(Requests).silent(end_ns)
+    return [row for row in rows if partials.receivers.hears(row["client_ip"])]
 
 
 def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:

@@ -109,6 +109,7 @@ def _explained(row: LossRow, flow: LostFlow, ends: _Ends, frames: Columns, scene
         certain=max(flow.certain, min(flow.reasons.total(), flow.packets)),
         first_ns=flow.first_ns if row.first_ns is not None else None,
         last_ns=flow.last_ns if row.last_ns is not None else None,
+        port=_port_of(flow, row.protocol),
     )
     at_bridge = bool(last.master_ifindex and expected.master_ifindex) or last.role is Role.BRIDGE
     place = Place("bridge" if at_bridge else "veth", expected.interface, engine=scene.engine)
@@ -136,6 +137,10 @@ def _explained(row: LossRow, flow: LostFlow, ends: _Ends, frames: Columns, scene
     reason, advice = explanation
     location = _with_code(row.location, flow.reasons)
     return replace(row, reason=reason, advice=advice, location=location)
+
+
+def _port_of(flow: LostFlow, protocol: str) -> int | None:
+    return flow.port or None if protocol in ("tcp", "udp") else None
 
 
 def _times(row: LossRow) -> list[int]:
@@ -249,6 +254,7 @@ def _stack_row(row: Mapping[str, Any], flow: LostFlow, frames: Columns, scene: S
         first_ns=flow.first_ns,
         last_ns=flow.last_ns,
         certain=flow.packets,
+        port=_port_of(flow, row["protocol"]),
     )
 
 

@@ -51,6 +51,8 @@ class LostFlow:
     last_ns: int | None
     is_one: bool = True
     """False: of several flows, so that the example's addresses and ports are not those of all"""
+    port: int = 0
+    """of the server; 0: none, or several"""
     reasons: Counter[Tied] = field(default_factory=Counter)
     """those of the kernel, as far as its drops were tied"""
 
@@ -62,12 +64,18 @@ class LostFlow:
             certain=self.certain + other.certain,
             first_ns=_pick(min, self.first_ns, other.first_ns),
             last_ns=_pick(max, self.last_ns, other.last_ns),
+            port=self.port if self.port == other.port else 0,
             reasons=self.reasons + other.reasons,
         )
 
 
 def _pick(which: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
     return one if other is None else other if one is None else which(one, other)
+
+
+def _server_port(source: int, target: int) -> int:
+    """As `flow_keys` tells it."""
+    return source if source < FIRST_EPHEMERAL <= target else target
 
 
 def flow_keys(frames: Columns) -> npt.NDArray[np.uint64]:
@@ -139,5 +147,6 @@ def count_flow(flows: dict[int, LostFlow], row: Mapping[str, Any], examples: Exa
         first_ns=row["first_ns"],
         last_ns=row["last_ns"],
         is_one=number != REST,
+        port=_server_port(row["src_port"], row["dst_port"]) if number != REST else 0,
     )
     flows[number] = known.with_(one) if known else one

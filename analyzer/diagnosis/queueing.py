@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from analyzer.diagnosis.reasons import Place
 from analyzer.formatting.numbers import format_bytes, format_plural
 from analyzer.model.evidence import Evidence, Span
-from analyzer.model.kernel_state import QdiscState
+from analyzer.model.kernel_state import ClassState, QdiscState
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
@@ -21,6 +22,21 @@ QDISC_DROP = "QDISC_DROP"
 OF_FILTERS = ("clsact", "ingress")
 """kinds that have no queue: what they count is what filters drop"""
 _UNKNOWN = "unknown"
+_TOLD = 3
+"""classes"""
+
+
+class ClassCount(NamedTuple):
+    """A class of a queueing discipline, and what it counted meanwhile."""
+
+    state: ClassState
+    dropped: int
+    overlimits: int
+
+    def name(self) -> str:
+        """``class 1:10 of 2 Mbit/s``."""
+        rate = f" of {rate_text(self.state.rate_bit_s)}" if self.state.rate_bit_s else ""
+        return f"class {self.state.classid >> 16:x}:{self.state.classid & 0xFFFF:x}{rate}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,21 @@ class Queue:
     dropped: int
     overlimits: int
     """times that it held something back"""
+    classes: tuple[ClassCount, ...] = ()
+    """those that were read at both ends, or are new"""
+
+    def dropping(self) -> str:
+        """`` in its class 1:10 of 2 Mbit/s (7)``, of all classes that dropped; '' where none is
+        known to have."""
+        return _in_classes([(one, one.dropped) for one in self.classes])
+
+    def holding(self) -> str:
+        """The same of those that held packets back."""
+        return _in_classes([(one, one.overlimits) for one in self.classes])
+
+    def look(self, interface: str) -> str:
+        """The command that shows the counters."""
+        return f"tc -s {'class' if self.classes else 'qdisc'} show dev {interface}"
 
     def name(self) -> str:
         """``queueing discipline tbf of 2 Mbit/s``."""
@@ -45,6 +76,15 @@ class Queue:
         return f"{packets} ({format_bytes(self.qdisc.backlog_bytes)}) waited in it at the end"
 
 
+def _in_classes(counts: Sequence[tuple[ClassCount, int]]) -> str:
+    told = sorted((pair for pair in counts if pair[1]), key=lambda pair: -pair[1])
+    if not told:
+        return ""
+    listed = ", ".join(f"{one.name()} ({count:,})" for one, count in told[:_TOLD])
+    more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    return f" in its {listed}{more}"
+
+
 def queues_of(span: Span, ifindex: int) -> Iterator[Queue]:
     """All of an interface. What one that was not read at the start counted is not known."""
     before = {_key(one): one for one in span.start.qdiscs}
@@ -53,7 +93,22 @@ def queues_of(span: Span, ifindex: int) -> Iterator[Queue]:
         if one.ifindex == ifindex:
             old = before.get(_key(one), QdiscState() if known else one)
             dropped, over = one.dropped - old.dropped, one.overlimits - old.overlimits
-            yield Queue(one, max(dropped, 0), max(over, 0))
+            yield Queue(one, max(dropped, 0), max(over, 0), tuple(_classes(span, one)))
+
+
+def _classes(span: Span, qdisc: QdiscState) -> Iterator[ClassCount]:
+    """Of a queueing discipline. An inner class passes on what it is asked for by the classes below
+    it, which are the ones that hold packets."""
+    if any("classes" in m.absent or "classes" in m.truncated for m in (span.start, span.end)):
+        return
+    before = {(one.ifindex, one.classid): one for one in span.start.classes}
+    here = [one for one in span.end.classes if one.ifindex == qdisc.ifindex]
+    inner = {one.parent for one in here}
+    for one in here:
+        if one.classid >> 16 == qdisc.handle >> 16 and one.classid not in inner:
+            old = before.get((one.ifindex, one.classid), ClassState())
+            dropped, over = one.dropped - old.dropped, one.overlimits - old.overlimits
+            yield ClassCount(one, max(dropped, 0), max(over, 0))
 
 
 def dropping_queues(span: Span, ifindex: int) -> list[Queue]:
@@ -101,8 +156,8 @@ def _told(queue: Queue, vantage: Vantage, engine: str) -> str:
         place = Place("inside", container=vantage.container, engine=engine)
     waits = f", {queue.waiting()}" if queue.qdisc.queued else ""
     return (
-        f"the {queue.name()} of {vantage.name} dropped {format_plural(queue.dropped, 'packet')} by "
-        f"its own counter{waits}: {place.run(f'tc -s qdisc show dev {vantage.interface}')}"
+        f"the {queue.name()} of {vantage.name} dropped {format_plural(queue.dropped, 'packet')}"
+        f"{queue.dropping()} by its own counter{waits}: {place.run(queue.look(vantage.interface))}"
     )
 
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from analyzer.findings.no_answer import silent_requests
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
+from analyzer.findings.where_unanswered import where_it_ended
 from analyzer.model.census import Census
 from analyzer.model.flow_rows import DnsRow
 from analyzer.model.report import Finding
+from analyzer.model.vantage import Role
 
 DNS_UNANSWERED = Code(
     "dns-unanswered",
@@ -42,6 +45,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         if row.unanswered and not inputs.outlook.one_way:
             what = f"{row.unanswered} question{'' if row.unanswered == 1 else 's'}"
             text = f"{row.server} left {what} of {whose} unanswered"
+            text += _where(inputs, row)
             yield DNS_UNANSWERED.finding(text + _advice(row, inputs.census, inputs.engine))
     for row in inputs.flows.get("dns", ()):
         if row.failures:
@@ -50,6 +54,20 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             tried = _is_a_try(row, codes, inputs.flows["dns"])
             advice = tried or _advice(row, inputs.census, inputs.engine)
             yield DNS_FAILURE.finding(text + advice, INFO if tried else WARNING)
+
+
+def _where(inputs: FindingInputs, row: DnsRow) -> str:
+    """How far this client's questions to this server came, and the cause, where that was one place
+    that is captured with its topology."""
+    ends = row.client, row.server
+    places = [
+        one
+        for one in silent_requests(inputs)
+        if one.service == "DNS" and (one.source, one.destination) == ends
+    ]
+    if len(places) != 1 or places[0].last.role is Role.OTHER:
+        return ""
+    return f", which {where_it_ended(inputs, places[0], 'answer')}"
 
 
 def _is_a_try(row: DnsRow, codes: str, rows: Iterable[DnsRow]) -> str:

@@ -4,7 +4,7 @@ routes there say of the way on, and of the way back."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analyzer.diagnosis.routing import Routed, route_to
@@ -34,6 +34,10 @@ class Unanswered:
     last: Vantage
     packets: int
     lost: bool
+    port: int = 0
+    """of the server; 0: none, or not told apart"""
+    service: str = ""
+    """of a request: NTP, SNMP … (`analyzer.decode.requests`), TCP"""
     sent_ns: tuple[int, ...] = ()
     """when each of them was sent, where that is known"""
 
@@ -115,6 +119,8 @@ def has_address(vantage: Vantage, address: str) -> bool:
 def no_way_back(inputs: FindingInputs, one: Unanswered) -> str:
     """Why an answer cannot have left the stack that a packet came to, by its routes; '' where
     they tell nothing of it."""
+    if one.last.role is Role.HOST_VETH:  # its namespace is the host's
+        return ""
     owner = owner_of(inputs, one.last.netns)
     back = routed(inputs, one.last.netns, one.source_ip, one.destination_ip)
     if owner is None or back is None or not has_address(one.last, one.destination_ip):
@@ -185,10 +191,22 @@ def silent_echoes(inputs: FindingInputs) -> Iterator[Unanswered]:
             yield one
 
 
+def silent_requests(inputs: FindingInputs) -> Iterator[Unanswered]:
+    """Requests over UDP and SYNs that came to their end, and of which no loss tells."""
+    losses: dict[tuple[str, str], list[LossRow]] = {}
+    for loss in inputs.losses:
+        losses.setdefault((loss.source, loss.destination), []).append(loss)
+    for row in inputs.silent_requests if may_claim(inputs) else ():
+        one = replace(_as_unanswered(inputs, row), port=row["port"], service=row["service"])
+        if not any(_explains(loss, one) for loss in losses.get((one.source, one.destination), ())):
+            yield one
+
+
 def _explains(loss: LossRow, one: Unanswered) -> bool:
     """Whether it is a loss of the same packets."""
     ends = loss.source, loss.destination, loss.last_seen
-    return ends == (one.source, one.destination, one.last.name)
+    same = not one.port or (loss.protocol == one.protocol and loss.port in (None, one.port))
+    return same and ends == (one.source, one.destination, one.last.name)
 
 
 def _is_copy(inputs: FindingInputs, one: Unanswered) -> bool:

@@ -49,8 +49,8 @@ def _text(span: Span, owner: Owner, vantage: Vantage, queue: Queue) -> str:
         )
     return (
         f"the {queue.name()} of {vantage.name} dropped "
-        f"{format_plural(queue.dropped, 'packet')}{beyond} {between(span)}{waits}; they never left "
-        f"that interface: {owner.run(f'tc -s qdisc show dev {vantage.interface}')}"
+        f"{format_plural(queue.dropped, 'packet')}{queue.dropping()}{beyond} {between(span)}"
+        f"{waits}; they never left that interface: {owner.run(queue.look(vantage.interface))}"
     )
 
 

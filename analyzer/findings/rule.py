@@ -120,6 +120,9 @@ class FindingInputs:
     """the report's"""
     silent: Sequence[Mapping[str, Any]] = ()
     """echo requests that came to their end and brought no reply: see `Echoes.silent`"""
+    silent_requests: Sequence[Mapping[str, Any]] = ()
+    """requests over UDP and SYNs that did, where an answer would have been seen: see
+    `analyzer.flows.requests.Requests.silent`"""
     evidence: Evidence = field(default_factory=Evidence)
     """what namespaces counted and how they stood, at both ends, and what changed in between"""
 

@@ -47,7 +47,7 @@ def queue_text(queue: Queue, vantage: Vantage, owner: Owner) -> str:
     waits = f", {queue.waiting()}" if queue.qdisc.queued else ""
     return (
         f"the {queue.name()} there held packets back {format_count(queue.overlimits)}×"
-        f"{dropped}{waits}: {owner.run(f'tc -s qdisc show dev {vantage.interface}')}"
+        f"{queue.holding()}{dropped}{waits}: {owner.run(queue.look(vantage.interface))}"
     )
 
 

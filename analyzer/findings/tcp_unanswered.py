@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analyzer.findings.no_answer import Unanswered, has_address, no_way_back, no_way_on, unanswered
+from analyzer.findings.no_answer import Unanswered, silent_requests
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
-from analyzer.model.report import Finding
+from analyzer.findings.where_unanswered import where_it_ended
+from analyzer.formatting.numbers import format_count
+from analyzer.model.report import Finding, LossRow
+from analyzer.model.vantage import Role
 
 TCP_UNANSWERED = Code(
     "tcp-unanswered",
@@ -17,31 +20,39 @@ TCP_UNANSWERED = Code(
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
+    """One for each client and port of a server."""
     if inputs.outlook.one_way:
         return
-    places: dict[tuple[str, str], list[Unanswered]] = {}
-    for one in unanswered(inputs):
+    places: dict[tuple[str, str, int], list[Unanswered]] = {}
+    for one in silent_requests(inputs):
         if one.protocol == "tcp":
-            places.setdefault((one.source, one.destination), []).append(one)
+            places.setdefault((one.source, one.destination, one.port), []).append(one)
+    connections: dict[tuple[str, str, int], int] = {}
     for row in inputs.flows.get("tcp", ()):
         if row.state == "unanswered":
-            where = _where(inputs, places.get((row.client, row.server), []))
-            yield TCP_UNANSWERED.finding(
-                f"{row.client} → {row.server} TCP port {row.server_port}: the SYN was not "
-                f"answered{where}"
-            )
+            key = row.client, row.server, row.server_port
+            connections[key] = connections.get(key, 0) + 1
+    lost: dict[tuple[str, str], list[LossRow]] = {}
+    for loss in inputs.losses:
+        if loss.protocol == "tcp":
+            lost.setdefault((loss.source, loss.destination), []).append(loss)
+    for key, count in connections.items():
+        client, server, port = key
+        losses = [row for row in lost.get(key[:2], ()) if row.port in (None, port)]
+        many = f" of {format_count(count)} connections" if count > 1 else ""
+        yield TCP_UNANSWERED.finding(
+            f"{client} → {server} TCP port {port}: the SYN{many} was not answered"
+            f"{_where(inputs, losses, places.get(key, ()))}"
+        )
 
 
-def _where(inputs: FindingInputs, places: Sequence[Unanswered]) -> str:
-    """How far it came, and why no answer left there; '' where SYNs ended at several places."""
-    if len({one.last.name for one in places}) != 1:
+def _where(inputs: FindingInputs, lost: Sequence[LossRow], places: Sequence[Unanswered]) -> str:
+    """How far it came, and why nothing came back; '' where SYNs ended at several places."""
+    if len(lost) == 1 and not places:
+        return f": it was lost {lost[0].location} ({lost[0].reason})"
+    if len({one.last.name for one in places}) != 1 or lost or places[0].last.role is Role.OTHER:
         return ""
-    one = places[0]
-    if has_address(one.last, one.destination_ip):
-        cause = no_way_back(inputs, one)
-        return f": it reached {one.last.name}" + (f": {cause}" if cause else "")
-    cause = no_way_on(inputs, one)
-    return f": it came as far as {one.last.name}" + (f": {cause}" if cause else "")
+    return f": it {where_it_ended(inputs, places[0], 'answer')}"
 
 
 RULE = Rule((TCP_UNANSWERED,), find, place=130)

@@ -18,6 +18,7 @@ _BEFORE_NS = 5_000_000_000
 """how long before an error its cause may lie: three times asking for an address takes 3 s"""
 _MOST = 1 << 21
 """packets that are kept to be looked through"""
+_TRANSLATED = ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port")
 
 
 class RecentPackets:
@@ -27,14 +28,21 @@ class RecentPackets:
         self._recent: list[tuple[npt.NDArray[Any], ...]] = []
 
     def remember(self, batch: Batch) -> None:
-        """Keep the keys of a batch's packets."""
-        first = batch.packets["first_frame"].to_numpy().astype(np.intp)
-        if len(first):
-            keys = np.empty(len(first), np.uint64)
-            site = batch.journeys.site[batch.frames["vantage"][first]]
-            _identify(bundle(_Headers, batch.frames), first, site, keys)
-            numbers = batch.packets["number"].to_numpy()
-            self._recent.append((keys, numbers, batch.packets["ts_ns"].to_numpy()))
+        """Keep the keys of a batch's packets; of those that NAT changed, both."""
+        first, last = (
+            batch.packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last")
+        )
+        translated = np.zeros(len(first), np.bool_)
+        for name in _TRANSLATED:
+            translated |= batch.frames[name][first] != batch.frames[name][last]
+        packets = np.concatenate([np.arange(len(first)), np.flatnonzero(translated)])
+        rows = np.concatenate([first, last[translated]])
+        if len(rows):
+            keys = np.empty(len(rows), np.uint64)
+            site = batch.journeys.site[batch.frames["vantage"][rows]]
+            _identify(bundle(_Headers, batch.frames), rows, site, keys)
+            numbers, stamps = (batch.packets[n].to_numpy()[packets] for n in ("number", "ts_ns"))
+            self._recent.append((keys, numbers, stamps))
 
     def forget(self, before_ns: int) -> None:
         """Errors from before that time are not asked for any more."""

@@ -3,6 +3,9 @@
 An error quotes the beginning of that packet as its receiver had sent it: the addresses, the IP
 id, ports and sequence numbers tell which it was. It is looked for among the packets of the last
 seconds before the error; the latest that fits is meant.
+
+Of an error that passes a NAT (`analyzer.flows.error_copies`), the row has who reported it and about
+which destination from where it came from, and to whom it was from where it came to.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import polars as pl
 
 from analyzer.decode.inner import is_icmp_error, quoted_packets
 from analyzer.flows.error_causes import RecentPackets, quoted_keys
+from analyzer.flows.error_copies import ErrorCopies
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import widened
 from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
@@ -66,6 +70,7 @@ class IcmpErrors:
         self._counts = np.zeros((5, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
         self._expired: pl.DataFrame | None = None
+        self._copies = ErrorCopies()
 
     def add(self, batch: Batch) -> None:
         """Take in the errors of one batch, and remember its packets."""
@@ -87,7 +92,9 @@ class IcmpErrors:
         self._rows.append(rows[fresh])
         self._counts = widened(self._counts, self._groups.count)
         self._note_expired(rows.filter(pl.Series(cause > 0)))
-        _tally(self._counts, groups, cause, rows["mtu"].to_numpy(), rows["number"].to_numpy())
+        one = ~self._copies.take(rows, cause, groups, mixed(*_quoted(rows)))
+        numbers = (rows[name].to_numpy()[one] for name in ("mtu", "number"))
+        _tally(self._counts, groups[one], cause[one], *numbers)
 
     def _note_expired(self, rows: pl.DataFrame) -> None:
         ran_out = pl.col("icmp_type") == pl.col("expired"), pl.col("icmp_code") == 0
@@ -107,9 +114,20 @@ class IcmpErrors:
         """The report's rows, in order of appearance."""
         if not self._rows:
             return []
-        table = pl.concat(self._rows).iter_rows(named=True)
-        rows = [_row(row, self._counts[:, at]) for at, row in enumerate(table)]
-        return [rows[at] for at in np.argsort(self._counts[_FIRST], kind="stable")]
+        table, counts = pl.concat(self._rows).to_dicts(), [self._counts.copy()]
+        for first, group, count, cause, number in self._copies.pairs():
+            names = ("destination", "quoted_src_hi", "quoted_src_lo")
+            table.append(table[first] | {name: table[group][name] for name in names})
+            counts[0][[_ERRORS, _TIED], first] -= count
+            counts.append(np.array([[count, count, cause, counts[0][_MTU, first], number]]).T)
+        both = np.concatenate(counts, axis=1)
+        rows = [_row(row, both[:, at]) for at, row in enumerate(table)]
+        order = np.argsort(both[_FIRST], kind="stable")
+        return [rows[at] for at in order if rows[at].errors]
+
+
+def _quoted(rows: pl.DataFrame) -> list[npt.NDArray[Any]]:
+    return [rows[name].to_numpy() for name in _GROUP if name.startswith("quoted_")]
 
 
 def _errors(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:

@@ -34,6 +34,7 @@ MODULES = {
     "dns": "dns",
     "mdns": "mdns",
     "dhcp": "dhcp",
+    "requests": "requests",
     "multicast": "multicast",
     "tcp": "transport_rows",
     "udp": "transport_rows",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from analyzer.model.kernel_state import (
     AddressState,
     BridgeState,
+    ClassState,
     FdbState,
     LinkState,
     MdbState,
@@ -55,6 +56,7 @@ class NamespaceEvidence:
     neighbours: Sequence[NeighbourState] = ()
     sockets: Sequence[SocketState] = ()
     qdiscs: Sequence[QdiscState] = ()
+    classes: Sequence[ClassState] = ()
     filters: Sequence[TcFilter] = ()
     settings: Sequence[Setting] = ()
     rulesets: Sequence[Ruleset] = ()

@@ -200,6 +200,25 @@ TC_ROOT = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
+class ClassState:
+    """One class of a queueing discipline, as ``tc -s class`` shows it."""
+
+    ifindex: int = 0
+    kind: str = ""
+    classid: int = 0
+    parent: int = 0
+    packets: int = 0
+    dropped: int = 0
+    overlimits: int = 0
+    backlog_bytes: int = 0
+    queued: int = 0
+    rate_bit_s: int = 0
+    """of an htb; 0: not told"""
+    ceil_bit_s: int = 0
+    """that it may borrow up to"""
+
+
+@dataclass(frozen=True, slots=True)
 class TcFilter:
     """A filter of traffic control."""
 

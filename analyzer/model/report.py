@@ -103,6 +103,9 @@ class LossRow:
     certain: int = 0
     """packets of which the loss is proved: told from all others on their way, or tied to a drop of
     the kernel's. The rest is inferred, or one of several identical packets"""
+    port: int | None = None
+    """of the server, where all these packets went to (or came from) one; null: to several, to none,
+    or not known"""
 
 
 @dataclass(slots=True)

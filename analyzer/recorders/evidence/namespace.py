@@ -133,6 +133,8 @@ def _read_by_rtnetlink(netlink: RtnetlinkSocket, sources: _Sources) -> None:
     sources.read("rules", lambda: addressing.read_rules(netlink))
     sources.read("neighbours", lambda: addressing.read_neighbours(netlink))
     disciplines = sources.read("qdiscs", lambda: qdiscs.read_qdiscs(netlink))
+    if any(one.kind in qdiscs.WITH_CLASSES for one in disciplines):
+        sources.read("classes", lambda: qdiscs.read_classes(netlink, disciplines))
     if disciplines:
         sources.read("filters", lambda: qdiscs.read_filters(netlink, disciplines))
     if devices.forwards_by_mac:

@@ -17,6 +17,7 @@ from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence
 from analyzer.model.kernel_state import (
     AddressState,
     BridgeState,
+    ClassState,
     FdbState,
     LinkState,
     MdbState,
@@ -47,6 +48,7 @@ KINDS: Mapping[str, type[Any]] = {
     "neighbours": NeighbourState,
     "sockets": SocketState,
     "qdiscs": QdiscState,
+    "classes": ClassState,
     "filters": TcFilter,
     "settings": Setting,
     "rulesets": Ruleset,

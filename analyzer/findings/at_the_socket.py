@@ -1,0 +1,75 @@
+"""Requests that reached a namespace: what its sockets and its packet filter tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analyzer.diagnosis.nat_rules import Translated, destination_rules, were_read
+from analyzer.findings.counted import Owner, endpoint, owner_of, socket_drops
+from analyzer.findings.no_answer import Unanswered
+from analyzer.findings.rule import FindingInputs
+from analyzer.formatting.numbers import format_plural
+from analyzer.model.evidence import NamespaceEvidence, Span
+from analyzer.model.kernel_state import SocketState
+from analyzer.model.vantage import Role
+
+_ANY = ("0.0.0.0", "::", "*", "")
+_FULL = {"udp": "its receive buffer was full", "tcp": "its queue of connections was full"}
+_LOOK = {"udp": "ss -lunmp", "tcp": "ss -ltnp"}
+
+
+def at_the_socket(inputs: FindingInputs, one: Unanswered) -> str:
+    """Why the stack that they reached did not answer: nobody listens, or who does has no room, or
+    is silent; '' where the sockets were not read, or the port may be somebody else's by then."""
+    owner = owner_of(inputs, one.last.netns)
+    span = next((s for s in inputs.evidence.spans() if s.start.netns == one.last.netns), None)
+    beside = one.last.role is Role.HOST_VETH  # its namespace is the host's
+    if owner is None or span is None or beside or not one.port or _is_redirected(span, one):
+        return ""
+    return _of_sockets(span, one, owner)
+
+
+def _of_sockets(span: Span, one: Unanswered, owner: Owner) -> str:
+    look = owner.run(_LOOK[one.protocol])
+    port = f"{one.protocol} port {one.port}"
+    before, after = (_on_port(moment, one) for moment in (span.start, span.end))
+    if before is None or after is None:
+        return ""
+    if not before and not after:
+        return f"nobody listens on {port} there: {look}"
+    here = [socket for socket in after if socket.address in (*_ANY, one.destination_ip)]
+    if not here and not _at(before, one):
+        return f"on {port}, only {', '.join(map(endpoint, after or before))} listens there: {look}"
+    if full := sum(drops for socket, drops in socket_drops(span, one.protocol) if socket in here):
+        dropped = f"{_FULL[one.protocol]}, {format_plural(full, 'packet')} dropped meanwhile"
+        return f"{endpoint(here[0])} listens there, and {dropped}: {look}"
+    if here and _at(before, one):
+        return f"{endpoint(here[0])} listens there, so its process did not answer: {look}"
+    return f"{port} was not open there all the time: {look}"
+
+
+def _at(sockets: Sequence[SocketState], one: Unanswered) -> bool:
+    return any(socket.address in (*_ANY, one.destination_ip) for socket in sockets)
+
+
+def _on_port(moment: NamespaceEvidence, one: Unanswered) -> list[SocketState] | None:
+    """None: not all sockets are known."""
+    if "sockets" in moment.absent or "sockets" in moment.truncated:
+        return None
+    wanted = one.protocol, one.port
+    return [socket for socket in moment.sockets if (socket.protocol, socket.port) == wanted]
+
+
+def _is_redirected(span: Span, one: Unanswered) -> bool:
+    """Whether a rule may give them to another port or address."""
+    ends = one.source_ip, one.destination_ip, one.port
+    asked = Translated(one.protocol, *ends, incoming=one.last.interface)
+    return any(destination_rules(m.rulesets, asked) for m in (span.start, span.end))
+
+
+def is_quiet(inputs: FindingInputs, netns: int) -> bool:
+    """Whether no rule of a packet filter there counted anything: it is not to be advised."""
+    spans = [span for span in inputs.evidence.spans() if span.start.netns == netns]
+    ends = [moment for span in spans for moment in (span.start, span.end)]
+    read = [were_read(one) or ("rulesets" not in one.absent and not one.rulesets) for one in ends]
+    return bool(ends) and all(read) and all(s.start.rulesets == s.end.rulesets for s in spans)

@@ -1,0 +1,152 @@
+"""How far requests came that nobody answered, the best cause, and what to look at next: for every
+protocol in the same words."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analyzer.findings.at_the_socket import at_the_socket, is_quiet
+from analyzer.findings.changed_on_the_way import changed_on_the_way
+from analyzer.findings.counted import owner_of
+from analyzer.findings.no_answer import (
+    Unanswered,
+    has_address,
+    look_inside,
+    next_hop,
+    no_way_back,
+    no_way_on,
+    routed,
+)
+from analyzer.findings.rule import FindingInputs
+from analyzer.flows.endpoints import HOST as FLOWS_HOST
+from analyzer.formatting.numbers import format_plural
+from analyzer.model.vantage import Role
+
+
+def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
+    """``reached tomcat02:eth0, and no reply came out there: …``, with the best cause, and the next
+    command. answer: what is missing, in a word."""
+    if has_address(one.last, one.destination_ip):
+        cause = no_way_back(inputs, one) or at_the_socket(inputs, one) or _unknown(inputs, one)
+        return f"reached {one.last.name}, and no {answer} came out there: {cause}"
+    if changed := changed_on_the_way(inputs, one):
+        return f"came as far as {one.last.name}, and no {answer} came back there: {changed}"
+    if came_back := _came_back(inputs, one):
+        return f"came as far as {one.last.name}, {came_back}"
+    cause = (
+        _no_port(inputs, one)
+        or _nobody_has_it(inputs, one)
+        or no_way_on(inputs, one)
+        or _another_router(inputs, one)
+        or _in_a_tunnel(inputs, one)
+        or _untranslated(inputs, one)
+        or f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"
+    )
+    return f"came as far as {one.last.name}, and no {answer} came back there: {cause}"
+
+
+def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
+    """What would tell why."""
+    drops = "" if inputs.info.drops else "capture with --drops; "
+    owner = owner_of(inputs, one.last.netns) if one.last.role is not Role.HOST_VETH else None
+    if owner is None:
+        return f"{drops}capture inside of {one.destination}, too"
+    commands = [f"ip route get {one.source_ip}"]
+    if drops or not is_quiet(inputs, one.last.netns):
+        commands.append("nft list ruleset")
+    if one.port:
+        commands.append("ss -lnp")
+    return f"{drops}{'; '.join(owner.run(command) for command in commands)}"
+
+
+def _came_back(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether their target's own packets came back there, and were not tied to them."""
+    if inputs.outcomes is None or one.port:
+        return ""
+    at = [v.name for v in inputs.outlook.vantages].index(one.last.name)
+    of_target = (pl.col("protocol") == one.protocol, pl.col("source") == one.destination)
+    back = inputs.outcomes.filter(*of_target, pl.col("first_vantage") == at)
+    if back.is_empty():
+        return ""
+    count = format_plural(int(back["count"].sum()), f"{one.protocol} packet")
+    return (
+        f"and {count} of {one.destination} came in there for {back['destination'][0]}, likely the "
+        "answers, which the host dropped or did not translate back: iptables -nvL FORWARD; "
+        f"conntrack -L -d {one.destination_ip}"
+    )
+
+
+def _untranslated(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether they left the host with an address that nobody may know the way to."""
+    vantages = inputs.outlook.vantages
+    left = [
+        (row["source"], vantages[row["vantage"]].name, row["inward"]) for row in inputs.untranslated
+    ]
+    if (one.source, one.last.name, False) not in left:
+        return ""
+    return (
+        f"they left with {one.source}'s own address {one.source_ip}, to which nobody out there may "
+        "know the way: iptables -t nat -nvL POSTROUTING"
+    )
+
+
+def _no_port(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether the destination's host end hangs in the air."""
+    ports = [
+        v
+        for v in inputs.outlook.vantages
+        if v.role is Role.HOST_VETH and has_address(v, one.destination_ip)
+    ]
+    if not ports or any(port.master_ifindex for port in ports):
+        return ""
+    return (
+        f"{ports[0].name}, behind which {one.destination} lives, is no port of a bridge: "
+        f"ip -d link show dev {ports[0].interface}"
+    )
+
+
+def _nobody_has_it(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether who had to send them on asked for the next hop's MAC in vain."""
+    owner = owner_of(inputs, one.last.netns)
+    onward = routed(inputs, one.last.netns, one.destination_ip)
+    hop = (onward.gateway if onward else "") or one.destination_ip
+    if owner is None or one.last.role is Role.HOST_VETH:
+        return ""
+    name = FLOWS_HOST if owner.is_host else one.last.container
+    for kind in ("arp", "nd"):
+        for row in inputs.flows.get(kind, ()):
+            if (row.asker, row.target_ip, row.state) == (name, hop, "unanswered"):
+                look = owner.run(f"ip neigh show {hop}")
+                return f"{owner.name} asked who has {hop}, and nobody answered: {look}"
+    return ""
+
+
+def _in_a_tunnel(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether they went on under another destination address, and what was lost of that."""
+    inside = [v for v in inputs.outlook.vantages if v.container == one.destination]
+    if not inside or any(has_address(v, one.destination_ip) for v in inside):
+        return ""
+    ends = {v.container for v in inputs.outlook.vantages if has_address(v, one.destination_ip)}
+    lost = [
+        loss for loss in inputs.losses if loss.destination in {*ends, one.destination_ip} - {""}
+    ]
+    if not lost:
+        return (
+            f"they went on in packets to {one.destination_ip} (a tunnel, or translated): follow "
+            "those"
+        )
+    return (
+        f"they went on in packets to {one.destination_ip}, of which some were lost "
+        f"{lost[0].location} ({lost[0].reason}): {lost[0].advice}"
+    )
+
+
+def _another_router(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether the asker sends by way of another container."""
+    hop = next_hop(inputs, one.source, one.destination_ip)
+    if hop is None:
+        return ""
+    router, route = hop
+    inside = next(v for v in inputs.outlook.vantages if v.container == one.source)
+    look = look_inside(owner_of(inputs, inside.netns), f"ip route get {one.destination_ip}")
+    return f"{one.source} takes {router} for its router (route {route}): {look}"
