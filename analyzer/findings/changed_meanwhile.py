@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analyzer.findings.counted import Owner, has_just_come, owner_of, vantage_at
+from analyzer.diagnosis.legacy_rules import changed_legacy_rules
+from analyzer.findings.counted import (
+    Owner,
+    has_just_come,
+    owned_spans,
+    owner_of,
+    vantage_at,
+)
 from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.formatting.numbers import format_time
@@ -54,6 +61,10 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         sysctls = [e for e in here if e.what == "sysctl" and not _is_made(inputs, e)]
         if sysctls:
             yield SYSCTL_CHANGED.finding(_sysctls(inputs, owner, sysctls))
+    for span, owner in owned_spans(inputs):
+        for tool, (added, removed) in changed_legacy_rules(span).items():
+            if added or removed:
+                yield RULES_CHANGED.finding(_legacy(owner, tool, added, removed))
 
 
 def _is_set_up(inputs: FindingInputs, event: KernelEvent) -> bool:
@@ -99,6 +110,16 @@ def _rules(owner: Owner, events: Sequence[KernelEvent]) -> str:
     changes = "; ".join(f"{format_time(e.ts_ns)} {e.subject} {e.detail}" for e in events[:_TOLD])
     look = owner.run("nft list ruleset")
     return f"the packet filter of {owner.name} was changed: {changes}{_more(events)}: {look}"
+
+
+def _legacy(owner: Owner, tool: str, added: Sequence[str], removed: Sequence[str]) -> str:
+    signed = [*(f"+ {rule}" for rule in added), *(f"- {rule}" for rule in removed)]
+    more = f" and {len(signed) - _TOLD} more" if len(signed) > _TOLD else ""
+    return (
+        f"the packet filter of {owner.name} is another one at the capture's end than at its start, "
+        f"and the kernel does not tell since when ({tool.removesuffix('-save')}): "
+        f"{'; '.join(signed[:_TOLD])}{more}: {owner.run(tool)}"
+    )
 
 
 def _more(events: Sequence[KernelEvent]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from evidence_samples import ETH0, EVENT_NS, HOST, INSIDE, PID, VANTAGES, S, seen, texts
+from evidence_samples import ETH0, EVENT_NS, HOST, INSIDE, PID, VANTAGES, S, moments, seen, texts
 from faulty import Bench
 
 from analyzer.findings.changed_meanwhile import find
 from analyzer.model.evidence import Evidence, KernelEvent
+from analyzer.model.kernel_state import Ruleset
 from analyzer.model.tenures import Life
 
 VIA = "unicast via 172.17.0.1 metric 0 table 254"
@@ -73,6 +74,46 @@ def test_sysctls_that_were_set_with_their_full_names() -> None:
     ]
 
 
+SAVED = """*filter
+:INPUT ACCEPT [5:420]
+:FORWARD {policy} [0:0]
+:DOCKER - [0:0]
+[{packets}:84] -A FORWARD -j DOCKER
+{rules}COMMIT
+"""
+
+
+def legacy(
+    start: str, end: str, tool: str = "iptables-legacy-save", cut: bool = False
+) -> list[str]:
+    ends = ({"rulesets": (Ruleset(tool, text, cut),)} for text in (start, end))
+    return texts(find, seen(moments(*ends)))
+
+
+def test_legacy_rules_that_are_others_at_the_end() -> None:
+    before = SAVED.format(policy="ACCEPT", packets=1, rules="")
+    rule = "[3:99] -A DOCKER -s 172.17.0.2/32 -j DROP\n"
+    (text,) = legacy(before, SAVED.format(policy="DROP", packets=9, rules=rule))
+    assert text == (
+        "rules-changed the packet filter of tomcat01 is another one at the capture's end than at "
+        "its start, and the kernel does not tell since when (iptables-legacy): + -t filter -P "
+        "FORWARD DROP; + -t filter -A DOCKER -s 172.17.0.2/32 -j DROP; - -t filter -P FORWARD "
+        f"ACCEPT: nsenter -n -t {PID} iptables-legacy-save"
+    )
+
+
+def test_counters_other_backends_and_what_was_cut_are_no_change() -> None:
+    before = SAVED.format(policy="ACCEPT", packets=1, rules="")
+    assert legacy(before, SAVED.format(policy="ACCEPT", packets=9, rules="")) == []
+    other = SAVED.format(policy="DROP", packets=1, rules="")
+    assert legacy(before, other, "iptables-save") == []
+    assert legacy(before, other, cut=True) == []
+    assert (
+        texts(find, seen(moments({}, {"rulesets": (Ruleset("iptables-legacy-save", other),)})))
+        == []
+    )
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -102,3 +143,14 @@ def test_a_rule_that_came_and_went_is_still_told(bench: Bench) -> None:
     assert " ip filter FORWARD +0 -1 rules by iptables (pid " in said["rules-changed"]
     assert said["default-route-changed"].startswith("a default route of tomcat01 changed: ")
     assert " came: unicast via 172.17.0.3 metric 0 table 254" in said["default-route-changed"]
+
+
+@pytest.mark.root
+def test_a_legacy_rule_that_came_is_told_at_the_end(bench: Bench) -> None:
+    rule = "FORWARD -s 203.0.113.9 -j"
+    bench.host(f"iptables-legacy -A {rule} ACCEPT")
+    report = bench.capture(
+        ["tomcat01", "tomcat02"], lambda: bench.host(f"iptables-legacy -A {rule} DROP")
+    )
+    (text,) = [one.text for one in report.findings if one.code == "rules-changed"]
+    assert "(iptables-legacy): + -t filter -A FORWARD -s 203.0.113.9/32 -j DROP: " in text

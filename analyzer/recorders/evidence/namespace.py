@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -21,8 +22,13 @@ from analyzer.net.netns import visit
 from analyzer.net.rtnetlink import RtnetlinkSocket
 from analyzer.recorders.evidence import addressing, bridging, procfs, qdiscs
 from analyzer.recorders.evidence.counters import read_counters
-from analyzer.recorders.evidence.rulesets import read_rulesets
+from analyzer.recorders.evidence.rulesets import (
+    NOT_ASKED,
+    has_legacy_ebtables,
+    read_rulesets,
+)
 from analyzer.recorders.evidence.sockets import read_sockets
+from analyzer.topology.procfs import read_small
 
 GONE = "the namespace is gone"
 _SO_NETNS_COOKIE = 71
@@ -103,6 +109,8 @@ def _read(inode: int, at_start: bool) -> NamespaceEvidence:
     links = sources.rows.get("links", ())
     sources.read("settings", lambda: procfs.read_settings(links))
     sources.read("rulesets", read_rulesets)
+    if sources.rows.get("bridges") and has_legacy_ebtables(_modules()):
+        sources.absent["ebtables-legacy"] = NOT_ASKED
     return NamespaceEvidence(
         inode,
         netns_cookie(),
@@ -114,6 +122,13 @@ def _read(inode: int, at_start: bool) -> NamespaceEvidence:
         absent=sources.absent,
         reading_ns=time.time_ns() - ts_ns,
     )
+
+
+def _modules() -> str:
+    """'' of a kernel without any."""
+    with suppress(OSError):
+        return read_small("/proc/modules")
+    return ""
 
 
 def _rows(rows: Mapping[str, tuple[Any, ...]]) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 ``iptables-save`` prints the four tables of one backend; the legacy backend is asked only where it
 has tables, and the tools only where nf_tables has some: a namespace without any costs no process.
-``nft`` prints bridge tables, too, which are what ``ebtables`` makes.
+``nft`` prints bridge tables, too, which are what ``ebtables`` makes; those of the legacy ebtables
+are not read, for asking makes them where there are none: that is told where its modules are loaded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from analyzer.recorders.settings.iptables_rules import has_tables, legacy_in_use
 from analyzer.recorders.settings.matching import NFT
 
 MOST_CHARACTERS = 1 << 20
+NOT_ASKED = "its tables are not read; look at them with ebtables-legacy -t TABLE -L --Ln --Lc"
+_LEGACY_EBTABLES = ("ebtable_filter ", "ebtable_nat ", "ebtable_broute ")
 
 
 def read_rulesets() -> Iterator[Ruleset]:
@@ -35,3 +38,8 @@ def read_rulesets() -> Iterator[Ruleset]:
         text = run_tool(program, *words)
         if text:
             yield Ruleset(program, text[:MOST_CHARACTERS], len(text) > MOST_CHARACTERS)
+
+
+def has_legacy_ebtables(modules: str) -> bool:
+    """Whether some namespace may have legacy tables of bridges; modules: of /proc/modules."""
+    return any(line.startswith(_LEGACY_EBTABLES) for line in modules.splitlines())

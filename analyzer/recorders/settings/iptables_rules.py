@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -104,6 +104,18 @@ def parse_rules(text: str, tool: str) -> list[Rule]:
             if _target(rule[3]) in _ENDS:
                 rules.append(Rule(tool, table, rule[2], place[rule[2]], rule[3], int(rule[1])))
     return rules
+
+
+def split_saved(text: str) -> Iterator[tuple[str, str]]:
+    """(table, command that would make it) of each rule and policy, without counters."""
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif rule := _RULE.match(line):
+            yield table, f"-A {rule[2]} {rule[3]}"
+        elif (policy := _POLICY.match(line)) and policy[1] in BUILT_IN:
+            yield table, f"-P {policy[1]} {policy[2]}"
 
 
 def find_moved(before: Iterable[Rule], after: Iterable[Rule]) -> list[Rule]:

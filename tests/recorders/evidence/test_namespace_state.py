@@ -196,3 +196,18 @@ def test_groups_of_ipv6() -> None:
         "2    eth0            ff0500000000000000000000000000fb     1 00000004 0\n"
     )
     assert list(parse_igmp6(text)) == [Membership("eth0", "ff05::fb")]
+
+
+def test_legacy_tables_of_bridges_are_told_not_to_be_read(
+    netns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {netns_inode(netns): f"/proc/self/fd/{netns}"}
+    monkeypatch.setattr(namespace, "_modules", lambda: "ebtable_filter 16384 1 - Live 0x0\n")
+    (without,) = read_namespaces(paths, at_start=True)
+    assert "ebtables-legacy" not in without.absent
+    run_inside(netns, subprocess.check_call, ["ip", "link", "add", "br0", "type", "bridge"])
+    (found,) = read_namespaces(paths, at_start=True)
+    assert "ebtables-legacy -t TABLE -L" in found.absent["ebtables-legacy"]
+    monkeypatch.setattr(namespace, "_modules", lambda: "ebtables 49152 0 - Live 0x0\n")
+    (found,) = read_namespaces(paths, at_start=True)
+    assert "ebtables-legacy" not in found.absent
