@@ -47,6 +47,8 @@ class _Places(NamedTuple):
     """[v] number of the bridge"""
     behind: npt.NDArray[np.uint64]
     """[v] MAC at the other end: what comes from it was sent there, whoever has the same MAC"""
+    peer: npt.NDArray[np.int32]
+    """[v] the other end of the pair, where that is a bridge's port, too; -1"""
 
 
 class _Frames(NamedTuple):
@@ -146,6 +148,11 @@ class ReturnedFrames:
         waits = np.isin(self._numbers, open_) | (self._numbers > newest)
         self._numbers = self._numbers[waits]
 
+    @property
+    def waiting(self) -> set[int]:
+        """Numbers of the frames of which no packet was made yet, and that none is to begin with."""
+        return set(self._numbers.tolist())
+
     def rows(self) -> list[dict[str, Any]]:
         """vantage, l2key, vlan, eth_src, ethertype, protocol, wirelen, number, sends, first_ns,
         last_ns, returns: one a frame and port, in order of appearance."""
@@ -160,8 +167,13 @@ def _places(vantages: Sequence[Vantage]) -> _Places:
         kind.append(_NOTHING if not at else _BRIDGE if one.is_bridge else _PORT)
         number.append(bridges.setdefault((one.space, at), len(bridges)))
     behind = [mac_value(one.peer_mac) for one in vantages]
+    ports = {one.key: at for at, one in enumerate(vantages) if kind[at] == _PORT}
+    peer = [ports.get(one.peer_key or (0, 0), -1) if one.key in ports else -1 for one in vantages]
     return _Places(
-        np.array(kind, np.int32), np.array(number, np.int64), np.array(behind, np.uint64)
+        np.array(kind, np.int32),
+        np.array(number, np.int64),
+        np.array(behind, np.uint64),
+        np.array(peer, np.int32),
     )
 
 
@@ -194,7 +206,10 @@ def _follow(frames: Any, places: Any, memory: Any, rows: Any, sends: Any) -> int
                 count += 1
                 memory.latest_ns[0] = at
                 memory.sent[k, 3] = np.uint64(at)
-            elif not own and _came_elsewhere(memory.sent, k, v, at):
+            elif not own and (
+                _came_elsewhere(memory.sent, k, v, at)
+                or _crossed(memory.left, frame, places.peer[v], at)
+            ):
                 rows[count], sends[count] = i, 0
                 count += 1
                 memory.sent[k, 3] = np.uint64(at)
@@ -209,6 +224,12 @@ def _left_before(left: Any, key: Any, at: Any) -> Any:
     slot = key & np.uint64(_SLOTS - 1)
     waited = at - np.int64(left[slot, 1])
     return left[slot, 0] == key and 0 <= waited <= WITHIN_NS
+
+
+@piece
+def _crossed(left: Any, frame: Any, peer: Any, at: Any) -> Any:
+    """Whether another bridge sent it there by the other end of the pair."""
+    return peer >= 0 and _left_before(left, mix(frame, peer), at)
 
 
 @piece

@@ -33,7 +33,7 @@ from analyzer.correlate.packet_completion import Clock, find_held, find_open
 from analyzer.correlate.ports import Ports
 from analyzer.correlate.route import link_deliveries, link_routes
 from analyzer.correlate.stacked import judge_beyond, link_stacks, link_tunnels
-from analyzer.correlate.stages import Layout, build_layout
+from analyzer.correlate.stages import PORT, Layout, build_layout
 from analyzer.correlate.translate import Translator
 from analyzer.model.frames import FLAG_DIRECTION
 from analyzer.model.journeys import Evidence, Journeys, Status
@@ -162,6 +162,9 @@ def _journeys(
     judge_beyond(last, frames, layout, watch, (status, expected, evidence))
     merged = links.ranges.absorbed[last]
     status[merged], expected[merged] = Status.DELIVERED, -1
+    # what became of a frame behind a second bridge of its segment, nothing here follows
+    beyond = (status == Status.LOST) & _bridged_to_bridges(layout)[frames["vantage"][first]]
+    status[beyond], expected[beyond] = Status.UNMATCHED, -1
     stray = find_strays(first, last, columns, frames["eth_src"], places, ports)
     status[stray], evidence[stray] = Status.UNMATCHED, evidence[stray] | Evidence.STRAY
     return Journeys(
@@ -180,6 +183,13 @@ def _journeys(
         segment=layout.lan,
         site=layout.site,
     )
+
+
+def _bridged_to_bridges(layout: Layout) -> npt.NDArray[np.bool_]:
+    """[v] whether in its segment a veth pair joins two bridges, both ends captured."""
+    port = layout.kind == PORT
+    joins = port & (layout.peer >= 0) & port[layout.peer]
+    return np.isin(layout.segment, layout.segment[joins])
 
 
 def _left_alone(links: Links, open_frames: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -93,6 +93,15 @@ def test_the_second_link_to_a_bridge_brings_a_copy() -> None:
     assert told(twice) == []
 
 
+def test_what_crosses_from_bridge_to_bridge_is_no_second_one() -> None:
+    there = replace(LOOPED[1], master_ifindex=4, bridge="br1", peer_netns=1, peer_ifindex=11)
+    returned = ReturnedFrames()
+    crossing = frames([(DOCKER0, EGRESS, 0), (ONE, EGRESS, 1), (OTHER, INGRESS, 2)])
+    returned.add(crossing, [LOOPED[0], there, BRIDGE])
+    assert returned.rows() == []
+    assert returned.waiting == {2}
+
+
 def test_what_is_sent_anew_after_a_second() -> None:
     assert told([(ONE, EGRESS, 0), (ONE, INGRESS, 1500)]) == []
 
