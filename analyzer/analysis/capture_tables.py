@@ -17,6 +17,7 @@ from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.partials import Partials
 from analyzer.analysis.reading import Reading
+from analyzer.diagnosis.looping import explain_by_loops
 from analyzer.diagnosis.queueing import explain_by_queues
 from analyzer.diagnosis.settings import Scene as LossScene
 from analyzer.findings.catalogue import find_all
@@ -130,6 +131,8 @@ def _losses(
             losses, table, beside, _scene_of_losses(reading, outlook, evidence)
         )
     losses = explain_by_queues(losses, evidence, reading.vantages, reading.engine)
+    returned = analysis.assembly.returned.rows()
+    losses = explain_by_loops(losses, returned, reading.vantages)
     return suggest_drops(losses) if diagnosis.summary() is None else losses
 
 
@@ -173,6 +176,11 @@ def _finding_inputs(
         handshakes=[] if totals.untimed else partials.handshakes.rows(),
         slow_echoes=[] if totals.untimed else partials.the(Echoes).slow(),
         flooded=partials.flooding.rows(),
+        tunnel_arrivals=partials.tunnels.arrivals(),
+        tunnel_departures=partials.tunnels.departures(),
+        router_advertisements=partials.router_advertisements.rows(),
+        multicast_streams=partials.multicast_streams.rows(),
+        returned=assembly.returned.rows(),
         likely_causes=partials.loss_diagnosis.likely,
         foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),

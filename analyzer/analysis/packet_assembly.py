@@ -17,6 +17,7 @@ from analyzer.analysis.lifetimes import Lifetimes
 from analyzer.analysis.notes import VantageNotes
 from analyzer.analysis.own_blocks import sort_own
 from analyzer.analysis.reading import Reading
+from analyzer.analysis.returned_frames import ReturnedFrames
 from analyzer.analysis.totals import Totals
 from analyzer.analysis.window_edges import WindowEdges
 from analyzer.correlate.correlate import Correlator
@@ -46,6 +47,7 @@ class PacketAssembly:
     edges: WindowEdges | None = None
     """of a time window: only the frames in it are analysed"""
     totals: Totals = field(default_factory=Totals)
+    returned: ReturnedFrames = field(default_factory=ReturnedFrames)
     likely: int = 0
     """edges that are likely only"""
     chunks: int = 0
@@ -76,6 +78,7 @@ class PacketAssembly:
         """The packets that are closed when a chunk is looked at with what is open."""
         self.chunks += 1
         self._lifetimes.add(chunk.frames, len(self.reading.vantages))
+        self.returned.add(chunk.frames, self.reading.vantages)
         frames = self._inside(chunk)
         self._learn(chunk.tracked)
         journeys, settled_ns = self._correlate(frames, chunk.now_ns, final=chunk.final)
@@ -131,6 +134,7 @@ class PacketAssembly:
     ) -> Batch:
         """The closed packets with their names."""
         self.likely += int(np.count_nonzero(journeys.likely & (journeys.packet >= 0)))
+        self.returned.mark(frames, journeys, settled_ns)
         packets = self._packets(settled_ns == FOREVER_NS).build(frames, journeys)
         if self.edges:
             packets = self.edges.mark_torn(packets, frames)

@@ -18,11 +18,14 @@ from analyzer.flows.foreign_sources import ForeignSources
 from analyzer.flows.frame_notes import FrameReaders
 from analyzer.flows.hops import Hops
 from analyzer.flows.kind import AggregatorInputs, FlowContext
+from analyzer.flows.multicast_streams import MulticastStreams
 from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.flows.receivers import Receivers
 from analyzer.flows.registry import flow_kind, flow_kinds
 from analyzer.flows.resets import Resets
+from analyzer.flows.router_advertisements import RouterAdvertisements
 from analyzer.flows.slow_handshakes import SlowHandshakes
+from analyzer.flows.tunnels import Tunnels
 from analyzer.flows.untranslated import Untranslated
 from analyzer.model.batch import Aggregator, Batch, Columns
 from analyzer.model.frames import FrameChunk
@@ -53,6 +56,9 @@ class Partials:
         self.flooding = Flooding()
         self.foreign_sources = ForeignSources()
         self.untranslated = Untranslated()
+        self.router_advertisements = RouterAdvertisements()
+        self.multicast_streams = MulticastStreams()
+        self.tunnels = Tunnels.reading(self._readers)
         self.loss_diagnosis = loss_diagnosis or LossDiagnosis()
         self.checksums = Checksums.reading(self._readers)
 
@@ -92,5 +98,8 @@ class Partials:
         yield self.flooding
         yield self.foreign_sources
         yield self.untranslated
+        yield self.tunnels
+        yield self.multicast_streams
+        yield self.router_advertisements
         yield self.loss_diagnosis
         yield self.checksums

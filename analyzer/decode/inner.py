@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from analyzer.decode.frames import decode_frames
 from analyzer.decode.icmp import ICMP_HEADER
@@ -62,17 +63,39 @@ def tunnelled_frames(
     chunk: FrameChunk, columns: Columns, key_bytes: int = KEY_BYTES
 ) -> tuple[Rows, Decoded]:
     """(rows of VXLAN packets, the columns of the frames inside, and ``vni``): RFC 7348."""
-    rows = transport_rows(columns, UDP, *VXLAN_PORTS)
-    rows = rows[np.isin(columns["dst_port"][rows], VXLAN_PORTS)]
-    at, stop = frames_of(chunk, columns, rows)
-    rows = rows[stop - at >= UDP_HEADER + _VXLAN_HEADER]
-    at, _ = frames_of(chunk, columns, rows)
-    valid = (chunk.buffer[at + UDP_HEADER] & _VNI_VALID) != 0
-    rows, at = rows[valid], at[valid]
+    rows, at = _tunnel_headers(chunk, columns, _VXLAN_HEADER)
     wire = columns["payload_len"][rows].astype(np.int64) - _VXLAN_HEADER
     inside = _decode_at(chunk, rows, at + UDP_HEADER + _VXLAN_HEADER, wire, ETHERNET, key_bytes)
     inside["vni"] = _be32(chunk, at + UDP_HEADER + 4) >> 8
     return rows, inside
+
+
+def tunnel_ends(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
+    """row of each VXLAN packet, its vni, and the MACs of the frame inside: eth_dst, eth_src."""
+    rows, at = _tunnel_headers(chunk, columns, _VXLAN_HEADER + HEADER_BYTES)
+    inside = at + UDP_HEADER + _VXLAN_HEADER
+    four, eight = (_be32(chunk, inside + n).astype(np.uint64) for n in (4, 8))
+    return pl.DataFrame(
+        {
+            "row": rows.astype(np.uint32),
+            "vni": _be32(chunk, at + UDP_HEADER + 4) >> 8,
+            "eth_dst": _be32(chunk, inside).astype(np.uint64) << 16 | four >> 16,
+            "eth_src": (four & 0xFFFF) << 32 | eight,
+        }
+    )
+
+
+def _tunnel_headers(
+    chunk: FrameChunk, columns: Columns, least: int
+) -> tuple[Rows, npt.NDArray[np.int64]]:
+    """(rows of VXLAN packets, where their UDP headers stand); least: bytes behind those."""
+    rows = transport_rows(columns, UDP, *VXLAN_PORTS)
+    rows = rows[np.isin(columns["dst_port"][rows], VXLAN_PORTS)]
+    at, stop = frames_of(chunk, columns, rows)
+    whole = stop - at >= UDP_HEADER + least
+    rows, at = rows[whole], at[whole]
+    valid = (chunk.buffer[at + UDP_HEADER] & _VNI_VALID) != 0
+    return rows[valid], at[valid]
 
 
 def follow_tunnels(chunk: FrameChunk, columns: Columns, key_bytes: int) -> None:

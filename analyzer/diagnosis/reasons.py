@@ -30,6 +30,10 @@ _OF_PARTS = {"skb_release_data", "kfree_skb_list_reason"}
 packet itself was dropped, the kernel has said so of it"""
 
 
+_OF_GROUPS = ("igmp", "mld", "ip_mr", "ip6_mr", "ip6_mc_input")
+"""functions that drop what is for groups that the node is not in: bridges flood"""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a packet ended, as far as a command needs it."""
@@ -92,7 +96,7 @@ def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
         if reason == NO_SOCKET:
             return not opens  # the rest of a connection that is closed
         return reason == NOT_SPECIFIED or (reason.startswith("TCP_") and reason not in _TCP_SERIOUS)
-    return reason == NOT_SPECIFIED and function.startswith(("igmp", "mld", "ip_mr", "ip6_mr"))
+    return reason == NOT_SPECIFIED and function.startswith(_OF_GROUPS)
 
 
 def advise(reason: str, location: str, place: Place, packet: Packet) -> str:
@@ -161,6 +165,9 @@ _MEANING = {
     "MAC_INVALID_SOURCE": "its source MAC is none that a frame may have: ip link show",
     "NO_TX_TARGET": "no port that it may leave by: bridge link show; bridge fdb show",
     "LOCAL_MAC": "its source MAC is the bridge's own, a loop: bridge fdb show",
+    "VXLAN_VNI_NOT_FOUND": "no VXLAN device there has its VNI: ip -d link show type vxlan",
+    "VXLAN_ENTRY_EXISTS": "the VXLAN device's FDB has its sender's MAC at another far end, by an "
+    "entry that is not learned: bridge fdb show",
     "FULL_RING": "the device's ring was full: ip -s link show dev {device}",
     "DEV_READY": "the device was not up: ip link show dev {device}",
     "NOMEM": "no memory left: dmesg",

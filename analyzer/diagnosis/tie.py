@@ -21,14 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from analyzer.diagnosis.tie_candidates import candidates
 from analyzer.model.batch import FOREVER_NS, Batch
 from analyzer.model.bundles import bundle
-from analyzer.model.frames import FLAG_DIRECTION, INGRESS
-from analyzer.model.journeys import Journeys, Status
-from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled, piece
-from analyzer.native.keys import mixed
-from analyzer.net.ethernet import GROUP_BIT_U64, HEADER_BYTES, VLAN_TAG_BYTES
+from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
 from analyzer.recorders.drops.page_layout import ANSWER, COPY, SAME
 from analyzer.recorders.drops.record import ROW, DropLog, Rows
 from analyzer.recorders.drops.untied import UntiedDrops
@@ -48,8 +45,9 @@ MOST_WAITING = 1 << 19
 """frames that a drop may still come for; of more, the oldest are waited for no longer"""
 _LINK_BYTES = (HEADER_BYTES, HEADER_BYTES + VLAN_TAG_BYTES)
 """what a frame has in front of the length that the kernel tells of it"""
-_LOST = int(Status.LOST)
-_ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo", "protocol", "src_port", "dst_port")
+ANY_PROTOCOL = -1
+_OF_TUNNELS = "VXLAN_"
+"""what begins so is dropped after it was unwrapped (vxlan_rcv in the kernel's vxlan_core.c)"""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -78,7 +76,7 @@ class _DropColumns(NamedTuple):
     device: npt.NDArray[np.int64]
     """[d]"""
     protocol: npt.NDArray[np.int64]
-    """[d] EtherType"""
+    """[d] EtherType, or ANY_PROTOCOL"""
     tie: npt.NDArray[np.uint8]
     """[d] SAME, COPY or ANSWER"""
 
@@ -122,7 +120,9 @@ class Tying:
         ready = self._pending["ts_ns"] + SLACK_NS < until_ns
         drops, self._pending = self._pending[ready], self._pending[~ready]
         drops = drops[np.argsort(drops["seen_ns"], kind="stable")]
-        row, answer = tie_drops(drops, self._waiting) if len(drops) else _NOTHING
+        tunnel = [n for n, one in enumerate(self.log.told.reasons) if one.startswith(_OF_TUNNELS)]
+        unwrapped = np.isin(drops["reason"], tunnel)
+        row, answer = tie_drops(drops, self._waiting, unwrapped) if len(drops) else _NOTHING
         tied = row >= 0
         frame = {name: column[row[tied]] for name, column in self._waiting.items()}
         self._forget(until_ns - BEFORE_NS)
@@ -175,38 +175,13 @@ class Tying:
             self._waiting = {name: column[kept] for name, column in self._waiting.items()}
 
 
-def candidates(
-    frames: Columns, journeys: Journeys, vantages: Sequence[Vantage], places: npt.NDArray[np.int64]
-) -> dict[str, npt.NDArray[Any]]:
-    """The received frames whose packets may have ended there: what `tie_drops` needs, and their
-    packet (``of``). places: [v] the number of each vantage's interface in the drops' log."""
-    received = (frames["flags"] & FLAG_DIRECTION) == INGRESS
-    rows = np.flatnonzero(received & (journeys.packet >= 0))
-    packet = journeys.packet[rows]
-    bridge = np.array([v.role is Role.BRIDGE for v in vantages], np.bool_)
-    last, lost = journeys.last[packet], journeys.status[packet] == _LOST
-    # a station that is no end of its bridge's way: the host's own interface
-    ended = lost | (last == rows) | bridge[frames["vantage"][last]]
-    # of what goes to many, each branch ends somewhere, and a stack that is no member drops it
-    ended |= (frames["eth_dst"][rows] & GROUP_BIT_U64) != 0
-    rows, packet, lost = rows[ended], packet[ended], lost[ended]
-    return {
-        "ts_ns": frames["ts_ns"][rows],
-        "number": frames["number"][rows],
-        "wirelen": frames["wirelen"][rows],
-        "ethertype": frames["ethertype"][rows],
-        "device": places[frames["vantage"][rows]],
-        "conversation": mixed(*(frames[name][rows] for name in _ENDS)),
-        "lost": lost,
-        "taken": np.zeros(len(rows), np.bool_),
-        "of": packet,
-    }
-
-
-def tie_drops(drops: Rows, waiting: Columns) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def tie_drops(
+    drops: Rows, waiting: Columns, unwrapped: npt.NDArray[np.bool_] | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """([drops] the row in ``waiting``, -1: cannot be told; whether it is its answer's drop).
 
-    drops: by ``seen_ns``. ``taken`` of the frames that are tied is set.
+    drops: by ``seen_ns``. ``taken`` of the frames that are tied is set. unwrapped: [drops] the
+    protocol may be that of what a tunnel carried.
     """
     row, answer = np.full(len(drops), -1, np.int64), np.zeros(len(drops), np.bool_)
     if not waiting or not len(drops):
@@ -215,17 +190,19 @@ def tie_drops(drops: Rows, waiting: Columns) -> tuple[npt.NDArray[np.int64], npt
     highest = int(max(drops["device"].max(), 0))
     start = np.searchsorted(waiting["device"][order], np.arange(highest + 2)).astype(np.int64)
     frames = bundle(_Candidates, waiting)
-    _tie_all(_drop_columns(drops), frames, order, start, row, answer)
+    _tie_all(_drop_columns(drops, unwrapped), frames, order, start, row, answer)
     return row, answer
 
 
-def _drop_columns(drops: Rows) -> _DropColumns:
+def _drop_columns(drops: Rows, unwrapped: npt.NDArray[np.bool_] | None) -> _DropColumns:
     seen_ns, ts_ns, tie = (
         np.ascontiguousarray(drops[name]) for name in ("seen_ns", "ts_ns", "tie")
     )
     length, device, protocol = (
         drops[name].astype(np.int64) for name in ("len_bytes", "device", "protocol")
     )
+    if unwrapped is not None:
+        protocol[unwrapped] = ANY_PROTOCOL
     return _DropColumns(seen_ns, ts_ns, length, device, protocol, tie)
 
 
@@ -282,7 +259,10 @@ def _nearest(
         if frames.ts_ns[i] > latest:
             break
         extra = np.int64(frames.wirelen[i]) - drops.len_bytes[at]
-        fits = extra in _LINK_BYTES and frames.ethertype[i] == drops.protocol[at]
+        protocol = drops.protocol[at]
+        fits = extra in _LINK_BYTES and (
+            protocol == frames.ethertype[i] or protocol == ANY_PROTOCOL
+        )
         # what answers a frame was dropped: then the frame itself was not
         if not fits or frames.taken[i] or (drops.tie[at] == ANSWER and frames.lost[i]):
             continue

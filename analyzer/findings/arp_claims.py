@@ -52,7 +52,7 @@ def _finding(verdict: ClaimVerdict) -> Finding:
         who = ", ".join(mac + (f" ({names[mac]})" if mac in names else "") for mac in macs)
         return ADDRESS_CONFLICT.finding(
             f"{address} is claimed by {len(macs)} MACs: {who}; whoever answers first gets the "
-            "traffic. Give each its own: ip addr show inside, docker network inspect"
+            "traffic. Give each its own: ip addr show inside, docker network inspect NETWORK"
         )
     if verdict.kind is ClaimKind.MOVED:
         return ADDRESS_MOVED.finding(

@@ -105,3 +105,19 @@ def vantage_at(inputs: FindingInputs, netns: int, ifindex: int) -> Vantage | Non
     """The captured interface; None where it is none, or several had its number by and by."""
     vantages = [v for v in inputs.outlook.vantages if (v.netns, v.ifindex) == (netns, ifindex)]
     return vantages[0] if len(vantages) == 1 else None
+
+
+def bearer_of(inputs: FindingInputs, at: int, mac: str) -> str:
+    """Who bears a MAC in the segment of this vantage; the MAC where not just one does."""
+    names = {
+        vantage.container or HOST
+        for here, vantage in zip(inputs.segments, inputs.outlook.vantages, strict=True)
+        if here == inputs.segments[at] and mac == _borne_at(vantage)
+    }
+    return names.pop() if len(names) == 1 else mac
+
+
+def _borne_at(vantage: Vantage) -> str:
+    if vantage.role is Role.HOST_VETH and vantage.container:
+        return vantage.peer_mac
+    return vantage.mac if vantage.role in (Role.CONTAINER, Role.BRIDGE) else ""

@@ -19,11 +19,11 @@ FLOODED = Code(
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     for row in inputs.flooded:
         port = row["in_port"]
-        bridge = inputs.outlook.vantages[port].bridge if port >= 0 else "the bridge"
+        bridge = inputs.outlook.vantages[port].bridge if port >= 0 else ""
         yield FLOODED.finding(
-            f"{bridge} flooded {row['packets']} unicast packets of {row['source']} for "
-            f"{mac_text(row['mac'])} out of several ports: it does not know where that MAC "
-            f"is: bridge fdb show br {bridge}"
+            f"{bridge or 'the bridge'} flooded {row['packets']} unicast packets of "
+            f"{row['source']} for {mac_text(row['mac'])} out of several ports: it does not know "
+            f"where that MAC is: bridge fdb show br {bridge or 'BRIDGE'}"
         )
 
 

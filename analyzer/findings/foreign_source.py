@@ -34,11 +34,26 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     """What is another's, by the MAC first: with its MAC, its address is no wonder."""
     macs, addresses = _owners(inputs)
     counts: dict[_Told, int] = {}
+    bridging = set(_bridging(inputs))
     for row in inputs.foreign_sources:
+        if inputs.outlook.vantages[row["vantage"]].container in bridging:
+            continue
         if told := _told(row, macs, addresses, inputs):
             counts[told] = counts.get(told, 0) + row["packets"]
     for told, packets in counts.items():
         yield _finding(told, packets, inputs.outlook.vantages[told.vantage])
+
+
+def _bridging(inputs: FindingInputs) -> Iterator[str]:
+    """Containers whose interfaces were a bridge's ports at either end: they pass on what others
+    sent."""
+    vantages = inputs.outlook.vantages
+    inside = {v.key: v.container for v in vantages if v.role is Role.CONTAINER}
+    inside |= {v.peer_key: v.container for v in vantages if v.role is Role.HOST_VETH and v.peer_key}
+    for moment in inputs.evidence.moments:
+        for one in moment.ports:
+            if (container := inside.get((moment.netns, one.ifindex))) is not None:
+                yield container
 
 
 def _told(

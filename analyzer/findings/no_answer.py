@@ -18,6 +18,7 @@ from analyzer.net.ip import address_text
 _GROUP = ("protocol", "source", "destination")
 _ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo")
 FORWARDING = "net.ipv4.ip_forward"
+FORWARDING_V6 = "net.ipv6.conf.all.forwarding"
 RP_FILTER = "net.ipv4.conf.all.rp_filter"
 
 
@@ -82,6 +83,12 @@ def routed(inputs: FindingInputs, netns: int, destination: str, source: str = ""
 def forwards(inputs: FindingInputs, netns: int) -> bool | None:
     """Whether a namespace forwards IPv4, all the capture long."""
     value = _setting(inputs, netns, FORWARDING)
+    return None if value is None else value == "1"
+
+
+def forwards_v6(inputs: FindingInputs, netns: int) -> bool | None:
+    """The same of IPv6."""
+    value = _setting(inputs, netns, FORWARDING_V6)
     return None if value is None else value == "1"
 
 

@@ -17,7 +17,9 @@ PAUSED = Code(
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
-    for name in dict.fromkeys(v.container for v in inputs.outlook.vantages if v.paused):
+    for name in dict.fromkeys(
+        v.container for v in inputs.outlook.vantages if v.paused and v.container
+    ):
         yield PAUSED.finding(
             f"{name} was paused: the kernel answers pings and accepts connections for it, its "
             f"processes do not answer: docker unpause {name}"

@@ -90,6 +90,16 @@ class FindingInputs:
     """the longest round trip of each pair: `analyzer.flows.slow_echoes.SlowEcho`"""
     flooded: Sequence[Mapping[str, Any]] = ()
     """see `analyzer.flows.flooding.Flooding.rows`"""
+    returned: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.analysis.returned_frames.ReturnedFrames.rows`"""
+    tunnel_arrivals: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.tunnels.Tunnels.arrivals`"""
+    tunnel_departures: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.tunnels.Tunnels.departures`"""
+    router_advertisements: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.router_advertisements.RouterAdvertisements.rows`"""
+    multicast_streams: Sequence[Mapping[str, Any]] = ()
+    """see `analyzer.flows.multicast_streams.MulticastStreams.rows`"""
     contradictions: Sequence[Contradiction] = ()
     """see `analyzer.flows.contradictions.settle_losses`"""
     likely_causes: Sequence[LikelyCause] = ()

@@ -37,6 +37,8 @@ ND_UNANSWERED = Code(
 
 
 DOCKER = "docker"
+_SEEN = 6
+"""vantages that are listed"""
 _AT_ONCE_NS = 1_000_000_000
 """a vantage that is captured from later on may have missed requests"""
 
@@ -90,7 +92,8 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
     if wrong := _by_a_route(row, inputs):
         return wrong
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
-    more = f": docker ps -a; docker network inspect {networks}".rstrip() if docker else ""
+    look = f"; docker network inspect {networks}" if networks else ""
+    more = f": docker ps -a{look}" if docker else ""
     return f"not running, or in another network{more}"
 
 
@@ -110,9 +113,14 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     late = any(inputs.outlook.lifetime(at)[0] > begun_ns for at in places)
     targets = {vantages[at].role: vantages[at] for at in places}
     port, inside = targets.get(Role.HOST_VETH), targets.get(Role.CONTAINER)
+    if seen and port is None and inside and not late and inside.name not in seen:
+        whose = inside.container or inside.name
+        seen_at = ", ".join(row.seen[:_SEEN])
+        return f"it is {whose}'s, and none reached {inside.name}; seen at {seen_at}"
     if not seen or port is None or late:
         return ""
-    whose = f"it is {port.container}'s"
+    whose = f"it is {port.container}'s" if port.container else f"it is behind {port.name}"
+    bridge = f"bridge {port.bridge}" if port.bridge else "its bridge"
     if inside and inside.name in seen:
         if elsewhere := _filtered_by_route(row, inside, inputs):
             return f"{whose}, and they reached {inside.name}: {elsewhere}"
@@ -137,7 +145,7 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
     return (
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
-        f"in bridge {port.bridge}: ebtables -L --Lc; nft list ruleset bridge; "
+        f"in {bridge}: ebtables -L --Lc; nft list ruleset bridge; "
         f"bridge -d link show dev {port.interface}"
     )
 
@@ -161,7 +169,9 @@ def _by_a_route(row: ArpRow, inputs: FindingInputs) -> str:
     if inside is None:
         return ""
     owner = owner_of(inputs, inside.netns)
-    networks = [ip_interface(one).network for one in _bridge_addresses(inside, inputs.outlook)]
+    version = ip_address(row.target_ip).version
+    told = [ip_interface(one).network for one in _bridge_addresses(inside, inputs.outlook)]
+    networks = [one for one in told if one.version == version]
     way = routed(inputs, inside.netns, row.target_ip)
     if way and way.on_link and networks and not _is_in(row.target_ip, networks):
         look = look_inside(owner, f"ip route get {row.target_ip}")

@@ -63,6 +63,9 @@ def _came_back(inputs: FindingInputs, one: Unanswered) -> str:
     """Whether their target's own packets came back there, and were not tied to them."""
     if inputs.outcomes is None or one.port:
         return ""
+    ends = (one.destination, one.source)
+    if any((e.reporter, e.source) == ends for e in inputs.flows.get("icmp_errors", ())):
+        return ""
     at = [v.name for v in inputs.outlook.vantages].index(one.last.name)
     of_target = (pl.col("protocol") == one.protocol, pl.col("source") == one.destination)
     back = inputs.outcomes.filter(*of_target, pl.col("first_vantage") == at)

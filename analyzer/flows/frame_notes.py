@@ -39,10 +39,8 @@ class FrameNotes:
         Columns: the packet's and the noted ones. None where there are none. Strays are left out.
         Rows of frames that no later packet can have are forgotten.
         """
-        with self._lock:
-            rows = pl.concat(self._rows) if self._rows else None
-            self._rows = [] if rows is None else [rows.filter(pl.col("ts_ns") >= batch.settled_ns)]
-        if rows is None or rows.is_empty() or batch.packets.is_empty():
+        rows = self._due(batch)
+        if rows is None:
             return None
         noted = rows["number"].to_numpy()  # sorted: frames are numbered as they are read
         wanted = batch.frames["number"].take(batch.packets[frame].to_numpy())
@@ -52,6 +50,27 @@ class FrameNotes:
         if not len(packets):
             return None
         return batch.packets[packets].hstack(rows[place[packets]].drop("number", "ts_ns"))
+
+    def take_frames(self, batch: Batch) -> pl.DataFrame | None:
+        """What was noted of a batch's frames, whichever of their packets', with ``frame``: the row.
+
+        Strays are among them; otherwise as `take`.
+        """
+        rows = self._due(batch)
+        if rows is None:
+            return None
+        noted = rows["number"].to_numpy()
+        place = np.empty(len(batch.frames["number"]), np.int64)
+        _find(noted, batch.frames["number"], place)
+        frames = np.flatnonzero((place >= 0) & (batch.journeys.packet >= 0))
+        return rows[place[frames]].with_columns(pl.Series("frame", frames))
+
+    def _due(self, batch: Batch) -> pl.DataFrame | None:
+        """All that was noted, of which only what later packets may have is kept."""
+        with self._lock:
+            rows = pl.concat(self._rows) if self._rows else None
+            self._rows = [] if rows is None else [rows.filter(pl.col("ts_ns") >= batch.settled_ns)]
+        return None if rows is None or rows.is_empty() or batch.packets.is_empty() else rows
 
 
 def _everywhere(frames: Columns) -> bool:

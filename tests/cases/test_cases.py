@@ -222,3 +222,29 @@ def test_a_healthy_overlay(cases: dict[str, Future[Case]]) -> None:
     assert case.codes == set()
     assert {("k1", "k2", 0)} <= names(case.report)
     assert case.texts("nat") == []
+
+
+def test_a_loop_of_bridges(cases: dict[str, Future[Case]]) -> None:
+    case = cases["60"].result()
+    text = case.the("loop")
+    assert re.match(r"loop at docker0: .*loop[01]a \([\d,]+×\) and loop[01]a \([\d,]+×\)", text)
+    assert re.search(r"one .* frame of .*, sent (once|\d×), came back [\d,]{2,}×", text)
+    assert "lead to bridge br1" in text
+    assert {reason for _, _, reason in case.reasons} <= {"loop", "port loop1a is disabled"}
+    asked = {row.target_ip: row.requests for row in case.report.arp if row.asker == "c1"}
+    assert asked["172.17.0.77"] <= 6
+    assert sum(row.duplicates for row in case.report.icmp) == 0
+    assert {"loop", "arp-unanswered"} <= case.codes
+    assert not case.codes & {"foreign-source", "duplicate-mac", "address-conflict", "arp-spoofing"}
+
+
+def test_what_the_ends_of_tunnels_do_not_take(cases: dict[str, Future[Case]]) -> None:
+    case = cases["61"].result()
+    assert "k4 for groups or all went into h1:vx4 (VNI 44)" in case.the("vxlan-no-destination")
+    assert "with VNI 45 from 203.0.113.1 reached h2:eth0" in case.the("vxlan-unknown-vni")
+    assert "vx6 of h1 sends to 192.0.2.99, and r answers" in case.the("vxlan-wrong-destination")
+    assert "vx0 of h1 has MTU 1450" in case.the("vxlan-mtu")
+    text = case.the("vxlan-other-end")
+    assert re.match(r"\d frames of k1's MAC .* from 203.0.113.1 in the tunnel with VNI 42", text)
+    assert "its FDB has that MAC at 203.0.113.77" in text
+    assert not any("netmask" in text for text in case.texts("arp-unanswered"))

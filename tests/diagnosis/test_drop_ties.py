@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from world import World
 
-from analyzer.diagnosis.tie import candidates, tie_drops
+from analyzer.diagnosis.tie import tie_drops
+from analyzer.diagnosis.tie_candidates import candidates
+from analyzer.net.ethernet import ARP
 from analyzer.recorders.drops.page_layout import ANSWER, COPY, NESTED, SAME
 from analyzer.recorders.drops.record import ROW
 
@@ -32,7 +34,9 @@ def drop(device: str, seen_us: float, tie: int, *, length: int = LENGTH, after_u
     return device, int(seen_us * MICRO), int(after_us * MICRO), length, tie
 
 
-def tied(world: World, *told: tuple[str, int, int, int, int]) -> tuple[Any, Any, Ties]:
+def tied(
+    world: World, *told: tuple[str, int, int, int, int], protocol: int = IPV4, unwrapped: Any = None
+) -> tuple[Any, Any, Ties]:
     """(frames, journeys, ties) with every frame an IPv4 packet of one length."""
     frames, journeys = world.correlate()
     frames["wirelen"][:], frames["ethertype"][:] = LENGTH + 14, IPV4
@@ -43,11 +47,11 @@ def tied(world: World, *told: tuple[str, int, int, int, int]) -> tuple[Any, Any,
     rows = np.zeros(len(told), ROW)
     for row, (device, seen, after, length, tie) in zip(rows, told, strict=True):
         row["device"], row["seen_ns"], row["ts_ns"] = devices.index(device), seen, seen + after
-        row["len_bytes"], row["protocol"], row["tie"] = length, IPV4, tie
+        row["len_bytes"], row["protocol"], row["tie"] = length, protocol, tie
     places = [devices.index(v.interface) if v.interface in devices else -1 for v in world.vantages]
     waiting = candidates(frames, journeys, world.vantages, np.array(places, np.int64))
     rows = rows[np.argsort(rows["seen_ns"], kind="stable")]
-    row, answer = tie_drops(rows, waiting)
+    row, answer = tie_drops(rows, waiting, unwrapped)
     kept = row >= 0
     frame = waiting["number"][row[kept]]
     return frames, journeys, Ties(waiting["of"][row[kept]], frame, answer[kept])
@@ -67,6 +71,14 @@ def test_a_copy_that_the_bridge_drops_is_the_lost_packets() -> None:
     assert truths(frames, ties) == [lost]
     assert ties.packet.tolist() == [journeys.packet[ties.frame[0]]]
     assert not ties.answer.any()
+
+
+def test_what_was_unwrapped_tells_the_protocol_inside() -> None:
+    world = a_world()
+    world.send(0, 1, 1000, key=2, upto=2)
+    seen = drop("veth0", 1007, SAME)
+    assert truths(*tied(world, seen, protocol=ARP)[::2]) == []
+    assert truths(*tied(world, seen, protocol=ARP, unwrapped=np.ones(1, np.bool_))[::2]) == [0]
 
 
 def test_a_packet_that_went_on_is_never_called_dropped() -> None:
