@@ -69,7 +69,8 @@ class Layout:
     size: npt.NDArray[np.int32]
     """[v] vantages of the segment; of a file without topology: all that have none"""
     forwards: npt.NDArray[np.bool_]
-    """[v] what arrives here may leave its namespace at another vantage"""
+    """[v] what arrives here may leave its namespace at another vantage; by a bridge, whose host
+    routes, back as well"""
     lan: npt.NDArray[np.int32]
     """[v] segments joined by tunnels, and by the device beneath several: one realm of MACs"""
     onward: npt.NDArray[np.bool_]
@@ -135,7 +136,7 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         size=np.bincount(segment)[segment].astype(np.int32) if kinds else np.empty(0, np.int32),
         forwards=np.array(
             [
-                (k in (STATION, BRIDGE) and ends[v.space] > 1) or goes_on
+                k == BRIDGE or (k == STATION and ends[v.space] > 1) or goes_on
                 for v, k, goes_on in zip(vantages, kinds, onward, strict=True)
             ],
             np.bool_,

@@ -5,12 +5,14 @@ that it entered by tells who sent it. Elsewhere, a MAC names who bears it within
 address who has it within a site, at that time: engines give both to the next container as soon as
 one has ended (`analyzer.model.tenures`). The MAC comes first, because addresses repeat (two
 networks with one subnet) and can be anything in a forged frame. An address names an endpoint
-only where the MAC belongs to the host, which routes for others, or to nobody that we know.
+only where the MAC belongs to the host, which routes for others, or to nobody that we know; or
+where a container is to pass it on: it is in none of its networks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +62,8 @@ class Sighting(NamedTuple):
     door: str = ""
     """the container whose own interface the frame passed, out of it (of a sender) or into it (of a
     receiver)"""
+    sends: bool = False
+    """it is the frame's sender, and not its receiver"""
 
 
 class Endpoints:
@@ -92,6 +96,7 @@ class Endpoints:
         self._segment = segment
         self._site_of = dict(zip(segment.tolist(), site.tolist(), strict=True))
         self._macs, self._addresses = Tenures(), Tenures()
+        self._links: dict[str, list[IPv4Network | IPv6Network]] = {}
         self._names = {address_value(a): n for a, n in names.items() if _is_address(a)}
         for at, life in zip(range(len(vantages)), lives or [Life()] * len(vantages), strict=True):
             self._learn(vantages[at], int(segment[at]), int(site[at]), life)
@@ -110,6 +115,7 @@ class Endpoints:
                 self._macs.add((segment, mac_value(mac)), who, life)
             for address in filter(_is_address, addresses):
                 self._addresses.add((site, address_value(address)), who, life)
+                self._links.setdefault(who, []).append(ip_interface(address).network)
 
     def name(self, seen: Sighting) -> str:
         """The name of one endpoint: container, ``host``, else its address, else its MAC."""
@@ -118,7 +124,7 @@ class Endpoints:
         owner = self._owner(seen)
         if not seen.version:
             return owner or self._infer(seen.mac) or (mac_text(seen.mac) if seen.mac else UNTOLD)
-        if owner and owner != HOST:
+        if owner and owner != HOST and (seen.sends or not self._is_beyond(owner, seen)):
             return owner
         if owner and _is_link_scoped(seen.hi, seen.lo):
             return owner
@@ -140,6 +146,18 @@ class Endpoints:
         if seen.door and owners:
             return seen.door
         return next(iter(owners)) if len(owners) == 1 else ""
+
+    def _is_beyond(self, owner: str, seen: Sighting) -> bool:
+        """Whether a container routes for the address, which can be no address of its own: nobody
+        known has it, and it is in none of the container's networks."""
+        address = (seen.hi, seen.lo)
+        if (seen.hi == 0 and seen.lo >> 32 != 0xFFFF) or _is_link_scoped(*address):
+            return False
+        if self._addresses.at((self._site_of.get(seen.segment, -1), address), seen.ns):
+            return False
+        text = ip_address(address_text(*address))
+        links = [link for link in self._links.get(owner, ()) if link.version == text.version]
+        return bool(links) and not any(text in link for link in links)
 
     def _infer(self, mac: int) -> str:
         address = inferred_address(mac)
@@ -194,12 +212,12 @@ class Endpoints:
         )
         door = passing(frames, rows, self._doors, OUTWARD if side == "src" else INWARD)
         keys = np.empty(len(rows), np.uint64)
-        _fill_keys(rows, columns, self._segment, door, self._changes, keys)
+        _fill_keys(rows, columns, self._segment, (door, side == "src"), self._changes, keys)
         numbers, fresh = self._keys.take(keys)
         if len(fresh):
             more = [
                 self._text_number(self.name(seen))
-                for seen in self._sightings(fresh, rows, columns, door)
+                for seen in self._sightings(fresh, rows, columns, (door, side == "src"))
             ]
             self._name_of_key = np.concatenate([self._name_of_key, np.array(more, np.int32)])
         return self._name_of_key.take(numbers)
@@ -209,13 +227,13 @@ class Endpoints:
         fresh: npt.NDArray[np.int64],
         rows: npt.NDArray[np.int32],
         columns: _Columns,
-        door: npt.NDArray[np.int32],
+        passes: tuple[npt.NDArray[np.int32], bool],
     ) -> list[Sighting]:
-        at = rows[fresh]
+        at, (door, sends) = rows[fresh], passes
         values = (columns.mac, columns.version, columns.hi, columns.lo, columns.ts_ns)
         segments = self._segment[columns.vantage[at]].tolist()
         told = zip(segments, *(c[at].tolist() for c in values), door[fresh].tolist(), strict=True)
-        return [Sighting._make((*seen, self._doors.owners[number])) for *seen, number in told]
+        return [Sighting._make((*seen, self._doors.owners[no], sends)) for *seen, no in told]
 
     def _text_number(self, text: str) -> int:
         if text not in self._text_numbers:
@@ -239,13 +257,15 @@ class _Columns(NamedTuple):
 
 @compiled
 def _fill_keys(
-    rows: Any, columns: _Columns, segment: Any, door: Any, changes: Any, keys: Any
+    rows: Any, columns: _Columns, segment: Any, passes: Any, changes: Any, keys: Any
 ) -> None:
     """One key an endpoint: of its segment, door, MAC, IP version and address, between changes.
 
-    segment: [v]. door: [rows]. changes: in order, the first is 0.
+    segment: [v]. passes: door [rows], and whether it sends. changes: in order, the first is 0.
     """
     at = 0
+    door, sends = passes
+    side = np.uint64(256 if sends else 0)
     for k in range(len(rows)):
         i = rows[k]
         while columns.ts_ns[i] < changes[at] and at > 0:
@@ -253,7 +273,7 @@ def _fill_keys(
         while at + 1 < len(changes) and columns.ts_ns[i] >= changes[at + 1]:
             at += 1
         where = np.uint64(segment[columns.vantage[i]]) << np.uint64(32) | np.uint64(door[k])
-        where = mix(where, changes[at]) ^ np.uint64(columns.version[i])
+        where = mix(where, changes[at]) ^ np.uint64(columns.version[i]) ^ side
         keys[k] = mix(mix(columns.mac[i], where), mix(columns.hi[i], columns.lo[i]))
 
 

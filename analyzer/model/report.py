@@ -170,6 +170,8 @@ class Path:
     """hop kind between node i and i+1"""
     bridges: list[str]
     """name of the bridge that the hop i passes, '' where none"""
+    rounds: int = 0
+    """how often it came by one of these vantages, where it went round: the rest is not drawn"""
 
 
 @dataclass(slots=True)

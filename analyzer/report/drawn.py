@@ -73,6 +73,8 @@ class DrawnPath:
     turnaround_ns: int | None
     turnaround: str
     """the word for it"""
+    again: str = ""
+    """where packets went round, the words for that: the drawing ends there"""
 
 
 def drawn_paths(report: Report) -> tuple[list[DrawnPath], int]:
@@ -101,7 +103,7 @@ def _carries(path: Path, ends: tuple[str, str] | None) -> bool:
 
 
 def _draw(report: Report, path: Path, by_name: dict[str, VantageRow]) -> DrawnPath:
-    ends = _dead_end(report, path, by_name)
+    ends = ([], []) if path.rounds else _dead_end(report, path, by_name)
     nodes, kinds = [*path.nodes, *ends[0]], [*path.kinds, *ends[1]]
     steps: list[Step | None] = [
         Step(
@@ -128,6 +130,7 @@ def _draw(report: Report, path: Path, by_name: dict[str, VantageRow]) -> DrawnPa
         tuple(houses),
         turnaround_ns=talk.turnaround_p50_ns if talk else None,
         turnaround=_turnaround(talk),
+        again=f"and round again: by one of these {path.rounds}×" if path.rounds else "",
     )
 
 

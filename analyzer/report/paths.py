@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from analyzer.model.journeys import HOP_NAMES, Evidence, Status
 from analyzer.model.report import Path, PathNode
 from analyzer.model.vantage import Role, Vantage
 
+MOST_VISITS = 2
 MOST = 8
 """paths that a report draws; the busiest ones"""
 
@@ -62,9 +64,10 @@ def _is_longest(icmp: Sequence[IcmpRow]) -> pl.Expr:
 
 
 def _path(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> Path:
-    here = [vantages[v] for v in row["path"]]
+    drawn, rounds = _first_round(row["path"])
+    here = [vantages[v] for v in row["path"][:drawn]]
     copied = bool(row["evidence"] & Evidence.BRIDGE_COPY)
-    kinds = [HOP_NAMES[hop] for hop in row["hops"]]
+    kinds = [HOP_NAMES[hop] for hop in row["hops"][: drawn - 1]]
     return Path(
         source=row["source"],
         destination=row["destination"],
@@ -73,7 +76,24 @@ def _path(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> Path:
         nodes=[_node(v) for v in here],
         kinds=kinds,
         bridges=[_bridge_between(k, v, copied) for k, v in zip(kinds, here, strict=False)],
+        rounds=rounds,
     )
+
+
+def _first_round(path: Sequence[int]) -> tuple[int, int]:
+    """(how many places to draw, how often the packet came by one of them; 0: it never went round).
+
+    By a router on one interface it passes that twice.
+    """
+    most = max(Counter(path).values(), default=0)
+    if most <= MOST_VISITS:
+        return len(path), 0
+    visits: Counter[int] = Counter()
+    for at, place in enumerate(path):
+        visits[place] += 1
+        if visits[place] > MOST_VISITS:
+            return at, most
+    return len(path), most
 
 
 def _bridge_between(kind: str, before: Vantage, copied: bool) -> str:

@@ -189,3 +189,23 @@ def test_a_name_of_the_file_where_no_vantage_has_the_address() -> None:
     made.learn(world.vantages, layout.lan, layout.site, {"172.17.0.9": "db", "172.17.0.8": ""})
     for last, name in ((9, "db"), (8, "172.17.0.8")):
         assert made.name(Sighting(int(layout.lan[0]), 0x66, 4, 0, ip(last))) == name
+
+
+@pytest.mark.parametrize(
+    ("last", "name"),
+    [(9, "c1"), (3, "c1")],
+)
+def test_an_address_of_its_own_network_is_a_containers_own(last: int, name: str) -> None:
+    """It may have got it after it was described."""
+    world = World()
+    sighting = Sighting(0, mac_of(1), 4, 0, ip(last))
+    assert endpoints(world.vantages).name(sighting) == name
+
+
+def test_what_a_container_is_to_pass_on_is_not_for_it() -> None:
+    world = World()
+    far = MAPPED | 10 << 24 | 7
+    made = endpoints(world.vantages)
+    assert made.name(Sighting(0, mac_of(1), 4, 0, far)) == "10.0.0.7"
+    assert made.name(Sighting(0, mac_of(1), 4, 0, far, sends=True)) == "c1"
+    assert made.name(Sighting(0, mac_of(1), 6, 0x20010DB8 << 32, 7)) == "c1"  # no address to tell

@@ -28,7 +28,8 @@ def draw_path_svg(path: DrawnPath) -> Markup:
     for number, house in enumerate(path.houses):
         last = number == len(path.houses) - 1
         words = f"↩ {path.turnaround} {format_ns(path.turnaround_ns)}"
-        turnaround = words if last and path.turnaround_ns is not None else ""
+        turnaround = words if path.turnaround_ns is not None else ""
+        turnaround = (f"↺ {path.again}" if path.again else turnaround) if last else ""
         bottom = _house(house, y, turnaround, parts, dots)
         boxes.append(_box(house, y, bottom))
         y = bottom

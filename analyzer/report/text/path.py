@@ -41,7 +41,9 @@ def _houses(path: DrawnPath, width: int) -> Iterator[Text]:
             yield from _station(station, house, width)
             if station.step and station is not house.stations[-1]:
                 yield _boxed(Text("│ ").append(_step(station.step)), house, width)
-        if last and path.turnaround_ns is not None:
+        if last and path.again:
+            yield _boxed(Text(f"↺ {path.again}", LEVELS["bad"]), house, width)
+        elif last and path.turnaround_ns is not None:
             line = _turnaround(path.turnaround, path.turnaround_ns)
             yield _boxed(line, house, width)
         yield _bottom(house, width, linked=not last)
