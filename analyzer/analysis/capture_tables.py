@@ -127,6 +127,7 @@ def _losses(
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
             arp=arp,
+            requests=_silent_requests(partials, outlook.end_ns),
         )
         losses = diagnosis.explain(
             losses, table, beside, _scene_of_losses(reading, outlook, evidence)

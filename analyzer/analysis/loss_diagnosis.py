@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.analysis.notes import VantageNotes
+from analyzer.diagnosis.drop_places import behind_vantage, between_vantages
 from analyzer.diagnosis.dropped_packets import DroppedPackets
 from analyzer.diagnosis.example import Examples
 from analyzer.diagnosis.explain import explain_lost, stack_losses
@@ -25,6 +26,7 @@ from analyzer.model.batch import Batch
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ip import address_text
 from analyzer.recorders.drops.untied import UntiedDrop
 from analyzer.recorders.settings.facts import MAGIC as FACTS
 from analyzer.recorders.settings.facts import decode_facts
@@ -44,6 +46,8 @@ class LossEvidence:
     echoes: Echoes
     end_ns: int
     arp: Sequence[ArpRow]
+    requests: Sequence[Mapping[str, Any]] = ()
+    """over UDP, and SYNs, that came to their end and brought nothing back"""
 
 
 @dataclass(slots=True)
@@ -103,7 +107,9 @@ class LossDiagnosis:
         losses += unheard_askers(evidence.arp, scene, vanished)
         losses = self._addressed.misaddressed(evidence.segments, losses, scene, vanished)
         losses += self._asked.went_away(gone, since, scene, scene.events)
-        self.likely = likely_causes(_in_vain(losses, silent), self._untied())
+        self.likely = likely_causes(
+            _in_vain(losses, [*silent, *evidence.requests], scene.vantages), self._untied()
+        )
         return losses
 
     def _flows(self, table: pl.DataFrame) -> list[list[LostFlow]]:
@@ -164,19 +170,28 @@ def _host_names(vantages: Sequence[Vantage]) -> set[str]:
     return {v.interface for v in vantages if v.role is not Role.CONTAINER} - inside
 
 
-def _in_vain(losses: Sequence[LossRow], silent: Sequence[dict[str, Any]]) -> list[InVain]:
+def _in_vain(
+    losses: Sequence[LossRow], silent: Sequence[Mapping[str, Any]], vantages: Sequence[Vantage]
+) -> list[InVain]:
     """What is lost for no known reason, and what was delivered and brought no answer."""
+    by_name = {vantage.name: vantage for vantage in vantages}
     lost = [
-        InVain(r.protocol, r.source, r.destination, LOST, r.packets, r.first_ns, r.last_ns)
+        InVain(
+            *(r.protocol, r.source, r.destination, LOST, r.packets, r.first_ns, r.last_ns),
+            places=between_vantages(by_name.get(r.last_seen), by_name.get(r.expected)),
+            port=r.port or 0,
+        )
         for r in losses
         if r.reason == UNKNOWN and r.first_ns is not None and r.last_ns is not None
     ]
-    explained = {(row.protocol, row.source, row.destination) for row in losses}
+    explained = {(row.protocol, row.source, row.destination, row.port or 0) for row in losses}
     for row in silent:
-        ends = row["protocol"], row["source"], row["destination"]
-        if ends not in explained:
-            span = row["first_ns"], row["last_ns"]
-            lost.append(InVain(*ends, UNANSWERED, row["packets"], *span))
+        ends, port = (row["protocol"], row["source"], row["destination"]), row.get("port", 0)
+        if explained.isdisjoint({(*ends, port), (*ends, 0)}):
+            span, example = (row["first_ns"], row["last_ns"]), row["example"]
+            address = address_text(example["dst_hi"], example["dst_lo"])
+            places = behind_vantage(vantages[row["at"]], address)
+            lost.append(InVain(*ends, UNANSWERED, row["packets"], *span, places, port))
     return lost
 
 

@@ -1,9 +1,9 @@
 """Drops that belong to no packet of the capture, and fit what came to nothing in it. Pure.
 
 The kernel tells of them without a frame: they were dropped anywhere on this machine. Where as many
-were dropped as packets of one conversation are lost or unanswered, of their protocol, and only
-while those were on their way, that is the likely cause, and no more. Where it fits two
-conversations, it is told of neither.
+were dropped as packets of one conversation are lost or unanswered, of their protocol, only while
+those were on their way, and at a place that they may have come to, that is the likely cause, and no
+more. Where it fits two conversations, it is told of neither.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from analyzer.diagnosis.drop_places import PLACES, place_of_drop
 from analyzer.diagnosis.reasons import is_harmless
 from analyzer.net.ethernet import ARP, IPV4, IPV6
 from analyzer.recorders.drops.untied import UntiedDrop
@@ -33,6 +34,11 @@ class InVain:
     packets: int
     first_ns: int
     last_ns: int
+    places: frozenset[str] = PLACES
+    """of the stack, that they, or answers to them, may have come to: see
+    `analyzer.diagnosis.drop_places`"""
+    port: int = 0
+    """of the server; 0: none, or not told apart"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ def _fits(one: InVain, drop: UntiedDrop) -> bool:
     if drop.ethertype not in _OF_PROTOCOL.get(one.protocol, {IPV4, IPV6}):
         return False
     if is_harmless(drop.reason, drop.location, one.protocol, opens=True):
+        return False
+    if place_of_drop(drop.reason, drop.location) not in (*one.places, ""):
         return False
     early, late = one.first_ns - MARGIN_NS, one.last_ns + MARGIN_NS
     return early <= drop.first_ns and drop.last_ns <= late

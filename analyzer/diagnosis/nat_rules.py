@@ -57,6 +57,12 @@ def destination_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[s
     return [line for line in named if packet.incoming or not _IN.search(line)]
 
 
+def takes_any_port(rulesets: Sequence[Ruleset], packet: Translated) -> bool:
+    """Whether some rule would translate its destination, and names no port."""
+    fitting = (line for line in _lines(rulesets, _DESTINATION) if _fits(line, packet))
+    return any(not _PORT.search(line) for line in fitting)
+
+
 def target_of(rule: str) -> tuple[str, int] | None:
     """Address and port to which a rule sends packets on; port 0: it stays; None: not told, or
     several."""

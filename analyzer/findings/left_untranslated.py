@@ -12,6 +12,7 @@ from typing import Any
 
 from analyzer.diagnosis.nat_rules import Translated, source_rules, were_read
 from analyzer.findings.counted import owner_of
+from analyzer.findings.ended_entries import entry_ended_ns
 from analyzer.findings.no_answer import inside_of, look_inside, next_hop
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.flows.untranslated import host_namespaces
@@ -99,6 +100,14 @@ def _cause(inputs: FindingInputs, rows: Sequence[Row], way_out: Vantage, network
             + look_inside(owner, f"ip route get {ipv4_text(rows[0]['dst'])}")
         )
     look = f"iptables -t nat -nvL POSTROUTING; conntrack -L -s {source}"
+    if ended_ns := entry_ended_ns(inputs.nat, rows, way_out.netns):
+        return (
+            f"the conntrack entry by which it was translated had ended by {format_time(ended_ns)} "
+            "(idle for longer than its timeout, or deleted), and what a connection sends without "
+            "one is invalid and not translated: keep-alives more often than sysctl "
+            "net.netfilter.nf_conntrack_tcp_timeout_established; conntrack -L -p tcp -s "
+            f"{source}"
+        )
     last = [m for m in inputs.evidence.at_end() if m.netns == way_out.netns and were_read(m)]
     if len(last) != 1:
         return f"its source was not translated (MASQUERADE, SNAT): {look}"

@@ -24,15 +24,17 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     explained = _pairs(inputs.silent) - {(e.source, e.destination) for e in silent_echoes(inputs)}
     for one in inputs.likely_causes:
         vain = one.of
-        if vain.what == UNANSWERED and (vain.source, vain.destination) in explained:
+        echoes = vain.what == UNANSWERED and not vain.port
+        if echoes and (vain.source, vain.destination) in explained:
             continue
         causes = " or ".join(
             f"{drop.reason} at {drop.location}" if drop.location else drop.reason
             for drop in one.drops
         )
+        port = f" port {vain.port}" if vain.port else ""
         yield LIKELY_CAUSE.finding(
             f"{format_plural(vain.packets, f'{vain.protocol} packet')} {vain.source} → "
-            f"{vain.destination} {vain.what}: likely {causes}, by which as many were dropped "
+            f"{vain.destination}{port} {vain.what}: likely {causes}, by which as many were dropped "
             "meanwhile anywhere on this machine (the kernel does not tell whose)"
         )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from finding_inputs import inputs
+from finding_inputs import BRIDGE, PORTS, inputs
 
-from analyzer.diagnosis.likely import LOST, InVain, LikelyCause, likely_causes
+from analyzer.diagnosis.drop_places import behind_vantage, between_vantages
+from analyzer.diagnosis.likely import LOST, UNANSWERED, InVain, LikelyCause, likely_causes
 from analyzer.findings.likely_cause import find
+from analyzer.model.vantage import Role
 from analyzer.net.ethernet import ARP, IPV4, IPV6
 from analyzer.recorders.drops.untied import UntiedDrop, UntiedDrops
 
@@ -53,6 +55,42 @@ def test_two_that_fit_one_are_both_told() -> None:
         "QDISC_DROP, by which as many were dropped meanwhile anywhere on this machine (the kernel "
         "does not tell whose)"
     )
+
+
+ASKED = InVain("udp", "tomcat01", "tomcat02", UNANSWERED, 5, 100 * S, 110 * S, port=123)
+
+
+@pytest.mark.parametrize(
+    ("reason", "location", "reached", "routed", "bridged"),
+    [
+        ("NO_SOCKET", "__udp4_lib_rcv+0x4bc", True, False, False),
+        ("NOT_SPECIFIED", "ip_local_deliver+0x1", True, False, False),
+        ("NOT_SPECIFIED", "ip_forward+0x1", False, True, True),
+        ("NEIGH_FAILED", "neigh_invalidate+0x1", True, True, False),
+        ("QDISC_DROP", "__dev_queue_xmit+0x1", True, True, True),
+        ("IP_OUTNOROUTES", "__ip_queue_xmit+0x1", True, True, False),
+        ("NETFILTER_DROP", "nft_do_chain+0x3e8", True, True, True),
+    ],
+)
+def test_a_drop_fits_where_the_packets_may_have_come_to(
+    reason: str, location: str, reached: bool, routed: bool, bridged: bool
+) -> None:
+    drop = FILTERED._replace(reason=reason, location=location)
+    own = replace(PORTS[1], role=Role.CONTAINER, addresses=("172.17.0.3/16",))
+    places = {
+        behind_vantage(own, "172.17.0.3"): reached,
+        behind_vantage(PORTS[1], "172.17.0.3"): reached,
+        behind_vantage(BRIDGE, "198.51.100.2"): routed,
+        between_vantages(*PORTS): bridged,
+    }
+    for some, fits in places.items():
+        assert bool(likely_causes([replace(ASKED, places=some)], [drop])) is fits
+
+
+def test_requests_are_told_with_their_port() -> None:
+    (finding,) = find(inputs(likely_causes=[LikelyCause(ASKED, (FILTERED,))]))
+    start = "5 udp packets tomcat01 → tomcat02 port 123 unanswered: likely NETFILTER_DROP at "
+    assert finding.text.startswith(start)
 
 
 def test_untied_drops_of_one_kind_are_one() -> None:
