@@ -42,4 +42,4 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         )
 
 
-RULE = Rule((MAC_CHANGED,), find, place=67, needs=NEEDS)
+RULE = Rule((MAC_CHANGED,), find, place=209, needs=NEEDS)

@@ -63,4 +63,4 @@ def _text(
     )
 
 
-RULE = Rule((ROUTING_LOOP,), find, place=72)
+RULE = Rule((ROUTING_LOOP,), find, place=59)
