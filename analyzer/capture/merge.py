@@ -131,7 +131,10 @@ class Staging:
             self._reset()
             return portion
         everything = everything or not self.hold_ns
-        return self._merge(_GREATEST if everything else self._limit(now_ns))
+        limit = _GREATEST if everything else self._limit(now_ns)
+        if limit < 0 and not self._scattered:
+            return self._out[:0]  # as mostly, where a frame comes now and then: nothing is due
+        return self._merge(limit)
 
     def renumber(self, mapping: Ints) -> None:
         """Give waiting frames new interface ids. mapping: [old ids]; −1 takes the frames out."""
@@ -201,9 +204,14 @@ class Staging:
         self._waiting -= length
         if not self._waiting:
             self._reset()
-        elif self._used > _REPACK_BYTES or self._run_count > _REPACK_RUNS:
+        elif self._scattered:
             self._repack(_ALL)
         return self._sorted[:length]
+
+    @property
+    def _scattered(self) -> bool:
+        """Whether what waits should be moved to the front again."""
+        return self._used > _REPACK_BYTES or self._run_count > _REPACK_RUNS
 
     def _left(self) -> Mask:
         """Which rows of the index wait."""
