@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
-from analyzer.analysis.late_addresses import with_late_addresses
+from analyzer.analysis.late_addresses import later_macs, with_late_addresses
 from analyzer.analysis.loss_diagnosis import LossEvidence
 from analyzer.analysis.narrowing import takes_one_direction
 from analyzer.analysis.notes import count_dropped
@@ -49,7 +49,8 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     evidence = decode_evidence(reading.evidence)
     outlook = _outlook(assembly, bridge)
     vantages = with_late_addresses(outlook.vantages, outlook.lives, evidence)
-    outlook = replace(outlook, vantages=vantages)
+    macs = later_macs(vantages, outlook.lives, evidence)
+    outlook = replace(outlook, vantages=vantages, later_macs=macs)
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
     flows = partials.flow_rows(_flow_context(analysis, outlook, claims))

@@ -1,15 +1,18 @@
-"""Addresses that interfaces got after they had been described: a container that joins a running
-capture is seen before its engine has given it any. Pure."""
+"""Addresses and MACs that interfaces got after they had been described: a container that joins a
+running capture is seen before its engine has given it any, and a bridge takes the MAC of a new
+port. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from analyzer.model.evidence import Evidence
 from analyzer.model.tenures import Life
 from analyzer.model.vantage import Role, Vantage
 
+_MAC = re.compile(r"\bmac ((?:[0-9a-f]{2}:){5}[0-9a-f]{2})\b")
 _HEARD_NS = 2_000_000_000
 """a vantage is made so long after what is heard of its interface, at most"""
 
@@ -25,6 +28,24 @@ def with_late_addresses(
         _addressed(vantage, life, evidence) if life.from_ns else vantage
         for vantage, life in zip(vantages, lives, strict=True)
     ]
+
+
+def later_macs(
+    vantages: Sequence[Vantage], lives: Sequence[Life], evidence: Evidence
+) -> Mapping[int, Sequence[str]]:
+    """Vantage number → MACs that it was heard to have besides the one that is described."""
+    heard: dict[tuple[int, int], list[tuple[int, str]]] = {}
+    for event in evidence.events:
+        if event.what == "link" and (told := _MAC.search(event.detail)):
+            heard.setdefault((event.netns, event.ifindex), []).append((event.ts_ns, told[1]))
+    macs: dict[int, Sequence[str]] = {}
+    for at, (vantage, life) in enumerate(zip(vantages, lives, strict=True)):
+        since_ns, until_ns = life.from_ns - _HEARD_NS, life.until_ns
+        its = heard.get((vantage.netns, vantage.ifindex), ())
+        others = [mac for ns, mac in its if since_ns <= ns <= until_ns and mac != vantage.mac]
+        if vantage.mac and others:
+            macs[at] = list(dict.fromkeys(others))
+    return macs
 
 
 def _addressed(vantage: Vantage, life: Life, evidence: Evidence) -> Vantage:

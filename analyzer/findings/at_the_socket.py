@@ -29,35 +29,41 @@ def at_the_socket(inputs: FindingInputs, one: Unanswered) -> str:
     return _of_sockets(span, one, owner)
 
 
+def listens_throughout(inputs: FindingInputs, netns: int, port: int, address: str) -> bool:
+    """Whether a TCP socket was open for it there at both ends of the capture."""
+    spans = [span for span in inputs.evidence.spans() if span.start.netns == netns]
+    ends = [end for span in spans for end in (span.start, span.end)]
+    return bool(ends) and all(_at(_on_port(end, "tcp", port) or (), address) for end in ends)
+
+
 def _of_sockets(span: Span, one: Unanswered, owner: Owner) -> str:
     look = owner.run(_LOOK[one.protocol])
     port = f"{one.protocol} port {one.port}"
-    before, after = (_on_port(moment, one) for moment in (span.start, span.end))
+    before, after = (_on_port(moment, one.protocol, one.port) for moment in (span.start, span.end))
     if before is None or after is None:
         return ""
     if not before and not after:
         return f"nobody listens on {port} there: {look}"
     here = [socket for socket in after if socket.address in (*_ANY, one.destination_ip)]
-    if not here and not _at(before, one):
+    if not here and not _at(before, one.destination_ip):
         return f"on {port}, only {', '.join(map(endpoint, after or before))} listens there: {look}"
     if full := sum(drops for socket, drops in socket_drops(span, one.protocol) if socket in here):
         dropped = f"{_FULL[one.protocol]}, {format_plural(full, 'packet')} dropped meanwhile"
         return f"{endpoint(here[0])} listens there, and {dropped}: {look}"
-    if here and _at(before, one):
+    if here and _at(before, one.destination_ip):
         return f"{endpoint(here[0])} listens there, so its process did not answer: {look}"
     return f"{port} was not open there all the time: {look}"
 
 
-def _at(sockets: Sequence[SocketState], one: Unanswered) -> bool:
-    return any(socket.address in (*_ANY, one.destination_ip) for socket in sockets)
+def _at(sockets: Sequence[SocketState], address: str) -> bool:
+    return any(socket.address in (*_ANY, address) for socket in sockets)
 
 
-def _on_port(moment: NamespaceEvidence, one: Unanswered) -> list[SocketState] | None:
+def _on_port(moment: NamespaceEvidence, protocol: str, port: int) -> list[SocketState] | None:
     """None: not all sockets are known."""
     if "sockets" in moment.absent or "sockets" in moment.truncated:
         return None
-    wanted = one.protocol, one.port
-    return [socket for socket in moment.sockets if (socket.protocol, socket.port) == wanted]
+    return [one for one in moment.sockets if (one.protocol, one.port) == (protocol, port)]
 
 
 def _is_redirected(span: Span, one: Unanswered) -> bool:

@@ -63,4 +63,8 @@ def _text(
     )
 
 
+<<<<<<< HEAD
+RULE = Rule((ROUTING_LOOP,), find, place=59)
+=======
 RULE = Rule((ROUTING_LOOP,), find, place=77)
+>>>>>>> main

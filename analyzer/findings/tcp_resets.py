@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from analyzer.findings.at_the_socket import listens_throughout
 from analyzer.findings.invalid_segments import reset_unasked
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST
@@ -43,7 +44,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     published = inputs.census.published or {}
     for row in inputs.resets:
         if row["refusal"]:
-            yield _refused(row, inputs.outlook, published)
+            yield _refused(row, inputs, published)
     yield from _cut(inputs)
 
 
@@ -59,7 +60,8 @@ def _maker(row: Mapping[str, Any], outlook: Outlook) -> str:
     return HOST if out and is_hosts else ""
 
 
-def _refused(row: Mapping[str, Any], outlook: Outlook, published: Published) -> Finding:
+def _refused(row: Mapping[str, Any], inputs: FindingInputs, published: Published) -> Finding:
+    outlook = inputs.outlook
     server, maker, port = row["source"], _maker(row, outlook), row["port"]
     times = f", {row['count']}×" if row["count"] > 1 else ""
     what = f"{row['destination']} → {server} TCP port {port}: refused{times}"
@@ -67,12 +69,20 @@ def _refused(row: Mapping[str, Any], outlook: Outlook, published: Published) -> 
     if maker == HOST and server != HOST:
         return TCP_REFUSED.finding(
             f"{what} by the host in {server}'s name (its RST is first seen going out of {seen}): "
-            "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD; "
-            "iptables -nvL DOCKER-USER",
+            "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD"
+            + ("; iptables -nvL DOCKER-USER" if inputs.engine == "docker" else ""),
         )
     asked = _asked_at(row, published)
     if maker and maker == server:
         where = "on the host" if maker == HOST else f"inside {server}"
+        vantage = outlook.vantages[row["vantage"]]
+        inside = vantage.peer_netns if vantage.role is Role.HOST_VETH else vantage.netns
+        if listens_throughout(inputs, inside, port, address_text(row["hi"], row["lo"])):
+            return TCP_REFUSED.finding(
+                f"{what} by {server} itself{asked}, although it listens there (ss -ltnp {where}): "
+                "a rule with REJECT --reject-with tcp-reset, iptables -nvL INPUT there, or the "
+                "process itself"
+            )
         text = (
             f"{what} by {server} itself{asked}: nothing listens there, see ss -ltnp {where}, "
             "or a rule with REJECT, iptables -nvL INPUT there"

@@ -205,7 +205,7 @@ def _at_once(said: Sequence[Claim], owners: Sequence[Owner]) -> list[int]:
             one.mac
             for one in owners
             for other in owners
-            if one.mac != other.mac
+            if (one.mac != other.mac and one.name != other.name)
             and one.since_ns < other.until_ns
             and other.since_ns < one.until_ns
         }
@@ -231,7 +231,7 @@ def _owners(segments: Sequence[int], outlook: Outlook) -> dict[Place, list[Owner
     """Who has an address, each interface once."""
     by_place: dict[Place, dict[tuple[int, str], Owner]] = {}
     for at, vantage in enumerate(outlook.vantages):
-        for name, who, mac, addresses in _interfaces(vantage):
+        for name, who, mac, addresses in _interfaces(vantage, outlook.later_macs.get(at, ())):
             for number, address in enumerate(addresses):
                 try:
                     place = (int(segments[at]), *address_value(address))
@@ -252,8 +252,10 @@ def _in_turn(owners: Sequence[Owner]) -> list[Owner]:
     ]
 
 
-def _interfaces(vantage: Vantage) -> Iterator[tuple[str, str, int, Sequence[str]]]:
-    """(name, whose, MAC, addresses) of what the vantage tells of."""
+def _interfaces(
+    vantage: Vantage, later: Sequence[str]
+) -> Iterator[tuple[str, str, int, Sequence[str]]]:
+    """(name, whose, MAC, addresses) of what the vantage tells of. later: its further MACs."""
     if not vantage.ifindex:
         return
     if vantage.role is Role.HOST_VETH:
@@ -266,7 +268,8 @@ def _interfaces(vantage: Vantage) -> Iterator[tuple[str, str, int, Sequence[str]
             )
     elif vantage.mac:
         who = vantage.container if vantage.role is Role.CONTAINER else HOST
-        yield vantage.name, who, mac_value(vantage.mac), vantage.addresses
+        for mac in (vantage.mac, *later):
+            yield vantage.name, who, mac_value(mac), vantage.addresses
 
 
 def _sender(claim: Claim, vantages: Sequence[Vantage]) -> str:

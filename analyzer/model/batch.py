@@ -95,6 +95,9 @@ class Outlook:
     lives: Sequence[Life] = ()
     """[v] as `watched_ns`, with what its frames tell; where it is empty, those are all there is"""
 
+    later_macs: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """vantage → MACs that its interface was heard to have besides the one that is described"""
+
     def life(self, vantage: int) -> Life:
         """When a vantage's interface was there."""
         if self.lives:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from finding_inputs import PORTS
 
-from analyzer.analysis.late_addresses import with_late_addresses
+from analyzer.analysis.late_addresses import later_macs, with_late_addresses
 from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence
 from analyzer.model.kernel_state import AddressState
 from analyzer.model.tenures import Life
@@ -56,3 +56,14 @@ def test_what_was_described_stays() -> None:
     described = replace(INSIDE, addresses=("172.17.0.8/16",))
     evidence = Evidence(events=(event(11, "172.17.0.9/16"),))
     assert with_late_addresses([described], [JOINED], evidence) == [described]
+
+
+def test_macs_that_were_heard_of() -> None:
+    def link(at_s: int, mac: str, **values: object) -> KernelEvent:
+        return event(at_s, "", what="link", detail=f"up mtu 1500 mac {mac} master 0", **values)
+
+    had, got, others = (f"02:42:ac:11:00:0{n}" for n in (1, 2, 3))
+    heard = [link(11, had), link(12, got), link(13, got), link(31, others), link(12, "-")]
+    evidence = Evidence(events=(*heard, link(12, others, ifindex=9)))
+    inside = replace(INSIDE, mac=had)
+    assert later_macs([inside, PORT], [JOINED, JOINED], evidence) == {0: [got]}
