@@ -63,8 +63,4 @@ def _text(
     )
 
 
-<<<<<<< HEAD
-RULE = Rule((ROUTING_LOOP,), find, place=59)
-=======
 RULE = Rule((ROUTING_LOOP,), find, place=77)
->>>>>>> main
