@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.net.ethernet import ARP, IPV4, IPV6, VLAN
-from analyzer.recorders.drops.formats import EventFormat, parse_page_header
+from analyzer.recorders.drops.formats import EventFormat, parse_format, parse_page_header
+from analyzer.recorders.drops.neighbours import NUD_FAILED, NUD_INCOMPLETE, SEND_DONE, TIMER
 from analyzer.recorders.drops.page_layout import LAYOUT
 from analyzer.recorders.drops.tracefs import Instance
 
@@ -53,6 +54,29 @@ def choose_clock(instance: Instance) -> str:
 
 def ring_kib(cpus: int) -> int:
     return max(_LEAST_KIB, min(_MOST_KIB, _RINGS_KIB // cpus))
+
+
+def listen_to_softirqs(instance: Instance) -> EventFormat | None:
+    """Switch on the ends of the softirq that receives; None where this kernel tells none."""
+    try:
+        ends = parse_format(instance.read(f"{SOFTIRQ_EXIT}/format"))
+        instance.write(f"{SOFTIRQ_EXIT}/filter", ONLY_NET_RX)
+        instance.write(f"{SOFTIRQ_EXIT}/enable", "1")
+    except OSError:
+        return None
+    return ends
+
+
+def listen_to_neighbours(instance: Instance) -> tuple[EventFormat, EventFormat] | None:
+    """Switch on what names a neighbour that is asked for; None where this kernel does not tell."""
+    try:
+        for event, state in ((SEND_DONE, NUD_INCOMPLETE), (TIMER, NUD_FAILED)):
+            instance.write(f"{event}/filter", f"nud_state == {state}")
+            instance.write(f"{event}/enable", "1")
+        send, timer = (parse_format(instance.read(f"{e}/format")) for e in (SEND_DONE, TIMER))
+    except OSError:
+        return None
+    return send, timer
 
 
 def build_layout(

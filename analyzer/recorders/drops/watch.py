@@ -28,14 +28,8 @@ import numpy as np
 from analyzer.errors import EnvironmentProblem
 from analyzer.net.capabilities import Capability, keep_only
 from analyzer.recorders.drops.attention import ALL, Attention
-from analyzer.recorders.drops.formats import EventFormat, parse_format
-from analyzer.recorders.drops.neighbours import (
-    NUD_FAILED,
-    NUD_INCOMPLETE,
-    SEND_DONE,
-    TIMER,
-    name_neighbours,
-)
+from analyzer.recorders.drops.formats import parse_format
+from analyzer.recorders.drops.neighbours import name_neighbours
 from analyzer.recorders.drops.page_layout import (
     LOST,
     MOST_PENDING,
@@ -50,12 +44,12 @@ from analyzer.recorders.drops.pages import SMALLEST_EVENT, name_words, walk_page
 from analyzer.recorders.drops.patience import CALM_S, RING_PERCENT, Patience
 from analyzer.recorders.drops.prepare import (
     DROP,
-    ONLY_NET_RX,
     RECEIVE,
-    SOFTIRQ_EXIT,
     build_layout,
     choose_clock,
     drop_filter,
+    listen_to_neighbours,
+    listen_to_softirqs,
     receive_filter,
     ring_kib,
 )
@@ -169,8 +163,8 @@ class DropWatch:
         instance.write("buffer_size_kb", str(ring_kib(os.cpu_count() or 1)))
         drop = parse_format(instance.read(f"{DROP}/format"))
         receive = parse_format(instance.read(f"{RECEIVE}/format"))
-        ends = self._listen_to_ends(instance)
-        neighbours = self._listen_to_neighbours(instance)
+        ends = listen_to_softirqs(instance)
+        neighbours = listen_to_neighbours(instance)
         page = instance.read("events/header_page")
         self._layout = layout = build_layout(page, drop, receive, ends, neighbours)
         self._naming = Naming(read_symbols(), drop.symbols, clock)
@@ -201,27 +195,6 @@ class DropWatch:
         self._listen(ALL)
         self._all_are_heard()
         instance.write(f"{DROP}/enable", "1")
-
-    def _listen_to_ends(self, instance: Instance) -> EventFormat | None:
-        """Also of the softirq's ends; None where this kernel does not tell them."""
-        try:
-            ends = parse_format(instance.read(f"{SOFTIRQ_EXIT}/format"))
-            instance.write(f"{SOFTIRQ_EXIT}/filter", ONLY_NET_RX)
-            instance.write(f"{SOFTIRQ_EXIT}/enable", "1")
-        except OSError:
-            return None
-        return ends
-
-    def _listen_to_neighbours(self, instance: Instance) -> tuple[EventFormat, EventFormat] | None:
-        """Also of those that are asked for; None where this kernel does not tell them."""
-        try:
-            for event, state in ((SEND_DONE, NUD_INCOMPLETE), (TIMER, NUD_FAILED)):
-                instance.write(f"{event}/filter", f"nud_state == {state}")
-                instance.write(f"{event}/enable", "1")
-            send, timer = (parse_format(instance.read(f"{e}/format")) for e in (SEND_DONE, TIMER))
-        except OSError:
-            return None
-        return send, timer
 
     def _all_are_heard(self) -> None:
         """From here on the rings hold the frames of all devices: what is in none is no frame."""
