@@ -26,7 +26,9 @@ from analyzer.native.keys import mix
 from analyzer.net.ethernet import GROUP_BIT_U64, mac_value
 
 WITHIN_NS = 1_000_000_000
-"""a frame that comes in so long after it went out may have been sent anew"""
+"""a frame that comes in so long after it went out may have been sent anew …"""
+_LONG_NS = 30_000_000_000
+"""… but not by who is known to be behind another port: queues in a loop hold it that long"""
 MOST = 10_000
 """rows that are kept: those that came back most often"""
 _LOOPING_NS = 5_000_000_000
@@ -201,13 +203,16 @@ def _follow(frames: Any, places: Any, memory: Any, rows: Any, sends: Any) -> int
         elif direction == (INGRESS if kind == _PORT else EGRESS):
             own = frames.eth_src[i] == places.behind[v]
             k = _sent_slot(memory.sent, mix(frame, places.bridge[v]))
-            if not own and _left_before(memory.left, key, at):
+            limit = WITHIN_NS
+            if not own and _is_behind_another(places, frames.eth_src[i], v):
+                limit = _LONG_NS
+            if not own and _left_before(memory.left, key, at, limit):
                 rows[count], sends[count] = i, np.int64(memory.sent[k, 1])
                 count += 1
                 memory.latest_ns[0] = at
                 memory.sent[k, 3] = np.uint64(at)
             elif not own and (
-                _came_elsewhere(memory.sent, k, v, at)
+                _came_elsewhere(memory.sent, k, v, at, limit)
                 or _crossed(memory.left, frame, places.peer[v], at)
             ):
                 rows[count], sends[count] = i, 0
@@ -220,23 +225,33 @@ def _follow(frames: Any, places: Any, memory: Any, rows: Any, sends: Any) -> int
 
 
 @piece
-def _left_before(left: Any, key: Any, at: Any) -> Any:
+def _left_before(left: Any, key: Any, at: Any, limit_ns: Any) -> Any:
     slot = key & np.uint64(_SLOTS - 1)
     waited = at - np.int64(left[slot, 1])
-    return left[slot, 0] == key and 0 <= waited <= WITHIN_NS
+    return left[slot, 0] == key and 0 <= waited <= limit_ns
+
+
+@piece
+def _is_behind_another(places: _Places, mac: Any, vantage: Any) -> Any:
+    """Whether the container at another port of the bridge is known to have the MAC."""
+    is_there = False
+    for v in range(len(places.kind)):
+        same = places.bridge[v] == places.bridge[vantage] and places.behind[v] == mac
+        is_there = is_there or (same and v != vantage and places.kind[v] == _PORT)
+    return is_there
 
 
 @piece
 def _crossed(left: Any, frame: Any, peer: Any, at: Any) -> Any:
     """Whether another bridge sent it there by the other end of the pair."""
-    return peer >= 0 and _left_before(left, mix(frame, peer), at)
+    return peer >= 0 and _left_before(left, mix(frame, peer), at, WITHIN_NS)
 
 
 @piece
-def _came_elsewhere(sent: Any, slot: Any, vantage: Any, at: Any) -> Any:
+def _came_elsewhere(sent: Any, slot: Any, vantage: Any, at: Any, limit_ns: Any) -> Any:
     """Whether the sender is behind another port."""
     waited = at - np.int64(sent[slot, 3])
-    return sent[slot, 1] > 0 and np.int64(sent[slot, 2]) != vantage and 0 <= waited <= WITHIN_NS
+    return sent[slot, 1] > 0 and np.int64(sent[slot, 2]) != vantage and 0 <= waited <= limit_ns
 
 
 @piece

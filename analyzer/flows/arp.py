@@ -16,7 +16,9 @@ import polars as pl
 
 from analyzer.flows.arp_claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
+from analyzer.flows.doors import find_doors
 from analyzer.model.batch import Batch, InOrder
+from analyzer.model.frames import EGRESS, FLAG_DIRECTION
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.arp import REPLY, REQUEST
 from analyzer.net.ethernet import ARP, GROUP_BIT_U64
@@ -125,6 +127,7 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
     frames = batch.frames
     first = batch.packets["first_frame"].to_numpy().astype(np.intp)
     arp = (frames["ethertype"][first] == ARP) & ~batch.packets["stray"].to_numpy()
+    arp[arp] = ~_are_copies(batch, first[arp])
     chosen = batch.packets[np.flatnonzero(arp)]
     first = chosen["first_frame"].to_numpy().astype(np.intp)
     segment, op = batch.journeys.segment[frames["vantage"][first]], frames["arp_op"][first]
@@ -147,6 +150,22 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
             "polls": (frames["eth_dst"][first] & GROUP_BIT_U64) == 0,
         }
     ).filter(pl.col("op").is_in([REQUEST, REPLY]))
+
+
+def _are_copies(batch: Batch, first: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """[len(first)] whether a packet begins where frames arrive, or leave a bridge, though its
+    sender's own interface, or its port, is captured: of frames alike, one whose beginning is
+    another's."""
+    doors = find_doors(batch.vantages)
+    known = doors.owner > 0
+    leaves = np.array([v.master_ifindex > 0 for v in batch.vantages], np.bool_) & ~known
+    vantage = batch.frames["vantage"][first]
+    direction = batch.frames["flags"][first] & FLAG_DIRECTION
+    from_inside = np.isin(batch.frames["eth_src"][first], doors.mac[known])
+    arrives = known[vantage] & (direction != 0) & (direction != doors.out_flag[vantage])
+    arrives |= leaves[vantage] & (direction == EGRESS)
+    copies: npt.NDArray[np.bool_] = from_inside & arrives
+    return copies
 
 
 def _seen(batch: Batch, packets: npt.NDArray[np.int32]) -> pl.Series:
