@@ -4,9 +4,11 @@ port. Pure."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import ip_interface
 
 from analyzer.model.evidence import Evidence
 from analyzer.model.tenures import Life
@@ -59,7 +61,14 @@ def _addressed(vantage: Vantage, life: Life, evidence: Evidence) -> Vantage:
 
 
 def _recorded(netns: int, ifindex: int, life: Life, evidence: Evidence) -> Iterator[str]:
-    """Addresses of one interface, with prefix length, in order of time."""
+    """Addresses of one interface, with prefix length, in order of time; what is none is left out,
+    for a file may tell anything."""
+    for text in _told(netns, ifindex, life, evidence):
+        with contextlib.suppress(ValueError):
+            yield str(ip_interface(text))
+
+
+def _told(netns: int, ifindex: int, life: Life, evidence: Evidence) -> Iterator[str]:
     if not (netns and ifindex):
         return
     since_ns, until_ns = life.from_ns - _HEARD_NS, life.until_ns

@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
+from analyzer.findings.routing_loop import MOST_VISITS
 from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.journeys import HOP_NAMES, Evidence, Status
 from analyzer.model.report import Path, PathNode
 from analyzer.model.vantage import Role, Vantage
 
-MOST_VISITS = 2
 MOST = 8
 """paths that a report draws; the busiest ones"""
 

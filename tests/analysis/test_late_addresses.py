@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from finding_inputs import PORTS
 
 from analyzer.analysis.late_addresses import later_macs, with_late_addresses
@@ -44,6 +45,12 @@ def test_anothers_and_what_was_there_before_is_not_its() -> None:
     ]
     assert addresses(*others) == [(), ()]
     assert addresses(event(11, "172.17.0.9/16"), life=Life()) == [(), ()]
+
+
+@pytest.mark.parametrize("text", ["", "nobody", "172.17.0.9/99", "172.17.0/16", "::1/200", "x/y"])
+def test_what_is_no_address_is_left_out(text: str) -> None:
+    """A file may tell anything."""
+    assert addresses(event(11, text), event(12, "172.17.0.9/16")) == [("172.17.0.9/16",)] * 2
 
 
 def test_how_its_namespace_stood() -> None:

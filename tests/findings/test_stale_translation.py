@@ -16,11 +16,23 @@ from analyzer.model.flow_rows import UdpRow
 from analyzer.model.kernel_state import Ruleset
 
 ROW = replace(
-    NAT, protocol="udp", source="198.51.100.2", source_ip="198.51.100.2", source_port=5000,
-    destination="tomcat01", destination_ip="198.51.100.1", destination_port=8125,
-    new_source_ip="198.51.100.2", new_source_port=5000, new_destination_ip="172.17.0.2",
-    new_destination_port=8125, from_="uplink0", to="docker0", answers=0, told_by="conntrack",
-)  # fmt: skip
+    NAT,
+    protocol="udp",
+    source="198.51.100.2",
+    source_ip="198.51.100.2",
+    source_port=5000,
+    destination="tomcat01",
+    destination_ip="198.51.100.1",
+    destination_port=8125,
+    new_source_ip="198.51.100.2",
+    new_source_port=5000,
+    new_destination_ip="172.17.0.2",
+    new_destination_port=8125,
+    from_="uplink0",
+    to="docker0",
+    answers=0,
+    told_by="conntrack",
+)
 CHANGE = KernelEvent(EVENT_NS, HOST, "nftables", "changed", "ip nat PREROUTING")
 
 
