@@ -3,13 +3,14 @@ routes there say of the way on, and of the way back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from analyzer.diagnosis.routing import Routed, route_to
 from analyzer.findings.counted import Owner, owner_of
 from analyzer.findings.rule import FindingInputs
+from analyzer.model.batch import Outlook
 from analyzer.model.journeys import Status
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
@@ -121,6 +122,21 @@ def has_address(vantage: Vantage, address: str) -> bool:
     role = vantage.role
     addresses = vantage.peer_addresses if role is Role.HOST_VETH else vantage.addresses
     return any(one.partition("/")[0] == address for one in addresses)
+
+
+def who_vanished(outlook: Outlook, address: str) -> list[str]:
+    """Who had the address, one after the other, and has it no more."""
+    had = [(at, v) for at, v in enumerate(outlook.vantages) if has_address(v, address)]
+    if not had or not all(outlook.lifetime(at)[1] for at, _ in had):
+        return []
+    return list(dict.fromkeys(vantage.container or vantage.name for _, vantage in had))
+
+
+def it_vanished(owners: Sequence[str]) -> str:
+    """The same in words."""
+    whose = ", ".join(owners) + ("'s" if len(owners) == 1 else "'s in turn")
+    ended = "interface" if len(owners) == 1 else "interfaces"
+    return f"it was {whose}, whose {ended} vanished while the capture ran"
 
 
 def no_way_back(inputs: FindingInputs, one: Unanswered) -> str:

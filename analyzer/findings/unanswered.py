@@ -12,8 +12,10 @@ from analyzer.findings.no_answer import (
     filters_by_path,
     has_address,
     inside_of,
+    it_vanished,
     look_inside,
     routed,
+    who_vanished,
 )
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.model.batch import Outlook
@@ -54,7 +56,9 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         for row in inputs.flows.get(kind, ()):
             if row.state == "unanswered":
                 asked = f"{row.asker} {verb.format(times=row.requests)} {row.target_ip}"
-                only_polls = row.polls == row.requests and _vanished(row, inputs.outlook)
+                only_polls = row.polls == row.requests and who_vanished(
+                    inputs.outlook, row.target_ip
+                )
                 yield code.finding(
                     f"{asked} and nobody answered: {_cause(row, inputs)}",
                     INFO if only_polls else WARNING,
@@ -63,11 +67,9 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 
 def _cause(row: ArpRow, inputs: FindingInputs) -> str:
     outlook, census, docker = inputs.outlook, inputs.census, inputs.engine == DOCKER
-    if vanished := _vanished(row, outlook):
+    if vanished := who_vanished(outlook, row.target_ip):
         more = f": docker ps -a; docker logs {vanished[0]}" if docker else ""
-        whose = ", ".join(vanished) + ("'s" if len(vanished) == 1 else "'s in turn")
-        ended = "interface" if len(vanished) == 1 else "interfaces"
-        return f"it was {whose}, whose {ended} vanished while the capture ran{more}"
+        return it_vanished(vanished) + more
     if beneath := _beneath(row, outlook):
         return (
             f"it is {beneath.name}'s, the device beneath {row.asker}'s own: a macvlan never "
@@ -95,14 +97,6 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
     look = f"; docker network inspect {networks}" if networks else ""
     more = f": docker ps -a{look}" if docker else ""
     return f"not running, or in another network{more}"
-
-
-def _vanished(row: ArpRow, outlook: Outlook) -> list[str]:
-    """Who had the address, one after the other, and has it no more."""
-    had = [(at, v) for at, v in enumerate(outlook.vantages) if has_address(v, row.target_ip)]
-    if not had or not all(outlook.lifetime(at)[1] for at, _ in had):
-        return []
-    return list(dict.fromkeys(vantage.container or vantage.name for _, vantage in had))
 
 
 def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:

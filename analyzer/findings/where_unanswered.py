@@ -11,16 +11,21 @@ from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     Unanswered,
     has_address,
+    it_vanished,
     look_inside,
     next_hop,
     no_way_back,
     no_way_on,
     routed,
+    who_vanished,
 )
 from analyzer.findings.rule import FindingInputs
 from analyzer.flows.endpoints import HOST as FLOWS_HOST
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.vantage import Role
+
+_AT_ONCE_NS = 1_000_000_000
+"""a vanished interface is noticed so late at most, and an engine stops what is inside before"""
 
 
 def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
@@ -29,6 +34,8 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     if has_address(one.last, one.destination_ip):
         cause = no_way_back(inputs, one) or at_the_socket(inputs, one) or _unknown(inputs, one)
         return f"reached {one.last.name}, and no {answer} came out there: {cause}"
+    if (owners := who_vanished(inputs.outlook, one.destination_ip)) and _sent_later(inputs, one):
+        return f"came as far as {one.last.name}, and no {answer} came back: {it_vanished(owners)}"
     if changed := changed_on_the_way(inputs, one):
         return f"came as far as {one.last.name}, and no {answer} came back there: {changed}"
     if came_back := _came_back(inputs, one):
@@ -43,6 +50,15 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
         or f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"
     )
     return f"came as far as {one.last.name}, and no {answer} came back there: {cause}"
+
+
+def _sent_later(inputs: FindingInputs, one: Unanswered) -> bool:
+    """Whether all were sent, as far as is known, about when the target's interface vanished, or
+    later."""
+    outlook = inputs.outlook
+    its = [at for at, v in enumerate(outlook.vantages) if has_address(v, one.destination_ip)]
+    first_ns = min(gone for at in its if (gone := outlook.lifetime(at)[1]))
+    return all(ns > first_ns - _AT_ONCE_NS for ns in one.sent_ns)
 
 
 def _unknown(inputs: FindingInputs, one: Unanswered) -> str:

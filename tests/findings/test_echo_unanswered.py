@@ -172,3 +172,15 @@ def test_a_translated_copy_of_what_was_answered_is_nobodys_silence() -> None:
     given = seen(routes(NEAR), outlook=Outlook(SEEN), silent=[copy])
     assert texts(find, given) != []
     assert texts(find, replace(given, flows={"icmp": [pings]})) == []
+
+
+def test_who_was_asked_had_gone() -> None:
+    """At another container's interface, to which the bridge flooded them."""
+    watched = [(1, 7 if v.container == "tomcat02" else None) for v in SEEN]
+    gone = Outlook(SEEN, watched_ns=watched)
+    asked = silent(asked="172.17.0.3", name="tomcat02") | {"source": "tomcat03"}
+    (text,) = texts(find, seen(moments({}, {}), outlook=gone, silent=[asked]))
+    assert text == (
+        "echo-unanswered 3 echo requests of tomcat03 to tomcat02 came as far as tomcat01:eth0, and "
+        "no reply came back: it was tomcat02's, whose interface vanished while the capture ran"
+    )

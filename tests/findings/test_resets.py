@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,3 +213,19 @@ def test_who_only_checks_whether_it_is_still_there_lacks_nothing(apart: Bench, f
     (finding,) = [one for one in report.findings if one.code == code]
     assert finding.severity == "info"
     assert "it was tomcat03's, whose interface vanished" in finding.text
+
+
+def test_echoes_to_a_container_that_went_away(bench: Bench) -> None:
+    """Their MAC is known still, so that they are sent, and flooded."""
+    port, mac = bench.veth("tomcat02"), bench.mac("tomcat02")
+    known = f"ip neigh replace 172.17.0.3 lladdr {mac} dev eth0 nud permanent"
+
+    def lose() -> None:
+        bench.host(f"ip link del {port}")
+        time.sleep(0.5)
+        bench.inside("tomcat01", f"{known}; ping -c3 -i.05 -W.3 172.17.0.3", check=False)
+
+    report = bench.capture(["all"], lose)
+    told = texts(report, "echo-unanswered") + [loss.location for loss in report.losses]
+    assert any("tomcat02" in one for one in told), told
+    assert not any("the cause lies beyond" in one for one in told), told
