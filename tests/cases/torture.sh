@@ -43,7 +43,7 @@ bulk() { in_ $1 python3 -c "
 import socket
 for i in range(3):
     with socket.create_connection(('172.17.0.3', 5001)) as s: s.sendall(bytes(3 << 20)); s.shutdown(1); s.recv(1)
-import os; os.write(1, b'SENT 3\n')"  # at once: others write, too; }
+import os; os.write(1, b'SENT 3\n')"; }
 churn() { for i in 1 2 3; do  # one after the other with the same MAC and address
     ctr k 172.17.0.9 02:42:ac:11:00:09; in_ k ping -c3 -i0.05 -W5 172.17.0.3
     kill $(ip netns pids k); ip netns del k; ip link del v-k 2>/dev/null; done; }
