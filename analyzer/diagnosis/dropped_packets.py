@@ -36,7 +36,7 @@ from analyzer.diagnosis.lost_flows import (
     count_flow,
     flow_keys,
 )
-from analyzer.diagnosis.reasons import is_harmless
+from analyzer.diagnosis.reasons import full_reason, is_harmless
 from analyzer.diagnosis.tie import Ties, Tying
 from analyzer.model.batch import Batch
 from analyzer.model.frames import EXAMPLE
@@ -168,7 +168,11 @@ def _table(ties: Ties, log: DropLog) -> pl.DataFrame:
     texts = {n: pl.Series(t, dtype=pl.String).gather(ties.drop[n]) for n, t in names.items()}
     columns = {n: c for n, c in ties.frame.items() if n.startswith("packet_") or n in EXAMPLE}
     flows = flow_keys(ties.frame)
-    return pl.DataFrame({**columns, **texts, "answer": ties.answer, "flow": flows})
+    table = pl.DataFrame({**columns, **texts, "answer": ties.answer, "flow": flows})
+    kinds = table.select("reason", "location").unique()
+    full = pl.Series("full", [full_reason(*row) for row in kinds.iter_rows()], pl.String)
+    told = table.join(kinds.with_columns(full), on=["reason", "location"], maintain_order="left")
+    return told.drop("reason").rename({"full": "reason"})
 
 
 def _without_harmless(

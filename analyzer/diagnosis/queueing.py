@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from analyzer.diagnosis.reasons import Place
+from analyzer.diagnosis.reasons import QDISC_DROP, Place
 from analyzer.formatting.numbers import format_bytes, format_plural
 from analyzer.model.evidence import Evidence, Span
 from analyzer.model.kernel_state import ClassState, QdiscState
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
-QDISC_DROP = "QDISC_DROP"
 OF_FILTERS = ("clsact", "ingress")
 """kinds that have no queue: what they count is what filters drop"""
 _UNKNOWN = "unknown"

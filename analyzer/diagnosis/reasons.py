@@ -28,8 +28,10 @@ _HARMLESS = {
 _OF_PARTS = {"skb_release_data", "kfree_skb_list_reason"}
 """they free the parts of a packet with it (fragments, once they are put together; segments): if the
 packet itself was dropped, the kernel has said so of it"""
-
-
+QDISC_DROP = "QDISC_DROP"
+_ENQUEUES = "_enqueue"
+"""ends the names of the functions by which queueing disciplines take packets (Qdisc_ops.enqueue in
+the kernel's include/net/sch_generic.h)"""
 _OF_GROUPS = ("igmp", "mld", "ip_mr", "ip6_mr", "ip6_mc_input")
 """functions that drop what is for groups that the node is not in: bridges flood"""
 
@@ -80,6 +82,16 @@ class Packet:
     """not on its way in, but sent in answer by the stack where it was dropped"""
     count: int = 0
     """how many such packets are to be explained; 0: not known"""
+
+
+def full_reason(reason: str, location: str) -> str:
+    """The reason, also where the kernel gives none but the function says it.
+
+    A frame of many segments that a queueing discipline cuts, and has room for none of them, is
+    freed without a reason (tbf_segment in net/sched/sch_tbf.c); its segments have theirs.
+    """
+    function = location.partition("+")[0].partition(".")[0]
+    return QDISC_DROP if reason == NOT_SPECIFIED and function.endswith(_ENQUEUES) else reason
 
 
 def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
