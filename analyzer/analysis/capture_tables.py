@@ -33,7 +33,8 @@ from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.registry import flow_kinds
 from analyzer.flows.requests import Requests
 from analyzer.flows.transport import Conversations
-from analyzer.flows.verdict import Scene, judge_pairs
+from analyzer.flows.verdict import judge_pairs
+from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
 from analyzer.model.flow_rows import ArpRow
