@@ -183,7 +183,8 @@ def in_batches(world: World, blocks: list[bytes], size: int) -> list[tuple[int, 
         later = starts[at + size :]
         settled_ns = int(later.min()) if len(later) else FOREVER_NS
         ties = tying.add(Batch(frames, closed, pl.DataFrame(), settled_ns, world.vantages), {})
-        found += zip(ties.drop["ts_ns"].tolist(), ties.frame["ts_ns"].tolist(), ties.answer)
+        frame_ns = ties.frame["ts_ns"].tolist()
+        found += zip(ties.drop["ts_ns"].tolist(), frame_ns, ties.answer, strict=True)
     return sorted(found)
 
 
