@@ -73,6 +73,7 @@ def run(script: Path, folder: Path, words: str = "") -> Case:
         cwd=folder,
         env={
             **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "CAP": command,
             "ERR": str(folder / "stderr"),
