@@ -29,7 +29,7 @@ import analyzer
 from analyzer.cli import cli
 from analyzer.diagnosis import reasons
 from analyzer.findings import catalogue
-from analyzer.flows import registry
+from analyzer.flows import multicast_receivers, registry
 from analyzer.flows.kind import FlowKind
 from analyzer.model import echo_rows, report
 
@@ -115,6 +115,7 @@ def json_keys() -> str:
 NESTED: dict[str, dict[str, type]] = {
     "paths": {"nodes": report.PathNode},
     "icmp": {"echoes": echo_rows.Echo, "echoes[].request_hops[], reply_hops": echo_rows.EchoHop},
+    "multicast_streams": {"receivers": multicast_receivers.MulticastReceiver},
     "verdicts": {"evidence": report.Fact},
 }
 ABOUT: dict[type, str] = {

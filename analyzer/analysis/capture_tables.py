@@ -30,10 +30,12 @@ from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import FlowContext, without_times
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
+from analyzer.flows.multicast_streams import MulticastStreams
 from analyzer.flows.registry import flow_kinds
 from analyzer.flows.requests import Requests
 from analyzer.flows.transport import Conversations
-from analyzer.flows.verdict import Scene, judge_pairs
+from analyzer.flows.verdict import judge_pairs
+from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
 from analyzer.model.flow_rows import ArpRow
@@ -53,7 +55,8 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     outlook = replace(outlook, vantages=vantages, later_macs=macs)
     outcomes = partials.outcomes.table()
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
-    flows = partials.flow_rows(_flow_context(analysis, outlook, claims))
+    context = _flow_context(analysis, outlook, claims)
+    flows = partials.flow_rows(replace(context, evidence=evidence))
     if assembly.totals.untimed:
         precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
@@ -61,6 +64,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     lost = summarise_losses(outcomes, parts)
     losses = _losses(analysis, lost, outlook, flows["arp"], evidence)
     losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
+    scene = Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
     inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
     inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
     return Tables(
@@ -71,7 +75,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         hops=partials.hops.table(lost),
         flows=flows,
         losses=losses,
-        verdicts=judge_pairs(outcomes, _scene(outlook)),
+        verdicts=judge_pairs(outcomes, scene),
         paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
         ends=assembly.endpoints.texts,
         findings=list(find_all(inputs)),
@@ -86,6 +90,7 @@ def _flow_context(
     return FlowContext(
         vantages=reading.vantages,
         endpoints=assembly.endpoints,
+        outlook=outlook,
         end_ns=outlook.end_ns,
         nat=assembly.nat,
         proxies=assembly.proxies,
@@ -181,7 +186,7 @@ def _finding_inputs(
         tunnel_arrivals=partials.tunnels.arrivals(),
         tunnel_departures=partials.tunnels.departures(),
         router_advertisements=partials.router_advertisements.rows(),
-        multicast_streams=partials.multicast_streams.rows(),
+        multicast_streams=partials.the(MulticastStreams).rows(),
         returned=assembly.returned.rows(),
         likely_causes=partials.loss_diagnosis.likely,
         foreign_sources=partials.foreign_sources.rows(),
@@ -249,10 +254,6 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],
         lives=assembly.lives(),
     )
-
-
-def _scene(outlook: Outlook) -> Scene:
-    return Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
 
 
 def _info(analysis: CaptureAnalysis) -> CaptureInfo:

@@ -18,7 +18,6 @@ from analyzer.flows.foreign_sources import ForeignSources
 from analyzer.flows.frame_notes import FrameReaders
 from analyzer.flows.hops import Hops
 from analyzer.flows.kind import AggregatorInputs, FlowContext
-from analyzer.flows.multicast_streams import MulticastStreams
 from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.flows.receivers import Receivers
 from analyzer.flows.registry import flow_kind, flow_kinds
@@ -57,7 +56,6 @@ class Partials:
         self.foreign_sources = ForeignSources()
         self.untranslated = Untranslated()
         self.router_advertisements = RouterAdvertisements()
-        self.multicast_streams = MulticastStreams()
         self.tunnels = Tunnels.reading(self._readers)
         self.loss_diagnosis = loss_diagnosis or LossDiagnosis()
         self.checksums = Checksums.reading(self._readers)
@@ -99,7 +97,6 @@ class Partials:
         yield self.foreign_sources
         yield self.untranslated
         yield self.tunnels
-        yield self.multicast_streams
         yield self.router_advertisements
         yield self.loss_diagnosis
         yield self.checksums

@@ -8,17 +8,16 @@ stacks of the nodes told, at both ends of the capture.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from analyzer.findings.counted import Owner, owner_of
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
+from analyzer.flows.multicast_receivers import Station, group_of, has_joined, stations
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.evidence import NamespaceEvidence
-from analyzer.model.frames import EGRESS, INGRESS
 from analyzer.model.kernel_state import BridgeState, PortState
 from analyzer.model.report import Finding
-from analyzer.model.vantage import Role, Vantage
-from analyzer.net.ip import address_text
+from analyzer.model.vantage import Vantage
 
 NOT_RECEIVED = Code(
     "multicast-not-received",
@@ -38,68 +37,21 @@ _TOLD = 5
 """names"""
 
 
-class _Station(NamedTuple):
-    """A container's interface and its port."""
-
-    port: Vantage
-    inside: Vantage
-    got: int
-    """of the stream's packets"""
-
-
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     if not inputs.outlook.complete or inputs.outlook.one_way:
         return
+    reports = inputs.flows.get("multicast", ())
     for row in inputs.multicast_streams:
-        group = address_text(row["dst_hi"], row["dst_lo"])
-        stations = list(_stations(inputs, row))
-        members = [s for s in stations if _has_joined(inputs, s.inside, group, all)]
+        all_ = list(stations(row, inputs.outlook))
+        joined = [has_joined(one, row, inputs.evidence, reports) for one in all_]
+        members = [one for one, is_in in zip(all_, joined, strict=True) if is_in]
         for station in members:
             if not station.got and row["packets"] >= _FEWEST:
-                got = [other.inside.container for other in members if other.got]
-                yield NOT_RECEIVED.finding(_missing(inputs, row, group, station, got))
-        unasked = [s for s in stations if s.got and _has_joined(inputs, s.inside, group, none_of)]
+                got = [other.container for other in members if other.got]
+                yield NOT_RECEIVED.finding(_missing(inputs, row, station, got))
+        unasked = [s for s, is_in in zip(all_, joined, strict=True) if s.got and is_in is False]
         if unasked and row["packets"] >= _MANY:
-            yield NOT_JOINED.finding(_flooded(inputs, row, group, unasked))
-
-
-def none_of(values: Iterator[bool]) -> bool:
-    """Whether none holds."""
-    return not any(values)
-
-
-def _stations(inputs: FindingInputs, row: Mapping[str, Any]) -> Iterator[_Station]:
-    """The other containers on the bridge that were captured from before the stream to its end."""
-    vantages, seen = inputs.outlook.vantages, row["seen"]
-    inside = {v.key: v for v in vantages if v.role is Role.CONTAINER}
-    bridges = {
-        (vantages[at].space, vantages[at].master_ifindex)
-        for at, direction in seen
-        if direction == INGRESS and vantages[at].master_ifindex
-    }
-    bridges |= {vantages[at].key for at, way in seen if way == EGRESS and vantages[at].is_bridge}
-    for at, port in enumerate(vantages):
-        station = inside.get(port.peer_key or (0, 0))
-        if (port.space, port.master_ifindex) not in bridges or station is None:
-            continue
-        since, gone = inputs.outlook.lifetime(at)
-        there = since <= row["first_ns"] and (gone is None or gone >= row["last_ns"])
-        if there and not seen.get((at, INGRESS)):
-            yield _Station(port, station, seen.get((at, EGRESS), 0))
-
-
-def _has_joined(inputs: FindingInputs, inside: Vantage, group: str, how: Any) -> bool:
-    """Of all moments (how: all), or of none; False where its stack was not read at both ends."""
-    moments = _moments(inputs, inside.netns)
-    if len(moments) < 2 or any(
-        "memberships" in one.absent or "memberships" in one.truncated for one in moments
-    ):
-        return False
-    joined = (
-        any((m.interface, m.group) == (inside.interface, group) for m in one.memberships)
-        for one in moments
-    )
-    return bool(how(joined))
+            yield NOT_JOINED.finding(_flooded(inputs, row, unasked))
 
 
 def _moments(inputs: FindingInputs, netns: int) -> list[NamespaceEvidence]:
@@ -107,19 +59,16 @@ def _moments(inputs: FindingInputs, netns: int) -> list[NamespaceEvidence]:
 
 
 def _missing(
-    inputs: FindingInputs,
-    row: Mapping[str, Any],
-    group: str,
-    station: _Station,
-    got: Sequence[str],
+    inputs: FindingInputs, row: Mapping[str, Any], station: Station, got: Sequence[str]
 ) -> str:
-    port, who = station.port, station.inside.container
-    owner, member = owner_of(inputs, port.netns), owner_of(inputs, station.inside.netns)
+    port, inside, who = station.port, station.inside, station.container
+    group, owner = group_of(row), owner_of(inputs, port.netns)
+    member = owner_of(inputs, inside.netns) if inside else None
     others = f"; {', '.join(got[:_TOLD])} got it" if got else ""
     look = f"bridge mdb show dev {port.bridge}; ip -d link show {port.bridge}"
     looks = [owner.run(look) if owner else look]
-    if member:
-        looks.append(member.run(f"ip maddr show dev {station.inside.interface}"))
+    if member and inside:
+        looks.append(member.run(f"ip maddr show dev {inside.interface}"))
     return (
         f"{format_plural(row['packets'], 'packet')} of {row['source']} for {group} did not reach "
         f"{who}, which has joined it: none left by its port {port.name}"
@@ -165,10 +114,8 @@ def _querier(inputs: FindingInputs, bridges: Sequence[BridgeState]) -> str:
     return "no querier was seen"
 
 
-def _flooded(
-    inputs: FindingInputs, row: Mapping[str, Any], group: str, unasked: Sequence[_Station]
-) -> str:
-    names = [one.inside.container for one in unasked]
+def _flooded(inputs: FindingInputs, row: Mapping[str, Any], unasked: Sequence[Station]) -> str:
+    names = [one.container for one in unasked]
     more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
     port = unasked[0].port
     owner: Owner | None = owner_of(inputs, port.netns)
@@ -188,7 +135,7 @@ def _flooded(
         why = " (mcast_snooping 0)"
     look = f"ip -d link show {port.bridge}; bridge mdb show dev {port.bridge}"
     return (
-        f"{port.bridge} sent {row['packets']} packets of {row['source']} for {group} to "
+        f"{port.bridge} sent {row['packets']} packets of {row['source']} for {group_of(row)} to "
         f"{', '.join(names[:_TOLD])}{more} too, who have not joined it{why}: "
         f"{owner.run(look) if owner else look}"
     )

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from analyzer.formatting.pieces import Piece
+from analyzer.model.batch import Outlook
+from analyzer.model.evidence import Evidence
 
 if TYPE_CHECKING:
     from analyzer.flows.arp_claims import Place
@@ -68,6 +70,9 @@ class FlowContext:
     """the capture filter may have left answers out: that one is missing says nothing"""
     one_sided: bool = False
     """see `analyzer.flows.receivers.Receivers.one_sided`"""
+    outlook: Outlook = field(default_factory=lambda: Outlook(()))
+    evidence: Evidence = field(default_factory=Evidence)
+    """how namespaces stood, at both ends"""
     own_echoes: Mapping[int, int] = field(default_factory=dict)
     """ICMP ids of vethscope's own pings → answers that their processes got"""
 

@@ -1,16 +1,20 @@
-"""What was sent to multicast groups by UDP, and at which interfaces it was seen.
+"""What was sent to multicast groups by UDP, and who got it.
 
 Groups of link scope are left out: bridges flood them, whoever has joined (RFC 4541, 2.1.2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.multicast_receivers import MulticastStreamRow, stream_rows
+from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
 from analyzer.model.frames import FLAG_DIRECTION
 from analyzer.net.ethernet import GROUP_BIT_U64
@@ -19,6 +23,8 @@ from analyzer.net.ip import MAPPED, UDP
 MOST = 10_000
 """rows of either table"""
 _STREAM = ["segment", "src_hi", "src_lo", "dst_hi", "dst_lo"]
+_SHOWN = 5
+"""names"""
 _LINK_SCOPE = 2
 """of IPv6: node, interface and link (RFC 4291, 2.7)"""
 
@@ -71,8 +77,8 @@ class MulticastStreams:
         return pl.DataFrame({"segment": segment, **columns})
 
     def rows(self) -> list[dict[str, Any]]:
-        """source, first_vantage, segment, dst_hi, dst_lo, first_ns, last_ns, packets, and seen:
-        (vantage, direction) → frames; in order of appearance."""
+        """source, src_hi, src_lo, first_vantage, segment, dst_hi, dst_lo, first_ns, last_ns,
+        packets, and seen: (vantage, direction) → frames; in order of appearance."""
         if self._packets is None or self._frames is None:
             return []
         seen: dict[tuple[int, ...], dict[tuple[int, int], int]] = {}
@@ -98,3 +104,48 @@ def _merged(
 ) -> pl.DataFrame:
     both = new if before is None else pl.concat([before, new.select(before.columns)])
     return both.group_by(group, maintain_order=True).agg(totals).head(MOST)
+
+
+def _aggregator(inputs: AggregatorInputs) -> MulticastStreams:
+    return MulticastStreams()
+
+
+def _rows(streams: MulticastStreams, context: FlowContext) -> list[MulticastStreamRow]:
+    return stream_rows(streams.rows(), context)
+
+
+def _cells(row: MulticastStreamRow) -> Iterable[Piece]:
+    yield Piece(row.source)
+    yield Piece(row.group)
+    got = [one.name for one in row.receivers if one.packets]
+    without = [one.name for one in row.receivers if one.packets == 0 and one.joined]
+    yield Piece(_some(got))
+    yield Piece(_some(without), "bad" if without else "")
+    yield count_piece(row.packets)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN}" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+KINDS = (
+    FlowKind(
+        name="multicast_streams",
+        row=MulticastStreamRow,
+        about="what one node sent to one multicast group by UDP, and which containers got it",
+        aggregator=_aggregator,
+        rows=_rows,
+        nested=("receivers",),
+        sheet=SheetForm(
+            place=11,
+            title="Multicast streams",
+            note="who was sent what came for a group",
+            words=("source", "group", "got it", "joined and did not"),
+            numbers=("pkts",),
+            cells=_cells,
+            noun="stream",
+            size=lambda row: row.packets,
+        ),
+    ),
+)

@@ -36,6 +36,7 @@ MODULES = {
     "dhcp": "dhcp",
     "requests": "requests",
     "multicast": "multicast",
+    "multicast_streams": "multicast_streams",
     "tcp": "transport_rows",
     "udp": "transport_rows",
     "services": "services",

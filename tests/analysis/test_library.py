@@ -21,6 +21,7 @@ from world import World, mac_of, mac_text
 import analyzer
 from analyzer.analysis.analyse import report_files
 from analyzer.analysis.options import AnalysisOptions
+from analyzer.flows.registry import flow_kinds
 from analyzer.savefile import blocks
 
 CAPTURES = sorted((Path(__file__).parent.parent.parent / "captures").glob("*.pcapng"))
@@ -63,7 +64,7 @@ def test_tables_are_the_reports_rows(path: Path) -> None:
     report, _ = report_files([str(path)], AnalysisOptions(packets=True))
     said = report.to_json()
     for name in TABLES[3:]:
-        nested = ("echoes", "process")
+        nested = {field for kind in flow_kinds() for field in kind.nested}
         rows = [{k: v for k, v in row.items() if k not in nested} for row in said[name]]
         assert getattr(found, name).to_dicts() == rows, name
     assert found.frames.drop("packet").equals(analyzer.read_frames(path))

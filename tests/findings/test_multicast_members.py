@@ -13,10 +13,15 @@ from lab_fixtures import bench as bench
 from lab_fixtures import lab as lab
 
 from analyzer.findings.multicast_members import find
+from analyzer.flows.endpoints import Endpoints
+from analyzer.flows.kind import FlowContext
+from analyzer.flows.multicast import MulticastRow
+from analyzer.flows.multicast_receivers import Station, has_joined, stream_rows
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence, NamespaceEvidence
 from analyzer.model.frames import EGRESS, INGRESS
 from analyzer.model.kernel_state import BridgeState, MdbState, Membership, PortState
+from analyzer.model.nat_entries import NatEntries
 from analyzer.model.vantage import Role, Vantage
 
 GROUP = "239.1.1.1"
@@ -45,6 +50,8 @@ def stream(packets: int = 50, **got: int) -> dict[str, Any]:
         "source": "tomcat01",
         "first_vantage": 3,
         "segment": 0,
+        "src_hi": 0,
+        "src_lo": 0xFFFFAC110002,
         "dst_hi": 0,
         "dst_lo": 0xFFFFEF010101,
         "first_ns": 11 * S,
@@ -122,6 +129,41 @@ def test_what_is_no_fault(
     assert told(row, joined, **values) == []
 
 
+@pytest.mark.parametrize(
+    ("state", "first_s", "at_end", "known"),
+    [
+        ("joined", 10, True, True),
+        ("joined", 12, True, None),
+        ("left", 10, False, None),
+        ("joined", 10, False, None),
+    ],
+    ids=["before the stream", "after it began", "and left", "and is no member at the end"],
+)
+def test_who_joined_while_it_was_captured(
+    state: str, first_s: int, at_end: bool, known: bool | None
+) -> None:
+    moments = [
+        NamespaceEvidence(
+            2, 2, at_start, not at_start, memberships=JOINED if at_end and not at_start else ()
+        )
+        for at_start in (True, False)
+    ]
+    said = MulticastRow(GROUP, "tomcat01", "", "member", state, 1, first_s * S, first_s * S, None)
+    station = Station(PAIRED[0], INSIDE[0], 50)
+    assert has_joined(station, stream(), Evidence(moments), [said]) is known
+
+
+def test_none_seen_where_some_were_missed_is_not_none() -> None:
+    context = FlowContext(
+        [], Endpoints(), 0, NatEntries(), outlook=Outlook(VANTAGES, complete=False)
+    )
+    (row,) = stream_rows([stream(veth3=7)], context)
+    assert [(one.name, one.packets) for one in row.receivers] == [
+        ("tomcat02", None),
+        ("tomcat03", 7),
+    ]
+
+
 JOIN = """
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -152,6 +194,12 @@ def test_in_a_lab(bench: Bench, flood: str) -> None:
         assert said.readline() == b"joined\n"
     report = bench.capture(["all"], lambda: bench.lab.run("tomcat01", ["python3", "-c", SEND]))
     texts = [one.text for one in report.findings if one.code.startswith("multicast")]
+    (row,) = report.to_json()["multicast_streams"]
+    assert (row["source"], row["group"], row["packets"]) == ("tomcat01", GROUP, 20)
+    assert [(one["name"], one["packets"], one["joined"]) for one in row["receivers"]] == [
+        ("tomcat02", 20 if flood == "on" else 0, True),
+        ("tomcat03", 20, False),
+    ]
     if flood == "on":
         assert texts == []
         return
