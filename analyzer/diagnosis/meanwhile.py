@@ -142,9 +142,11 @@ def _at_another_port(
     if not port.master_ifindex or not mac:
         return None
     begun: KernelEvent | None = None
-    for event in (*known.events, KernelEvent(FOREVER_NS, port.netns, "fdb", "end", mac)):
-        if (event.what, event.netns, event.subject) != ("fdb", port.netns, mac):
-            continue
+    key = "fdb", port.netns, port.master_ifindex, mac
+    end = KernelEvent(FOREVER_NS, port.netns, "fdb", "end", mac, bridge=port.master_ifindex)
+    for event in (*known.events, end):
+        if (event.what, event.netns, event.bridge, event.subject) != key:
+            continue  # each bridge has a table of its own
         if begun and covering([_spell(begun, event.ts_ns)], sent_ns):
             return _moved(port, mac, begun, _spell(begun, event.ts_ns), known)
         begun = event if event.action == "changed" and event.ifindex != port.ifindex else None
