@@ -101,8 +101,7 @@ def find_strays(
     The frame was dropped by the ring, or changed in the bridge (reassembled), or only the
     receiver's side was captured, where it is seen on its own. It is told by a captured port that
     its sender, or a captured vantage that its receiver is known to live behind. The host may route
-    such a copy on: a promiscuous bridge hands up what it bridges, translated already (br_netfilter).
-    eth_src: [n].
+    such a copy on: a promiscuous bridge hands up what it bridges, translated already. eth_src: [n].
     """
     stray = np.zeros(len(first), np.bool_)
     if _mere_copies(first, last, frames, layout, stray):
