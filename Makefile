@@ -48,6 +48,9 @@ $(VENV)/.installed: setup.cfg pyproject.toml | packages
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
 	@echo "vethscope: installing the project into $(VENV)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@# isolated (-I): Python takes nothing from PYTHON*, or from a user's packages (SECURITY.md)
+	@sed -i -E -e '1s|^(#!.*/python[0-9.]*)$$|\1 -I|' \
+	  -e "2s|^('''exec' .*/python[0-9.]*\"?) |\1 -I |" $(BIN)/vethscope
 	@touch $@
 
 $(VENV)/.compiled: $(VENV)/.installed $(SOURCES)

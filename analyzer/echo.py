@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from analyzer.errors import EnvironmentProblem
 from analyzer.net.icmp import ECHO_REPLY, ECHO_REPLY_V6, ECHO_REQUEST, ECHO_REQUEST_V6
 from analyzer.net.netns import run_inside
+from analyzer.net.programs import own_command
 
 _HEADER = struct.Struct("!BBHHH")
 _STAMP = struct.Struct("!QQ")
@@ -71,7 +72,7 @@ def echo_process(plan: EchoPlan) -> Iterator[subprocess.Popen[str]]:
     words = [netns, plan.destination, plan.count, plan.interval_s, plan.size, plan.wait_s]
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "analyzer.echo", *map(str, words)],
+            own_command("analyzer.echo", *map(str, words)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -202,7 +203,14 @@ def say(**told: object) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Entry of the child process."""
+    """Entry of the child process: its exit code."""
+    try:
+        return _ping(words)
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(1)
+
+
+def _ping(words: list[str]) -> int:
     netns, destination, count, interval, size, wait = words
     plan = EchoPlan(netns, destination, int(count), float(interval), int(size), float(wait))
     pinger = _Pinger(plan)
@@ -216,11 +224,3 @@ def main(words: list[str]) -> int:
         if sys.stdin.readline():
             pinger.run(sock)
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        code = main(sys.argv[1:])
-    except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(1)
-    sys.exit(code)

@@ -7,9 +7,8 @@ say (as numbers, in a file of their own that has no name); the second writes.
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
@@ -27,6 +26,7 @@ from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.vantage import Vantage
 from analyzer.savefile import blocks
 from analyzer.savefile.control import is_swapped
+from analyzer.savefile.creating import Unfinished
 from analyzer.savefile.pcapng_walk import MIN_BLOCK
 from analyzer.savefile.read import Savefile, open_savefile
 from analyzer.savefile.source import Window, open_source
@@ -168,16 +168,15 @@ def _finished(target: str) -> Iterator[BinaryIO]:
     if target == "-":
         yield binary_stdout("--pcapng")
         return
-    unfinished = f"{target}.{os.getpid()}"
     try:
-        with open(unfinished, "wb") as file:
-            yield file
-        os.replace(unfinished, target)
+        unfinished = Unfinished(target)
+        try:
+            yield unfinished.file
+            unfinished.finish()
+        finally:
+            unfinished.abandon()
     except OSError as error:
         raise UsageProblem(f"cannot write {target}: {error.strerror}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished)
 
 
 def _convert(

@@ -1,8 +1,8 @@
 """Depth on demand: tshark's display filter and its full dissection, through pyshark.
 
-tshark reads the file a second time and tells the numbers of the frames that match. pyshark finds
-it and takes its dissection apart; its summaries are not used, because it skips packets in them
-(0.6, with tshark 4).
+tshark reads the file a second time and tells the numbers of the frames that match. pyshark takes
+its dissection apart. It does not start it: pyshark runs whatever a ``config.ini`` in the current
+directory names.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Collection, Iterator
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from analyzer.errors import EnvironmentProblem, UsageProblem
+from analyzer.net.programs import find_program
 from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
 
 _NO_PACKETS = "frame.cb_pen or systemd_journal"
 _NO_PACKET_FIELDS = ("-e", "frame.cb_pen", "-e", "systemd_journal")
 """records that Wireshark numbers though they are no packets: custom and journal blocks"""
+_PACKET, _END_OF_PACKET = b"<packet", b"</packet>"
+"""how lines of tshark's PDML begin"""
 _NOISE = ("Running as user", "tshark: The file", "This could be dangerous")
 
 
@@ -78,25 +82,33 @@ def dissected(path: str, display_filter: str = "") -> Iterator[tuple[int, list[s
 
     Raises as `matching_frames`; the filter was tried before.
     """
-    import asyncio
+    from pyshark.tshark.output_parser.tshark_xml import packet_from_xml_packet
 
-    import pyshark
+    command = [_tshark(), "-n", "-r", _file(path), "-T", "pdml"]
+    command += ["-Y", display_filter] if display_filter else []
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for text in _packets_of(process.stdout):
+                packet = packet_from_xml_packet(text)
+                yield int(packet.number), _lines(packet)
+        finally:
+            process.kill()
 
-    _tshark()
-    capture = pyshark.FileCapture(
-        _file(path),
-        display_filter=display_filter or None,
-        keep_packets=False,
-        custom_parameters=["-n"],
-        eventloop=asyncio.new_event_loop(),
-    )
-    try:
-        for packet in capture:
-            yield int(packet.number), _lines(packet)
-    except pyshark.capture.capture.TSharkCrashException:
-        return  # the file ends before its time, which reading it has told
-    finally:
-        _close(capture)
+
+def _packets_of(pdml: IO[bytes]) -> Iterator[bytes]:
+    """The elements ``<packet>`` of a dissection that grows; a last one without an end is none."""
+    lines: list[bytes] = []
+    for line in pdml:
+        if line.startswith(_PACKET):
+            lines = [line]
+        elif lines:
+            lines.append(line)
+            if line.startswith(_END_OF_PACKET):
+                yield b"".join(lines)
+                lines = []
 
 
 def _lines(packet: object) -> list[str]:
@@ -110,26 +122,13 @@ def _lines(packet: object) -> list[str]:
     return lines
 
 
-def _close(capture: object) -> None:
-    import pyshark
-
-    try:
-        capture.close()  # type: ignore[attr-defined]
-    except pyshark.capture.capture.TSharkCrashException:
-        capture._running_processes.clear()  # type: ignore[attr-defined] # or it closes them again
-    # its loop, left open, would go on getting every signal of the process, and read none of them
-    capture.eventloop.close()  # type: ignore[attr-defined]
-
-
 def _tshark() -> str:
-    from pyshark.tshark.tshark import TSharkNotFoundException, get_process_path
-
-    try:
-        return str(get_process_path())
-    except TSharkNotFoundException as error:
+    path = find_program("tshark")
+    if not path:
         raise EnvironmentProblem(
             "display filters and -V need tshark, which is not installed: apt-get install tshark"
-        ) from error
+        )
+    return path
 
 
 def _file(path: str) -> str:

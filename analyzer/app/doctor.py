@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from analyzer.errors import VethscopeError
+from analyzer.native.trusted_folder import is_root_of_the_machine
 from analyzer.net.capabilities import Capability, held
+from analyzer.net.programs import FOLDERS, PROGRAMS, find_program
 
 _CAPTURE = (Capability.NET_ADMIN, Capability.NET_RAW)
 """what a capture on the host's interfaces needs"""
@@ -47,6 +49,7 @@ def examine() -> list[Check]:
     checks: tuple[Callable[[], Check], ...] = (
         _kernel,
         _rights,
+        _isolation,
         _user_namespaces,
         _docker,
         _libpcap,
@@ -93,9 +96,9 @@ def _user_namespaces() -> Check:
     """Whether the lab works for someone who is not root."""
     if Capability.SYS_ADMIN in held():
         return Check("lab", True, "as root in namespaces of its own")
-    allowed = (
-        subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode
-        == 0
+    command = [find_program("unshare"), "-Urn", "/bin/true"]
+    allowed = command[0] is not None and (
+        subprocess.run(command, capture_output=True, check=False).returncode == 0  # type: ignore[arg-type]
     )
     fix = (
         "sysctl kernel.unprivileged_userns_clone=1 "
@@ -132,22 +135,40 @@ def _libpcap() -> Check:
     )
 
 
-def _tool(name: str, package: str, purpose: str) -> Check:
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+def _tool(name: str) -> Check:
+    (tool,) = (program for program in PROGRAMS if program.name == name)
+    if path := find_program(name):
+        return Check(name, True, path)
+    found = next((f"{one}/{name}" for one in FOLDERS if os.path.exists(f"{one}/{name}")), "")
+    if found:
+        fix = "root runs only what nobody else can write: look at it and the folders above it"
+        return Check(name, False, f"{found} is not run: others than root could change it", fix)
     return Check(
         name,
-        bool(path),
-        path or "not found",
-        "" if path else f"apt-get install {package}: {purpose}",
+        False,
+        f"not found in {', '.join(FOLDERS)}",
+        f"apt-get install {tool.package}: {tool.purpose}",
     )
 
 
 def _tshark() -> Check:
-    return _tool("tshark", "tshark", "full dissection, second opinion")
+    return _tool("tshark")
 
 
 def _iptables() -> Check:
-    return _tool("iptables", "iptables", "NAT in the lab")
+    return _tool("iptables")
+
+
+def _isolation() -> Check:
+    """Python takes code from PYTHON* and the user's packages before our first line runs."""
+    if sys.flags.isolated or not (os.geteuid() == 0 and is_root_of_the_machine()):
+        return Check("start", True, "by python -I" if sys.flags.isolated else "as a user")
+    return Check(
+        "start",
+        False,
+        "Python may take code from PYTHONPATH and a user's packages",
+        'run it with "python -I" in its first line, as make setup installs it',
+    )
 
 
 def _jit_cache() -> Check:

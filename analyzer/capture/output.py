@@ -14,6 +14,7 @@ import numpy as np
 from analyzer.capture.encode import Bytes
 from analyzer.capture.merge import cut_blocks
 from analyzer.errors import UsageProblem
+from analyzer.savefile.creating import create_file
 
 Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 """a path, or a stream of the caller's"""
@@ -27,7 +28,7 @@ class Output:
     """Blocks go in by `write`; ``failure`` keeps the error after which nothing goes in."""
 
     def __init__(self, target: Target) -> None:
-        """A path is created with mode 0600 and given to the user behind sudo; a stream is kept.
+        """A path is created (`analyzer.savefile.creating`); a stream is kept.
 
         Raises UsageProblem where the path cannot be written.
         """
@@ -93,16 +94,11 @@ class Output:
 
 def _create(path: str) -> int:
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        return create_file(path)
     except OSError as error:
         raise UsageProblem(
             f"cannot write {path}: {error.strerror}; name another file with -w"
         ) from error
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        os.fchmod(fd, 0o600)
-        if (uid := os.environ.get("SUDO_UID", "")).isdigit() and os.geteuid() == 0:
-            os.fchown(fd, int(uid), int(os.environ.get("SUDO_GID", "-1")))
-    return fd
 
 
 def _wait_for_room(fd: int) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from analyzer.capture.output import Output, Target
 from analyzer.errors import UsageProblem
+from analyzer.savefile.creating import remove_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Series:
         keep = self._rotation.keep if self._rotation else None
         while keep is not None and len(self.names) > keep:
             with contextlib.suppress(OSError):  # somebody moved it away: it is theirs now
-                os.unlink(self.names.pop(0))
+                remove_file(self.names.pop(0))
 
 
 def file_name(path: str, number: int, begun: time.struct_time) -> str:

@@ -17,6 +17,7 @@ import click
 
 from analyzer.cli.streams import fail, log_to_stderr, show_usage_error, tame_interpreter
 from analyzer.errors import VethscopeError
+from analyzer.net.environment import use_safe_environment
 from analyzer.version import __version__
 
 COMMANDS = (
@@ -66,6 +67,7 @@ def main() -> None:
     """Entry of the ``vethscope`` command: errors become one line and an exit code."""
     # Nothing here multiplies matrices, and numpy would start threads for it, with all our rights.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    use_safe_environment()
     gc.set_threshold(50_000, 20, 100)  # imports make 200,000 objects, none of which is garbage
     _speak_whatever()
     log_to_stderr(logging.WARNING)

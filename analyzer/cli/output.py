@@ -175,8 +175,10 @@ def write_html(report: Report, path: str) -> None:
 
 def write_text(path: str, text: str, option: str) -> None:
     """Write a file that an option names. Raises UsageProblem where it cannot be written."""
+    from analyzer.savefile.creating import create_file
+
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with open(create_file(path), "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise UsageProblem(

@@ -15,6 +15,7 @@ from pyroute2 import IPRoute
 from analyzer.engines.lab_plan import LabPlan, PlannedContainer, plan_containers, plan_networks
 from analyzer.errors import EnvironmentProblem
 from analyzer.net.netns import run_inside
+from analyzer.net.programs import find_program
 from analyzer.topology.netlink import read_namespace
 
 HOST, OUTSIDE = "host", "outside"
@@ -135,7 +136,10 @@ def _masquerade(seed: str, plan: LabPlan) -> list[str]:
         ip.route("add", dst="default", gateway=OUTSIDE_ADDRESS)
     for network in plan_networks(seed, plan).values():
         rule = f"-s {network.subnet} ! -o {network.bridge} -j MASQUERADE"
-        argv = ["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *rule.split()]
+        iptables = find_program("iptables")
+        if not iptables:
+            return ["lab: no NAT (iptables is not installed); the outside routes back instead"]
+        argv = [iptables, "-w", "-t", "nat", "-A", "POSTROUTING", *rule.split()]
         # The legacy variant locks a file that only root may write; in a namespace of
         # one's own there is nobody to be locked out.
         environment = dict(os.environ, XTABLES_LOCKFILE="/dev/null")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 from analyzer.net.netns import run_inside
+from analyzer.net.programs import find_program
 
 RUN_TIMEOUT_S = 60.0
 
@@ -55,8 +55,8 @@ def _mortal(argv: Sequence[str]) -> list[str]:
 
     We may die before setpriv has asked for the signal: so its parent is looked at after that.
     """
-    setpriv = shutil.which("setpriv")
-    if not setpriv:
+    setpriv, shell = find_program("setpriv"), find_program("sh")
+    if not setpriv or not shell:
         return list(argv)
     alive = f'[ "$PPID" = {os.getpid()} ] || exit 1; exec "$@"'
-    return [setpriv, "--pdeathsig", "KILL", "--", "sh", "-c", alive, "sh", *argv]
+    return [setpriv, "--pdeathsig", "KILL", "--", shell, "-c", alive, "sh", *argv]

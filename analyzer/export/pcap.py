@@ -18,6 +18,7 @@ from analyzer.closing import Closing
 from analyzer.errors import UsageProblem
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import allocating
+from analyzer.savefile.creating import create_in, open_folder
 
 MAGIC_NS = 0xA1B23C4D
 _HEADER = struct.Struct("<IHHiIII")
@@ -51,7 +52,7 @@ class PcapFiles(Closing):
     def __init__(self, directory: str) -> None:
         """Raises UsageProblem where the directory cannot be made."""
         try:
-            os.makedirs(directory, exist_ok=True)
+            self._folder = open_folder(directory, make=True)
         except OSError as error:
             raise UsageProblem(f"cannot make directory {directory}: {error.strerror}") from error
         self._directory = directory
@@ -64,9 +65,10 @@ class PcapFiles(Closing):
     ) -> None:
         """Open files for interfaces that were not known before; every interface gets one."""
         for i in range(len(self._files), len(names)):
-            path = os.path.join(self._directory, file_names(names)[i])
+            name = file_names(names)[i]
+            path = os.path.join(self._directory, name)
             try:
-                file = open(path, "wb")  # noqa: SIM115 - closed in close()
+                file = open(create_in(self._folder, name), "wb")  # noqa: SIM115 - closed in close()
             except OSError as error:
                 raise UsageProblem(f"cannot write {path}: {error.strerror}") from error
             file.write(
@@ -87,6 +89,7 @@ class PcapFiles(Closing):
     def close(self) -> None:
         for file in self._files:
             file.close()
+        os.close(self._folder)
 
 
 def build_records(chunk: FrameChunk, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:

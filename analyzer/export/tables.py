@@ -11,18 +11,16 @@ the new ones are complete.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import mkdtemp
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import polars as pl
 
 from analyzer.errors import UsageProblem
 from analyzer.formatting.sanitize import escape_json, sanitize
+from analyzer.savefile.creating import PrivateFolder, Unfinished, create_file, open_folder
 
 LIST_SEPARATOR = ";"
 """between the elements of a list in CSV, which has no lists"""
@@ -49,9 +47,10 @@ class ParquetDir:
 
     def __init__(self, directory: str) -> None:
         """Raises UsageProblem where the directory cannot be made."""
-        self._home = _made(directory)
-        with _writing(directory):
-            self._parts = Path(mkdtemp(prefix=".parts-", dir=directory))
+        with _making(directory):
+            self._home = open_folder(directory, make=True)
+            self._parts = PrivateFolder(self._home)
+        self._directory = directory
         self._count: dict[str, int] = {}
 
     def write(self, name: str, rows: pl.DataFrame) -> None:
@@ -59,22 +58,26 @@ class ParquetDir:
         if number and not len(rows):
             return
         self._count[name] = number + 1
-        with _writing(str(self._home)):
-            rows.write_parquet(self._parts / f"{name}.{number:06d}", compression="zstd")
+        with _writing(self._directory):
+            rows.write_parquet(self._parts.path(f"{name}.{number:06d}"), compression="zstd")
 
     def close(self) -> None:
         for name, count in self._count.items():
-            whole = self._parts / f"{name}.000000"
-            with _writing(str(self._home)):
+            whole = f"{name}.000000"
+            with _writing(self._directory):
                 if count > 1:
-                    pieces = [self._parts / f"{name}.{i:06d}" for i in range(count)]
-                    whole = self._parts / name
-                    pl.scan_parquet(pieces).sink_parquet(whole, compression="zstd")
-                os.replace(whole, self._home / f"{name}.parquet")
+                    pieces = [self._parts.path(f"{name}.{i:06d}") for i in range(count)]
+                    whole = name
+                    joined = self._parts.path(whole)
+                    pl.scan_parquet(pieces).sink_parquet(joined, compression="zstd")
+                self._parts.hand_over(whole, f"{name}.parquet")
         self.abandon()
 
     def abandon(self) -> None:
-        shutil.rmtree(self._parts, ignore_errors=True)
+        self._parts.close()
+        if self._home >= 0:
+            os.close(self._home)
+            self._home = -1
 
 
 class CsvDir:
@@ -86,29 +89,27 @@ class CsvDir:
 
     def __init__(self, directory: str) -> None:
         """Raises UsageProblem where the directory cannot be made."""
-        self._home = _made(directory)
-        self._files: dict[str, BinaryIO] = {}
+        with _making(directory):
+            os.close(open_folder(directory, make=True))
+        self._directory = directory
+        self._files: dict[str, Unfinished] = {}
 
     def write(self, name: str, rows: pl.DataFrame) -> None:
-        with _writing(str(self._home / f"{name}.csv")):
+        path = os.path.join(self._directory, f"{name}.csv")
+        with _writing(path):
             first = name not in self._files
             if first:
-                self._files[name] = open(self._unfinished(name), "wb")  # noqa: SIM115
-            _spreadsheet_safe(_flat(rows)).write_csv(self._files[name], include_header=first)
+                self._files[name] = Unfinished(path)
+            _spreadsheet_safe(_flat(rows)).write_csv(self._files[name].file, include_header=first)
 
     def close(self) -> None:
         for name, file in self._files.items():
-            with _writing(str(self._home / f"{name}.csv")):
-                file.close()
-                os.replace(self._unfinished(name), self._home / f"{name}.csv")
+            with _writing(os.path.join(self._directory, f"{name}.csv")):
+                file.finish()
 
     def abandon(self) -> None:
-        for name, file in self._files.items():
-            file.close()
-            self._unfinished(name).unlink(missing_ok=True)
-
-    def _unfinished(self, name: str) -> Path:
-        return self._home / f".{name}.csv.{os.getpid()}"
+        for file in self._files.values():
+            file.abandon()
 
 
 class NdjsonFile:
@@ -118,7 +119,8 @@ class NdjsonFile:
         """``-`` is standard output. Raises UsageProblem where the file cannot be written."""
         self._path = path
         with _writing(path):
-            self._file = sys.stdout.buffer if path == STDOUT else open(path, "wb")  # noqa: SIM115
+            stdout = path == STDOUT
+            self._file = sys.stdout.buffer if stdout else open(create_file(path), "wb")  # noqa: SIM115
 
     def write(self, name: str, rows: pl.DataFrame) -> None:
         with _writing(self._path):
@@ -149,12 +151,12 @@ def all_or_nothing(sinks: Sequence[Sink]) -> Iterator[Sequence[Sink]]:
         raise
 
 
-def _made(directory: str) -> Path:
+@contextmanager
+def _making(directory: str) -> Iterator[None]:
     try:
-        os.makedirs(directory, exist_ok=True)
+        yield
     except OSError as error:
         raise UsageProblem(f"cannot make directory {directory}: {error.strerror}") from error
-    return Path(directory)
 
 
 @contextmanager

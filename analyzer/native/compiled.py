@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from analyzer.native.calling import Kind, caller, take_apart
 from analyzer.native.linking import Code, is_portable, link
+from analyzer.native.loading import load_numba
 from analyzer.native.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,10 +45,7 @@ class Lazy:
     @cached_property
     def inner(self) -> Any:
         """What compiled code calls: numba's own form of it."""
-        from numba import njit
-
-        _introduce()
-        return njit(**self._options)(self.function)
+        return _numba().njit(**self._options)(self.function)
 
     def numba_type(self) -> Any:
         """Of the function, to numba."""
@@ -83,10 +81,7 @@ class Loop(Lazy):
     @cached_property
     def _plain(self) -> Any:
         """The function called as numba calls it: where ours does not hold."""
-        from numba import njit
-
-        _introduce()
-        return njit(**{**self._options, **_FROM_PYTHON})(self.function)
+        return _numba().njit(**{**self._options, **_FROM_PYTHON})(self.function)
 
     def _kept(self, kinds: tuple[Kind, ...]) -> tuple[int, str] | None:
         """(address, `Code.result`) of code that was made before."""
@@ -97,10 +92,8 @@ class Loop(Lazy):
 
     def _compile(self, kinds: tuple[Kind, ...], arguments: tuple[Any, ...]) -> tuple[int, str]:
         """(address, `Code.result`); the code is kept."""
-        import numba
-
         self.compilations += 1
-        signature = tuple(map(numba.typeof, arguments))
+        signature = tuple(map(_numba().typeof, arguments))
         self.inner.compile(signature)
         made = self.inner.overloads[signature]
         library, symbol = made.library, made.fndesc.llvm_func_name
@@ -121,9 +114,9 @@ class _Intrinsic(Lazy):
 
     @cached_property
     def inner(self) -> Any:
+        _numba()
         from numba.extending import intrinsic as real
 
-        _introduce()
         return real(self.function)
 
     def numba_type(self) -> Any:
@@ -195,11 +188,13 @@ def intrinsic(function: F) -> F:
 
 
 @cache
-def _introduce() -> None:
-    """Tell numba what to make of the names that our functions use."""
+def _numba() -> Any:
+    """numba, which is told what to make of the names that our functions use."""
+    numba = load_numba()
     from numba.core.typing.typeof import typeof_impl
 
     typeof_impl.register(Lazy)(lambda value, context: value.numba_type())
+    return numba
 
 
 def _externals(library: Any) -> list[str]:

@@ -108,12 +108,12 @@ def open_own(*below: str, environment: Mapping[str, str] | None = None) -> Itera
 def own_cache(environment: Mapping[str, str] | None = None) -> Path:
     """Where the user's caches are."""
     variables = os.environ if environment is None else environment
-    if os.geteuid() == 0 and _is_root_of_the_machine():
+    if os.geteuid() == 0 and is_root_of_the_machine():
         return Path(pwd.getpwuid(0).pw_dir, ".cache")
     return Path(variables.get("XDG_CACHE_HOME") or Path(variables.get("HOME") or _home(), ".cache"))
 
 
-def _is_root_of_the_machine() -> bool:
+def is_root_of_the_machine() -> bool:
     """Root of a user namespace is whoever made it, with that user's home (user_namespaces(7))."""
     with suppress(OSError):
         lines = Path("/proc/self/uid_map").read_text().splitlines()

@@ -18,6 +18,7 @@ from typing import Any
 
 import engine
 import pytest
+from prestarted import run_prestarted
 
 from analyzer.net.capabilities import Capability, held
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.root
 
 NET = ("+net_raw", "+net_admin")
 NOBODY = 65534
+ROOT = Path(__file__).parents[2]
 
 
 def with_only(*capabilities: str, group: int = NOBODY) -> list[str]:
@@ -183,3 +185,35 @@ def test_the_file_is_the_users_behind_sudo(tmp_path: Path) -> None:
         status = one.stat()
         assert (status.st_uid, status.st_gid) == (NOBODY, NOBODY)
         assert stat.S_IMODE(status.st_mode) == 0o600
+
+
+def test_pages_and_exports_are_the_users_behind_sudo(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    capture = str(ROOT / "captures/tomcat-ping.pcapng")
+    export = ["--pcap", "--pcapng", "--parquet", "--csv", "--ndjson"]
+    words = [word for option in export for word in (option, str(out / option[2:]))]
+    for line in (["export", capture, *words[:2], *words[4:8]], ["export", capture, *words[2:4]]):
+        assert run_prestarted(*line, SUDO_UID="1000", SUDO_GID="1001").returncode == 0
+    page = run_prestarted(
+        *("report", capture, "--html", str(out / "page")), SUDO_UID="1000", SUDO_GID="no"
+    )
+    assert page.returncode == 0, page.stderr
+    made = list(out.rglob("*"))
+    assert {path.suffix for path in made} >= {".parquet", ".csv", ".pcap"}
+    for path in (out, *made):
+        status = path.stat()
+        assert status.st_uid == 1000
+        assert path.is_dir() or stat.S_IMODE(status.st_mode) == 0o600
+
+
+def test_a_link_that_a_stranger_put_there_is_one_line(tmp_path: Path) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    target = tmp_path.parent / "precious"
+    target.write_text("untouched")
+    (tmp_path / "page").symlink_to(target)
+    capture = str(ROOT / "captures/tomcat-ping.pcapng")
+    done = run_prestarted("report", capture, "--html", str(tmp_path / "page"), "--json")
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert b"a link in a folder that others can write is not followed" in done.stderr
+    assert target.read_text() == "untouched"

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -18,12 +16,12 @@ from itertools import pairwise
 from typing import Any
 
 from analyzer.net.netlink import NETLINK_NETFILTER, NetlinkSocket, netfilter_body
+from analyzer.net.programs import read_program
 from analyzer.topology.procfs import read_small
 
 _SAVE = {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
 _LEGACY = {"iptables": "iptables-legacy-save", "ip6tables": "ip6tables-legacy-save"}
 _IN_USE = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
-_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _TIMEOUT_S = 5.0
 _GET_TABLES = 10 << 8 | 1
 """NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE"""
@@ -174,19 +172,5 @@ def legacy_in_use(tool: str) -> bool:
 
 
 def run_tool(program: str, *words: str) -> str:
-    """What a program prints; '' where it is not there or fails."""
-    path = shutil.which(program) or shutil.which(program, path=_PATH)
-    if not path:
-        return ""
-    try:
-        done = subprocess.run(
-            [path, *words],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+    """What a program of the packet filter prints; '' where it is not there or fails."""
+    return read_program(program, *words, timeout_s=_TIMEOUT_S)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from faulty import Bench, the_loss
 
+from analyzer.net import programs
 from analyzer.net.netns import run_inside
-from analyzer.recorders.settings import iptables_rules as rules
 from analyzer.recorders.settings.nftables_rules import parse_ruleset, read_all_rules
 
 RULES = """
@@ -135,9 +135,9 @@ def test_without_the_tool_native_rules_are_unknown(
         "}",
         "}",
     )
-    there = rules.shutil.which
+    there = programs.find_program
     monkeypatch.setattr(
-        rules.shutil, "which", lambda name, **o: None if name == "nft" else there(name, **o)
+        programs, "find_program", lambda name: None if name == "nft" else there(name)
     )
     row = the_loss(bench.ping().report)
     assert (row.packets, row.reason) == (5, "NETFILTER_DROP")
