@@ -36,9 +36,9 @@ class DatagramParts:
     def __init__(self) -> None:
         self._seen: list[pl.DataFrame] = []
         self._heads: list[pl.DataFrame] = []
-        self._short: list[npt.NDArray[np.int64]] = []
+        self._short: list[npt.NDArray[np.int32]] = []
 
-    def add(self, batch: Batch, fates: npt.NDArray[np.int64]) -> None:
+    def add(self, batch: Batch, fates: npt.NDArray[np.int32]) -> None:
         """Take in one batch. fates: [packets] what the count is kept for."""
         frames, packet = batch.frames, batch.journeys.packet
         rows = np.flatnonzero(((frames["marks"] & _MARKS) != 0) & (packet >= 0))
@@ -69,7 +69,7 @@ class DatagramParts:
         self._seen = [seen.filter(pl.col("ts_ns") >= until_ns).tail(_MOST)]
 
 
-_NOTHING = np.empty(0, np.int64)
+_NOTHING = np.empty(0, np.int32)
 
 
 def _fragments(frames: Columns, rows: npt.NDArray[Any]) -> pl.DataFrame:
@@ -85,7 +85,7 @@ def _fragments(frames: Columns, rows: npt.NDArray[Any]) -> pl.DataFrame:
     )
 
 
-def _heads(batch: Batch, fates: npt.NDArray[np.int64]) -> pl.DataFrame:
+def _heads(batch: Batch, fates: npt.NDArray[np.int32]) -> pl.DataFrame:
     """Of each datagram whose first fragment came to its end: fate, ts_ns, first and last place."""
     frames, packets = batch.frames, batch.packets
     first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
