@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
 
-MOST_PIECES = 30
+MOST_PIECES = 30 if os.environ.get("VETHSCOPE_LONG") else 8
 """that a file is read in a second time: a piece costs the same, however few its frames are"""
 
 

@@ -34,7 +34,8 @@ from analyzer.flows.multicast_streams import MulticastStreams
 from analyzer.flows.registry import flow_kinds
 from analyzer.flows.requests import Requests
 from analyzer.flows.transport import Conversations
-from analyzer.flows.verdict import Scene, judge_pairs
+from analyzer.flows.verdict import judge_pairs
+from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
 from analyzer.model.flow_rows import ArpRow

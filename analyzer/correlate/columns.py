@@ -56,6 +56,8 @@ class VantageColumns(NamedTuple):
     """[v] vantages of the segment"""
     forwards: npt.NDArray[np.bool_]
     """[v]"""
+    returns: npt.NDArray[np.bool_]
+    """[v]"""
     onward: npt.NDArray[np.bool_]
     """[v]"""
     mixed: npt.NDArray[np.bool_]

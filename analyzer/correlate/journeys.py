@@ -134,7 +134,7 @@ def gather_evidence(
     seen: Seen,
 ) -> None:
     """Fill ``seen``. packet: [n], last: [p]."""
-    leaves_by = np.full(len(last), -1, np.int32)
+    left = np.full(len(last), -1, np.int32)
     for i in range(len(packet)):
         q, v, stage = packet[i], frames.vantage[i], frames.stage[i]
         seen.frames[q] += 1
@@ -144,10 +144,9 @@ def gather_evidence(
         if stage == 1:
             seen.in_port[q] = v
             continue
-        before = leaves_by[q]
-        if before >= 0 and before != v and layout.segment[before] == layout.segment[v]:
+        if left[q] >= 0 and _is_other_branch(left[q], i, frames, layout):
             seen.evidence[q] |= _FLOODED
-        leaves_by[q] = v
+        left[q] = i
     for q in range(len(last)):
         i = last[q]
         while i >= 0:
@@ -155,6 +154,14 @@ def gather_evidence(
             if layout.kind[v] == PORT and frames.stage[i] == 2 and seen.out_port[q] < 0:
                 seen.out_port[q] = v
             i = edges.parent[i]
+
+
+@piece
+def _is_other_branch(a: Any, b: Any, frames: FrameColumns, layout: VantageColumns) -> Any:
+    """Whether two frames left a bridge by two ports; what was routed meanwhile has another MAC."""
+    v, w = frames.vantage[a], frames.vantage[b]
+    same_bridge = v != w and layout.segment[v] == layout.segment[w]
+    return same_bridge and frames.eth_dst[a] == frames.eth_dst[b]
 
 
 @piece

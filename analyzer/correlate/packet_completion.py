@@ -204,7 +204,7 @@ def _find_incomplete(
             or _lacks_copy(q, packets, frames, layout)
             or _is_headless(begin, origin[q], frames, layout)
         )
-        may_go_on[q] = not incomplete and layout.forwards[v]
+        may_go_on[q] = not incomplete and (layout.forwards[v] or layout.returns[v])
         alone = size[w] == 1 and size[v] == 1 and not onward[v]
         waits[q] = (incomplete and not alone) or may_go_on[q]
 

@@ -71,6 +71,8 @@ class Layout:
     forwards: npt.NDArray[np.bool_]
     """[v] what arrives here may leave its namespace at another vantage; by a bridge, whose host
     routes, back as well"""
+    returns: npt.NDArray[np.bool_]
+    """[v] the only interface of its namespace: what is routed there leaves by it again"""
     lan: npt.NDArray[np.int32]
     """[v] segments joined by tunnels, and by the device beneath several: one realm of MACs"""
     onward: npt.NDArray[np.bool_]
@@ -139,6 +141,10 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
                 k == BRIDGE or (k == STATION and ends[v.space] > 1) or goes_on
                 for v, k, goes_on in zip(vantages, kinds, onward, strict=True)
             ],
+            np.bool_,
+        ),
+        returns=np.array(
+            [k == STATION and ends[v.space] == 1 for v, k in zip(vantages, kinds, strict=True)],
             np.bool_,
         ),
         onward=np.array(onward, np.bool_),

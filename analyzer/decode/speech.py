@@ -18,9 +18,10 @@ from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, be16, be32
 from analyzer.net.ip import TCP
 
-LIKE_HTTP2, TLS, SSH, HTTP2, WEBSOCKET = range(1, 6)
-"""LIKE_HTTP2: the segment begins as a frame of HTTP/2 does, which other bytes may, too"""
-SPEECH_NAMES = ("", "HTTP/2", "TLS", "SSH", "HTTP/2", "WebSocket")
+LIKE_HTTP2, TLS, SSH, HTTP2, WEBSOCKET, SERVER_HELLO = range(1, 7)
+"""LIKE_HTTP2: the segment begins as a frame of HTTP/2 does, which other bytes may, too;
+SERVER_HELLO: TLS's answer to a ClientHello, and to nothing else (RFC 8446, 4.1.3)"""
+SPEECH_NAMES = ("", "HTTP/2", "TLS", "SSH", "HTTP/2", "WebSocket", "TLS")
 """by these codes"""
 _SSH, _PRI, _HTTP, _VERSION = (
     int.from_bytes(text, "big") for text in (b"SSH-", b"PRI ", b"HTTP", b"/1.1")
@@ -28,6 +29,8 @@ _SSH, _PRI, _HTTP, _VERSION = (
 _SWITCHING = int.from_bytes(b" 101", "big")
 _HEAD = 12
 """bytes that are looked at"""
+_HANDSHAKE, _HELLO = 22, 2
+"""the type of a record, and of the message in it"""
 _TLS_FIRST, _TLS_LAST, _TLS_LONGEST = 20, 23, (1 << 14) + 2048
 """types of records, and the longest one (RFC 8446, 5.1)"""
 _FRAME_HEAD, _FRAME_KINDS, _FRAME_LONGEST = 9, 10, 1 << 14
@@ -80,7 +83,7 @@ def _kind_at(data: Bytes, at: Any, size: Any) -> Any:
         return WEBSOCKET
     version = data[at + 1] == 3 and data[at + 2] <= 4
     if version and _TLS_FIRST <= data[at] <= _TLS_LAST and be16(data, at + 3) <= _TLS_LONGEST:
-        return TLS
+        return SERVER_HELLO if data[at] == _HANDSHAKE and data[at + 5] == _HELLO else TLS
     return LIKE_HTTP2 if _like_http2(data, at, size) else 0
 
 

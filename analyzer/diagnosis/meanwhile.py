@@ -7,6 +7,7 @@ Packets are explained by it only where all of them were sent in one such time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from analyzer.diagnosis.port_settings import Explanation
@@ -20,6 +21,8 @@ HEARD_NS = 20_000_000
 """an event is heard of, and gets its time, so long after it was so"""
 _GOOD = {"link": "up", "port": "forwarding"}
 _LOOK = {"link": "ip -s link show dev", "port": "bridge -d link show dev"}
+_OTHER = "other"
+"""any value but the one that is asked for"""
 _WORDS = {"no-carrier": "without carrier"}
 
 
@@ -81,16 +84,20 @@ def _spell(begun: KernelEvent, until_ns: int) -> Spell:
 
 
 def setting_spells(
-    events: Iterable[KernelEvent], netns: int, name: str, value: str
+    events: Iterable[KernelEvent], netns: int, name: str, value: str, *, before: str | None = None
 ) -> list[Spell] | None:
-    """Times in which a sysctl of a namespace, that is 0 or 1, had a value; None: nothing was told
-    of it."""
+    """Times in which a sysctl of a namespace had a value; None: nothing was told of it.
+
+    before: what it was at the capture's start; of one that is 0 or 1, the first change tells it.
+    """
     told = [e for e in events if (e.what, e.netns, e.subject) == ("sysctl", netns, name)]
     if not told:
         return None
-    other = "0" if value == "1" else "1"
-    begins = [] if told[0].detail == value else [Spell(value, 0, told[0].ts_ns, 0)]
-    return [*begins, *spells(told, other)]
+    if before is None:
+        before = "0" if told[0].detail == "1" else "1"
+    begins = [Spell(value, 0, told[0].ts_ns, 0)] if before == value else []
+    marked = [e if e.detail == value else replace(e, detail=_OTHER) for e in told]
+    return [*begins, *spells(marked, _OTHER)]
 
 
 def covering(times: Iterable[Spell], sent_ns: Sequence[int]) -> Spell | None:
@@ -135,9 +142,11 @@ def _at_another_port(
     if not port.master_ifindex or not mac:
         return None
     begun: KernelEvent | None = None
-    for event in (*known.events, KernelEvent(FOREVER_NS, port.netns, "fdb", "end", mac)):
-        if (event.what, event.netns, event.subject) != ("fdb", port.netns, mac):
-            continue
+    key = "fdb", port.netns, port.master_ifindex, mac
+    end = KernelEvent(FOREVER_NS, port.netns, "fdb", "end", mac, bridge=port.master_ifindex)
+    for event in (*known.events, end):
+        if (event.what, event.netns, event.bridge, event.subject) != key:
+            continue  # each bridge has a table of its own
         if begun and covering([_spell(begun, event.ts_ns)], sent_ns):
             return _moved(port, mac, begun, _spell(begun, event.ts_ns), known)
         begun = event if event.action == "changed" and event.ifindex != port.ifindex else None

@@ -26,7 +26,7 @@ from analyzer.model.batch import FOREVER_NS, Batch
 from analyzer.model.bundles import bundle
 from analyzer.native.compiled import compiled, piece
 from analyzer.net.ethernet import HEADER_BYTES, VLAN_TAG_BYTES
-from analyzer.recorders.drops.page_layout import ANSWER, COPY, SAME
+from analyzer.recorders.drops.page_layout import ANSWER, COPY, MOST_WORK_NS, SAME
 from analyzer.recorders.drops.record import ROW, DropLog, Rows
 from analyzer.recorders.drops.untied import UntiedDrops
 
@@ -38,6 +38,8 @@ CLEARLY = 4
 """a frame of another conversation has to be so many times farther away"""
 SLACK_NS = 2_000
 _KIND = ["device", "reason", "location", "protocol"]
+WORK_NS = MOST_WORK_NS + SLACK_NS
+"""so long after a frame entered the stack, nothing of its work is dropped any more"""
 LATE_NS = 2_000_000_000
 """so long after its time a drop is in the file: it is read from its ring every 50 ms, and
 written with the frames that are read then"""
@@ -117,7 +119,8 @@ class Tying:
         """What can be told by now. kept: [p] columns of packets that ties shall have, too."""
         self._await(batch, kept)
         until_ns = self._horizon(batch.settled_ns)
-        ready = self._pending["ts_ns"] + SLACK_NS < until_ns
+        # what one frame's work dropped comes together, in the same order for batches of any size
+        ready = self._pending["seen_ns"] + WORK_NS < until_ns
         drops, self._pending = self._pending[ready], self._pending[~ready]
         drops = drops[np.argsort(drops["seen_ns"], kind="stable")]
         tunnel = [n for n, one in enumerate(self.log.told.reasons) if one.startswith(_OF_TUNNELS)]
@@ -125,7 +128,7 @@ class Tying:
         row, answer = tie_drops(drops, self._waiting, unwrapped) if len(drops) else _NOTHING
         tied = row >= 0
         frame = {name: column[row[tied]] for name, column in self._waiting.items()}
-        self._forget(until_ns - BEFORE_NS)
+        self._forget(until_ns - WORK_NS - BEFORE_NS)
         self._count_untied(drops[~tied])
         return Ties(drops[tied], frame, answer[tied])
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 
 from analyzer.diagnosis.routing import Routed
+from analyzer.findings.arp_ignored import arp_ignored
 from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     RP_FILTER,
@@ -118,6 +119,8 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     if inside and inside.name in seen:
         if elsewhere := _filtered_by_route(row, inside, inputs):
             return f"{whose}, and they reached {inside.name}: {elsewhere}"
+        if ignored := arp_ignored(row, inside, inputs):
+            return f"{whose}, and they reached {inside.name}: {ignored}"
         return (
             f"{whose}, and they reached {inside.name}: its stack does not answer: is it paused? "
             f"sysctl net.ipv4.conf.all.arp_ignore and arptables -nvL inside {port.container}"

@@ -73,11 +73,14 @@ class Arp:
         """Add to the counts; all of it is as long as there are pairs, not packets."""
         self._asked = _merged(
             self._asked,
-            asked.with_columns(pl.col("asks").cast(pl.Int64).alias("requests")).drop("asks"),
+            asked.with_columns(
+                pl.col("asks").cast(pl.Int64).alias("requests"), pl.col("ts").alias("last_asked")
+            ).drop("asks"),
             [
                 pl.col("requests", "polls").sum(),
                 pl.col("gratuitous").any(),
                 pl.col("ts").min(),
+                pl.col("last_asked").max(),
                 pl.col("seen").explode().unique(maintain_order=True),
             ],
         )

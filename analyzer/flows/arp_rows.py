@@ -45,6 +45,8 @@ def _row(row: dict[str, Any], endpoints: Endpoints, vantages: Sequence[Vantage])
         state=row["state"],
         macs=[mac_text(m) for m in row["macs"]] if row["state"] == "conflict" else [],
         polls=row["polls"],
+        first_ns=row["ts"],
+        last_ns=row["last_asked"],
         seen=[vantages[v].name for v in row["seen"]] if row["state"] == "unanswered" else [],
     )
 

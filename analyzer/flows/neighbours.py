@@ -203,6 +203,7 @@ def _row(
         state=_state(asker, answer, macs, others),
         macs=[mac_text(mac) for mac in macs] if len(macs) > 1 or others else [],
         polls=int(state[_POLLS]),
+        first_ns=ns,
     )
 
 

@@ -31,6 +31,7 @@ from analyzer.model.vantage import Vantage
 from analyzer.net.ip import address_text
 from analyzer.net.ports import FIRST_EPHEMERAL
 
+_SHARES = ("p50_ns", "p99_ns", "max_ns")
 _SERVICE = ["protocol", "server", "server_hi", "server_lo", "server_port"]
 
 
@@ -77,6 +78,10 @@ class ServiceRow:
     """whether that has the server's own address: else the time is that of all that lies beyond"""
     not_timed: str
     """protocols of connections that cannot be timed: TLS, SSH, HTTP/2, WebSocket"""
+    tls_hello_p50_ns: int | None = None
+    """of TLS: the end of a ClientHello in → the first byte of the ServerHello out; within 1 %"""
+    tls_hello_p99_ns: int | None = None
+    tls_hello_max_ns: int | None = None
 
 
 def service_rows(talks: Conversations, context: FlowContext) -> list[ServiceRow]:
@@ -92,13 +97,19 @@ def service_rows(talks: Conversations, context: FlowContext) -> list[ServiceRow]
         pl.col("connect_ns").drop_nulls(),
         pl.col("speech").unique(maintain_order=True),
         pl.col("flow").filter(pl.col("clean")),
+        pl.col("flow").filter(~pl.col("clean")).alias("other_flow"),
     )
-    times = {
-        protocol: _times(answer_times, groups, protocol)
-        for protocol, answer_times in talks.answer_times.items()
-    }
+    answers = talks.answer_times
+    times = {name: _times(answers[name], _flows(groups, "flow", name)) for name in ("tcp", "udp")}
+    hellos = _times(answers["tls"], _flows(groups, "other_flow", "tcp"))
     rows = groups.with_row_index("service").iter_rows(named=True)
-    return [_row(row, times[row["protocol"]], context) for row in rows]
+    return [_row(row, (times[row["protocol"]], hellos), context) for row in rows]
+
+
+def _flows(groups: pl.DataFrame, name: str, protocol: str) -> list[list[int]]:
+    """[services] the numbers of their flows; none of another protocol's."""
+    pairs = groups.select("protocol", name).iter_rows()
+    return [flows if kind == protocol else [] for kind, flows in pairs]
 
 
 def _by_ports(table: pl.DataFrame) -> pl.DataFrame:
@@ -154,12 +165,12 @@ def _asked(table: pl.DataFrame) -> pl.DataFrame:
     ).filter(pl.when(tcp).then(talks).otherwise((answered > 0) & one_sided))
 
 
-def _times(times: AnswerTimes, groups: pl.DataFrame, protocol: str) -> pl.DataFrame:
-    """[services] response_p50_ns … network_max_ns, and vantage (-1: none)."""
-    count, of_flow = len(groups), np.full(times.largest.shape[1], -1, np.int64)
-    for service, (kind, flows) in enumerate(groups.select("protocol", "flow").iter_rows()):
-        if kind == protocol:
-            of_flow[flows] = service
+def _times(times: AnswerTimes, of_services: Sequence[Sequence[int]]) -> pl.DataFrame:
+    """[services] response_p50_ns … network_max_ns, and vantage (-1: none). of_services: their
+    flows."""
+    count, of_flow = len(of_services), np.full(times.largest.shape[1], -1, np.int64)
+    for service, flows in enumerate(of_services):
+        of_flow[flows] = service
     columns: dict[str, Any] = {"vantage": _vantages(times, of_flow, count)}
     pairs = (("response", times.response), ("network", times.network))
     ours = of_flow >= 0
@@ -185,11 +196,15 @@ def _vantages(
     return vantage
 
 
-def _row(row: dict[str, Any], times: pl.DataFrame, context: FlowContext) -> ServiceRow:
+def _row(
+    row: dict[str, Any], times: tuple[pl.DataFrame, pl.DataFrame], context: FlowContext
+) -> ServiceRow:
+    """times: of answers, and of ServerHellos."""
     tcp = row["protocol"] == "tcp"
-    told = times.row(row["service"], named=True)
+    told, hello = (one.row(row["service"], named=True) for one in times)
     address = address_text(row["server_hi"], row["server_lo"])
-    at = context.vantages[told["vantage"]] if told["vantage"] >= 0 else None
+    place = told["vantage"] if told["vantage"] >= 0 or not tcp else hello["vantage"]
+    at = context.vantages[place] if place >= 0 else None
     names = dict.fromkeys(SPEECH_NAMES[code] for code in row["speech"] if code)
     return ServiceRow(
         protocol=row["protocol"],
@@ -205,6 +220,7 @@ def _row(row: dict[str, Any], times: pl.DataFrame, context: FlowContext) -> Serv
         retransmissions=row["retransmissions"] if tcp else None,
         handshake_p99_ns=percentile(row["connect_ns"], 0.99),
         **{name: told[name] for name in told if name.endswith("_ns")},
+        **{f"tls_hello_{name}": hello[f"response_{name}"] for name in _SHARES if tcp},
         measured_at=at.name if at else "",
         measured_inside=at is not None and _has(at, address),
         not_timed=", ".join(names),
@@ -233,6 +249,8 @@ def _shares(row: ServiceRow) -> Piece:
     if row.response_p50_ns is not None:
         whose = "application" if row.measured_inside else f"beyond {row.measured_at}"
         parts.append(f"{whose} {format_ns(row.response_p50_ns)}")
+    if row.tls_hello_p50_ns is not None:
+        parts.append(f"TLS hello {format_ns(row.tls_hello_p50_ns)}")
     if row.not_timed:
         parts.append(f"not timed: {row.not_timed}")
     faults = [f"{format_count(row.refused)} refused"] if row.refused else []

@@ -44,7 +44,8 @@ class Segments:
     def add(self, rows: pl.DataFrame, conversations: int, settled_ns: int) -> None:
         """Judge the segments that are settled.
 
-        rows: SegmentColumns, and number, frames, ip_id. conversations: how many there are.
+        rows: SegmentColumns, and number, frames, ip_id, hello (it begins with a ServerHello).
+        conversations: how many there are.
         """
         self._make_room(conversations)
         sent = in_order_of_time(self._sent.release(rows, settled_ns), "number")
@@ -52,7 +53,7 @@ class Segments:
         segments = bundle(SegmentColumns, sent)
         if len(sent):
             judge_segments(segments, self._state)
-        self.turns.add(segments, 2 * conversations)
+        self.turns.add(segments, 2 * conversations, sent["hello"].to_numpy())
         self._stalls.add(segments, 2 * conversations)
         moved = rows.filter(pl.col("frames") > 1, pl.col("length") > 0).select(
             "flow",

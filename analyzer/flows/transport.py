@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.decode.speech import SERVER_HELLO
 from analyzer.flows.conversation_counts import ConversationCounts, CountedPackets
 from analyzer.flows.conversation_statistics import OPTIONS, LostBetween, TcpOptionsOffered
 from analyzer.flows.datagram_turns import DATAGRAM, DatagramTurns
@@ -30,6 +31,8 @@ from analyzer.flows.tcp import Segments
 from analyzer.flows.transport_packets import (
     SIDE,
     conversation_keys,
+    flow_of_packets,
+    noted,
     one_way_times,
     transport_packets,
 )
@@ -96,7 +99,7 @@ class Conversations:
         flow = numbers.astype(np.int64) * 2 + forward
         self._follow(batch, headed, flow)
         self._take_questions(batch, headed, flow)
-        self.parts.add(batch, _flow_of_packets(batch, headed, flow))
+        self.parts.add(batch, flow_of_packets(batch, headed, flow))
 
     def _follow(self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
         """Hand the TCP segments on; a batch without any, too.
@@ -105,12 +108,14 @@ class Conversations:
         """
         ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == TCP)
         keyed = rows.with_columns(pl.Series("flow", flow)).filter(pl.Series(ours))
-        segments, flow = keyed.select("flow", *SEGMENT), flow[ours]
+        flow, said = flow[ours], noted(self._notes.speech, batch, keyed, "speech")
+        answers = said.filter(pl.col("speech") == SERVER_HELLO)["number"]
+        hello = pl.col("number").is_in(answers.implode()).alias("hello")
+        segments = keyed.select("flow", *SEGMENT, hello)
         self._tcp.add(segments, self._numbers.count, batch.settled_ns)
         self._agreed.make_room(2 * self._numbers.count)
         self._agreed.see(keyed, flow)
         self._speech = widened(self._speech, self._numbers.count)
-        said = _noted(self._notes.speech, batch, keyed, "speech")
         np.maximum.at(self._speech[0], said["flow"].to_numpy() >> 1, said["speech"].to_numpy())
         offers = self._notes.offers.take(batch) if self._notes.offers else None
         if offers is not None:
@@ -126,15 +131,16 @@ class Conversations:
         ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == UDP)
         blank = pl.lit(0, pl.Int64).alias("dns_id")
         keyed = rows.select(*DATAGRAM[:-2], pl.Series("flow", flow), blank).filter(pl.Series(ours))
-        ids = _noted(self._notes.dns_ids, batch, keyed, "dns_id").select("number", "dns_id")
+        ids = noted(self._notes.dns_ids, batch, keyed, "dns_id").select("number", "dns_id")
         if not ids.is_empty():
             keyed = keyed.update(ids, on="number")
         self.questions.add(keyed, self._numbers.count, batch.settled_ns)
 
     @property
     def answer_times(self) -> dict[str, AnswerTimes]:
-        """By protocol, the times of answers by the flow that asked."""
-        return {"tcp": self._tcp.turns.times, "udp": self.questions.times}
+        """By protocol, the times of answers by the flow that asked; tls: to ClientHellos."""
+        turns = self._tcp.turns
+        return {"tcp": turns.times, "tls": turns.hellos, "udp": self.questions.times}
 
     def _count(
         self, rows: pl.DataFrame, numbers: npt.NDArray[np.int32], forward: npt.NDArray[np.int64]
@@ -239,25 +245,6 @@ class Conversations:
                 )
             ]
         return texts
-
-
-def _flow_of_packets(
-    batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """[packets] the flow of each TCP segment, -1 of what is none."""
-    of_packets = np.full(len(batch.packets), -1, np.int64)
-    ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == TCP)
-    of_packets[rows["packet"].to_numpy()[ours]] = flow[ours]
-    return of_packets
-
-
-def _noted(notes: FrameNotes | None, batch: Batch, rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    """number, flow and what was noted of those of the rows of which something was."""
-    found = notes.take(batch) if notes else None
-    if found is None:
-        return pl.DataFrame(schema={"number": pl.Int64, "flow": pl.Int64, name: pl.Int64})
-    noted = found.select("number", pl.col(name).cast(pl.Int64))
-    return rows.select("number", "flow").join(noted, on="number")
 
 
 def _by_role(table: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.frame_notes import FrameNotes
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_FRAGMENT, MARK_MORE_FRAGMENTS
 from analyzer.model.journeys import Evidence, Status
@@ -103,3 +104,22 @@ def one_way_times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
     return np.where(
         there.to_numpy() & (rows["first_vantage"] != rows["last_vantage"]).to_numpy(), times, -1
     )
+
+
+def flow_of_packets(
+    batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """[packets] the flow of each TCP segment, -1 of what is none."""
+    of_packets = np.full(len(batch.packets), -1, np.int64)
+    ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == TCP)
+    of_packets[rows["packet"].to_numpy()[ours]] = flow[ours]
+    return of_packets
+
+
+def noted(notes: FrameNotes | None, batch: Batch, rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """number, flow and what was noted of those of the rows of which something was."""
+    found = notes.take(batch) if notes else None
+    if found is None:
+        return pl.DataFrame(schema={"number": pl.Int64, "flow": pl.Int64, name: pl.Int64})
+    noted = found.select("number", pl.col(name).cast(pl.Int64))
+    return rows.select("number", "flow").join(noted, on="number")

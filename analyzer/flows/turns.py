@@ -108,18 +108,23 @@ class Turns:
     """The turns of all connections: numbers of flows are given from outside."""
 
     def __init__(self) -> None:
-        self.times = AnswerTimes()
+        self.times, self.hellos = AnswerTimes(), AnswerTimes()
+        """hellos: what ended with a ServerHello, so its question was a ClientHello"""
         self._state = TurnState(np.zeros((_STATES, 0), np.int64), np.zeros((_COUNTS, 0), np.int64))
 
-    def add(self, segments: SegmentColumns, flows: int) -> None:
-        """Take in segments in the order of their first frames; there are so many flows."""
+    def add(self, segments: SegmentColumns, flows: int, hello: npt.NDArray[np.bool_]) -> None:
+        """Take in segments in the order of their first frames; there are so many flows.
+
+        hello: [segments] whether it begins with TLS's ServerHello.
+        """
         self._state = TurnState(
             _widened_states(self._state.flows, flows), widened(self._state.counts, flows)
         )
         times = no_times(len(segments.flow))
         if len(segments.flow):
             _take_turns(segments, self._state, times)
-        self.times.add(times, flows)
+        self.times.add(_where(times, ~hello), flows)
+        self.hellos.add(_where(times, hello), flows)
 
     def table(self) -> pl.DataFrame:
         """[conversations] requests, timed: as ``…_0`` and ``…_1``, by the side that asks."""
@@ -141,6 +146,11 @@ def no_times(count: int) -> Times:
         np.full(count, -1, np.int64),
         np.full(count, -1, np.int32),
     )
+
+
+def _where(times: Times, wanted: npt.NDArray[np.bool_]) -> Times:
+    asker, *both, vantage = times
+    return Times(asker[wanted], both[0][wanted], both[1][wanted], vantage[wanted])
 
 
 def _widened_states(states: npt.NDArray[np.int64], flows: int) -> npt.NDArray[np.int64]:

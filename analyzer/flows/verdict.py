@@ -8,13 +8,13 @@ not forwarding: that is why the egress port has to have seen the packet as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from analyzer.flows.arrivals import arrived
+from analyzer.flows.ways import BRIDGED, Scene, another_way
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.journeys import Evidence, Status
 from analyzer.model.report import Fact, Verdict
@@ -22,39 +22,9 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ethernet import mac_text
 
 PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
-BRIDGED, ROUTED, TUNNELLED, HOST, OTHER_BRIDGE, BESIDE, MIXED = (
-    "bridged",
-    "routed",
-    "tunnelled",
-    "host",
-    "other-bridge",
-    "beside",
-    "mixed",
-)
-"""ways of delivered packets: see `Verdict`"""
-
-
 NO_TOPOLOGY = "the file holds no topology: it does not say which interface is what"
 ANYBODY = "anybody"
 """source and destination of the one verdict on a file without topology"""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What the verdict has to know besides the packets."""
-
-    bridge: str
-    vantages: Sequence[Vantage]
-    fdb: Mapping[str, Sequence[tuple[str, int]]]
-    """bridge vantage name → (MAC, port ifindex), start and end of the capture together"""
-    complete: bool
-    """no ring dropped anything"""
-
-    @property
-    def device(self) -> Vantage | None:
-        """The bridge's own vantage, where it was captured."""
-        bridges = (v for v in self.vantages if v.role is Role.BRIDGE)
-        return next((v for v in bridges if v.interface == self.bridge), None)
 
 
 def judge_pairs(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
@@ -144,6 +114,8 @@ def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
         ),
         _fdb_fact(row, scene),
     ]
+    if row["routed"]:
+        return facts  # a router's port is no foreign one
     return [
         *facts,
         *_foreign_ports(row["source"], "frames of {} entered at", ins, scene),
@@ -216,64 +188,12 @@ def _fdb_fact(row: dict[str, Any], scene: Scene) -> Fact:
 def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tuple[str, str, str]:
     """(result, way, reason), see `Verdict`."""
     if row["delivered"]:
-        way, reason = _another_way(row, scene)
+        way, reason = another_way(row, scene)
         if way:
             return REFUTED, way, reason
         if all(fact.holds for fact in evidence):
             return PROVED, BRIDGED, ""
     return UNDECIDED, "", _why_undecided(row, evidence, scene)
-
-
-def _another_way(row: dict[str, Any], scene: Scene) -> tuple[str, str]:
-    """How delivered packets passed the claim by, as a way and a sentence; '' where none did."""
-    bridge, total = scene.bridge, row["delivered"]
-    if count := row["tunnelled"]:
-        way = TUNNELLED if count == total else MIXED
-        return way, f"{count} of {total} packets went through a VXLAN tunnel to another bridge"
-    if count := row["routed"]:
-        way = ROUTED if count == total else MIXED
-        text = "packets were routed through the host (hop limit one less)"
-        return way, f"{count} of {total} {text}"
-    if row["bridge_out"] or row["delivered_up"]:
-        return _by_the_host(row, scene)
-    used = {scene.vantages[v].bridge for v in row["in_port"] if v >= 0}
-    used |= {scene.vantages[o["out_port"]].bridge for o in row["out"] if o["out_port"] >= 0}
-    if used and bridge not in used:
-        return OTHER_BRIDGE, f"bridged through {', '.join(sorted(used))}, another bridge"
-    kinds = {scene.vantages[v].kind for v in (*row["first_vantage"], *row["last_vantage"])}
-    if kinds & {"macvlan", "ipvlan"}:
-        return BESIDE, f"{'/'.join(sorted(kinds & {'macvlan', 'ipvlan'}))} passes {bridge} by"
-    ends = [scene.vantages[v] for v in (*row["first_vantage"], *row["last_vantage"])]
-    if not used and ends and all(v.peer and not v.bridge for v in ends):
-        pair = " ↔ ".join(sorted({v.name for v in ends}))
-        return BESIDE, f"the pair {pair} hangs on no bridge"
-    return "", ""
-
-
-def _by_the_host(row: dict[str, Any], scene: Scene) -> tuple[str, str]:
-    """Of packets that a bridge's own device took up or gave out."""
-    device = _own_device(row, scene)
-    if not {row["source"], row["destination"]} & _names_of_the_host(scene):
-        return ROUTED, (
-            f"{device} hands it to the host's stack, or has it from there: the host routes "
-            "it, nothing is bridged port to port"
-        )
-    return HOST, (
-        "the host itself is one end (host, or a container in its network): it speaks "
-        f"through {device} as its own interface, nothing is bridged port to port"
-    )
-
-
-def _names_of_the_host(scene: Scene) -> set[str]:
-    """What an end in the host's namespace is called."""
-    devices = (v for v in scene.vantages if v.role in (Role.BRIDGE, Role.HOST, Role.UPLINK))
-    addresses = {address.partition("/")[0] for v in devices for address in v.addresses}
-    return addresses | {"host"}
-
-
-def _own_device(row: dict[str, Any], scene: Scene) -> str:
-    ends = [scene.vantages[v] for v in (*row["first_vantage"], *row["last_vantage"])]
-    return next((v.name for v in ends if v.role is Role.BRIDGE), "its bridge")
 
 
 def _why_undecided(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> str:

@@ -90,6 +90,8 @@ class KernelEvent:
     ifindex: int = 0
     since_ns: int = 0
     """where it was not told but looked for: when it was known to be otherwise for the last time"""
+    bridge: int = 0
+    """of a MAC: the ifindex of the bridge that has it in its table; 0: not told"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ class ArpRow:
     polls: int = 0
     """of the requests, those to one MAC: whether what the asker knows still holds (RFC 1122,
     2.3.2.1)"""
+    first_ns: int | None = None
+    """when it asked first"""
+    last_ns: int | None = None
+    """when it asked last; null: not told (ND)"""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ it: after a moment the rest is read while frames come in already. Each reading h
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -107,7 +107,7 @@ class EvidenceLog:
 
     def _read_starts(self, session: CaptureSession, spaces: Mapping[int, str]) -> None:
         if self._events:
-            self._events.sample(spaces)
+            self._events.sample(spaces, devices_of(session.vantages))
         for start in read_namespaces(spaces, at_start=True, ends=self._ends):
             self._starts[start.netns] = start
             session.keep(partial(self._start_of, start.netns))
@@ -122,3 +122,12 @@ def namespaces_of(vantages: Iterable[Vantage], paths: Mapping[int, str]) -> dict
     inside = {v.netns: v.role is Role.CONTAINER for v in reversed(list(vantages))}
     spaces = sorted((inode for inode in inside if inode in paths), key=lambda one: inside[one])
     return {inode: paths[inode] for inode in spaces}
+
+
+def devices_of(vantages: Iterable[Vantage]) -> dict[int, Sequence[str]]:
+    """Inode → interfaces that have a stack behind them: ports of bridges answer nobody."""
+    devices: dict[int, list[str]] = {}
+    for vantage in vantages:
+        if not vantage.master_ifindex:
+            devices.setdefault(vantage.netns, []).append(vantage.interface)
+    return {netns: list(dict.fromkeys(names)) for netns, names in devices.items()}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from world import BRIDGE_MAC, MICRO, World, assert_no_false_match, mac_of, mac_text
 
+from analyzer.correlate.correlate import Correlator
 from analyzer.correlate.loss import Watch
 from analyzer.model.journeys import Evidence, Hop, Status
 
@@ -218,6 +219,43 @@ def test_route_is_followed_where_the_hop_limit_fell_by_one():
     assert len(journeys.first) == 2
     assert kinds(journeys, 0) == ["DELIVER", "NONE", "ROUTE", "VETH"]
     assert journeys.evidence[0] & Evidence.ROUTED
+
+
+def test_a_container_that_routes_back_makes_one_packet_of_chunks_of_any_size():
+    """c1 has one interface: what c0 sends to it for c2 comes out of it again."""
+    world = World(containers=3)
+    first = {"l2key": 1, "l3key": 50, "natkey": 60, "ttl": 64, "dst_lo": 9}
+
+    for n, (source, target) in enumerate([(0, 1), (1, 2)]):
+        before = len(world.rows)
+        world.send(source, target, 200 * n, key=1 + n)
+        for row in world.rows[before:]:
+            row.update({**first, "l2key": 1 + n, "ttl": 64 - n, "truth": 0})
+    whole, journeys = world.correlate()
+    assert journeys.frames.tolist() == [10]
+    assert journeys.evidence[0] & Evidence.ROUTED
+    assert not journeys.evidence[0] & Evidence.FLOODED
+    for size in (1, 3):
+        assert frames_of_closed(world, whole, size) == [10]
+
+
+def frames_of_closed(world, whole, size):
+    """How many frames the packets have, where so many are read at a time."""
+    correlator, carried, closed = Correlator(), None, []
+    count, total = len(world.vantages), len(whole["ts_ns"])
+    watch = Watch(np.zeros(count, np.int64), np.full(count, 1 << 62), np.ones(count, np.bool_))
+    whole["number"] = np.arange(total)
+    for at in range(0, total, size):
+        frames = {name: column[at : at + size] for name, column in whole.items()}
+        now = int(frames["ts_ns"].max())
+        if carried is not None:
+            frames = {n: np.concatenate([carried[n], frames[n]]) for n in frames}
+        journeys, links = correlator.correlate(frames, world.vantages, watch)
+        if at + size < total:
+            open_ = correlator.close(frames, journeys, links, now, hold=False)
+            carried = {name: column[open_] for name, column in frames.items()}
+        closed += journeys.frames.tolist()
+    return closed
 
 
 def test_nothing_to_correlate():

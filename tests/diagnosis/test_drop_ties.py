@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from world import World
 
-from analyzer.diagnosis.tie import tie_drops
+from analyzer.diagnosis.tie import Tying, tie_drops
 from analyzer.diagnosis.tie_candidates import candidates
+from analyzer.model.batch import FOREVER_NS, Batch
 from analyzer.net.ethernet import ARP
-from analyzer.recorders.drops.page_layout import ANSWER, COPY, NESTED, SAME
-from analyzer.recorders.drops.record import ROW
+from analyzer.recorders.drops.page_layout import ANSWER, COPY, MOST_WORK_NS, NESTED, SAME
+from analyzer.recorders.drops.record import ROW, Drops, encode_drops
 
 MICRO = 1_000
 
@@ -164,3 +167,40 @@ def test_a_stack_that_drops_what_goes_to_all_drops_no_unicast_of_that_length() -
     frames, _, ties = tied(world, drop("eth0", 90, SAME))
     group = (frames["eth_dst"][ties.frame] >> np.uint64(40)) & np.uint64(1)
     assert group.all()
+
+
+def in_batches(world: World, blocks: list[bytes], size: int) -> list[tuple[int, int, bool]]:
+    """(time of the drop, of the frame, answer) of each tie; size: packets in a batch."""
+    frames, journeys = world.correlate()
+    frames["wirelen"][:], frames["ethertype"][:] = LENGTH + 14, IPV4
+    frames["number"] = np.arange(len(frames["ts_ns"]))
+    tying, found = Tying(), []
+    tying.take(blocks)
+    starts = frames["ts_ns"][journeys.first]
+    for at in range(0, len(starts), size):
+        inside = (journeys.packet >= at) & (journeys.packet < at + size)
+        closed = replace(journeys, packet=np.where(inside, journeys.packet, -1))
+        later = starts[at + size :]
+        settled_ns = int(later.min()) if len(later) else FOREVER_NS
+        ties = tying.add(Batch(frames, closed, pl.DataFrame(), settled_ns, world.vantages), {})
+        frame_ns = ties.frame["ts_ns"].tolist()
+        found += zip(ties.drop["ts_ns"].tolist(), frame_ns, ties.answer, strict=True)
+    return sorted(found)
+
+
+def test_batches_of_any_size_tie_the_same() -> None:
+    """Frames that waited some milliseconds, drops of several processors, answers among them."""
+    random, world = np.random.default_rng(7), a_world()
+    at_us = np.cumsum(random.exponential(4_000, 900))
+    rows = np.zeros(len(at_us), ROW)
+    for n, at in enumerate(at_us):
+        world.send(0, 1, float(at), key=n + 1, upto=2)
+        rows[n]["seen_ns"] = (at + random.uniform(5, 4_990)) * MICRO
+    rows["ts_ns"] = rows["seen_ns"] + random.integers(0, MOST_WORK_NS, len(rows))
+    rows["tie"] = random.choice([SAME, COPY, ANSWER], len(rows))
+    rows["len_bytes"], rows["protocol"] = LENGTH, IPV4
+    blocks = [encode_drops(Drops(rows, devices=["veth0"], locations=["x"], reasons=["y"]))]
+    whole = in_batches(world, blocks, len(rows))
+    assert len(whole) > len(rows) // 3
+    for size in (1, 3, 50):
+        assert in_batches(world, blocks, size) == whole

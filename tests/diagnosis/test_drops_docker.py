@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_containers import address
 from faulty import the_loss
 
 from analyzer.analysis.analyse import report_files
@@ -54,10 +55,6 @@ def run(engine: DockerEngine, source: Any, target: Any, **options: Any) -> PingR
 def inside(container: Any) -> list[str]:
     """The start of a command line, to run the host's own programs in the container's network."""
     return ["nsenter", "-n", "-t", str(container.attrs["State"]["Pid"])]
-
-
-def address(container: Any, network: str = "bridge") -> str:
-    return str(container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
 @pytest.mark.parametrize("target", ["DROP", "REJECT"])

@@ -34,7 +34,7 @@ def port(second: int, detail: str, what: str = "port") -> KernelEvent:
 
 
 def fdb(second: int, at: int, action: str = "changed") -> KernelEvent:
-    return KernelEvent(second * S, 1, "fdb", action, MAC, "", at)
+    return KernelEvent(second * S, 1, "fdb", action, MAC, "", at, bridge=PORTS[1].master_ifindex)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,8 @@ def test_a_mac_that_was_elsewhere() -> None:
     assert reason([fdb(3, 12)], 9) == ""
     others = [replace(one, subject="02:00:00:00:00:99") for one in events]
     assert reason(others, 3.5) == ""
+    in_another_bridge = [replace(one, bridge=one.bridge + 1) for one in events]
+    assert reason(in_another_bridge, 3.5) == ""
 
 
 def test_what_is_inside_is_looked_at_inside() -> None:

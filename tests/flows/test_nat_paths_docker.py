@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_containers import address, namespace
 
 import analyzer
 from analyzer.analysis.analyse import report_files
@@ -69,14 +70,6 @@ def uplink() -> Iterator[tuple[str, int]]:
     finally:
         subprocess.run(["ip", "link", "del", name], check=False)
         os.close(outside)
-
-
-def namespace(container: Any) -> str:
-    return f"/proc/{container.attrs['State']['Pid']}/ns/net"
-
-
-def address(container: Any, network: str = "bridge") -> str:
-    return str(container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
 def published(container: Any, port: str = "80/tcp") -> int:

@@ -195,6 +195,61 @@ SPEECHES = {
 }
 
 
+CLIENT_HELLO, SERVER_HELLO, SEALED = (
+    bytes.fromhex(head) + bytes(100)
+    for head in ("16030102000100", "160303007a020000", "170303006400")
+)
+
+
+def say(talk: Exchange, gap: int, side: int, said: bytes) -> None:
+    """A segment that begins with these bytes, and its acknowledgment."""
+    talk.after(gap, side, len(said))
+    ts, frame = talk.frames[-1]
+    talk.frames[-1] = ts, frame[: -len(said)] + said
+    talk.after(MS, 1 - side)
+
+
+def hello(row: dict[str, Any]) -> tuple[int | None, ...]:
+    return tuple(row[f"tls_hello_{name}_ns"] for name in ("p50", "p99", "max"))
+
+
+def test_of_tls_the_answer_to_the_clients_hello_is_timed_and_no_request(tmp_path: Path) -> None:
+    talk = Exchange()
+    say(talk, 5 * MS, 0, CLIENT_HELLO)
+    say(talk, 20 * MS + WAY - MS, 1, SERVER_HELLO)
+    say(talk, 5 * MS, 0, SEALED)
+    say(talk, US, 1, SEALED)  # a session ticket
+    say(talk, 90 * MS, 1, SEALED)
+    say(talk, 5 * MS, 0, SEALED)
+    say(talk, 90 * MS, 1, SEALED)
+    row = service(tmp_path, talk)
+    assert hello(row) == (20 * MS,) * 3
+    assert (row["requests"], row["timed"], row["not_timed"]) == (0, 0, "TLS")
+    assert (row["response_p50_ns"], row["measured_at"]) == (None, "c1:eth0")
+
+
+def test_a_hello_in_two_segments_is_timed_from_its_end(tmp_path: Path) -> None:
+    """As of those with keys that no quantum computer breaks."""
+    talk = Exchange()
+    talk.after(5 * MS, 0, 1400, flags=ACK)
+    ts, frame = talk.frames[-1]
+    talk.frames[-1] = ts, frame[:-1400] + CLIENT_HELLO + bytes(1400 - len(CLIENT_HELLO))
+    talk.after(US, 0, 300)
+    say(talk, 20 * MS + WAY, 1, SERVER_HELLO)
+    assert hello(service(tmp_path, talk)) == (20 * MS,) * 3
+
+
+def test_what_comes_before_tls_is_no_hello(tmp_path: Path) -> None:
+    """STARTTLS: the server greets, and answers a command."""
+    talk = Exchange()
+    say(talk, 5 * MS, 1, b"220 mail ESMTP Postfix\r\n")
+    say(talk, 5 * MS, 0, b"STARTTLS and more\r\n")
+    say(talk, 70 * MS, 1, b"220 2.0.0 Ready to start\r\n")
+    say(talk, 5 * MS, 0, CLIENT_HELLO)
+    say(talk, 20 * MS + WAY - MS, 1, SERVER_HELLO)
+    assert hello(service(tmp_path, talk))[2] in (None, 20 * MS)
+
+
 @pytest.mark.parametrize("name", SPEECHES)
 def test_where_both_may_speak_nothing_is_timed(tmp_path: Path, name: str) -> None:
     talk = Exchange()

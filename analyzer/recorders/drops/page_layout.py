@@ -6,6 +6,9 @@ SAME, NESTED, COPY, ANSWER = 1, 2, 3, 4
 """how a drop is tied: see above. NESTED stands in files of older versions only, for any other skb
 than the frame in hand: it proves nothing"""
 
+MOST_WORK_NS = 1_000_000
+"""a softirq does not hold one packet for longer"""
+
 # Where the fields lie: indices of the int64 array ``layout``
 COMMIT, DATA = 0, 1
 KFREE_ID, KFREE_SKB, KFREE_LOCATION, KFREE_PROTOCOL, KFREE_REASON, KFREE_FLAGS = 2, 3, 4, 5, 6, 7

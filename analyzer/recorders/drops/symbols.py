@@ -1,17 +1,23 @@
 """Addresses of kernel code to ``function+0x1f``, from /proc/kallsyms.
 
-It is read once, as an array: some hundred thousand lines. Where kptr_restrict(5) hides the
-addresses, all are 0 and every location stays unknown.
+It is read as an array: some hundred thousand lines, which the kernel takes a quarter of a second
+to write. So a process reads it again only when other modules are loaded than at the last time, or
+``kptr_restrict`` differs.
+Where kptr_restrict(5) hides the addresses, all are 0 and every location stays unknown.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 KALLSYMS = "/proc/kallsyms"
+_DECIDE = ("/proc/modules", "/proc/sys/kernel/kptr_restrict")
+"""what else is in the list, and whether it tells addresses"""
 _CODE = tuple(b"tTwW")
 _FARTHEST = 1 << 20
 """no function is longer: an address beyond is in none that is listed"""
@@ -61,8 +67,16 @@ class Symbols:
 
 def read_symbols(path: str = KALLSYMS) -> Symbols:
     """Of the running kernel; none where the file cannot be read."""
+    return _read(path, *map(_content, _DECIDE))
+
+
+@lru_cache(maxsize=1)
+def _read(path: str, *_decide: bytes) -> Symbols:
+    return Symbols(_content(path))
+
+
+def _content(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return Symbols(file.read())
+        return Path(path).read_bytes()
     except OSError:
-        return Symbols(b"")
+        return b""

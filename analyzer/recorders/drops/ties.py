@@ -41,6 +41,7 @@ from analyzer.recorders.drops.page_layout import (
     KFREE_SKB,
     LEN,
     MOST_PENDING,
+    MOST_WORK_NS,
     NAME_HIGH,
     NAME_LOW,
     NEIGHBOUR_DEVICE,
@@ -80,8 +81,7 @@ _THREE_BYTES = np.uint64(0xFFFFFF)
 """so Docker calls the bridges of networks, those that are made later as well"""
 _NET_RX = 3
 """number of the softirq that receives (linux/interrupt.h)"""
-_AGE_NS = np.uint64(1_000_000)
-"""a softirq does not hold one packet for longer"""
+_AGE_NS = np.uint64(MOST_WORK_NS)
 
 
 Longs: TypeAlias = npt.NDArray[np.uint64]

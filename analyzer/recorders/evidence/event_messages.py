@@ -16,7 +16,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from analyzer.model.evidence import KernelEvent
 from analyzer.net import rtnetlink
@@ -74,7 +74,7 @@ class Understanding:
             yield from self._nftables(kind, body, netns, ts_ns)
             return
         for event in self._rtnetlink(kind, body, netns):
-            yield _at(event, ts_ns)
+            yield replace(event, ts_ns=ts_ns)
 
     def _rtnetlink(self, kind: int, body: bytes, netns: int) -> Iterator[KernelEvent]:
         event = None
@@ -189,15 +189,3 @@ def _route(is_there: bool, body: bytes, netns: int) -> KernelEvent | None:
     detail = f"{route.kind}{via} metric {route.metric} table {route.table}"
     action = NEW if is_there else GONE
     return KernelEvent(0, netns, "route", action, route.destination, detail, route.ifindex)
-
-
-def _at(event: KernelEvent, ts_ns: int) -> KernelEvent:
-    return KernelEvent(
-        ts_ns,
-        event.netns,
-        event.what,
-        event.action,
-        event.subject,
-        event.detail,
-        event.ifindex,
-    )

@@ -15,7 +15,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from analyzer.errors import VethscopeError
 from analyzer.model.evidence import KernelEvent
@@ -113,10 +113,12 @@ class EventWatch:
         with contextlib.suppress(OSError, VethscopeError):
             self._namespaces |= run_inside(self._host_path, find)
 
-    def sample(self, paths: Mapping[int, str]) -> None:
-        """Look at the sysctls of these namespaces, too. Takes a moment for hundreds; safe in
-        threads."""
-        self._samples.add(paths, self._host, time.time_ns())
+    def sample(
+        self, paths: Mapping[int, str], devices: Mapping[int, Sequence[str]] | None = None
+    ) -> None:
+        """Look at the sysctls of these namespaces, and of these devices in them, too. Takes a
+        moment for hundreds; safe in threads."""
+        self._samples.add(paths, self._host, time.time_ns(), devices)
         if self._samples.problem:
             self.absent["sysctls"] = self._samples.problem
         with contextlib.suppress(OSError):
@@ -133,7 +135,7 @@ class EventWatch:
             os.eventfd_write(self._wake, 1)
             self._thread.join()
         self._hear()
-        self._keep(self._samples.look(time.time_ns()))
+        self._keep(self._samples.look_at_all(time.time_ns()))
         self._samples.close()
         for one in self._sockets:
             one.close()

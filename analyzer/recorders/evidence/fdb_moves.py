@@ -51,7 +51,7 @@ class FdbMoves:
 
     @staticmethod
     def _event(action: str, key: _Key, port: int, detail: str = "") -> KernelEvent:
-        return KernelEvent(0, key[0], "fdb", action, key[2], detail, port)
+        return KernelEvent(0, key[0], "fdb", action, key[2], detail, port, bridge=key[1])
 
 
 def _key(netns: int, one: FdbState) -> _Key:

@@ -15,6 +15,7 @@ OF_ALL = (
     "net.ipv4.icmp_echo_ignore_all",
     "net.ipv4.ip_forward",
     "net.ipv4.conf.all.rp_filter",
+    "net.ipv4.conf.all.arp_ignore",
     "net.ipv6.conf.all.forwarding",
 )
 """few: each costs the kernel an entry of its cache in each namespace"""

@@ -261,13 +261,13 @@ def _tail(end_ns: int, packets: int) -> bytes:
     )
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=True)
 def _put32(out, at, value):
     for k in range(4):
         out[at + k] = (value >> (8 * k)) & 0xFF
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=True)
 def _fill(out, data, facts, order, counts, first, count, snaplen, start_ns, every_ns, lost_every):
     """``count`` packets from number ``first`` on; the bytes written."""
     at = 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from analyzer.recorders.drops.symbols import Symbols
+from pathlib import Path
+from typing import Any
+
+from analyzer.recorders.drops import symbols as symbols_module
+from analyzer.recorders.drops.symbols import Symbols, read_symbols
 
 TEXT = b"""ffffffff81000000 T _text
 ffffffff81000100 t early
@@ -34,3 +38,15 @@ def test_hidden_addresses_are_unknown() -> None:
     assert not hidden.known
     assert hidden.name(0xFFFFFFFF81000000) == ""
     assert Symbols(b"").name(1) == ""
+
+
+def test_the_list_is_read_again_only_where_it_differs(tmp_path: Path, monkeypatch: Any) -> None:
+    listed, modules = tmp_path / "kallsyms", tmp_path / "modules"
+    monkeypatch.setattr(symbols_module, "_DECIDE", (str(modules),))
+    listed.write_bytes(TEXT)
+    first = read_symbols(str(listed))
+    assert read_symbols(str(listed)) is first
+    modules.write_text("veth 12288 0 - Live 0xffffffffa0000000\n")
+    listed.write_bytes(TEXT + b"ffffffffa0001000 t of_it\t[veth]\n")
+    assert read_symbols(str(listed)).name(0xFFFFFFFFA0001000) == "of_it+0x0"
+    assert not read_symbols(str(tmp_path / "missing")).known

@@ -14,7 +14,7 @@ import pytest
 
 from analyzer.model.evidence import KernelEvent
 from analyzer.net.netns import netns_inode, new_netns, run_inside
-from analyzer.recorders.evidence import events
+from analyzer.recorders.evidence import events, sysctl_samples
 from analyzer.recorders.evidence.event_messages import Understanding
 from analyzer.recorders.evidence.events import EventWatch
 from analyzer.recorders.evidence.record import decode_evidence
@@ -136,6 +136,24 @@ def test_sysctls_that_are_looked_at(pair: Pair) -> None:
     told = (event.netns, event.subject, event.detail)
     assert told == (pair.inside, "net.ipv4.icmp_echo_ignore_all", "1")
     assert begun_ns - S < event.since_ns < event.ts_ns < time.time_ns()
+
+
+def test_sysctls_of_devices_are_looked_at_in_turn(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sysctl_samples, "_IN_TURN", 1)
+    paths = {netns_inode(fd): f"/proc/self/fd/{fd}" for fd in pair.fds}
+    devices = {pair.inside: ["eth0", "none.such"], pair.host: ["br0"]}
+    with SysctlSamples() as samples:
+        samples.add(paths, pair.host, 1, devices)
+        pair.run(1, "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8 net.ipv4.conf.all.arp_announce=2")
+        pair.run(0, "sysctl -qw net.ipv4.conf.br0.arp_announce=1")
+        told = [e for now_ns in range(2, 10) for e in samples.look(now_ns)]
+    assert sorted((e.netns == pair.inside, e.subject, e.detail, e.since_ns) for e in told) == [
+        (False, "net.ipv4.conf.br0.arp_announce", "1", 1),
+        (True, "net.ipv4.conf.all.arp_announce", "2", 1),
+        (True, "net.ipv4.conf.eth0.arp_ignore", "8", 1),
+    ]
 
 
 def test_what_is_looked_at_keeps_no_namespace(pair: Pair) -> None:
