@@ -14,6 +14,7 @@ from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 from analyzer.model.vantage import CLOCK_OFFSET, MARK, Vantage, check_fdb
 from analyzer.net.link_types import LINUX_SLL
 from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.read import Savefile
 
 
 @dataclass(slots=True)
@@ -111,6 +112,17 @@ def count_dropped(vantages: Sequence[Vantage], notes: Sequence[VantageNotes]) ->
         if n.ended
     }
     return sum(rings.values()) if rings else None
+
+
+def files_not_ended(savefiles: Sequence[Savefile]) -> list[str]:
+    """Files of captures of ours without the statistics that end one."""
+    return [
+        file.file.name
+        for file in savefiles
+        if file.interfaces
+        and f'"{MARK}"' in file.interfaces[0].comment
+        and not any(one.statistics for one in file.interfaces)
+    ]
 
 
 def _told_at_end(comment: str) -> tuple[dict[str, Any], bool]:
