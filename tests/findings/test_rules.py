@@ -259,7 +259,7 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     (
         "undecoded-link-type",
         inputs(undecoded={127: 3}),
-        "3 frames of link type 127 (IEEE802_11_RADIOTAP) are not decoded",
+        "link type 127 (IEEE802_11_RADIOTAP) is not decoded: 3 frames counted",
     ),
     (
         "same-file-twice",
