@@ -17,6 +17,7 @@ from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.partials import Partials
 from analyzer.analysis.reading import Reading
+from analyzer.correlate.loss import GRACE_NS
 from analyzer.diagnosis.looping import explain_by_loops
 from analyzer.diagnosis.queueing import explain_by_queues
 from analyzer.diagnosis.settings import Scene as LossScene
@@ -53,7 +54,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     vantages = with_late_addresses(outlook.vantages, outlook.lives, evidence)
     macs = later_macs(vantages, outlook.lives, evidence)
     outlook = replace(outlook, vantages=vantages, later_macs=macs)
-    outcomes = partials.outcomes.table()
+    outcomes = partials.outcomes.table(outlook.end_ns - GRACE_NS)
     claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
     context = _flow_context(analysis, outlook, claims)
     flows = partials.flow_rows(replace(context, evidence=evidence))

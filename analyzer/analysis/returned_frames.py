@@ -29,6 +29,9 @@ WITHIN_NS = 1_000_000_000
 """a frame that comes in so long after it went out may have been sent anew …"""
 _LONG_NS = 30_000_000_000
 """… but not by who is known to be behind another port: queues in a loop hold it that long"""
+_BEFORE_NS = 20_000_000
+"""a received frame's stamp may be so much older than that of what the kernel shows before it: it
+is stamped when it is enqueued, and the softirq takes it up later"""
 MOST = 10_000
 """rows that are kept: those that came back most often"""
 _LOOPING_NS = 5_000_000_000
@@ -228,7 +231,7 @@ def _follow(frames: Any, places: Any, memory: Any, rows: Any, sends: Any) -> int
 def _left_before(left: Any, key: Any, at: Any, limit_ns: Any) -> Any:
     slot = key & np.uint64(_SLOTS - 1)
     waited = at - np.int64(left[slot, 1])
-    return left[slot, 0] == key and 0 <= waited <= limit_ns
+    return left[slot, 0] == key and -_BEFORE_NS <= waited <= limit_ns
 
 
 @piece
@@ -251,7 +254,8 @@ def _crossed(left: Any, frame: Any, peer: Any, at: Any) -> Any:
 def _came_elsewhere(sent: Any, slot: Any, vantage: Any, at: Any, limit_ns: Any) -> Any:
     """Whether the sender is behind another port."""
     waited = at - np.int64(sent[slot, 3])
-    return sent[slot, 1] > 0 and np.int64(sent[slot, 2]) != vantage and 0 <= waited <= limit_ns
+    elsewhere = sent[slot, 1] > 0 and np.int64(sent[slot, 2]) != vantage
+    return elsewhere and -_BEFORE_NS <= waited <= limit_ns
 
 
 @piece

@@ -100,7 +100,8 @@ def find_strays(
 
     The frame was dropped by the ring, or changed in the bridge (reassembled), or only the
     receiver's side was captured, where it is seen on its own. It is told by a captured port that
-    its sender, or a captured vantage that its receiver is known to live behind. eth_src: [n].
+    its sender, or a captured vantage that its receiver is known to live behind. The host may route
+    such a copy on: a promiscuous bridge hands up what it bridges, translated already. eth_src: [n].
     """
     stray = np.zeros(len(first), np.bool_)
     if _mere_copies(first, last, frames, layout, stray):
@@ -108,7 +109,8 @@ def find_strays(
         segment = layout.segment[frames.vantage[begin]]
         port = ports.leading_to(segment, eth_src[begin])
         to = ports.leading_to(segment, frames.eth_dst[begin])
-        stray[stray] = ((port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)) | (to >= 0)
+        from_port = (port >= 0) & (layout.kind[np.maximum(port, 0)] == PORT)
+        stray[stray] = (to >= 0) | (from_port & (last[stray] == begin))
     return stray
 
 
@@ -116,12 +118,12 @@ def find_strays(
 def _mere_copies(
     first: Any, last: Any, frames: FrameColumns, layout: VantageColumns, copies: Any
 ) -> Any:
-    """Set ``copies`` [p] of packets for others that only a bridge device saw; how many."""
+    """Set ``copies`` [p] of packets for others that a bridge device saw first; how many."""
     count = 0
     for q in range(len(first)):
         i = first[q]
         v = frames.vantage[i]
-        if frames.stage[i] == 2 and layout.kind[v] == BRIDGE and last[q] == i:
+        if frames.stage[i] == 2 and layout.kind[v] == BRIDGE:
             to = frames.eth_dst[i]
             copies[q] = not to & GROUP_BIT_U64 and to != layout.mac[v]
             count += copies[q]

@@ -22,7 +22,7 @@ from analyzer.diagnosis.settings import Scene, explain_bridge, explain_veth, loo
 from analyzer.diagnosis.way_out import is_on_the_way_out, port_of, way_out
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
-from analyzer.net.ethernet import mac_text
+from analyzer.net.ethernet import GROUP_BIT, mac_text
 from analyzer.net.ip import address_text
 from analyzer.recorders.drops.record import UNKNOWN
 
@@ -233,10 +233,12 @@ def _stack_row(row: Mapping[str, Any], flow: LostFlow, frames: Columns, scene: S
     if place.where == "host" and not row["answer"]:
         packet = replace(packet, outgoing=scene.device_to(last.netns, packet.destination_ip))
     whose = f"{last.container}" if place.where == "inside" else "the host"
-    what = f"in {whose}'s stack, behind {last.name}"
-    out = None
+    to, out = int(frames["eth_dst"][flow.example]), None
+    bridged = not to & GROUP_BIT and _passes_bridge(mac_text(to), last, scene)
+    what = f"in bridge {last.bridge}" if bridged else f"in {whose}'s stack"
+    what += f", behind {last.name}"
     if is_on_the_way_out(row["reason"]) and not row["answer"]:
-        out = port_of(mac_text(int(frames["eth_dst"][flow.example])), last, scene)
+        out = port_of(mac_text(to), last, scene)
         place, what = way_out(place, last, out)
     if row["answer"]:
         what = f"in {whose}'s stack, its answer dropped before it left {last.name}"
@@ -256,6 +258,13 @@ def _stack_row(row: Mapping[str, Any], flow: LostFlow, frames: Columns, scene: S
         certain=flow.packets,
         port=_port_of(flow, row["protocol"]),
     )
+
+
+def _passes_bridge(mac: str, port: Vantage, scene: Scene) -> bool:
+    """Whether what comes in at a port for this MAC is for another one than the bridge itself."""
+    of_port = (port.space, port.bridge) if port.master_ifindex else None
+    macs = {v.mac for v in scene.vantages if v.is_bridge and (v.space, v.interface) == of_port}
+    return bool(macs) and mac not in macs
 
 
 def place_of(vantage: Vantage, scene: Scene) -> Place:

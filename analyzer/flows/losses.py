@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import polars as pl
 
-from analyzer.flows.outcomes import lost_packets
 from analyzer.model.frames import UNTIMED
+from analyzer.model.journeys import Status
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 
@@ -25,7 +25,8 @@ def summarise_losses(outcomes: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFram
     """
     own = ("number", "first_ns", "last_ns", "seen", "last_number", "sure")
     segments = parts.with_columns(count="segments", last_number="number", sure="segments")
-    whole = lost_packets(outcomes).select(*_GROUP, "count", *own)
+    lost = outcomes.filter(pl.col("status") == Status.LOST)
+    whole = lost.select(*_GROUP, "count", *own)
     pieces = segments.select(*_GROUP, "count", *own).cast(whole.schema)
     return (
         pl.concat([whole, pieces])

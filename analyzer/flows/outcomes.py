@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.datagram_parts import DatagramParts
 from analyzer.flows.packets import path_matrix
 from analyzer.model.batch import Batch
 from analyzer.model.bundles import bundle
@@ -56,6 +57,7 @@ class PacketOutcomes:
         self._counts = np.zeros((_ROWS, 0), np.int64)
         self._examples: dict[int, tuple[int, list[int], list[int], list[int]]] = {}
         self._ends: dict[int, tuple[int, dict[str, int]]] = {}
+        self._parts = DatagramParts()
 
     def ends(self) -> dict[int, dict[str, int]]:
         """By the number of a lost fate's first packet: EXAMPLE of the last frame of it."""
@@ -76,6 +78,7 @@ class PacketOutcomes:
         seen = bundle(_Sighted, packets.with_columns(pl.Series("last", last)))
         _tally(ids, seen, self._counts, better)
         self._keep_examples(batch, np.flatnonzero(better >= 0), better)
+        self._parts.add(batch, ids)
 
     def _keep_examples(
         self, batch: Batch, outcomes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
@@ -101,15 +104,17 @@ class PacketOutcomes:
                 seen,
             )
 
-    def table(self) -> pl.DataFrame:
-        """One row a fate, in order of appearance.
+    def table(self, until_ns: int) -> pl.DataFrame:
+        """One row a fate, in order of appearance. until_ns: what was sent later may still have
+        been on its way at the end.
 
         Those of the packets that all share, and count, number (of the first packet), last_number
         (the least of their last frames), first_ns, last_ns (of their first frames), sure (packets
-        of which every frame was tied for certain), judged (unicast IP that a verdict is about),
-        dst_mac, src_hi … dst_lo (the source as first seen, the destination as last seen); and of
-        the first packet: ts_ns, path and hops (vantages of its main path, Hop codes between them),
-        seen (vantages that saw it, copies included, where it was lost).
+        of which every frame was tied for certain), short (delivered ones of which other fragments
+        were not), judged (unicast IP that a verdict is about), dst_mac, src_hi … dst_lo (the source
+        as first seen, the destination as last seen); and of the first packet: ts_ns, path and hops
+        (vantages of its main path, Hop codes between them), seen (vantages that saw it, copies
+        included, where it was lost).
         """
         if not self._rows:
             return _EMPTY
@@ -126,6 +131,7 @@ class PacketOutcomes:
                 pl.Series("first_ns", self._counts[_FIRST_NS]),
                 pl.Series("last_ns", self._counts[_LAST_NS]),
                 pl.Series("sure", self._counts[_SURE]),
+                pl.Series("short", self._parts.short(self._counts.shape[1], until_ns)),
                 pl.Series("ts_ns", stamps, pl.Int64),
                 pl.Series("path", paths, places),
                 pl.Series("hops", hops, places),
@@ -288,12 +294,7 @@ _EMPTY = pl.DataFrame(
         **dict.fromkeys(("stray", "torn", "judged"), pl.Boolean),
         **dict.fromkeys(("dst_mac", *_ADDRESSES), pl.UInt64),
         **dict.fromkeys(("count", "number", "last_number"), pl.Int64),
-        **dict.fromkeys(("first_ns", "last_ns", "sure", "ts_ns"), pl.Int64),
+        **dict.fromkeys(("first_ns", "last_ns", "sure", "short", "ts_ns"), pl.Int64),
         **dict.fromkeys(("path", "hops", "seen"), pl.List(pl.Int64)),
     }
 )
-
-
-def lost_packets(outcomes: pl.DataFrame) -> pl.DataFrame:
-    """The outcomes that are losses."""
-    return outcomes.filter(pl.col("status") == Status.LOST)

@@ -33,8 +33,20 @@ def judge_pairs(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
     if not any(vantage.ifindex for vantage in scene.vantages):
         return _without_topology(outcomes, scene)
     judged = outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
-    pairs = _count_evidence(judged.with_columns(arrived=arrived(judged, scene.vantages)))
+    pairs = _count_evidence(_with_arrivals(judged, scene))
     return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
+
+
+def _with_arrivals(outcomes: pl.DataFrame, scene: Scene) -> pl.DataFrame:
+    """With ``arrived``; a datagram of which only some fragments came is a row of its own."""
+    whole = outcomes.with_columns(arrived=arrived(outcomes, scene.vantages))
+    if not scene.complete:
+        return whole.with_columns(short=pl.lit(0, pl.Int64))
+    parts = whole.filter(pl.col("short") > 0).with_columns(
+        count="short", arrived=pl.lit(value=False)
+    )
+    whole = whole.with_columns(pl.col("count") - pl.col("short"), short=pl.lit(0, pl.Int64))
+    return pl.concat([whole, parts]).filter(pl.col("count") > 0)
 
 
 def _without_topology(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
@@ -67,6 +79,7 @@ def _count_evidence(outcomes: pl.DataFrame) -> pl.DataFrame:
         count.filter(pl.col("status") == Status.LOST).sum().alias("lost"),
         count.filter(delivered).sum().alias("delivered"),
         count.filter(~delivered & (pl.col("status") == Status.DELIVERED)).sum().alias("astray"),
+        pl.col("short").sum(),
         count.filter(basis).sum().alias("total"),
         *bits,
         pl.col("in_port").filter(basis).unique(maintain_order=True),
@@ -198,6 +211,11 @@ def _result(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> tupl
 
 def _why_undecided(row: dict[str, Any], evidence: Sequence[Fact], scene: Scene) -> str:
     bridge, device = scene.bridge, scene.device
+    if row["short"] and row["short"] == row["packets"]:
+        name = row["destination"]
+        return (
+            f"{format_plural(row['short'], 'packet')} came to {name} without all of the fragments"
+        )
     if not row["delivered"] and row["astray"] == row["packets"]:
         return f"none of {format_plural(row['packets'], 'packet')} came to {row['destination']}"
     if not row["delivered"]:

@@ -88,6 +88,17 @@ def test_what_its_own_station_repeats_was_sent() -> None:
     assert returned.rows() == []
 
 
+def test_what_is_taken_up_late_was_stamped_before_the_others_left() -> None:
+    sent = [(ONE, INGRESS, 10), (OTHER, EGRESS, 11)]
+    assert told([*sent, (OTHER, INGRESS, 9)], eth_src=mac_value(PORTS[0].peer_mac)) == [
+        (OTHER, 1, 1)
+    ]
+    returned = ReturnedFrames()
+    by_another = frames([(ONE, INGRESS, 10), (OTHER, INGRESS, 9)])
+    returned.add(by_another, VANTAGES)
+    assert (returned.rows(), returned.waiting) == ([], {1})
+
+
 def test_the_second_link_to_a_bridge_brings_a_copy() -> None:
     twice = [one for n in range(9) for one in ((ONE, INGRESS, 100 * n), (OTHER, INGRESS, 100 * n))]
     assert told(twice) == []

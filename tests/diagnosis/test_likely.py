@@ -9,6 +9,7 @@ from finding_inputs import BRIDGE, PORTS, inputs
 
 from analyzer.diagnosis.drop_places import behind_vantage, between_vantages
 from analyzer.diagnosis.likely import LOST, UNANSWERED, InVain, LikelyCause, likely_causes
+from analyzer.diagnosis.settings import Scene
 from analyzer.findings.likely_cause import find
 from analyzer.model.vantage import Role
 from analyzer.net.ethernet import ARP, IPV4, IPV6
@@ -20,7 +21,7 @@ FILTERED = UntiedDrop("NETFILTER_DROP", "nft_do_chain+0x3e8", IPV4, 5, 100 * S, 
 
 
 def test_what_fits_alone_is_likely() -> None:
-    assert likely_causes([PINGS], [FILTERED]) == [LikelyCause(PINGS, (FILTERED,))]
+    assert likely_causes([PINGS], [FILTERED], Scene(())) == [LikelyCause(PINGS, (FILTERED,))]
 
 
 @pytest.mark.parametrize(
@@ -38,16 +39,16 @@ def test_what_fits_alone_is_likely() -> None:
     ],
 )
 def test_what_differs_is_none(other: dict[str, int]) -> None:
-    assert likely_causes([PINGS], [FILTERED._replace(**other)]) == []
+    assert likely_causes([PINGS], [FILTERED._replace(**other)], Scene(())) == []
 
 
 def test_what_fits_two_conversations_is_told_of_neither() -> None:
-    assert likely_causes([PINGS, replace(PINGS, source="tomcat03")], [FILTERED]) == []
+    assert likely_causes([PINGS, replace(PINGS, source="tomcat03")], [FILTERED], Scene(())) == []
 
 
 def test_two_that_fit_one_are_both_told() -> None:
     full = FILTERED._replace(reason="QDISC_DROP", location="")
-    (cause,) = likely_causes([PINGS], [FILTERED, full])
+    (cause,) = likely_causes([PINGS], [FILTERED, full], Scene(()))
     assert cause.drops == (FILTERED, full)
     (finding,) = find(inputs(likely_causes=[cause]))
     assert finding.text == (
@@ -84,7 +85,7 @@ def test_a_drop_fits_where_the_packets_may_have_come_to(
         between_vantages(*PORTS): bridged,
     }
     for some, fits in places.items():
-        assert bool(likely_causes([replace(ASKED, places=some)], [drop])) is fits
+        assert bool(likely_causes([replace(ASKED, places=some)], [drop], Scene(()))) is fits
 
 
 def test_requests_are_told_with_their_port() -> None:
