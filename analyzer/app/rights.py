@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 
 from analyzer.net.capabilities import Capability, held, keep_only
 from analyzer.net.netns import become_root_in_user_namespace
+from analyzer.net.seccomp import forbid
 
+LOG = logging.getLogger("vethscope")
 _FOR_NEW_FILES = (Capability.CHOWN, Capability.DAC_OVERRIDE)
 _FOR_ENTERING = (Capability.NET_RAW, Capability.SYS_ADMIN, Capability.SYS_PTRACE)
 
@@ -27,7 +30,9 @@ def give_up_rights(
     """Keep only what a capture with open sockets still needs; what this thread keeps.
 
     enters: namespaces, of containers to come or of a host that is not ours. makes_files: next
-    ones of a rotation, perhaps in another user's folder. reads_rules: of the packet filter.
+    ones of a rotation, perhaps in another user's folder. reads_rules: of the packet filter, by its
+    tools; drops are recorded, and tracing is switched off at the end, by files. Where none of
+    these is so, no file can be written any more, and no program run, in any thread.
     """
     wanted = (
         *(_FOR_ENTERING if enters else ()),
@@ -35,4 +40,6 @@ def give_up_rights(
         *((Capability.NET_ADMIN,) if reads_rules else ()),
     )
     keep_only(wanted)
+    if not forbid(files=not (makes_files or reads_rules), programs=not reads_rules):
+        LOG.info("this kernel, or machine, keeps no process from calling what it needs no more")
     return held()

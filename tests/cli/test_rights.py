@@ -154,6 +154,15 @@ def test_doctor_knows_the_hosts_side_alone(home: Path) -> None:
 ENTERING = {Capability.NET_RAW, Capability.SYS_ADMIN, Capability.SYS_PTRACE}
 
 
+def filters_of(process: subprocess.Popen[str]) -> list[str]:
+    """The filters of system calls that each of its threads is bound by (seccomp(2))."""
+    found = []
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += re.findall(r"Seccomp_filters:\s(\d+)", (task / "status").read_text())
+    return found
+
+
 @pytest.mark.parametrize(
     ("words", "kept"),
     [
@@ -171,6 +180,9 @@ def test_a_running_capture_has_given_up_what_it_does_not_need(
         wait_for_rights(process, kept)
         status = Path(f"/proc/{process.pid}/status").read_text()
         assert "NoNewPrivs:\t1" in status
+        before = re.search(r"Seccomp_filters:\s(\d+)", Path("/proc/self/status").read_text())
+        assert before
+        assert {int(one) for one in filters_of(process)} == {int(before[1]) + 1}
         assert held(Path(f"/proc/{process.pid}/status")) == kept
 
 

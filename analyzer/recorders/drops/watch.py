@@ -93,6 +93,7 @@ class DropWatch:
         self._lock = threading.Lock()
         self._patience: Patience
         self._thread = threading.Thread(target=self._run, name="drops", daemon=True)
+        self._bare = threading.Event()
         self._failure = ""
         self._attention: Attention
         self._told_lost = 0
@@ -118,6 +119,7 @@ class DropWatch:
         self._counted_ns = time.time_ns()
         self._store(Drops(clock=self._naming.clock_now()))  # that drops are recorded at all
         self._thread.start()
+        self._bare.wait()
         return self
 
     def stop(self) -> None:
@@ -204,6 +206,7 @@ class DropWatch:
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             keep_only({Capability.DAC_OVERRIDE})
+        self._bare.set()
         try:
             last = stored = time.monotonic()
             while self._patience.sleep(calm=self._attention.calm):
