@@ -40,6 +40,8 @@ ND_UNANSWERED = Code(
 
 
 DOCKER = "docker"
+_OF_THE_HOST = (Role.BRIDGE, Role.UPLINK)
+"""interfaces by which the host itself is asked"""
 _SEEN = 6
 """vantages that are listed"""
 _AT_ONCE_NS = 1_000_000_000
@@ -108,6 +110,8 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     late = any(inputs.outlook.lifetime(at)[0] > begun_ns for at in places)
     targets = {vantages[at].role: vantages[at] for at in places}
     port, inside = targets.get(Role.HOST_VETH), targets.get(Role.CONTAINER)
+    if seen and not late and port is None and inside is None and places:
+        return _at_the_host(row, vantages[places[0]], inputs)
     if seen and port is None and inside and not late and inside.name not in seen:
         whose = inside.container or inside.name
         seen_at = ", ".join(row.seen[:_SEEN])
@@ -117,12 +121,10 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     whose = f"it is {port.container}'s" if port.container else f"it is behind {port.name}"
     bridge = f"bridge {port.bridge}" if port.bridge else "its bridge"
     if inside and inside.name in seen:
-        if elsewhere := _filtered_by_route(row, inside, inputs):
-            return f"{whose}, and they reached {inside.name}: {elsewhere}"
-        if ignored := arp_ignored(row, inside, inputs):
-            return f"{whose}, and they reached {inside.name}: {ignored}"
-        return (
-            f"{whose}, and they reached {inside.name}: its stack does not answer: is it paused? "
+        why = _filtered_by_route(row, inside, inputs) or arp_ignored(row, inside, inputs)
+        return f"{whose}, and they reached {inside.name}: " + (
+            why
+            or "its stack does not answer: is it paused? "
             f"sysctl net.ipv4.conf.all.arp_ignore and arptables -nvL inside {port.container}"
         )
     if port.name in seen:
@@ -144,6 +146,24 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
         f"in {bridge}: ebtables -L --Lc; nft list ruleset bridge; "
         f"bridge -d link show dev {port.interface}"
+    )
+
+
+def _at_the_host(row: ArpRow, owning: Vantage, inputs: FindingInputs) -> str:
+    """Why the host does not answer for an address of its own. Each of its interfaces answers for
+    all of its addresses (``arp_ignore`` = 0)."""
+    came_to = [
+        v
+        for v in inputs.outlook.vantages
+        if v.netns == owning.netns and v.role in _OF_THE_HOST and v.name in row.seen
+    ]
+    if not came_to:
+        return ""
+    why = _filtered_by_route(row, came_to[0], inputs) or arp_ignored(row, came_to[0], inputs)
+    return f"it is the host's ({owning.name}), and they reached {came_to[0].name}: " + (
+        why
+        or "its stack does not answer: sysctl net.ipv4.conf.all.arp_ignore; arptables -nvL; "
+        "nft list ruleset arp"
     )
 
 
