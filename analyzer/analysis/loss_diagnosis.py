@@ -29,7 +29,7 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import address_text
 from analyzer.recorders.drops.untied import UntiedDrop
 from analyzer.recorders.settings.facts import MAGIC as FACTS
-from analyzer.recorders.settings.facts import decode_facts
+from analyzer.recorders.settings.facts import Facts, decode_facts
 
 _NO_OUTCOMES = pl.DataFrame(schema={"number": pl.Int64, "reason": pl.String, "location": pl.String})
 
@@ -84,11 +84,15 @@ class LossDiagnosis:
             for aggregator in (self._addressed, self._asked, self._ended, self._lost):
                 aggregator.add(batch)
 
+    def facts(self) -> list[Facts]:
+        """Settings and counters of packet filters, at both ends."""
+        return decode_facts(self._facts)
+
     def explain(
         self, rows: Sequence[LossRow], table: pl.DataFrame, evidence: LossEvidence, scene: Scene
     ) -> list[LossRow]:
         """The report's losses. rows, table: those that the topology proved, in the same order."""
-        scene = replace(scene, facts=decode_facts(self._facts))
+        scene = replace(scene, facts=self.facts())
         ends = evidence.ends
         last = [self._examples.keep(ends[number]) for number in table["number"].to_list()]
         table = table.with_columns(pl.Series("last_frame", last, pl.Int64))
