@@ -111,10 +111,18 @@ class LossDiagnosis:
         losses += unheard_askers(evidence.arp, scene, vanished)
         losses = self._addressed.misaddressed(evidence.segments, losses, scene, vanished)
         losses += self._asked.went_away(gone, since, scene, scene.events)
-        self.likely = likely_causes(
-            _in_vain(losses, [*silent, *evidence.requests], scene.vantages), self._untied()
-        )
+        in_vain = _in_vain(losses, [*silent, *evidence.requests], scene.vantages)
+        asked = {one: row for row in evidence.arp if (one := _asked_in_vain(row, losses))}
+        own = (self._dropped_requests(one, row) for one, row in asked.items())
+        told = [one for one in own if one]
+        rest = [one for one in asked if one not in {cause.of for cause in told}]
+        self.likely = [*likely_causes([*in_vain, *rest], self._untied()), *told]
         return losses
+
+    def _dropped_requests(self, one: InVain, row: ArpRow) -> LikelyCause | None:
+        drops = self._ended.requests.of(row.asker_ip, row.target_ip)
+        fitting = tuple(drop for drop in drops if drop.packets == one.packets)
+        return LikelyCause(one, fitting, tied=True) if fitting else None
 
     def _flows(self, table: pl.DataFrame) -> list[list[LostFlow]]:
         """Of each row."""
@@ -197,6 +205,15 @@ def _in_vain(
             places = behind_vantage(vantages[row["at"]], address)
             lost.append(InVain(*ends, UNANSWERED, row["packets"], *span, places, port))
     return lost
+
+
+def _asked_in_vain(row: ArpRow, losses: Sequence[LossRow]) -> InVain | None:
+    """ARP requests that nobody answered, and of which nothing tells why."""
+    told = any(one.protocol == "arp" and one.source == row.asker for one in losses)
+    if row.state != "unanswered" or told or row.first_ns is None or row.last_ns is None:
+        return None
+    ends = (row.asker, row.target_ip)
+    return InVain("arp", *ends, UNANSWERED, row.requests, row.first_ns, row.last_ns)
 
 
 def with_outcomes(packets: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:

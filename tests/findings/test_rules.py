@@ -446,7 +446,7 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "arp-unanswered",
         inputs({"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1", "docker0"])]}),
         "it is tomcat02's, and they were seen at veth1 and never left by its port veth2: dropped "
-        "in bridge docker0: ebtables -L --Lc",
+        "in bridge docker0, or by that port: ebtables -L --Lc",
     ),
     (
         "arp-unanswered",
