@@ -12,7 +12,7 @@ from analyzer.analysis.capture_analysis import CaptureAnalysis
 from analyzer.analysis.late_addresses import later_macs, with_late_addresses
 from analyzer.analysis.loss_diagnosis import LossEvidence
 from analyzer.analysis.narrowing import takes_one_direction
-from analyzer.analysis.notes import count_dropped
+from analyzer.analysis.notes import count_dropped, files_not_ended
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.partials import Partials
@@ -201,6 +201,7 @@ def _finding_inputs(
         undecoded=totals.undecoded,
         malformed_frames=totals.malformed.kinds,
         twins=reading.twins,
+        not_ended=files_not_ended(reading.savefiles),
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         silent_requests=_silent_requests(partials, outlook.end_ns),

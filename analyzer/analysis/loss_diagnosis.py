@@ -11,7 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.analysis.notes import VantageNotes
-from analyzer.diagnosis.drop_places import behind_vantage, between_vantages
+from analyzer.diagnosis.counted_drops import stays_in
+from analyzer.diagnosis.drop_places import arrived_at, behind_vantage, between_vantages
 from analyzer.diagnosis.dropped_packets import DroppedPackets
 from analyzer.diagnosis.example import Examples
 from analyzer.diagnosis.explain import explain_lost, stack_losses
@@ -111,12 +112,13 @@ class LossDiagnosis:
         losses += unheard_askers(evidence.arp, scene, vanished)
         losses = self._addressed.misaddressed(evidence.segments, losses, scene, vanished)
         losses += self._asked.went_away(gone, since, scene, scene.events)
-        in_vain = _in_vain(losses, [*silent, *evidence.requests], scene.vantages)
+        in_vain = _in_vain(losses, [*silent, *evidence.requests], scene)
         asked = {one: row for row in evidence.arp if (one := _asked_in_vain(row, losses))}
         own = (self._dropped_requests(one, row) for one, row in asked.items())
         told = [one for one in own if one]
         rest = [one for one in asked if one not in {cause.of for cause in told}]
-        self.likely = [*likely_causes([*in_vain, *rest], self._untied()), *told]
+        in_vain += rest
+        self.likely = [*likely_causes(in_vain, self._untied(), scene), *told]
         return losses
 
     def _dropped_requests(self, one: InVain, row: ArpRow) -> LikelyCause | None:
@@ -183,15 +185,18 @@ def _host_names(vantages: Sequence[Vantage]) -> set[str]:
 
 
 def _in_vain(
-    losses: Sequence[LossRow], silent: Sequence[Mapping[str, Any]], vantages: Sequence[Vantage]
+    losses: Sequence[LossRow], silent: Sequence[Mapping[str, Any]], scene: Scene
 ) -> list[InVain]:
     """What is lost for no known reason, and what was delivered and brought no answer."""
-    by_name = {vantage.name: vantage for vantage in vantages}
+    by_name = {vantage.name: vantage for vantage in scene.vantages}
     lost = [
         InVain(
             *(r.protocol, r.source, r.destination, LOST, r.packets, r.first_ns, r.last_ns),
             places=between_vantages(by_name.get(r.last_seen), by_name.get(r.expected)),
             port=r.port or 0,
+            namespaces=frozenset(
+                by_name[name].netns for name in (r.last_seen, r.expected) if name in by_name
+            ),
         )
         for r in losses
         if r.reason == UNKNOWN and r.first_ns is not None and r.last_ns is not None
@@ -202,8 +207,10 @@ def _in_vain(
         if explained.isdisjoint({(*ends, port), (*ends, 0)}):
             span, example = (row["first_ns"], row["last_ns"]), row["example"]
             address = address_text(example["dst_hi"], example["dst_lo"])
-            places = behind_vantage(vantages[row["at"]], address)
-            lost.append(InVain(*ends, UNANSWERED, row["packets"], *span, places, port))
+            last = scene.vantages[row["at"]]
+            where = stays_in(last, arrived_at(last, address), scene)
+            places = behind_vantage(last, address)
+            lost.append(InVain(*ends, UNANSWERED, row["packets"], *span, places, port, where))
     return lost
 
 

@@ -14,6 +14,7 @@ from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 from analyzer.model.vantage import CLOCK_OFFSET, MARK, Vantage, check_fdb
 from analyzer.net.link_types import LINUX_SLL
 from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.read import Savefile
 
 
 @dataclass(slots=True)
@@ -113,6 +114,17 @@ def count_dropped(vantages: Sequence[Vantage], notes: Sequence[VantageNotes]) ->
     return sum(rings.values()) if rings else None
 
 
+def files_not_ended(savefiles: Sequence[Savefile]) -> list[str]:
+    """Files of captures of ours without the statistics that end one."""
+    return [
+        file.file.name
+        for file in savefiles
+        if file.interfaces
+        and f'"{MARK}"' in file.interfaces[0].comment
+        and not any(one.statistics for one in file.interfaces)
+    ]
+
+
 def _told_at_end(comment: str) -> tuple[dict[str, Any], bool]:
     """(what our comment of an Interface Statistics Block tells, whether some of it cannot be so
     and is left out)."""
@@ -187,9 +199,12 @@ def described_vantage(interface: SavefileInterface, file_number: int) -> Vantage
 
 
 def foreign_vantage(interface: SavefileInterface, path: str) -> Vantage:
-    """A vantage of which nothing but the name is known."""
+    """A vantage of which nothing but the name is known: of an interface without one the file's,
+    with its number there, which Wireshark calls ``frame.interface_id``."""
     stem = os.path.basename(path)
-    name = interface.name or (stem.rsplit(".", 1)[0] if "." in stem else stem) or "-"
+    number = f"#{interface.index}" if interface.index else ""
+    named = (stem.rsplit(".", 1)[0] if "." in stem else stem) or "-"
+    name = interface.name or named + number
     return Vantage(name=name, interface=name, mixed=interface.linktype == LINUX_SLL)
 
 

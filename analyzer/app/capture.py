@@ -84,7 +84,8 @@ def run_capture(
             _with_filter(plan, expression, newcomers=bool(wanted)),
             (lambda batch, vantages: printer()(batch, vantages)) if printer else None,
         )
-        with tap, tap.hearing(engine), stopping(tap.stop):
+        give_up = tap.give_up if plan.output else _leave
+        with stopping(tap.stop, give_up, to_the_end=plan.give_up_rights), tap, tap.hearing(engine):
             if plan.give_up_rights:
                 _give_up_rights(engine, plan, wanted, vantages)
             if printer:
@@ -96,6 +97,11 @@ def run_capture(
                 tap.run(progress)
     assert tap.stats is not None
     return _outcome(tap.stats, topology.warnings, plan.output)
+
+
+def _leave() -> None:
+    """Nobody takes the lines that are printed, and there is no file to be finished."""
+    os._exit(1)
 
 
 def _outcome(stats: CaptureStats, warnings: Sequence[str], output: str | None) -> CaptureOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -132,10 +133,12 @@ def _echo_under(tap: Tap, plan: EchoPlan, source: End, on_echo: Tick | None) -> 
     outcome = EchoOutcome()
     failure: list[BaseException] = []
     running = threading.Thread(target=_keep(tap.run, failure), name="capture")
-    with tap:
+    stopper = _Stopper()
+    with stopping(stopper.stop, tap.give_up), tap:
         running.start()
         try:
-            with echo_process(plan) as process, stopping(process.terminate):
+            with echo_process(plan) as process:
+                stopper.take(process)
                 for outcome in collect(process):
                     if on_echo:
                         on_echo(outcome)
@@ -146,6 +149,24 @@ def _echo_under(tap: Tap, plan: EchoPlan, source: End, on_echo: Tick | None) -> 
     if failure:
         raise failure[0]
     return outcome
+
+
+class _Stopper:
+    """Ends the process that pings, also where that was asked before it was there."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+
+    def stop(self) -> None:
+        self._asked.set()
+        if self._process:
+            self._process.terminate()
+
+    def take(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        if self._asked.is_set():
+            process.terminate()
 
 
 def _keep(function: Callable[[], object], failure: list[BaseException]) -> Callable[[], None]:

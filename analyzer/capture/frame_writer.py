@@ -14,6 +14,8 @@ from analyzer.capture.series import Series
 from analyzer.errors import CaptureError, UsageProblem
 
 _UNLIMITED = 1 << 62
+_LOOK_NS = 1_000_000_000
+"""between looks at the file's name"""
 _UNSEEN_NS = 500_000_000
 """many times what a frame takes into the staging while we keep up"""
 
@@ -44,6 +46,7 @@ class FrameWriter:
         self._forget_waiting = forget_waiting
         self._frames = 0
         self._now_ns = self._begun_ns = 0
+        self._looked_ns = 0
         self._latest_ns = 0
         """greatest stamp that was written, with a rotation"""
         self._head: list[bytes] = []
@@ -85,9 +88,20 @@ class FrameWriter:
     def advance(self, now_ns: int) -> None:
         """So late is it now: begin the next file where the present one is old enough."""
         self._now_ns = now_ns
+        if now_ns - self._looked_ns >= _LOOK_NS:
+            self._looked_ns = now_ns
+            self.look()
         seconds = self._rotation and self._rotation.max_seconds
         if seconds and not self.finished and now_ns - self._begun_ns >= seconds * 1e9:
             self._rotate()
+
+    def look(self) -> None:
+        """Whether the present file still has a name: what is written to it would be gone."""
+        if not self.finished and self.series.current.is_deleted:
+            self.finished = "error"
+            self.problem = CaptureError(
+                f"{self.series.current.name} was deleted while it was written: its frames are gone"
+            )
 
     def complete_until(self, start_ns: int, waiting: bool) -> int:
         """Until when the present file, begun at ``start_ns``, has all frames (ns since the epoch).

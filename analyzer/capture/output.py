@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import select
 import stat
 from typing import BinaryIO, TypeAlias
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from analyzer.capture.encode import Bytes
 from analyzer.capture.merge import cut_blocks
+from analyzer.capture.pipe import open_pipe
 from analyzer.errors import UsageProblem
 from analyzer.savefile.creating import create_file
 
@@ -44,7 +44,9 @@ class Output:
             self.name = str(getattr(target, "name", "the output"))
             self._fd = _descriptor(target)
             self._stream = target if self._fd < 0 else None
-        self._regular = self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode)
+        mode = os.fstat(self._fd).st_mode if self._fd >= 0 else 0
+        self._regular = stat.S_ISREG(mode)
+        self._pipe = open_pipe(self._fd, mode)
 
     def write(self, blocks: bytes | Bytes) -> int:
         """Write whole blocks; returns how many of the bytes are in the file for good.
@@ -70,19 +72,30 @@ class Output:
     def broken_pipe(self) -> bool:
         return self.failure is not None and self.failure.errno == errno.EPIPE
 
+    @property
+    def is_deleted(self) -> bool:
+        """A file that has no name any more."""
+        return self._regular and self._owned and not os.fstat(self._fd).st_nlink
+
+    def give_up(self) -> None:
+        """Wait no longer for a reader who does not read. Safe in threads."""
+        if self._pipe:
+            self._pipe.give_up()
+
     def close(self) -> None:
         """Close what was opened here; a stream of the caller's stays open."""
+        if self._pipe:
+            self._pipe.close()
+            self._pipe = None
         if self._owned and self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _write_some(self, view: memoryview) -> int:
+        if self._pipe:
+            return self._pipe.write(view)
         if self._stream is None:
-            try:
-                return os.write(self._fd, view)
-            except BlockingIOError:  # somebody who shares the pipe made it so: it is not full
-                _wait_for_room(self._fd)
-                return 0
+            return os.write(self._fd, view)
         self._stream.write(view)
         return len(view)
 
@@ -99,12 +112,6 @@ def _create(path: str) -> int:
         raise UsageProblem(
             f"cannot write {path}: {error.strerror}; name another file with -w"
         ) from error
-
-
-def _wait_for_room(fd: int) -> None:
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    poll.poll()
 
 
 def _descriptor(stream: BinaryIO) -> int:

@@ -127,6 +127,11 @@ class CaptureSession:
         """End `run` soon. Safe in threads and signal handlers, before, during and after it."""
         self._wakeups.ask(partial(self._finish, "stop"))
 
+    def give_up(self) -> None:
+        """Write nothing more to a reader who does not read. Safe in threads."""
+        if self._series:
+            self._series.current.give_up()
+
     def hear(self, path: str, inode: int) -> Ring:
         """A ring in a new namespace that hears all, for `add`; in a thread, for it takes 20 ms.
 
@@ -185,6 +190,7 @@ class CaptureSession:
             stats = self._counting.of_file(self.stats())
             closing = describe.statistics(stats, bridge_fdb or {}, notes or {})
             writer.write(b"".join([blocks, *closing]))
+            writer.look()
         finally:
             self._release()
         if writer.problem is not raised:

@@ -63,6 +63,10 @@ def between_vantages(last: Vantage | None, expected: Vantage | None) -> frozense
 def behind_vantage(last: Vantage, address: str) -> frozenset[str]:
     """Where packets to an address, or answers to them, may have been dropped, that were seen there
     last."""
+    return PLACES - ({FORWARD} if arrived_at(last, address) else {INPUT})
+
+
+def arrived_at(last: Vantage, address: str) -> bool:
+    """Whether an interface, or that behind a veth, has the address."""
     addresses = last.peer_addresses if last.role is Role.HOST_VETH else last.addresses
-    arrived = any(one.partition("/")[0] == address for one in addresses)
-    return PLACES - ({FORWARD} if arrived else {INPUT})
+    return any(one.partition("/")[0] == address for one in addresses)

@@ -1,7 +1,7 @@
 """Rules of the legacy packet filter (x_tables) that are others at the end than at the start. Pure.
 
-The kernel tells nobody of changes there, as nf_tables does; so only both ends can be compared, and
-a rule that was added and removed meanwhile stays unknown.
+The kernel tells nobody of changes there, as nf_tables does; so both ends are compared. That a table
+had other entries meanwhile `analyzer.recorders.evidence.legacy_tables` tells, not which.
 """
 
 from __future__ import annotations

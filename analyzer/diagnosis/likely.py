@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from analyzer.diagnosis.counted_drops import may_have_dropped
 from analyzer.diagnosis.drop_places import PLACES, place_of_drop
 from analyzer.diagnosis.reasons import is_harmless
+from analyzer.diagnosis.settings import Scene
 from analyzer.net.ethernet import ARP, IPV4, IPV6
 from analyzer.recorders.drops.untied import UntiedDrop
 
@@ -39,6 +41,8 @@ class InVain:
     `analyzer.diagnosis.drop_places`"""
     port: int = 0
     """of the server; 0: none, or not told apart"""
+    namespaces: frozenset[int] = frozenset()
+    """in one of which they ended; none: not known"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +57,19 @@ class LikelyCause:
     some of the ways"""
 
 
-def likely_causes(in_vain: Sequence[InVain], drops: Iterable[UntiedDrop]) -> list[LikelyCause]:
+def likely_causes(
+    in_vain: Sequence[InVain], drops: Iterable[UntiedDrop], scene: Scene
+) -> list[LikelyCause]:
     """Those of which something fits that fits nothing else."""
     fitting: dict[int, list[UntiedDrop]] = {}
     for drop in drops:
-        places = [at for at, one in enumerate(in_vain) if _fits(one, drop)]
+        places = [at for at, one in enumerate(in_vain) if _fits(one, drop, scene)]
         if len(places) == 1:
             fitting.setdefault(places[0], []).append(drop)
     return [LikelyCause(in_vain[at], tuple(fitting[at])) for at in sorted(fitting)]
 
 
-def _fits(one: InVain, drop: UntiedDrop) -> bool:
+def _fits(one: InVain, drop: UntiedDrop, scene: Scene) -> bool:
     if drop.packets != one.packets or not drop.first_ns:
         return False
     if drop.ethertype not in _OF_PROTOCOL.get(one.protocol, {IPV4, IPV6}):
@@ -73,4 +79,6 @@ def _fits(one: InVain, drop: UntiedDrop) -> bool:
     if place_of_drop(drop.reason, drop.location) not in (*one.places, ""):
         return False
     early, late = one.first_ns - MARGIN_NS, one.last_ns + MARGIN_NS
-    return early <= drop.first_ns and drop.last_ns <= late
+    if not (early <= drop.first_ns and drop.last_ns <= late):
+        return False
+    return may_have_dropped(one.namespaces, drop, scene)

@@ -57,14 +57,32 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             yield DEFAULT_ROUTE_CHANGED.finding(_routes(owner, routes))
         rules = [e for e in here if e.what == "nftables" and e.subject]
         if rules:
-            yield RULES_CHANGED.finding(_rules(owner, rules))
+            yield RULES_CHANGED.finding(_rules(owner, rules, "nft list ruleset"))
         sysctls = [e for e in here if e.what == "sysctl" and not _is_made(inputs, e)]
         if sysctls:
             yield SYSCTL_CHANGED.finding(_sysctls(inputs, owner, sysctls))
+    yield from _legacy_changes(inputs)
+
+
+def _legacy_changes(inputs: FindingInputs) -> Iterator[Finding]:
+    """What differs at the end, with its times; and what came and went."""
+    heard = [e for e in inputs.evidence.events if e.what == "x_tables"]
     for span, owner in owned_spans(inputs):
         for tool, (added, removed) in changed_legacy_rules(span).items():
+            program = tool.removesuffix("-save")
+            same = [e for e in heard if (e.netns, _program(e)) == (span.end.netns, program)]
             if added or removed:
-                yield RULES_CHANGED.finding(_legacy(owner, tool, added, removed))
+                heard = [e for e in heard if e not in same]
+                yield RULES_CHANGED.finding(_legacy(owner, tool, (added, removed), same))
+    for netns in dict.fromkeys(event.netns for event in heard):
+        here = [event for event in heard if event.netns == netns]
+        if owner_there := owner_of(inputs, netns):
+            tools = dict.fromkeys(f"{_program(event)}-save" for event in here)
+            yield RULES_CHANGED.finding(_rules(owner_there, here, *tools))
+
+
+def _program(event: KernelEvent) -> str:
+    return event.subject.partition(" ")[0]
 
 
 def _is_set_up(inputs: FindingInputs, event: KernelEvent) -> bool:
@@ -106,19 +124,30 @@ def _routes(owner: Owner, events: Sequence[KernelEvent]) -> str:
     return f"a default route of {owner.name} changed: {changes}{_more(events)}: {look}"
 
 
-def _rules(owner: Owner, events: Sequence[KernelEvent]) -> str:
-    changes = "; ".join(f"{format_time(e.ts_ns)} {e.subject} {e.detail}" for e in events[:_TOLD])
-    look = owner.run("nft list ruleset")
-    return f"the packet filter of {owner.name} was changed: {changes}{_more(events)}: {look}"
+def _rules(owner: Owner, events: Sequence[KernelEvent], *looks: str) -> str:
+    look = "; ".join(map(owner.run, looks))
+    return f"the packet filter of {owner.name} was changed: {_changes(events)}: {look}"
 
 
-def _legacy(owner: Owner, tool: str, added: Sequence[str], removed: Sequence[str]) -> str:
+def _changes(events: Sequence[KernelEvent]) -> str:
+    told = (f"{format_time(e.ts_ns)} {e.subject} {e.detail}" for e in events[:_TOLD])
+    return "; ".join(told) + _more(events)
+
+
+def _legacy(
+    owner: Owner,
+    tool: str,
+    rules: tuple[Sequence[str], Sequence[str]],
+    heard: Sequence[KernelEvent],
+) -> str:
+    added, removed = rules
     signed = [*(f"+ {rule}" for rule in added), *(f"- {rule}" for rule in removed)]
     more = f" and {len(signed) - _TOLD} more" if len(signed) > _TOLD else ""
+    times = f"; {_changes(heard)}" if heard else ""
     return (
-        f"the packet filter of {owner.name} is another one at the capture's end than at its start, "
-        f"and the kernel does not tell since when ({tool.removesuffix('-save')}): "
-        f"{'; '.join(signed[:_TOLD])}{more}: {owner.run(tool)}"
+        f"the packet filter of {owner.name} is another one at the capture's end than at its start "
+        f"({tool.removesuffix('-save')}): {'; '.join(signed[:_TOLD])}{more}{times}: "
+        f"{owner.run(tool)}"
     )
 
 

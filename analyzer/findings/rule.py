@@ -119,6 +119,8 @@ class FindingInputs:
     """link type that is not decoded → frames"""
     malformed_frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """what frames contradict themselves in → (frames, number of the first)"""
+    not_ended: Sequence[str] = ()
+    """files of captures of ours that were not closed"""
     twins: Sequence[tuple[str, str]] = ()
     """(file, the one before it that it is once more)"""
     checked: int = 0

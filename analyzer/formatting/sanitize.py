@@ -16,11 +16,16 @@ T = TypeVar("T")
 
 _CONTROLS = "\x00-\x1f\x7f-\x9f"
 """C0 (ESC, newline, tab …), DEL, C1"""
+_IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+)
+"""what displays ignore, bidi controls among it (Unicode, Default_Ignorable_Code_Point)"""
 _DECEIVING = (
-    "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"  # bidi, zero width
+    f"{_IGNORABLE}\u2028\u2029\ufff9-\ufffb"
     "\ud800-\udfff"  # surrogates: undecodable bytes, cannot be encoded
     "\ufffe\uffff"  # no characters: XML with them is not well-formed
-    "\U000e0000-\U000e007f"  # tag characters, invisible
 )
 _UNSAFE = re.compile(f"[{_CONTROLS}{_DECEIVING}]")
 _UNSAFE_IN_JSON = re.compile(f"[\x7f-\x9f{_DECEIVING}]")

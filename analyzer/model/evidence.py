@@ -80,7 +80,8 @@ class KernelEvent:
     netns: int = 0
     """0: of the engine"""
     what: str = ""
-    """link, port, address, route, neighbour, fdb, mdb, sysctl, nftables, container, network"""
+    """link, port, address, route, neighbour, fdb, mdb, sysctl, nftables, x_tables (the legacy
+    packet filter), container, network"""
     action: str = ""
     """new, gone, changed; of a container: pause, unpause, die …"""
     subject: str = ""

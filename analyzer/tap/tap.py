@@ -146,6 +146,10 @@ class Tap:
     def stop(self) -> None:
         self.session.stop()
 
+    def give_up(self) -> None:
+        """Finish without a reader who is stuck. Safe in threads."""
+        self.session.give_up()
+
     @property
     def warnings(self) -> list[str]:
         """What the recording of drops, and of translations, could not do."""

@@ -9,6 +9,7 @@ from finding_inputs import BRIDGE, PORTS, inputs
 
 from analyzer.diagnosis.drop_places import behind_vantage, between_vantages
 from analyzer.diagnosis.likely import LOST, UNANSWERED, InVain, LikelyCause, likely_causes
+from analyzer.diagnosis.settings import Scene
 from analyzer.findings import unanswered
 from analyzer.findings.likely_cause import find
 from analyzer.model.flow_rows import ArpRow
@@ -22,7 +23,7 @@ FILTERED = UntiedDrop("NETFILTER_DROP", "nft_do_chain+0x3e8", IPV4, 5, 100 * S, 
 
 
 def test_what_fits_alone_is_likely() -> None:
-    assert likely_causes([PINGS], [FILTERED]) == [LikelyCause(PINGS, (FILTERED,))]
+    assert likely_causes([PINGS], [FILTERED], Scene(())) == [LikelyCause(PINGS, (FILTERED,))]
 
 
 @pytest.mark.parametrize(
@@ -40,16 +41,16 @@ def test_what_fits_alone_is_likely() -> None:
     ],
 )
 def test_what_differs_is_none(other: dict[str, int]) -> None:
-    assert likely_causes([PINGS], [FILTERED._replace(**other)]) == []
+    assert likely_causes([PINGS], [FILTERED._replace(**other)], Scene(())) == []
 
 
 def test_what_fits_two_conversations_is_told_of_neither() -> None:
-    assert likely_causes([PINGS, replace(PINGS, source="tomcat03")], [FILTERED]) == []
+    assert likely_causes([PINGS, replace(PINGS, source="tomcat03")], [FILTERED], Scene(())) == []
 
 
 def test_two_that_fit_one_are_both_told() -> None:
     full = FILTERED._replace(reason="QDISC_DROP", location="")
-    (cause,) = likely_causes([PINGS], [FILTERED, full])
+    (cause,) = likely_causes([PINGS], [FILTERED, full], Scene(()))
     assert cause.drops == (FILTERED, full)
     (finding,) = find(inputs(likely_causes=[cause]))
     assert finding.text == (
@@ -86,7 +87,7 @@ def test_a_drop_fits_where_the_packets_may_have_come_to(
         between_vantages(*PORTS): bridged,
     }
     for some, fits in places.items():
-        assert bool(likely_causes([replace(ASKED, places=some)], [drop])) is fits
+        assert bool(likely_causes([replace(ASKED, places=some)], [drop], Scene(()))) is fits
 
 
 def test_requests_are_told_with_their_port() -> None:
@@ -113,10 +114,10 @@ REQUESTS = InVain("arp", "tomcat01", "172.17.0.3", UNANSWERED, 3, 100 * S, 102 *
 
 def test_requests_that_nobody_answered() -> None:
     elsewhere = UntiedDrop("QDISC_DROP", "", ARP, 3, 100 * S, 102 * S)
-    (cause,) = likely_causes([REQUESTS, PINGS], [elsewhere])
+    (cause,) = likely_causes([REQUESTS, PINGS], [elsewhere], Scene(()))
     (finding,) = find(inputs(likely_causes=[cause]))
     assert finding.text.startswith("3 arp packets tomcat01 → 172.17.0.3 unanswered: likely QDISC_D")
-    assert not likely_causes([REQUESTS], [elsewhere._replace(ethertype=IPV4)])
+    assert not likely_causes([REQUESTS], [elsewhere._replace(ethertype=IPV4)], Scene(()))
 
 
 def test_what_is_tied_is_told_with_the_request() -> None:

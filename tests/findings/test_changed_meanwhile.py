@@ -96,7 +96,7 @@ def test_legacy_rules_that_are_others_at_the_end() -> None:
     (text,) = legacy(before, SAVED.format(policy="DROP", packets=9, rules=rule))
     assert text == (
         "rules-changed the packet filter of tomcat01 is another one at the capture's end than at "
-        "its start, and the kernel does not tell since when (iptables-legacy): + -t filter -P "
+        "its start (iptables-legacy): + -t filter -P "
         "FORWARD DROP; + -t filter -A DOCKER -s 172.17.0.2/32 -j DROP; - -t filter -P FORWARD "
         f"ACCEPT: nsenter -n -t {PID} iptables-legacy-save"
     )
@@ -153,4 +153,21 @@ def test_a_legacy_rule_that_came_is_told_at_the_end(bench: Bench) -> None:
         ["tomcat01", "tomcat02"], lambda: bench.host(f"iptables-legacy -A {rule} DROP")
     )
     (text,) = [one.text for one in report.findings if one.code == "rules-changed"]
-    assert "(iptables-legacy): + -t filter -A FORWARD -s 203.0.113.9/32 -j DROP: " in text
+    assert "(iptables-legacy): + -t filter -A FORWARD -s 203.0.113.9/32 -j DROP; " in text
+    assert " iptables-legacy filter +1 entries: iptables-legacy-save" in text
+
+
+@pytest.mark.root
+def test_a_legacy_rule_that_came_and_went_leaves_a_trace(bench: Bench) -> None:
+    rule = "FORWARD -s 203.0.113.9 -j DROP"
+    bench.host("iptables-legacy -A FORWARD -s 203.0.113.8 -j ACCEPT")
+
+    def act() -> None:
+        tool = "iptables-legacy"
+        bench.host(f"sleep 0.5; {tool} -I {rule}; sleep 0.7; {tool} -D {rule}; sleep 0.5")
+
+    report = bench.capture(["tomcat01", "tomcat02"], act)
+    (text,) = [one.text for one in report.findings if one.code == "rules-changed"]
+    assert text.startswith("the packet filter of the host was changed: ")
+    assert " iptables-legacy filter +1 entries; " in text
+    assert text.endswith(" iptables-legacy filter -1 entries: iptables-legacy-save")

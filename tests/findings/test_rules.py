@@ -231,6 +231,11 @@ ELSEWHERE = pl.DataFrame(
 
 CASES: list[tuple[str, FindingInputs, str]] = [
     ("truncated", inputs(info=info(truncated=True)), "the file is damaged or cut short"),
+    (
+        "not-ended",
+        inputs(not_ended=["x.pcapng"]),
+        "x.pcapng was not closed: the capture was killed",
+    ),
     ("malformed-notes", inputs(malformed={"drops": 2}), "and was left out: drops (2)"),
     ("window", inputs(info=info(since_ns=5)), "only a time window"),
     ("dropped", inputs(info=info(dropped=7)), "the kernel dropped 7 frames for want of room"),

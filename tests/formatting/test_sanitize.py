@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import report_samples as samples
@@ -7,7 +8,7 @@ from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.formatting.sanitize import sanitize, sanitized
+from analyzer.formatting.sanitize import escape_json, sanitize, sanitized
 
 
 def test_visible_escapes() -> None:
@@ -15,6 +16,13 @@ def test_visible_escapes() -> None:
     assert sanitize("a\nb\tc\x7f\x9b") == "a\\x0ab\\x09c\\x7f\\x9b"
     assert sanitize("\u202eabc\u2066\u061c") == "\\u202eabc\\u2066\\u061c"
     assert sanitize("\udcff\U000e0041") == "\\udcff\\U000e0041"
+
+
+def test_what_displays_ignore_is_seen() -> None:
+    for text in ("a\u00adb", "\u3164", "\u206a", "\ufe0f", "\u180e", "\U000e0100", "\u034f"):
+        assert sanitize(text).isascii()
+        assert escape_json(f'"{text}"').isascii()
+        assert json.loads(escape_json(json.dumps(text, ensure_ascii=False))) == text
 
 
 def test_ordinary_text_stays() -> None:

@@ -20,12 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from analyzer.errors import VethscopeError
 from analyzer.model.evidence import KernelEvent
 from analyzer.net import rtnetlink
-from analyzer.net.capabilities import keep_only
+from analyzer.net.capabilities import Capability, keep_only
 from analyzer.net.netlink import NETLINK_NETFILTER, RECEIVE_BYTES, SOL_NETLINK, NetlinkSocket
 from analyzer.net.netns import run_inside
 from analyzer.net.rtnetlink import RtnetlinkSocket
 from analyzer.recorders.evidence.bridging import read_fdb
 from analyzer.recorders.evidence.event_messages import Understanding
+from analyzer.recorders.evidence.legacy_tables import LegacyTables
 from analyzer.recorders.evidence.record import encode_events
 from analyzer.recorders.evidence.sysctl_samples import SysctlSamples
 
@@ -64,6 +65,7 @@ class EventWatch:
         """number in the host's namespace → inode"""
         self._understanding = Understanding()
         self._samples = SysctlSamples()
+        self._tables: LegacyTables | None = None
         self._lock = threading.Lock()
         self._fresh: list[KernelEvent] = []
         self._count = 0
@@ -85,6 +87,9 @@ class EventWatch:
 
     def _listen(self, paths: Mapping[int, str]) -> None:
         """In the host's namespace."""
+        self._tables = LegacyTables(self._host)
+        if self._tables.problem:
+            self.absent["x_tables"] = self._tables.problem
         for name, protocol, groups in (
             ("rtnetlink", socket.NETLINK_ROUTE, GROUPS),
             ("nftables", NETLINK_NETFILTER, 1 << NFNLGRP_NFTABLES - 1),
@@ -137,6 +142,9 @@ class EventWatch:
         self._hear()
         self._keep(self._samples.look_at_all(time.time_ns()))
         self._samples.close()
+        if self._tables is not None:
+            self._keep(self._tables.look(time.time_ns()))
+            self._tables.close()
         for one in self._sockets:
             one.close()
         self._sockets = []
@@ -158,7 +166,7 @@ class EventWatch:
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
-            keep_only(())
+            keep_only((Capability.NET_ADMIN,) if self._tables and self._tables.counts else ())
         self._bare.set()
         poll = select.poll()
         for fd in (self._wake, *(one.fileno() for one in self._sockets)):
@@ -173,6 +181,8 @@ class EventWatch:
             if pause_s is not None and time.monotonic() >= looked_s + pause_s:
                 looked_s = time.monotonic()
                 self._keep(self._samples.look(time.time_ns()))
+                if self._tables:
+                    self._keep(self._tables.look(time.time_ns()))
 
     def _sleep_a_moment(self) -> None:
         """So that many notifications make one wake-up."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from analyzer.net.netns import netns_inode, new_netns, run_inside
 from analyzer.recorders.evidence import events, sysctl_samples
 from analyzer.recorders.evidence.event_messages import Understanding
 from analyzer.recorders.evidence.events import EventWatch
+from analyzer.recorders.evidence.legacy_tables import LegacyTables
 from analyzer.recorders.evidence.record import decode_evidence
 from analyzer.recorders.evidence.sysctl_samples import SysctlSamples
 
@@ -154,6 +156,28 @@ def test_sysctls_of_devices_are_looked_at_in_turn(
         (True, "net.ipv4.conf.all.arp_announce", "2", 1),
         (True, "net.ipv4.conf.eth0.arp_ignore", "8", 1),
     ]
+
+
+def test_tables_of_the_legacy_packet_filter(pair: Pair) -> None:
+    """Those that come later are told, and not counted; a reader makes none."""
+    pair.run(0, "iptables-legacy -A FORWARD -j ACCEPT")
+    tables = run_inside(pair.fds[0], lambda: LegacyTables(pair.host))
+    with tables:
+        assert tables.counts
+        assert tables.look(1) == []
+        pair.run(0, "iptables-legacy -N OWN; ip6tables-legacy -A INPUT -j ACCEPT")
+        told = [(e.subject, e.detail, e.since_ns) for e in tables.look(2)]
+        assert told == [
+            ("iptables-legacy filter", "+2 entries", 1),
+            ("ip6tables-legacy filter", "is there", 1),
+        ]
+        pair.run(0, "iptables-legacy -R FORWARD 1 -s 203.0.113.1 -m mark --mark 1 -j ACCEPT")
+        assert [e.detail for e in tables.look(3)] == ["other entries"]
+    inside = run_inside(pair.fds[1], lambda: LegacyTables(pair.inside))
+    with inside:
+        assert not inside.counts
+    names = "/proc/thread-self/net/ip_tables_names"
+    assert run_inside(pair.fds[1], Path(names).read_text) == ""
 
 
 def test_what_is_looked_at_keeps_no_namespace(pair: Pair) -> None:
