@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from analyzer.diagnosis.routing import Routed
 from analyzer.findings.arp_ignored import arp_ignored
 from analyzer.findings.counted import owner_of
+from analyzer.findings.likely_cause import causes_of
 from analyzer.findings.no_answer import (
     RP_FILTER,
     filters_by_path,
@@ -63,9 +64,19 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
                     inputs.outlook, row.target_ip
                 )
                 yield code.finding(
-                    f"{asked} and nobody answered: {_cause(row, inputs)}",
+                    f"{asked} and nobody answered: {_cause(row, inputs)}{_dropped(row, inputs)}",
                     INFO if only_polls else WARNING,
                 )
+
+
+def _dropped(row: ArpRow, inputs: FindingInputs) -> str:
+    """By what the kernel dropped them, or what answered them; '' where no drop is tied to them."""
+    for one in inputs.likely_causes:
+        ends = (one.of.protocol, one.of.source, one.of.destination)
+        if one.tied and ends == ("arp", row.asker, row.target_ip):
+            causes = causes_of(one)
+            return f"; the kernel dropped as many of them, or of the answers to them: {causes}"
+    return ""
 
 
 def _cause(row: ArpRow, inputs: FindingInputs) -> str:
@@ -144,8 +155,8 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
     return (
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
-        f"in {bridge}: ebtables -L --Lc; nft list ruleset bridge; "
-        f"bridge -d link show dev {port.interface}"
+        f"in {bridge}, or by that port: ebtables -L --Lc; nft list ruleset bridge; "
+        f"bridge -d link show dev {port.interface}; tc -s qdisc show dev {port.interface}"
     )
 
 
