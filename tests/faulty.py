@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from drawn import LONG
 
 from analyzer.analysis import reading
 from analyzer.analysis.analyse import report_files
@@ -20,7 +21,7 @@ from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
 
-MOST_PIECES = 30 if os.environ.get("VETHSCOPE_LONG") else 8
+MOST_PIECES = 30 if LONG else 8
 """that a file is read in a second time: a piece costs the same, however few its frames are"""
 
 

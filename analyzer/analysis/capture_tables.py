@@ -189,6 +189,7 @@ def _finding_inputs(
         router_advertisements=partials.router_advertisements.rows(),
         multicast_streams=partials.the(MulticastStreams).rows(),
         returned=assembly.returned.rows(),
+        facts=partials.loss_diagnosis.facts(),
         likely_causes=partials.loss_diagnosis.likely,
         foreign_sources=partials.foreign_sources.rows(),
         untranslated=partials.untranslated.rows(),

@@ -30,7 +30,7 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import address_text
 from analyzer.recorders.drops.untied import UntiedDrop
 from analyzer.recorders.settings.facts import MAGIC as FACTS
-from analyzer.recorders.settings.facts import decode_facts
+from analyzer.recorders.settings.facts import Facts, decode_facts
 
 _NO_OUTCOMES = pl.DataFrame(schema={"number": pl.Int64, "reason": pl.String, "location": pl.String})
 
@@ -85,11 +85,15 @@ class LossDiagnosis:
             for aggregator in (self._addressed, self._asked, self._ended, self._lost):
                 aggregator.add(batch)
 
+    def facts(self) -> list[Facts]:
+        """Settings and counters of packet filters, at both ends."""
+        return decode_facts(self._facts)
+
     def explain(
         self, rows: Sequence[LossRow], table: pl.DataFrame, evidence: LossEvidence, scene: Scene
     ) -> list[LossRow]:
         """The report's losses. rows, table: those that the topology proved, in the same order."""
-        scene = replace(scene, facts=decode_facts(self._facts))
+        scene = replace(scene, facts=self.facts())
         ends = evidence.ends
         last = [self._examples.keep(ends[number]) for number in table["number"].to_list()]
         table = table.with_columns(pl.Series("last_frame", last, pl.Int64))
@@ -108,10 +112,19 @@ class LossDiagnosis:
         losses += unheard_askers(evidence.arp, scene, vanished)
         losses = self._addressed.misaddressed(evidence.segments, losses, scene, vanished)
         losses += self._asked.went_away(gone, since, scene, scene.events)
-        self.likely = likely_causes(
-            _in_vain(losses, [*silent, *evidence.requests], scene), self._untied(), scene
-        )
+        in_vain = _in_vain(losses, [*silent, *evidence.requests], scene)
+        asked = {one: row for row in evidence.arp if (one := _asked_in_vain(row, losses))}
+        own = (self._dropped_requests(one, row) for one, row in asked.items())
+        told = [one for one in own if one]
+        rest = [one for one in asked if one not in {cause.of for cause in told}]
+        in_vain += rest
+        self.likely = [*likely_causes(in_vain, self._untied(), scene), *told]
         return losses
+
+    def _dropped_requests(self, one: InVain, row: ArpRow) -> LikelyCause | None:
+        drops = self._ended.requests.of(row.asker_ip, row.target_ip)
+        fitting = tuple(drop for drop in drops if drop.packets == one.packets)
+        return LikelyCause(one, fitting, tied=True) if fitting else None
 
     def _flows(self, table: pl.DataFrame) -> list[list[LostFlow]]:
         """Of each row."""
@@ -199,6 +212,15 @@ def _in_vain(
             places = behind_vantage(last, address)
             lost.append(InVain(*ends, UNANSWERED, row["packets"], *span, places, port, where))
     return lost
+
+
+def _asked_in_vain(row: ArpRow, losses: Sequence[LossRow]) -> InVain | None:
+    """ARP requests that nobody answered, and of which nothing tells why."""
+    told = any(one.protocol == "arp" and one.source == row.asker for one in losses)
+    if row.state != "unanswered" or told or row.first_ns is None or row.last_ns is None:
+        return None
+    ends = (row.asker, row.target_ip)
+    return InVain("arp", *ends, UNANSWERED, row.requests, row.first_ns, row.last_ns)
 
 
 def with_outcomes(packets: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:

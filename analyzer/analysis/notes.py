@@ -199,9 +199,12 @@ def described_vantage(interface: SavefileInterface, file_number: int) -> Vantage
 
 
 def foreign_vantage(interface: SavefileInterface, path: str) -> Vantage:
-    """A vantage of which nothing but the name is known."""
+    """A vantage of which nothing but the name is known: of an interface without one the file's,
+    with its number there, which Wireshark calls ``frame.interface_id``."""
     stem = os.path.basename(path)
-    name = interface.name or (stem.rsplit(".", 1)[0] if "." in stem else stem) or "-"
+    number = f"#{interface.index}" if interface.index else ""
+    named = (stem.rsplit(".", 1)[0] if "." in stem else stem) or "-"
+    name = interface.name or named + number
     return Vantage(name=name, interface=name, mixed=interface.linktype == LINUX_SLL)
 
 

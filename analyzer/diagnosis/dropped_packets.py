@@ -24,6 +24,7 @@ from analyzer.correlate.answers import (
     refusal_keys,
     syn_keys,
 )
+from analyzer.diagnosis.dropped_requests import DroppedRequests, asked_by
 from analyzer.diagnosis.example import Examples
 from analyzer.diagnosis.lost_flows import (
     GROUP,
@@ -65,6 +66,7 @@ class DroppedPackets:
     """of lost packets: values of GROUP → flow → the kernel's reasons"""
     stacks: dict[tuple[Any, ...], dict[int, LostFlow]] = field(default_factory=dict)
     """of those that ended in stacks: values of STACK → flow → how many"""
+    requests: DroppedRequests = field(default_factory=DroppedRequests)
     tied: int = 0
     tied_by_reason: Counter[int] = field(default_factory=Counter)
     outcomes: list[pl.DataFrame] = field(default_factory=list)
@@ -81,6 +83,7 @@ class DroppedPackets:
         packets = batch.packets
         last = packets["last_frame"].to_numpy()
         kept = {f"packet_{name}": packets[name].to_numpy() for name in _OF_PACKET}
+        kept["packet_asked"] = asked_by(batch.frames, last)
         kept["packet_asks"] = echo_keys(batch.frames, last) + syn_keys(batch.frames, last)
         self._learn_answers(batch)
         ties = self.tying.add(batch, kept | {n: batch.frames[n][last] for n in EXAMPLE})
@@ -104,9 +107,9 @@ class DroppedPackets:
     def _count(self, ties: Ties) -> None:
         self.tied += len(ties.drop)
         self.tied_by_reason.update(ties.drop["reason"].tolist())
-        table = _table(ties, self.tying.log).filter(
-            ~pl.Series(np.isin(ties.frame["packet_number"], self._counted))
-        )
+        table = _table(ties, self.tying.log)
+        self.requests.add(table)
+        table = table.filter(~pl.Series(np.isin(ties.frame["packet_number"], self._counted)))
         # each packet's first drop, its own before its answer's
         table = table.sort("answer", maintain_order=True).unique(
             "packet_number", keep="first", maintain_order=True

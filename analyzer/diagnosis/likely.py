@@ -1,4 +1,4 @@
-"""Drops that belong to no packet of the capture, and fit what came to nothing in it. Pure.
+"""Drops that fit what came to nothing in the capture, though no packet was lost by them. Pure.
 
 The kernel tells of them without a frame: they were dropped anywhere on this machine. Where as many
 were dropped as packets of one conversation are lost or unanswered, of their protocol, only while
@@ -52,6 +52,9 @@ class LikelyCause:
     of: InVain
     drops: tuple[UntiedDrop, ...]
     """one of these"""
+    tied: bool = False
+    """they are of these packets, or of answers to them; but one went to many, and was dropped on
+    some of the ways"""
 
 
 def likely_causes(

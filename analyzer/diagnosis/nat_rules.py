@@ -16,6 +16,7 @@ from analyzer.model.kernel_state import Ruleset
 
 _SOURCE = re.compile(r"\b(?:MASQUERADE|SNAT|NETMAP|masquerade|snat)\b")
 _DESTINATION = re.compile(r"\b(?:DNAT|REDIRECT|NETMAP|dnat|redirect)\b")
+_UNTRACKED = re.compile(r"\bNOTRACK\b|\bnotrack\b")
 _FROM = re.compile(r"(! ?)?(?:-s|\bip saddr)( !=)? ([0-9.]+(?:/[0-9]+)?)")
 _TO = re.compile(r"(! ?)?(?:-d|\bip daddr)( !=)? ([0-9.]+(?:/[0-9]+)?)")
 _PROTOCOL = re.compile(r"(?:(?<!! )-p|\bmeta l4proto|\bip protocol) (tcp|udp|icmp)\b")
@@ -55,6 +56,13 @@ def destination_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[s
     fitting = (line for line in _lines(rulesets, _DESTINATION) if _fits(line, packet))
     named = (line for line in fitting if _PORT.search(line))
     return [line for line in named if packet.incoming or not _IN.search(line)]
+
+
+def untracking_rules(rulesets: Sequence[Ruleset], packet: Translated) -> list[str]:
+    """Those by which conntrack leaves it alone; none that asks for an interface where the packet's
+    is not known."""
+    fitting = [line for line in _lines(rulesets, _UNTRACKED) if _fits(line, packet)]
+    return [line for line in fitting if packet.incoming or not _IN.search(line)]
 
 
 def takes_any_port(rulesets: Sequence[Ruleset], packet: Translated) -> bool:

@@ -6,11 +6,11 @@ comes back for its addresses, and nothing is said of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_interface
 from typing import Any
 
-from analyzer.diagnosis.nat_rules import Translated, source_rules, were_read
+from analyzer.diagnosis.nat_rules import Translated, source_rules, untracking_rules, were_read
 from analyzer.findings.counted import owner_of
 from analyzer.findings.ended_entries import entry_ended_ns
 from analyzer.findings.no_answer import inside_of, look_inside, next_hop
@@ -18,6 +18,7 @@ from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.flows.untranslated import host_namespaces
 from analyzer.formatting.numbers import format_plural, format_time
 from analyzer.model.evidence import KernelEvent, NamespaceEvidence
+from analyzer.model.kernel_state import Ruleset
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import ipv4_text
@@ -111,6 +112,11 @@ def _cause(inputs: FindingInputs, rows: Sequence[Row], way_out: Vantage, network
     last = [m for m in inputs.evidence.at_end() if m.netns == way_out.netns and were_read(m)]
     if len(last) != 1:
         return f"its source was not translated (MASQUERADE, SNAT): {look}"
+    if untracked := _rule(last[0], rows, way_out, untracking_rules):
+        return (
+            f"conntrack leaves them alone ({untracked}), and what it does not track is not "
+            f"translated: iptables -t raw -nvL; nft list ruleset; conntrack -L -s {source}"
+        )
     if rule := _rule(last[0], rows, way_out):
         changed = _changed(inputs.evidence.events, way_out.netns)
         return (
@@ -126,12 +132,18 @@ def _cause(inputs: FindingInputs, rows: Sequence[Row], way_out: Vantage, network
     )
 
 
-def _rule(moment: NamespaceEvidence, rows: Sequence[Row], way_out: Vantage) -> str:
-    """The first that should have translated one of them; '' where there is none."""
+def _rule(
+    moment: NamespaceEvidence,
+    rows: Sequence[Row],
+    way_out: Vantage,
+    fitting: Callable[[Sequence[Ruleset], Translated], list[str]] = source_rules,
+) -> str:
+    """The first that should have translated one of them, or that fits otherwise; '' where there is
+    none."""
     for row in rows:
         ends = (ipv4_text(row["src"]), ipv4_text(row["dst"]))
         packet = Translated(row["protocol"], *ends, outgoing=way_out.interface)
-        if found := source_rules(moment.rulesets, packet):
+        if found := fitting(moment.rulesets, packet):
             return found[0]
     return ""
 

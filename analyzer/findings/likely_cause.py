@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from analyzer.diagnosis.likely import UNANSWERED
+from analyzer.diagnosis.likely import UNANSWERED, LikelyCause
 from analyzer.findings.no_answer import silent_echoes
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_plural
@@ -25,18 +25,23 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     for one in inputs.likely_causes:
         vain = one.of
         echoes = vain.what == UNANSWERED and not vain.port
+        if one.tied:
+            continue  # it is told with the request that nobody answered
         if echoes and (vain.source, vain.destination) in explained:
             continue
-        causes = " or ".join(
-            f"{drop.reason} at {drop.location}" if drop.location else drop.reason
-            for drop in one.drops
-        )
         port = f" port {vain.port}" if vain.port else ""
         yield LIKELY_CAUSE.finding(
             f"{format_plural(vain.packets, f'{vain.protocol} packet')} {vain.source} → "
-            f"{vain.destination}{port} {vain.what}: likely {causes}, by which as many were dropped "
-            "meanwhile anywhere on this machine (the kernel does not tell whose)"
+            f"{vain.destination}{port} {vain.what}: likely {causes_of(one)}, by which as many "
+            "were dropped meanwhile anywhere on this machine (the kernel does not tell whose)"
         )
+
+
+def causes_of(one: LikelyCause) -> str:
+    """The kernel's reasons and functions."""
+    return " or ".join(
+        f"{drop.reason} at {drop.location}" if drop.location else drop.reason for drop in one.drops
+    )
 
 
 def _pairs(silent: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:

@@ -38,8 +38,8 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     for linktype, count in sorted(inputs.undecoded.items()):
         name = f" ({NAMES[linktype]})" if linktype in NAMES else ""
         yield LINK_TYPE.finding(
-            f"{format_plural(count, 'frame')} of link type {linktype}{name} are not decoded: "
-            "they are counted, and nothing else is told of them"
+            f"link type {linktype}{name} is not decoded: {format_plural(count, 'frame')} counted, "
+            "and nothing else is told of them"
         )
     for file, other in inputs.twins:
         what = "was given twice" if file == other else f"is {other}, byte for byte"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analyzer.diagnosis.likely import LikelyCause
     from analyzer.flows.arp_claims import ClaimVerdict
     from analyzer.flows.contradictions import Contradiction
+    from analyzer.recorders.settings.facts import Facts
 
 INFO, WARNING, ERROR = "info", "warning", "error"
 TOLD = 5
@@ -102,6 +103,8 @@ class FindingInputs:
     """see `analyzer.flows.multicast_streams.MulticastStreams.rows`"""
     contradictions: Sequence[Contradiction] = ()
     """see `analyzer.flows.contradictions.settle_losses`"""
+    facts: Sequence[Facts] = ()
+    """settings and counters of packet filters, at both ends"""
     likely_causes: Sequence[LikelyCause] = ()
     """see `analyzer.diagnosis.likely`"""
     foreign_sources: Sequence[Mapping[str, Any]] = ()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from analyzer.findings.at_the_socket import listens_throughout
 from analyzer.findings.invalid_segments import reset_unasked
+from analyzer.findings.rejecting import Rejecting, rejecting, would_be_seen
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST
-from analyzer.model.batch import Outlook
 from analyzer.model.flow_rows import TcpRow
 from analyzer.model.report import Finding
-from analyzer.model.vantage import Role, Vantage
+from analyzer.model.vantage import Role
 from analyzer.net.ip import address_text
 
 TCP_REFUSED = Code(
@@ -35,6 +35,17 @@ TCP_RESET = Code(
 )
 
 
+class _Cut(NamedTuple):
+    """RSTs of connections that were established, which are told together."""
+
+    source: str
+    destination: str
+    port: int
+    maker: str
+    seen: str
+    """where they were first seen"""
+
+
 Published = Mapping[tuple[str, int], str]
 """(container, its TCP port) → where the engine publishes it"""
 
@@ -48,8 +59,9 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     yield from _cut(inputs)
 
 
-def _maker(row: Mapping[str, Any], outlook: Outlook) -> str:
+def _maker(row: Mapping[str, Any], inputs: FindingInputs) -> str:
     """Who made it, by where it was first seen; '' where that does not tell."""
+    outlook = inputs.outlook
     vantage = outlook.vantages[row["vantage"]]
     if not vantage.ifindex or not outlook.complete:
         return ""
@@ -57,41 +69,54 @@ def _maker(row: Mapping[str, Any], outlook: Outlook) -> str:
     if out == (vantage.role is Role.CONTAINER):
         return vantage.container if vantage.role in (Role.CONTAINER, Role.HOST_VETH) else ""
     is_hosts = vantage.role in (Role.HOST_VETH, Role.BRIDGE, Role.UPLINK, Role.HOST)
-    return HOST if out and is_hosts else ""
+    forwarded = row["source"] != HOST and not would_be_seen(inputs, row)
+    return HOST if out and is_hosts and not forwarded else ""
 
 
 def _refused(row: Mapping[str, Any], inputs: FindingInputs, published: Published) -> Finding:
     outlook = inputs.outlook
-    server, maker, port = row["source"], _maker(row, outlook), row["port"]
+    server, maker, port = row["source"], _maker(row, inputs), row["port"]
     times = f", {row['count']}×" if row["count"] > 1 else ""
     what = f"{row['destination']} → {server} TCP port {port}: refused{times}"
-    seen = _name(row["vantage"], outlook.vantages)
+    vantage = outlook.vantages[row["vantage"]]
     if maker == HOST and server != HOST:
         return TCP_REFUSED.finding(
-            f"{what} by the host in {server}'s name (its RST is first seen going out of {seen}): "
-            "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD"
-            + ("; iptables -nvL DOCKER-USER" if inputs.engine == "docker" else ""),
+            f"{what} by the host in {server}'s name (its RST is first seen going out of "
+            f"{vantage.name}): {_by_the_host(rejecting(inputs, row, vantage.netns), inputs)}"
         )
     asked = _asked_at(row, published)
     if maker and maker == server:
-        where = "on the host" if maker == HOST else f"inside {server}"
-        vantage = outlook.vantages[row["vantage"]]
         inside = vantage.peer_netns if vantage.role is Role.HOST_VETH else vantage.netns
-        if listens_throughout(inputs, inside, port, address_text(row["hi"], row["lo"])):
-            return TCP_REFUSED.finding(
-                f"{what} by {server} itself{asked}, although it listens there (ss -ltnp {where}): "
-                "a rule with REJECT --reject-with tcp-reset, iptables -nvL INPUT there, or the "
-                "process itself"
-            )
-        text = (
-            f"{what} by {server} itself{asked}: nothing listens there, see ss -ltnp {where}, "
-            "or a rule with REJECT, iptables -nvL INPUT there"
+        there = rejecting(inputs, row, inside, "" if maker == HOST else server)
+        listens = listens_throughout(inputs, inside, port, address_text(row["hi"], row["lo"]))
+        text = f"{what} by {server} itself{asked}{_by_itself(server, there, listens=listens)}"
+        return (PUBLISHED_UNSERVED if asked and not listens else TCP_REFUSED).finding(text)
+    on_the_way = rejecting(inputs, row, vantage.netns)
+    why = on_the_way.rule or "nothing listens there (ss -ltnp), or a rule with REJECT"
+    return TCP_REFUSED.finding(f"{what} (RST first seen at {vantage.name}){asked}: {why}")
+
+
+def _by_the_host(made: Rejecting, inputs: FindingInputs) -> str:
+    """What made an RST in somebody else's name."""
+    if made.rule or made.read:
+        return made.rule or "no rule that was read has counted it: nft list ruleset; ss -ltnp"
+    user = "; iptables -nvL DOCKER-USER" if inputs.engine == "docker" else ""
+    return f"likely a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD{user}"
+
+
+def _by_itself(server: str, there: Rejecting, *, listens: bool) -> str:
+    where = "on the host" if server == HOST else f"inside {server}"
+    if there.rule:
+        return f": {there.rule}"
+    if listens:
+        rule = (
+            ""
+            if there.read
+            else ("a rule with REJECT --reject-with tcp-reset, iptables -nvL INPUT there, or ")
         )
-        return (PUBLISHED_UNSERVED if asked else TCP_REFUSED).finding(text)
-    return TCP_REFUSED.finding(
-        f"{what} (RST first seen at {seen}){asked}: nothing listens there (ss -ltnp), or a "
-        "rule with REJECT",
-    )
+        return f", although it listens there (ss -ltnp {where}): {rule}the process itself"
+    rule = "" if there.read else ", or a rule with REJECT, iptables -nvL INPUT there"
+    return f": nothing listens there, see ss -ltnp {where}{rule}"
 
 
 def _asked_at(row: Mapping[str, Any], published: Published) -> str:
@@ -106,34 +131,54 @@ def _asked_at(row: Mapping[str, Any], published: Published) -> str:
 
 def _cut(inputs: FindingInputs) -> Iterator[Finding]:
     """Connections that were reset: one finding a pair, service and maker."""
-    counts: dict[tuple[str, str, int, str, str], int] = {}
+    counts: dict[_Cut, int] = {}
+    why: dict[_Cut, str] = {}
     for row in inputs.resets:
         if not row["refusal"]:
-            maker = _maker(row, inputs.outlook)
-            seen = _name(row["vantage"], inputs.outlook.vantages)
-            key = (row["source"], row["destination"], row["port"], maker, seen)
+            vantage = inputs.outlook.vantages[row["vantage"]]
+            maker = _maker(row, inputs)
+            key = _Cut(row["source"], row["destination"], row["port"], maker, vantage.name)
             counts[key] = counts.get(key, 0) + row["count"]
-    for row in inputs.flows.get("tcp", ()):
-        _forgive(counts, row)
+            why[key] = _why_cut(row, maker, inputs)
+    for conversation in inputs.flows.get("tcp", ()):
+        _forgive(counts, conversation)
     strange = {
         key: one
         for key in counts
-        if key[0] == key[3] == HOST and (one := reset_unasked(inputs, key[1], key[2]))
+        if key.source == key.maker == HOST
+        and (one := reset_unasked(inputs, key.destination, key.port))
     }
-    followed = {(key[1], one.whose, key[2]) for key, one in strange.items()}
+    followed = {(key.destination, one.whose, key.port) for key, one in strange.items()}
     for key, count in counts.items():
         source, destination, port, maker, seen = key
         what = f"reset TCP towards {destination}, port {port}, {count}× (first seen at {seen})"
+        forged = maker == HOST and source != HOST
         if key in strange:
             yield TCP_RESET.finding(f"the host {what}: {strange[key].text}", WARNING)
         elif (source, destination, port) in followed:
             yield TCP_RESET.finding(f"{source} {what}: the host had reset the connection before")
         else:
-            forged = maker == HOST and source != HOST
-            yield _plain(f"the host in {source}'s name" if forged else source, what, forged=forged)
+            who = f"the host in {source}'s name" if forged else source
+            yield TCP_RESET.finding(f"{who} {what}: {why[key]}", WARNING if forged else INFO)
 
 
-def _forgive(counts: dict[tuple[str, str, int, str, str], int], row: TcpRow) -> None:
+def _why_cut(row: Mapping[str, Any], maker: str, inputs: FindingInputs) -> str:
+    """What made the RST of a connection that was established."""
+    vantage, source = inputs.outlook.vantages[row["vantage"]], row["source"]
+    if (
+        not maker
+        and row["egress"]
+        and not inputs.outlook.one_way
+        and vantage.role is not Role.CONTAINER
+    ):
+        made = rejecting(inputs, row, vantage.netns)
+        return made.rule or f"it came by an interface that was not captured: ss -tin at {source}"
+    if maker == HOST and source != HOST:
+        return _by_the_host(rejecting(inputs, row, vantage.netns), inputs)
+    return f"its process closed with data unread, or knows of no connection: ss -tin at {source}"
+
+
+def _forgive(counts: dict[_Cut, int], row: TcpRow) -> None:
     """Take off the RSTs for challenge ACKs: see `analyzer.findings.challenge_ack`."""
     rest, ends = row.challenge_acks, (row.client, row.server, row.server_port)
     for key in [key for key in counts if key[:3] == ends]:
@@ -141,19 +186,6 @@ def _forgive(counts: dict[tuple[str, str, int, str, str], int], row: TcpRow) -> 
         counts[key], rest = counts[key] - taken, rest - taken
         if not counts[key]:
             del counts[key]
-
-
-def _plain(who: str, what: str, *, forged: bool) -> Finding:
-    why = (
-        "a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD"
-        if forged
-        else f"its process closed with data unread, or knows of no connection: ss -tin at {who}"
-    )
-    return TCP_RESET.finding(f"{who} {what}: {why}", WARNING if forged else INFO)
-
-
-def _name(at: int, vantages: Sequence[Vantage]) -> str:
-    return vantages[at].name
 
 
 RULE = Rule((TCP_REFUSED, PUBLISHED_UNSERVED, TCP_RESET), find, place=260)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from analyzer.diagnosis.routing import Routed
 from analyzer.findings.arp_ignored import arp_ignored
 from analyzer.findings.counted import owner_of
+from analyzer.findings.likely_cause import causes_of
 from analyzer.findings.no_answer import (
     RP_FILTER,
     filters_by_path,
@@ -40,6 +41,8 @@ ND_UNANSWERED = Code(
 
 
 DOCKER = "docker"
+_OF_THE_HOST = (Role.BRIDGE, Role.UPLINK)
+"""interfaces by which the host itself is asked"""
 _SEEN = 6
 """vantages that are listed"""
 _AT_ONCE_NS = 1_000_000_000
@@ -61,9 +64,19 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
                     inputs.outlook, row.target_ip
                 )
                 yield code.finding(
-                    f"{asked} and nobody answered: {_cause(row, inputs)}",
+                    f"{asked} and nobody answered: {_cause(row, inputs)}{_dropped(row, inputs)}",
                     INFO if only_polls else WARNING,
                 )
+
+
+def _dropped(row: ArpRow, inputs: FindingInputs) -> str:
+    """By what the kernel dropped them, or what answered them; '' where no drop is tied to them."""
+    for one in inputs.likely_causes:
+        ends = (one.of.protocol, one.of.source, one.of.destination)
+        if one.tied and ends == ("arp", row.asker, row.target_ip):
+            causes = causes_of(one)
+            return f"; the kernel dropped as many of them, or of the answers to them: {causes}"
+    return ""
 
 
 def _cause(row: ArpRow, inputs: FindingInputs) -> str:
@@ -108,6 +121,8 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     late = any(inputs.outlook.lifetime(at)[0] > begun_ns for at in places)
     targets = {vantages[at].role: vantages[at] for at in places}
     port, inside = targets.get(Role.HOST_VETH), targets.get(Role.CONTAINER)
+    if seen and not late and port is None and inside is None and places:
+        return _at_the_host(row, vantages[places[0]], inputs)
     if seen and port is None and inside and not late and inside.name not in seen:
         whose = inside.container or inside.name
         seen_at = ", ".join(row.seen[:_SEEN])
@@ -117,12 +132,10 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     whose = f"it is {port.container}'s" if port.container else f"it is behind {port.name}"
     bridge = f"bridge {port.bridge}" if port.bridge else "its bridge"
     if inside and inside.name in seen:
-        if elsewhere := _filtered_by_route(row, inside, inputs):
-            return f"{whose}, and they reached {inside.name}: {elsewhere}"
-        if ignored := arp_ignored(row, inside, inputs):
-            return f"{whose}, and they reached {inside.name}: {ignored}"
-        return (
-            f"{whose}, and they reached {inside.name}: its stack does not answer: is it paused? "
+        why = _filtered_by_route(row, inside, inputs) or arp_ignored(row, inside, inputs)
+        return f"{whose}, and they reached {inside.name}: " + (
+            why
+            or "its stack does not answer: is it paused? "
             f"sysctl net.ipv4.conf.all.arp_ignore and arptables -nvL inside {port.container}"
         )
     if port.name in seen:
@@ -142,8 +155,26 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
     return (
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
-        f"in {bridge}: ebtables -L --Lc; nft list ruleset bridge; "
-        f"bridge -d link show dev {port.interface}"
+        f"in {bridge}, or by that port: ebtables -L --Lc; nft list ruleset bridge; "
+        f"bridge -d link show dev {port.interface}; tc -s qdisc show dev {port.interface}"
+    )
+
+
+def _at_the_host(row: ArpRow, owning: Vantage, inputs: FindingInputs) -> str:
+    """Why the host does not answer for an address of its own. Each of its interfaces answers for
+    all of its addresses (``arp_ignore`` = 0)."""
+    came_to = [
+        v
+        for v in inputs.outlook.vantages
+        if v.netns == owning.netns and v.role in _OF_THE_HOST and v.name in row.seen
+    ]
+    if not came_to:
+        return ""
+    why = _filtered_by_route(row, came_to[0], inputs) or arp_ignored(row, came_to[0], inputs)
+    return f"it is the host's ({owning.name}), and they reached {came_to[0].name}: " + (
+        why
+        or "its stack does not answer: sysctl net.ipv4.conf.all.arp_ignore; arptables -nvL; "
+        "nft list ruleset arp"
     )
 
 

@@ -25,3 +25,18 @@ def turnaround_words(row: IcmpRow) -> str:
     if row.turnaround_inside:
         return f"turnaround in {row.destination}"
     return f"turnaround beyond {row.turnaround_at}"
+
+
+def rtt_note(report: Report) -> str:
+    """Where the round trips of all these echoes were timed, as far as that is known."""
+    bearers = {
+        (vantage.name, address.partition("/")[0])
+        for vantage in report.vantages
+        for address in vantage.addresses
+    }
+    timed = [row for row in report.icmp if row.rtt_p50_ns is not None]
+    if not timed:
+        return ""
+    if all((row.measured_at, row.source_ip) in bearers for row in timed):
+        return "RTT at the asker's interface"
+    return "RTT where the requests were first seen"

@@ -18,6 +18,8 @@ from analyzer.net.ports import GENEVE_PORT
 
 _FLAGS = "FSRP.UEW"
 """FIN, SYN, RST, PSH, ACK, URG, ECE, CWR from the lowest bit, in tcpdump's letters"""
+_AS_WRITTEN = {"pppoe": "PPPoE", "ipv6": "IPv6", "ipip": "IP in IP"}
+"""names that are not all capitals"""
 
 
 def summarise_frame(frames: Mapping[str, npt.NDArray[Any]], row: int) -> str:
@@ -37,7 +39,8 @@ def _summary(get: Any) -> str:
         return _arp(get)
     if not get("ip_version"):
         if get("ethertype") in ethertypes.NAMES:
-            return f"{ethertypes.NAMES[get('ethertype')].upper()}, length {get('wirelen')}"
+            name = ethertypes.NAMES[get("ethertype")]
+            return f"{_AS_WRITTEN.get(name, name.upper())}, length {get('wirelen')}"
         return f"ethertype 0x{get('ethertype'):04x}, length {get('wirelen')}"
     if get("marks") & MARK_FRAGMENT:
         return (
@@ -54,7 +57,8 @@ def _summary(get: Any) -> str:
     if protocol == UDP:
         inside = "Geneve, " if GENEVE_PORT in (get("src_port"), get("dst_port")) else ""
         return f"{inside}UDP {ports} length {get('payload_len')}"
-    name = ip.PROTOCOL_NAMES.get(protocol, "").upper()
+    name = ip.PROTOCOL_NAMES.get(protocol, "")
+    name = _AS_WRITTEN.get(name, name.upper())
     return f"{name or f'IP protocol {protocol}'}, length {get('ip_len')}"
 
 

@@ -93,11 +93,11 @@ def test_protocols_are_told_by_name(number: int, name: str, tmp_path: Path) -> N
     assert f"{name.upper()}, length 44" in CliRunner().invoke(cli, ["show", path]).output
 
 
-@pytest.mark.parametrize(("ethertype", "name"), [(0x8847, "mpls"), (0x8864, "pppoe")])
-def test_what_is_beneath_ip_is_told_by_name(ethertype: int, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ethertype", "shown"), [(0x8847, "MPLS"), (0x8864, "PPPoE")])
+def test_what_is_beneath_ip_is_told_by_name(ethertype: int, shown: str, tmp_path: Path) -> None:
     path = capture_of([ethernet(b"x" * 46, ethertype=ethertype)], tmp_path)
-    assert read(path).packets["protocol"].to_list() == [name]
-    assert f"{name.upper()}, length 60" in CliRunner().invoke(cli, ["show", path]).output
+    assert read(path).packets["protocol"].to_list() == [shown.lower()]
+    assert f"{shown}, length 60" in CliRunner().invoke(cli, ["show", path]).output
 
 
 def test_geneve_is_told_by_name(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_without_a_link_layer_address_there_is_none(tmp_path: Path) -> None:
 def test_link_types_that_are_not_read_are_named_and_counted(tmp_path: Path) -> None:
     report = report_of(capture_of([b"x" * 40, b"y" * 40], tmp_path, 127))
     assert told(report) == [("info", "undecoded-link-type")]
-    assert "2 frames of link type 127 (IEEE802_11_RADIOTAP)" in report.findings[0].text
+    assert "link type 127 (IEEE802_11_RADIOTAP) is not decoded: 2 frames" in report.findings[0].text
 
 
 def test_a_file_that_is_given_twice_is_read_once(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def mixed_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from big_captures import mixed, write_capture
 
     path = tmp_path / "mixed.pcapng"
-    write_capture(path, 6_000, mixed(), snaplen=96)
+    write_capture(path, 3_000, mixed(), snaplen=96)
     return path
 
 

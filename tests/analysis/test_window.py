@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import LONG
 from frames_report import report_on_frames
 from world import MICRO, World
 
@@ -155,7 +156,8 @@ def assert_nothing_lost(report: Report) -> None:
 def test_wherever_it_is_cut_the_halves_are_the_whole_and_nothing_is_lost() -> None:
     of_frames = read_frames(PING)["ts_ns"].to_numpy()
     stamps = np.unique(of_frames)
-    for edge in map(int, (*stamps, stamps[-1] + 1)):
+    edges = [*stamps, stamps[-1] + 1]
+    for edge in map(int, edges if LONG else edges[::3]):
         early, late = halves(edge - int(stamps[0]), lambda o: report_files([PING], o)[0])
         assert early.capture.frames + late.capture.frames == 110
         assert early.capture.frames == np.count_nonzero(of_frames < edge)

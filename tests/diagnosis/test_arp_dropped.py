@@ -82,3 +82,32 @@ def test_a_stack_that_was_told_so_for_a_while(bench: Bench) -> None:
     report = bench.capture(["tomcat01", "tomcat02"], act)
     assert f"{REACHED}answered no ARP request ({name} was 8 from " in unanswered(report)
     assert f"{name} = 8; " in next(f.text for f in report.findings if f.code == "sysctl-changed")
+
+
+ELSEWHERE = [
+    ("tomcat02", "arp", "hook input", ""),
+    ("tomcat02", "arp", "hook output", ""),
+    ("host", "bridge", "hook postrouting", "oifname {port} ether type arp"),
+    ("host", "netdev", "hook egress device {port}", "ether type arp"),
+]
+
+
+@pytest.mark.parametrize(("where", "family", "hook", "matches"), ELSEWHERE)
+def test_what_the_kernel_drops_without_a_counter(
+    bench: Bench, where: str, family: str, hook: str, matches: str
+) -> None:
+    """The requests, or the answers to them."""
+    port = bench.veth("tomcat02")
+    chain = f"table {family} t {{ chain c {{ type filter {hook} priority 0; {matches} drop; }}; }}"
+    bench.lab.run(where, ["nft", "-f", "-"], input=chain.replace("{port}", port))
+    told = unanswered(bench.capture(["all"], lambda: bench.inside("tomcat01", ASK)))
+    assert "it is tomcat02's" in told
+    assert "; the kernel dropped as many of them, or of the answers to them: NETFILTER_DROP" in told
+
+
+def test_a_queue_that_takes_none(bench: Bench) -> None:
+    port = bench.veth("tomcat02")
+    bench.host(f"tc qdisc add dev {port} root tbf rate 1kbit burst 20 limit 20")
+    told = unanswered(bench.capture(["all"], lambda: bench.inside("tomcat01", ASK)))
+    assert f"never left by its port {port}: dropped in bridge docker0, or by that port: " in told
+    assert "; the kernel dropped as many of them, or of the answers to them: QDISC_DROP at " in told

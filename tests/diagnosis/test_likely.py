@@ -10,7 +10,9 @@ from finding_inputs import BRIDGE, PORTS, inputs
 from analyzer.diagnosis.drop_places import behind_vantage, between_vantages
 from analyzer.diagnosis.likely import LOST, UNANSWERED, InVain, LikelyCause, likely_causes
 from analyzer.diagnosis.settings import Scene
+from analyzer.findings import unanswered
 from analyzer.findings.likely_cause import find
+from analyzer.model.flow_rows import ArpRow
 from analyzer.model.vantage import Role
 from analyzer.net.ethernet import ARP, IPV4, IPV6
 from analyzer.recorders.drops.untied import UntiedDrop, UntiedDrops
@@ -105,3 +107,29 @@ def test_untied_drops_of_one_kind_are_one() -> None:
         UntiedDrop("NO_SOCKET", "", IPV6, 1, 0, 0),
     ]
     assert untied.by_reason() == {"NO_SOCKET": 6}
+
+
+REQUESTS = InVain("arp", "tomcat01", "172.17.0.3", UNANSWERED, 3, 100 * S, 102 * S)
+
+
+def test_requests_that_nobody_answered() -> None:
+    elsewhere = UntiedDrop("QDISC_DROP", "", ARP, 3, 100 * S, 102 * S)
+    (cause,) = likely_causes([REQUESTS, PINGS], [elsewhere], Scene(()))
+    (finding,) = find(inputs(likely_causes=[cause]))
+    assert finding.text.startswith("3 arp packets tomcat01 → 172.17.0.3 unanswered: likely QDISC_D")
+    assert not likely_causes([REQUESTS], [elsewhere._replace(ethertype=IPV4)], Scene(()))
+
+
+def test_what_is_tied_is_told_with_the_request() -> None:
+    tied = LikelyCause(REQUESTS, (FILTERED._replace(packets=3, ethertype=ARP),), tied=True)
+    assert not list(find(inputs(likely_causes=[tied])))
+    row = ArpRow("tomcat01", "172.17.0.2", "", "172.17.0.3", "", "", 3, 0, None, None, "unanswered")
+    (told,) = unanswered.find(inputs({"arp": [row]}, likely_causes=[tied]))
+    assert told.text.endswith(
+        "; the kernel dropped as many of them, or of the answers to them: NETFILTER_DROP at "
+        "nft_do_chain+0x3e8"
+    )
+    (told,) = unanswered.find(
+        inputs({"arp": [replace(row, asker="tomcat03")]}, likely_causes=[tied])
+    )
+    assert "the kernel dropped" not in told.text

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.diagnosis.nat_rules import Translated, destination_rules, source_rules, target_of
+from analyzer.diagnosis.nat_rules import (
+    Translated,
+    destination_rules,
+    source_rules,
+    target_of,
+    untracking_rules,
+)
 from analyzer.model.kernel_state import Ruleset
 
 OUT = Translated("icmp", "172.17.0.2", "198.51.100.2", outgoing="uplink0")
@@ -44,6 +50,21 @@ def test_sources(line: str, fits: bool) -> None:
 )
 def test_destinations(line: str, fits: bool) -> None:
     assert bool(destination_rules([Ruleset("nft", line)], IN)) == fits
+
+
+@pytest.mark.parametrize(
+    ("line", "fits"),
+    [
+        ("-A PREROUTING -s 172.17.0.2/32 -p icmp -j NOTRACK", True),
+        ("-A PREROUTING -s 172.17.0.0/16 -j CT --notrack", True),
+        ("ip saddr 172.17.0.2 counter packets 3 bytes 252 notrack", True),
+        ("-A PREROUTING -i eth9 -j CT --notrack", False),
+        ("-A PREROUTING -p udp -j NOTRACK", False),
+        ("-A PREROUTING -s 172.17.0.2/32 -j CT --zone 1", False),
+    ],
+)
+def test_what_conntrack_leaves_alone(line: str, fits: bool) -> None:
+    assert bool(untracking_rules([Ruleset("nft", line)], OUT)) == fits
 
 
 def test_rules_for_ipv6_translate_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -105,8 +106,8 @@ def test_a_capture_with_holes_or_of_one_direction_says_nothing() -> None:
         assert texts(flow(INSIDE, OUTSIDE), outlook=outlook) == []
 
 
-def left(bench: Bench) -> list[str]:
-    bench.host("iptables -t nat -F; iptables -t nat -A POSTROUTING -s 10.9.0.0/16 -j MASQUERADE")
+def left(bench: Bench, network: str = "10.9.0.0/16") -> list[str]:
+    bench.host(f"iptables -t nat -F; iptables -t nat -A POSTROUTING -s {network} -j MASQUERADE")
 
     def send() -> None:
         bench.inside("tomcat01", "ping -c2 -i0.2 -W2 198.51.100.2 || true")
@@ -128,3 +129,10 @@ def test_masquerade_is_missing(bench: Bench) -> None:
 def test_a_network_that_is_routed_needs_no_masquerade(bench: Bench) -> None:
     bench.lab.run("outside", ["ip", "route", "add", "172.17.0.0/16", "via", "198.51.100.1"])
     assert left(bench) == []
+
+
+@pytest.mark.root
+def test_what_conntrack_leaves_alone_is_not_translated(bench: Bench) -> None:
+    bench.host("iptables -t raw -A PREROUTING -s 172.17.0.0/16 -p icmp -j NOTRACK")
+    (text,) = left(bench, "172.17.0.0/16")
+    assert re.search(r": conntrack leaves them alone \(.*(NOTRACK|--notrack)\), and ", text)

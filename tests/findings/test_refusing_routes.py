@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from faulty import Bench
 
@@ -90,3 +92,31 @@ def test_a_container_that_is_a_router_and_answered_is_no_fault(bench: Bench) -> 
     )
     codes = {one.code for one in report.findings if one.severity != "info"}
     assert codes == set()
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        (
+            "rp_filter=1",
+            r"its stack answers none whose way back leads elsewhere \(.*rp_filter = 1\), and the "
+            r"one to 192.0.2.5 leads out of uplink0: ip route get 192.0.2.5",
+        ),
+        ("arp_ignore=8", r"its stack answers no ARP request \(.*arp_ignore = 8\): sysctl .*"),
+    ],
+)
+def test_a_gateway_that_does_not_answer(bench: Bench, setting: str, why: str) -> None:
+    """It is the bridge's own address, and somebody has it."""
+    bench.host(f"sysctl -qw net.ipv4.conf.all.{setting}; ip route add 192.0.2.0/24 dev uplink0")
+    bench.inside("tomcat01", "ip address add 192.0.2.5/32 dev eth0")
+    report = bench.capture(
+        ["tomcat01"],
+        lambda: bench.inside("tomcat01", f"ping -c2 -W.5 -I 192.0.2.5 {AWAY}", check=False),
+        uplink=True,
+    )
+    (text,) = [one.text for one in report.findings if one.code == "arp-unanswered"]
+    assert re.fullmatch(
+        rf"tomcat01 asked \d× who has 172.17.0.1 and nobody answered: it is the host's "
+        rf"\(docker0\), and they reached docker0: {why}",
+        text,
+    )

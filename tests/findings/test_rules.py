@@ -147,6 +147,7 @@ RESET = {
     "lo": 5,
     "count": 3,
 }
+ADDRESS_OF_02 = {"lo": 0xFFFF_AC11_0003}
 OWNER = Owner("tomcat02:eth0", "tomcat02", MAC, True)
 CLAIM = Claim(MAC + 1, 1, 2, 0, 4, 3, 1)
 TRIP = dict.fromkeys(ROUND_TRIP, 0) | {
@@ -259,7 +260,7 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     (
         "undecoded-link-type",
         inputs(undecoded={127: 3}),
-        "3 frames of link type 127 (IEEE802_11_RADIOTAP) are not decoded",
+        "link type 127 (IEEE802_11_RADIOTAP) is not decoded: 3 frames counted",
     ),
     (
         "same-file-twice",
@@ -450,7 +451,7 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "arp-unanswered",
         inputs({"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1", "docker0"])]}),
         "it is tomcat02's, and they were seen at veth1 and never left by its port veth2: dropped "
-        "in bridge docker0: ebtables -L --Lc",
+        "in bridge docker0, or by that port: ebtables -L --Lc",
     ),
     (
         "arp-unanswered",
@@ -492,8 +493,20 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ),
     (
         "tcp-refused",
-        inputs(resets=[RESET | {"egress": True}]),
-        "refused, 3× by the host in tomcat02's name",
+        inputs(resets=[RESET | {"egress": True} | ADDRESS_OF_02]),
+        "refused, 3× by the host in tomcat02's name (its RST is first seen going out of veth2): "
+        "likely a rule with REJECT",
+    ),
+    (
+        "tcp-refused",
+        inputs(resets=[RESET | {"egress": True, "source": "198.51.100.2"}]),
+        "198.51.100.2 TCP port 80: refused, 3× (RST first seen at veth2): nothing listens there",
+    ),
+    (
+        "tcp-reset",
+        inputs(resets=[RESET | {"egress": True, "source": "198.51.100.2", "refusal": False}]),
+        "198.51.100.2 reset TCP towards tomcat01, port 80, 3× (first seen at veth2): it came by an "
+        "interface that was not captured",
     ),
     (
         "published-unserved",

@@ -14,6 +14,7 @@ from analyzer.formatting.numbers import format_time
 from analyzer.formatting.sanitize import sanitized
 from analyzer.model.report import Report
 from analyzer.report import view
+from analyzer.report.echo_words import rtt_note
 from analyzer.report.html import sections
 from analyzer.report.html.hops import build_hops
 from analyzer.report.html.markup import Markup, tag
@@ -34,12 +35,6 @@ _NEWS: tuple[_Section, ...] = (
     ("Losses", "", sections.build_losses),
     ("Verdicts", "", sections.build_verdicts),
 )
-_SECTIONS: tuple[_Section, ...] = (
-    ("Hops", "", build_hops),
-    ("ICMP echo", "RTT at the asker's interface", sections.build_icmp),
-    ("ARP", "", sections.build_arp),
-)
-"""the flows' sheets come behind them"""
 _REST: tuple[_Section, ...] = (
     ("Packets", "time since the packet's first frame", sections.build_packets),
     ("Capture", "", sections.build_capture),
@@ -83,12 +78,19 @@ def _anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
 
 
+def _talks(report: Report) -> Iterable[_Section]:
+    """The flows' sheets come behind them."""
+    yield "Hops", "", build_hops
+    yield "ICMP echo", rtt_note(report), sections.build_icmp
+    yield "ARP", "", sections.build_arp
+
+
 def _body(report: Report) -> Iterable[tuple[str, Markup | None]]:
     sheets: list[_Section] = [
         (sheet.title, sheet.note, partial(sections.build_sheet, sheet))
         for sheet in flow_sheets(report)
     ]
-    for section in (*_TOP, *_NEWS, *_SECTIONS, *sheets, *_REST):
+    for section in (*_TOP, *_NEWS, *_talks(report), *sheets, *_REST):
         yield section[0], _section(*section, report)
 
 

@@ -26,7 +26,7 @@ from analyzer.formatting.sanitize import sanitized
 from analyzer.model.report import Report, Verdict
 from analyzer.report import view
 from analyzer.report.drawn import drawn_paths
-from analyzer.report.echo_words import losses_known
+from analyzer.report.echo_words import losses_known, rtt_note
 from analyzer.report.sheets import Sheet, flow_sheets
 from analyzer.report.text.hops import hop_parts
 from analyzer.report.text.path import LEVELS, draw_path
@@ -37,7 +37,7 @@ def render_text(report: Report, console: Console) -> None:
     """Print the report; sections without content are left out. Colours are the console's matter."""
     report = sanitized(report)
     _print(console, _headline(report))
-    for title, note, build in (*_TALKS, *_flows(report), *_SECTIONS):
+    for title, note, build in (*_talks(report), *_flows(report), *_SECTIONS):
         body = list(build(report))
         if body:
             for part in (Text(), _title(title, note), *body):
@@ -224,13 +224,16 @@ def _capture(report: Report) -> Iterable[RenderableType]:
 
 
 _Section = tuple[str, str, Callable[[Report], Iterable[RenderableType]]]
-_TALKS: tuple[_Section, ...] = (
-    ("Path", "p50 of each hop, → there, ← back", _paths),
-    ("Hops", "", hop_parts),
-    ("ICMP echo", "RTT at the asker's interface", _icmp),
-    ("ARP", "", _arp),
-)
-"""the flows' sheets come behind them"""
+
+
+def _talks(report: Report) -> Iterable[_Section]:
+    """The flows' sheets come behind them."""
+    yield "Path", "p50 of each hop, → there, ← back", _paths
+    yield "Hops", "", hop_parts
+    yield "ICMP echo", rtt_note(report), _icmp
+    yield "ARP", "", _arp
+
+
 _SECTIONS: tuple[_Section, ...] = (
     ("Losses", "", _losses),
     ("Verdicts", "", _verdicts),

@@ -1,0 +1,71 @@
+"""ARP requests that the kernel dropped, or whose answers it did: by who asked for whom.
+
+A request goes to all, so that it ends at each of its branches: that one of them dropped it is no
+loss of the packet. Where it stays unanswered, that is the likely cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analyzer.diagnosis.reasons import is_harmless
+from analyzer.model.batch import Columns
+from analyzer.net.arp import REQUEST
+from analyzer.net.ethernet import ARP
+from analyzer.recorders.drops.untied import UntiedDrop
+
+MOST = 1 << 16
+"""dropped requests that are kept: the latest"""
+_KEPT = {
+    "packet_asked": pl.UInt64,
+    "packet_number": pl.Int64,
+    "packet_ts_ns": pl.Int64,
+    "reason": pl.String,
+    "location": pl.String,
+}
+
+
+def asked_by(frames: Columns, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
+    """[rows] who asks for whom, of ARP requests; 0: something else."""
+    both = frames["arp_spa"][rows].astype(np.uint64) << np.uint64(32) | frames["arp_tpa"][rows]
+    is_request = (frames["ethertype"][rows] == ARP) & (frames["arp_op"][rows] == REQUEST)
+    return np.where(is_request, both, np.uint64(0))
+
+
+@dataclass(slots=True)
+class DroppedRequests:
+    """An aggregator of drops that are tied to requests."""
+
+    _table: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEPT))
+
+    def add(self, ties: pl.DataFrame) -> None:
+        """ties: a row a drop; of its packet `asked_by`, number and time; its reason and place."""
+        asked = ties.filter(pl.col("packet_asked") != 0).select(
+            pl.col(n).cast(_KEPT[n]) for n in _KEPT
+        )
+        if len(asked):
+            self._table = pl.concat([self._table, asked]).unique(maintain_order=True).tail(MOST)
+
+    def of(self, asker: str, target: str) -> Iterator[UntiedDrop]:
+        """The drops of what one asked for another: how many requests, by reason and place."""
+        if self._table.is_empty() or ":" in asker + target:
+            return
+        key = int(IPv4Address(asker)) << 32 | int(IPv4Address(target))
+        kinds = (
+            self._table.filter(pl.col("packet_asked") == key)
+            .group_by("reason", "location", maintain_order=True)
+            .agg(
+                pl.col("packet_number").n_unique(),
+                pl.col("packet_ts_ns").min().alias("first_ns"),
+                pl.col("packet_ts_ns").max().alias("last_ns"),
+            )
+        )
+        for reason, location, *rest in kinds.iter_rows():
+            if not is_harmless(reason, location, "arp", opens=True):
+                yield UntiedDrop(reason, location, ARP, *rest)
