@@ -43,7 +43,7 @@ packages:
 test-packages: | packages
 	@PYTHON=$(PYTHON) .ci/packages test
 
-$(VENV)/.installed: setup.cfg pyproject.toml | packages
+$(VENV)/.installed: setup.cfg pyproject.toml Makefile | packages
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"vethscope: needs Python 3.11 or later, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.11")'
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
 	@echo "vethscope: installing the project into $(VENV)" >&2

@@ -2,7 +2,8 @@
 
 tshark reads the file a second time and tells the numbers of the frames that match. pyshark takes
 its dissection apart. It does not start it: pyshark runs whatever a ``config.ini`` in the current
-directory names.
+directory names. Dissectors are a million lines that read what strangers sent, so where we are root
+tshark is nobody: it gets the open file, and can read and write nothing else of root's.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Collection, Iterator
-from typing import IO
+from contextlib import contextmanager
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from analyzer.errors import EnvironmentProblem, UsageProblem
+from analyzer.native.trusted_folder import is_root_of_the_machine
 from analyzer.net.programs import find_program
 from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
@@ -25,7 +28,14 @@ _NO_PACKET_FIELDS = ("-e", "frame.cb_pen", "-e", "systemd_journal")
 """records that Wireshark numbers though they are no packets: custom and journal blocks"""
 _PACKET, _END_OF_PACKET = b"<packet", b"</packet>"
 """how lines of tshark's PDML begin"""
-_NOISE = ("Running as user", "tshark: The file", "This could be dangerous")
+NOBODY = 65534
+"""the uid and gid that are nobody's on Linux (overflowuid)"""
+_NOISE = (
+    "Running as user",
+    "tshark: The file",
+    "tshark: The standard input",
+    "This could be dangerous",
+)
 
 
 def matching_frames(path: str, display_filter: str) -> npt.NDArray[np.int64]:
@@ -59,9 +69,35 @@ def _records(file: str, display_filter: str) -> tuple[npt.NDArray[np.int64], npt
 
 
 def _run(file: str, display_filter: str, *fields: str) -> subprocess.CompletedProcess[str]:
-    command = [_tshark(), "-n", "-r", file, "-Y", display_filter]
-    command += ["-T", "fields", "-e", "frame.number", *fields]
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    words = ("-Y", display_filter, "-T", "fields", "-e", "frame.number", *fields)
+    with _start(file, *words, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate()
+    texts = (one.decode(errors="replace") for one in (out, err))
+    return subprocess.CompletedProcess(process.args, process.returncode, *texts)
+
+
+@contextmanager
+def _start(
+    file: str, *words: str, stderr: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """tshark, reading the file; ended when the block is left."""
+    command = [_tshark(), "-n", "-r", "-", *words]
+    options = {"stdout": subprocess.PIPE, "stderr": stderr, "cwd": "/", **_as_nobody()}
+    with open(file, "rb") as content:
+        process = subprocess.Popen(command, stdin=content, **options)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _as_nobody() -> dict[str, Any]:
+    """Options of a process that has none of root's rights, where we have them."""
+    if os.geteuid() != 0 or not is_root_of_the_machine():
+        return {}
+    environment = {**os.environ, "HOME": "/nonexistent"}
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": [], "env": environment}
 
 
 def dissected_frames(path: str, frames: Collection[int]) -> Iterator[tuple[int, list[str]]]:
@@ -84,18 +120,12 @@ def dissected(path: str, display_filter: str = "") -> Iterator[tuple[int, list[s
     """
     from pyshark.tshark.output_parser.tshark_xml import packet_from_xml_packet
 
-    command = [_tshark(), "-n", "-r", _file(path), "-T", "pdml"]
-    command += ["-Y", display_filter] if display_filter else []
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    words = ("-Y", display_filter) if display_filter else ()
+    with _start(_file(path), "-T", "pdml", *words) as process:
         assert process.stdout is not None
-        try:
-            for text in _packets_of(process.stdout):
-                packet = packet_from_xml_packet(text)
-                yield int(packet.number), _lines(packet)
-        finally:
-            process.kill()
+        for text in _packets_of(process.stdout):
+            packet = packet_from_xml_packet(text)
+            yield int(packet.number), _lines(packet)
 
 
 def _packets_of(pdml: IO[bytes]) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from test_commands import PING, ROOT, assert_one_line, vethscope
 
 import analyzer
 from analyzer.app import dissect
-from analyzer.errors import EnvironmentProblem
+from analyzer.errors import EnvironmentProblem, UsageProblem
 
 
 def frames_by_tshark(display_filter: str) -> set[int]:
@@ -118,3 +118,27 @@ def test_without_tshark_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(dissect, "find_program", lambda name: None)
     with pytest.raises(EnvironmentProblem, match="apt-get install tshark"):
         dissect.matching_frames(PING, "icmp")
+
+
+@pytest.mark.root
+def test_tshark_has_none_of_roots_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one that tells who it is; the file is root's alone."""
+    program = tmp_path / "tshark"
+    program.write_text('#!/bin/sh\necho "1\t$(id -u) $(id -g) $(id -G) $HOME $PWD" >&2\nexit 4\n')
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    program.chmod(0o755)
+    monkeypatch.setattr(dissect, "find_program", lambda name: str(program))
+    with pytest.raises(UsageProblem, match="65534 65534 65534 /nonexistent /;"):
+        dissect.matching_frames(PING, "icmp")
+
+
+@pytest.mark.root
+def test_root_alone_may_read_the_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.pcapng"
+    mine.write_bytes(Path(PING).read_bytes())
+    mine.chmod(0o600)
+    assert dissect.matching_frames(str(mine), "icmp").tolist() == sorted(frames_by_tshark("icmp"))
+    ((number, lines),) = dissect.dissected(str(mine), "frame.number == 3")
+    assert number == 3
+    assert lines[0] == "FRAME"

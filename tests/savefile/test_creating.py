@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from analyzer.savefile import creating
 from analyzer.savefile.creating import (
     PrivateFolder,
     Unfinished,
@@ -18,6 +20,7 @@ from analyzer.savefile.creating import (
 )
 
 STRANGER, USER = 65534, 1000
+PACKAGE = Path(creating.__file__).parents[1]
 NONSENSE = ("", "x", "-1", "4294967295", "99999999999", "²", "0x10", "1 ")
 
 
@@ -194,3 +197,30 @@ def test_a_folder_that_is_renamed_while_it_is_filled_leads_nowhere_else(
     os.close(above)
     assert facts(shared / "whole")[2] == 0o600
     assert target.read_text() == "untouched"
+
+
+MAKING = re.compile(
+    r"""open\([^)]*"[wax]\+?b?"|\.write_(text|bytes)\(|makedirs\(|mkdir\(|O_CREAT|mk[sd]temp\("""
+)
+ALLOWED = {
+    "savefile/creating.py",  # files for the user
+    "native/trusted_folder.py",  # machine code
+    "engines/lab_names.py",  # root's /run/netns
+    "app/warm.py",  # in a temporary folder of its own
+    "app/ping.py",  # mkstemp(3): a capture that nobody keeps
+    "app/capture.py",  # /dev/null
+    "engines/throwaway.py",  # in memory
+    *("net/netns.py", "engines/lab_build.py", "recorders/drops/tracefs.py"),  # /proc, tracefs
+    "net/seccomp.py",  # flags that are refused
+}
+"""who makes files, and where; a new one for the user goes by `create_file` or `Unfinished`"""
+
+
+def test_nobody_else_makes_files() -> None:
+    found = {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if MAKING.search(line)
+    }
+    assert found == ALLOWED
