@@ -35,7 +35,7 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
         cause = no_way_back(inputs, one) or at_the_socket(inputs, one) or _unknown(inputs, one)
         return f"reached {one.last.name}, and no {answer} came out there: {cause}"
     if (owners := who_vanished(inputs.outlook, one.destination_ip)) and _sent_later(inputs, one):
-        return f"{_came_to(one)}, and no {answer} came back: {it_vanished(owners)}"
+        return f"came as far as {one.last.name}, and no {answer} came back: {it_vanished(owners)}"
     if changed := changed_on_the_way(inputs, one):
         return f"{_came_to(one)}, and no {answer} came back there: {changed}"
     if came_back := _came_back(inputs, one):
