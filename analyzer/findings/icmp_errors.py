@@ -59,7 +59,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         yield ICMP_ERROR.finding(
             f"{row.reporter} says {row.error}{mtu} to {row.source}, {row.errors}×, "
             f"about {row.protocol} to {row.destination_ip}{port}"
-            f"{_redirected(row, inputs) or _refused(row, inputs) or _advice(row.error)}"
+            f"{_redirected(row, inputs) or _refused(row, inputs) or _advice(row)}"
         )
 
 
@@ -102,9 +102,9 @@ def _probed(row: IcmpErrorRow) -> tuple[str, str, str]:
     return row.source, row.destination_ip, row.protocol
 
 
-def _advice(error: str) -> str:
-    advice = _PROHIBITED if "prohibited" in error else _ADVICE.get(error, "")
-    return f": {advice}" if advice else ""
+def _advice(row: IcmpErrorRow) -> str:
+    advice = _PROHIBITED if "prohibited" in row.error else _ADVICE.get(row.error, "")
+    return f": {advice.replace('ADDRESS', row.destination_ip)}" if advice else ""
 
 
 RULE = Rule((ICMP_ERROR,), find, place=120)
