@@ -30,6 +30,16 @@ def test_the_first_fragment_alone_is_no_delivery(bench: Bench) -> None:
     assert row.location.startswith(f"in bridge docker0, behind {port} (kernel: ")
 
 
+def test_without_the_kernels_drops_they_are_not_told_to_have_arrived(bench: Bench) -> None:
+    drop_in_the_bridge(bench, SECOND)
+    found = bench.ping(size=2000, drops=False)
+    (text,) = [one.text for one in found.report.findings if one.code == "echo-unanswered"]
+    assert text.startswith(
+        "5 echo requests of tomcat01 to tomcat02 came to tomcat02:eth0 without all of their "
+        "fragments, so nobody there could put them together: capture with --drops; "
+    )
+
+
 def test_those_that_are_whole_are_delivered(bench: Bench) -> None:
     drop_in_the_bridge(bench, f"{SECOND} numgen inc mod 2 0")
     report = bench.capture(["all"], lambda: bench.inside("tomcat01", ASK, check=False))
