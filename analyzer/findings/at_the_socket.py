@@ -36,6 +36,17 @@ def listens_throughout(inputs: FindingInputs, netns: int, port: int, address: st
     return bool(ends) and all(_at(_on_port(end, "tcp", port) or (), address) for end in ends)
 
 
+def only_elsewhere(inputs: FindingInputs, netns: int, port: int, address: str) -> str:
+    """By which other addresses alone TCP sockets were open for a port there when the capture ended;
+    '' where none were, or one was for this address, or that is not known."""
+    spans = [span for span in inputs.evidence.spans() if span.start.netns == netns]
+    told = [_on_port(end, "tcp", port) for span in spans for end in (span.start, span.end)]
+    known = [some for some in told if some is not None]
+    if not known or len(known) < len(told) or any(_at(some, address) for some in known):
+        return ""
+    return ", ".join(dict.fromkeys(map(endpoint, known[-1])))
+
+
 def _of_sockets(span: Span, one: Unanswered, owner: Owner) -> str:
     look = owner.run(_LOOK[one.protocol])
     port = f"{one.protocol} port {one.port}"

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -105,12 +106,17 @@ class Tap:
             self._tracking.close()
             self.session.__exit__(kind, error, trace)
             return
-        rest = self._dropping.close() if self._dropping else b""
-        rest += self._evidence.close(self.session) if self._evidence else b""
-        rest += self._tracking.close()
+        rest = self._close_recorders() + self._tracking.close()
         stats = self.session.close(self._bridge_tables(), self._notes, rest)
         self.stats = replace(stats, warnings=(*stats.warnings, *self.warnings))
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
+
+    def _close_recorders(self) -> bytes:
+        """What they still have. Both read all namespaces, and do so at once."""
+        with ThreadPoolExecutor(1, "closing") as pool:
+            drops = pool.submit(self._dropping.close) if self._dropping else None
+            evidence = self._evidence.close(self.session) if self._evidence else b""
+            return (drops.result() if drops else b"") + evidence
 
     def welcome(self, paths: Mapping[int, str]) -> None:
         """Record of these namespaces as well, inode → path, of containers that came later."""
