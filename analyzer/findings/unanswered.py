@@ -105,12 +105,28 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
             f"it is {one.name}'s in network {one.network}, which runs: its port, or its "
             f"interface, lets nothing through: ip addr show inside {one.name}; bridge link show"
         )
+    if has := _has_it(row, inputs):
+        return has
     if wrong := _by_a_route(row, inputs):
         return wrong
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
     look = f"; docker network inspect {networks}" if networks else ""
     more = f": docker ps -a{look}" if docker else ""
     return f"not running, or in another network{more}"
+
+
+def _has_it(row: ArpRow, inputs: FindingInputs) -> str:
+    """Of an address that a captured container has, and nothing tells how far the requests came."""
+    for vantage in inputs.outlook.vantages:
+        if vantage.role is Role.CONTAINER and has_address(vantage, row.target_ip):
+            rules = "ip6tables -nvL" if ":" in row.target_ip else "arptables -nvL"
+            return (
+                f"it is {vantage.container}'s ({vantage.name}): its packet filter, its stack, or "
+                "a port on the way lets nothing through: "
+                + look_inside(owner_of(inputs, vantage.netns), rules)
+                + "; bridge -d link show"
+            )
+    return ""
 
 
 def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
@@ -199,7 +215,7 @@ def _by_a_route(row: ArpRow, inputs: FindingInputs) -> str:
     owner = owner_of(inputs, inside.netns)
     version = ip_address(row.target_ip).version
     told = [ip_interface(one).network for one in _bridge_addresses(inside, inputs.outlook)]
-    networks = [one for one in told if one.version == version]
+    networks = [one for one in told if one.version == version and not one.is_link_local]
     way = routed(inputs, inside.netns, row.target_ip)
     if way and way.on_link and networks and not _is_in(row.target_ip, networks):
         look = look_inside(owner, f"ip route get {row.target_ip}")
