@@ -64,7 +64,7 @@ def _is_longest(icmp: Sequence[IcmpRow]) -> pl.Expr:
 
 
 def _path(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> Path:
-    drawn, rounds = _first_round(row["path"])
+    drawn, rounds = _first_round(row["path"], vantages)
     here = [vantages[v] for v in row["path"][:drawn]]
     copied = bool(row["evidence"] & Evidence.BRIDGE_COPY)
     kinds = [HOP_NAMES[hop] for hop in row["hops"][: drawn - 1]]
@@ -80,11 +80,15 @@ def _path(row: Mapping[str, Any], vantages: Sequence[Vantage]) -> Path:
     )
 
 
-def _first_round(path: Sequence[int]) -> tuple[int, int]:
+def _first_round(path: Sequence[int], vantages: Sequence[Vantage]) -> tuple[int, int]:
     """(how many places to draw, how often the packet came by one of them; 0: it never went round).
 
-    By a router on one interface it passes that twice.
+    By a router on one interface it passes that twice. What stands for several devices
+    (``tcpdump -i any``) is no place: a packet comes by it at each of them.
     """
+    several = [at for at, place in enumerate(path) if vantages[place].mixed]
+    if several:
+        return several[0] + 1, 0
     most = max(Counter(path).values(), default=0)
     if most <= MOST_VISITS:
         return len(path), 0

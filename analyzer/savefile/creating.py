@@ -49,6 +49,8 @@ def open_folder(path: str, *, make: bool = False) -> int:
 def create_file(path: str) -> int:
     """A descriptor to write to: of a new file, or of what is there, emptied. Raises OSError."""
     folder, name = os.path.split(path)
+    if not name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     at = open_folder(folder)
     try:
         return create_in(at, name)

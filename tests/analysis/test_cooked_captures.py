@@ -78,6 +78,7 @@ def test_without_a_device_all_copies_are_still_one_packet(tmp_path: Path) -> Non
     (row,) = report.icmp
     assert (row.sent, row.answered, row.lost, row.duplicates) == (3, 3, 0, 0)
     assert report.hops == []
+    assert [(len(one.nodes), one.rounds) for one in report.paths] == [(1, 0)]
 
 
 def test_link_types_do_not_matter_to_what_is_inside(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,26 @@ def test_no_signal_more_interrupts_the_finishing(
     assert len(notes) == 5
     assert all(one.ended and one.dropped == 0 for one in notes)
     assert "5 frames captured, 5 received by filter, 0 dropped by kernel" in closing
+
+
+def test_a_ping_is_reported_whatever_signals_come(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "x.pcapng"
+    words = ("tomcat01", "tomcat02", "-c", "60000", "-i", "0.01", "-w", str(file))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analyzer", "ping", *words, "--engine", f"lab:{lab.lab_name}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 3 * IN_TIME_S
+    while not (file.exists() and file.stat().st_size > 20_000):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    for _ in range(5):
+        process.send_signal(INT)
+        time.sleep(0.002)
+    assert process.wait(timeout=IN_TIME_S) in (0, 130)  # the latter: within the report
+    assert all(one.ended for one in notes_of(file))
 
 
 def test_nohup_is_honoured(lab: Lab, tmp_path: Path) -> None:
