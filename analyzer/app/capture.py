@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from analyzer.app.binary_output import binary_stdout
 from analyzer.app.capture_arguments import split_words
 from analyzer.app.capture_outcome import CaptureOutcome
-from analyzer.app.rights import give_up_rights
+from analyzer.app.rights import forbid_the_rest, give_up_rights
 from analyzer.app.signals import stopping
 from analyzer.capture.stats import CaptureStats
 from analyzer.engines import open_engine
@@ -90,6 +90,9 @@ def run_capture(
                 _give_up_rights(engine, plan, wanted, vantages)
             if printer:
                 printer()
+            if plan.give_up_rights:
+                rotates = plan.options.capture.rotation is not None
+                forbid_the_rest(makes_files=rotates, reads_rules=plan.options.drops)
             with _following(engine, topology, tap, wanted, ready):
                 for warning in tap.warnings:
                     ready(f"vethscope: {warning}; the capture goes on")
@@ -166,8 +169,9 @@ def _following(
 
 def _make_printer(line: Line) -> PacketPrinter:
     """Imported late: the threads that polars starts shall not have rights given up before."""
-    from analyzer.app.packet_printer import PacketPrinter
+    from analyzer.app.packet_printer import PacketPrinter, warm
 
+    warm()
     return PacketPrinter(line)
 
 

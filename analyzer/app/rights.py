@@ -30,9 +30,7 @@ def give_up_rights(
     """Keep only what a capture with open sockets still needs; what this thread keeps.
 
     enters: namespaces, of containers to come or of a host that is not ours. makes_files: next
-    ones of a rotation, perhaps in another user's folder. reads_rules: of the packet filter, by its
-    tools; drops are recorded, and tracing is switched off at the end, by files. Where none of
-    these is so, no file can be written any more, and no program run, in any thread.
+    ones of a rotation, perhaps in another user's folder. reads_rules: of the packet filter.
     """
     wanted = (
         *(_FOR_ENTERING if enters else ()),
@@ -40,6 +38,14 @@ def give_up_rights(
         *((Capability.NET_ADMIN,) if reads_rules else ()),
     )
     keep_only(wanted)
+    return held()
+
+
+def forbid_the_rest(*, makes_files: bool, reads_rules: bool) -> None:
+    """From now on no thread can write to another file or run a program, as far as that is so.
+
+    makes_files: as for `give_up_rights`. reads_rules: by the packet filter's tools, at the end,
+    when tracing is switched off by files, too. Comes after `give_up_rights`.
+    """
     if not forbid(files=not (makes_files or reads_rules), programs=not reads_rules):
         LOG.info("this kernel, or machine, keeps no process from calling what it needs no more")
-    return held()

@@ -27,13 +27,12 @@ def on_port(moment: NamespaceEvidence, protocol: str, port: int) -> list[SocketS
 def bound_elsewhere(
     moments: Iterable[NamespaceEvidence], netns: int, protocol: str, port: int, address: str
 ) -> str:
-    """``only 127.0.0.1:80 listens there, and not at 172.17.0.3``; '' where nobody had the port, or
-    somebody at that address, or it is not known of both ends of the capture."""
+    """Who alone has the port (``127.0.0.1:80``); '' where nobody had it, or somebody at the address
+    that was asked for, or it is not known of both ends of the capture."""
     ends = [on_port(one, protocol, port) for one in moments if one.netns == netns]
     if len(ends) < 2 or not port or not address or not all(ends):
         return ""
     sockets = [one for some in ends for one in some or ()]
     if any(one.address in (*ANY_ADDRESS, address) for one in sockets):
         return ""
-    where = ", ".join(dict.fromkeys(map(endpoint, sockets)))
-    return f"only {where} listens there, and not at {address}"
+    return ", ".join(dict.fromkeys(map(endpoint, sockets)))

@@ -23,8 +23,8 @@ def advise_at(
     """The advice for a kernel's reason; for the packet filter with the rule that counted."""
     if reason == NO_SOCKET and (entry := _older_entry(packet, scene, netns)):
         return entry
-    if reason == NO_SOCKET and (elsewhere := _bound_elsewhere(packet, scene, netns)):
-        return f"{elsewhere}: {place.run('ss -lunp')}"
+    if reason == NO_SOCKET and (other := _bound_elsewhere(packet, scene, netns)):
+        return f"it listens on {other} only: {place.run('ss -lunp')}"
     if reason != NETFILTER:
         told = _error_dropped(packet, place, scene, netns) if reason == TOO_BIG else ""
         return advise(reason, location, place, packet) + told

@@ -94,9 +94,9 @@ def _unheard(row: IcmpErrorRow, inputs: FindingInputs) -> str:
     for moment, owner in owned_ends(inputs) if row.error == "port unreachable" else ():
         if row.reporter in (owner.name, HOST if owner.is_host else ""):
             ends = moment.netns, row.protocol, port, address
-            if elsewhere := bound_elsewhere(inputs.evidence.moments, *ends):
-                return f": {elsewhere}: {owner.run('ss -lunp')}"
-    return _advice(row.error)
+            if other := bound_elsewhere(inputs.evidence.moments, *ends):
+                return f": it listens on {other} only: {owner.run('ss -lunp')}"
+    return _advice(row)
 
 
 def _incoming(row: IcmpErrorRow, vantages: Sequence[Vantage]) -> str:
@@ -114,9 +114,9 @@ def _probed(row: IcmpErrorRow) -> tuple[str, str, str]:
     return row.source, row.destination_ip, row.protocol
 
 
-def _advice(error: str) -> str:
-    advice = _PROHIBITED if "prohibited" in error else _ADVICE.get(error, "")
-    return f": {advice}" if advice else ""
+def _advice(row: IcmpErrorRow) -> str:
+    advice = _PROHIBITED if "prohibited" in row.error else _ADVICE.get(row.error, "")
+    return f": {advice.replace('ADDRESS', row.destination_ip)}" if advice else ""
 
 
 RULE = Rule((ICMP_ERROR,), find, place=120)

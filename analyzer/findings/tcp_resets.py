@@ -91,8 +91,8 @@ def _refused(row: Mapping[str, Any], inputs: FindingInputs, published: Published
         there = rejecting(inputs, row, inside, "" if maker == HOST else server)
         address = address_text(row["hi"], row["lo"])
         listens = listens_throughout(inputs, inside, port, address)
-        elsewhere = bound_elsewhere(inputs.evidence.moments, inside, "tcp", port, address)
-        why = _by_itself(server, there, elsewhere or "nothing listens there", listens=listens)
+        other = bound_elsewhere(inputs.evidence.moments, inside, "tcp", port, address)
+        why = _by_itself(server, there, other, listens=listens)
         text = f"{what} by {server} itself{asked}{why}"
         return (PUBLISHED_UNSERVED if asked and not listens else TCP_REFUSED).finding(text)
     on_the_way = rejecting(inputs, row, vantage.netns)
@@ -108,7 +108,8 @@ def _by_the_host(made: Rejecting, inputs: FindingInputs) -> str:
     return f"likely a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD{user}"
 
 
-def _by_itself(server: str, there: Rejecting, otherwise: str, *, listens: bool) -> str:
+def _by_itself(server: str, there: Rejecting, other: str, *, listens: bool) -> str:
+    """other: where alone it listens on that port."""
     where = "on the host" if server == HOST else f"inside {server}"
     if there.rule:
         return f": {there.rule}"
@@ -120,7 +121,9 @@ def _by_itself(server: str, there: Rejecting, otherwise: str, *, listens: bool) 
         )
         return f", although it listens there (ss -ltnp {where}): {rule}the process itself"
     rule = "" if there.read else ", or a rule with REJECT, iptables -nvL INPUT there"
-    return f": {otherwise}, see ss -ltnp {where}{rule}"
+    if other:
+        return f": it listens on {other} only: ss -ltnp {where}{rule}"
+    return f": nothing listens there, see ss -ltnp {where}{rule}"
 
 
 def _asked_at(row: Mapping[str, Any], published: Published) -> str:

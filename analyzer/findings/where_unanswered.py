@@ -37,9 +37,9 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     if (owners := who_vanished(inputs.outlook, one.destination_ip)) and _sent_later(inputs, one):
         return f"came as far as {one.last.name}, and no {answer} came back: {it_vanished(owners)}"
     if changed := changed_on_the_way(inputs, one):
-        return f"came as far as {one.last.name}, and no {answer} came back there: {changed}"
+        return f"{_came_to(one)}, and no {answer} came back there: {changed}"
     if came_back := _came_back(inputs, one):
-        return f"came as far as {one.last.name}, {came_back}"
+        return f"{_came_to(one)}, {came_back}"
     cause = (
         _no_port(inputs, one)
         or _nobody_has_it(inputs, one)
@@ -49,7 +49,15 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
         or _untranslated(inputs, one)
         or f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"
     )
-    return f"came as far as {one.last.name}, and no {answer} came back there: {cause}"
+    return f"{_came_to(one)}, and no {answer} came back there: {cause}"
+
+
+def _came_to(one: Unanswered) -> str:
+    """How far, or by which wrong way: a bridge floods what it has no port for."""
+    last, router = one.last, one.last.container not in ("", one.source, one.destination)
+    if router and last.role in (Role.CONTAINER, Role.HOST_VETH):
+        return f"came as far as {last.name}, which is not {one.destination}'s"
+    return f"came as far as {last.name}"
 
 
 def _sent_later(inputs: FindingInputs, one: Unanswered) -> bool:
