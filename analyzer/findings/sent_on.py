@@ -20,6 +20,6 @@ def sent_on(inputs: FindingInputs, one: Unanswered) -> str:
         for rule in destination_rules(moment.rulesets, asked):
             target = target_of(rule)
             if target and target[0] in nobodys:
-                look = owner.run(f"ip neigh show {target[0]}")
-                return f"a rule sends it on to {target[0]} ({rule}), and nobody answers for that: {look}"
+                what = f"a rule sends it on to {target[0]} ({rule}), and nobody answers for that"
+                return f"{what}: {owner.run(f'ip neigh show {target[0]}')}"
     return ""
