@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from analyzer.findings.at_the_socket import listens_throughout, only_elsewhere
+from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
+from analyzer.findings.at_the_socket import listens_throughout
 from analyzer.findings.invalid_segments import reset_unasked
 from analyzer.findings.rejecting import Rejecting, rejecting, would_be_seen
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
@@ -90,7 +91,7 @@ def _refused(row: Mapping[str, Any], inputs: FindingInputs, published: Published
         there = rejecting(inputs, row, inside, "" if maker == HOST else server)
         address = address_text(row["hi"], row["lo"])
         listens = listens_throughout(inputs, inside, port, address)
-        other = only_elsewhere(inputs, inside, port, address)
+        other = bound_elsewhere(inputs.evidence.moments, inside, "tcp", port, address)
         why = _by_itself(server, there, other, listens=listens)
         text = f"{what} by {server} itself{asked}{why}"
         return (PUBLISHED_UNSERVED if asked and not listens else TCP_REFUSED).finding(text)

@@ -20,6 +20,7 @@ from analyzer.findings.no_answer import (
     who_vanished,
 )
 from analyzer.findings.rule import FindingInputs
+from analyzer.findings.sent_on import sent_on
 from analyzer.flows.endpoints import HOST as FLOWS_HOST
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.vantage import Role
@@ -32,7 +33,12 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     """``reached tomcat02:eth0, and no reply came out there: …``, with the best cause, and the next
     command. answer: what is missing, in a word."""
     if has_address(one.last, one.destination_ip):
-        cause = no_way_back(inputs, one) or at_the_socket(inputs, one) or _unknown(inputs, one)
+        cause = (
+            no_way_back(inputs, one)
+            or sent_on(inputs, one)
+            or at_the_socket(inputs, one)
+            or _unknown(inputs, one)
+        )
         return f"reached {one.last.name}, and no {answer} came out there: {cause}"
     if (owners := who_vanished(inputs.outlook, one.destination_ip)) and _sent_later(inputs, one):
         return f"came as far as {one.last.name}, and no {answer} came back: {it_vanished(owners)}"
