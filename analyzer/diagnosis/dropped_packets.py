@@ -37,7 +37,7 @@ from analyzer.diagnosis.lost_flows import (
     count_flow,
     flow_keys,
 )
-from analyzer.diagnosis.reasons import full_reason, is_harmless
+from analyzer.diagnosis.reasons import NO_SOCKET, full_reason, is_harmless
 from analyzer.diagnosis.tie import Ties, Tying
 from analyzer.model.batch import Batch
 from analyzer.model.frames import EXAMPLE
@@ -187,7 +187,7 @@ def _without_harmless(
     unicast = (ended["eth_dst"].to_numpy() & GROUP_BIT_U64) == 0
     unicast_drops = ended.with_columns(
         pl.Series("opens", opens), pl.Series("kind", protocol, pl.String)
-    ).filter(pl.Series(unicast & ~late))
+    ).filter(pl.Series(unicast & ~(late & (ended["reason"] == NO_SOCKET).to_numpy())))
     key = ["reason", "location", "kind", "opens"]
     kinds = unicast_drops.select(key).unique()
     harmless = pl.Series([is_harmless(*row) for row in kinds.iter_rows()], dtype=pl.Boolean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.nat_rules import Translated, destination_rules, older_entry, target_of
 from analyzer.diagnosis.reasons import NO_SOCKET, Packet, Place, advise
 from analyzer.diagnosis.settings import Scene, is_isolation, name_rules
@@ -22,6 +23,8 @@ def advise_at(
     """The advice for a kernel's reason; for the packet filter with the rule that counted."""
     if reason == NO_SOCKET and (entry := _older_entry(packet, scene, netns)):
         return entry
+    if reason == NO_SOCKET and (other := _bound_elsewhere(packet, scene, netns)):
+        return f"it listens on {other} only: {place.run('ss -lunp')}"
     if reason != NETFILTER:
         told = _error_dropped(packet, place, scene, netns) if reason == TOO_BIG else ""
         return advise(reason, location, place, packet) + told
@@ -82,6 +85,12 @@ def _older_entry(packet: Packet, scene: Scene, netns: int) -> str:
     ends = (packet.source_ip, packet.destination_ip, packet.port)
     asked = Translated(packet.protocol, *ends, incoming=packet.incoming)
     return older_entry(scene.rulesets.get(netns, ()), asked)
+
+
+def _bound_elsewhere(packet: Packet, scene: Scene, netns: int) -> str:
+    if packet.protocol != "udp":
+        return ""
+    return bound_elsewhere(scene.moments, netns, "udp", packet.port, packet.destination_ip)
 
 
 def _of_backend(rules: Sequence[Rule], location: str) -> Sequence[Rule]:

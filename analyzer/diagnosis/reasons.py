@@ -125,8 +125,8 @@ def advise(reason: str, location: str, place: Place, packet: Packet) -> str:
             f"for a loop: {place.run(f'ip route get {packet.destination_ip}')}"
         )
     text = _MEANING.get(reason) or _by_prefix(reason)
-    if not text and location.partition("+")[0] in _REFUSED:
-        text = _BY_ROUTE
+    if not text:
+        text = _BY_FUNCTION.get(location.partition("+")[0].partition(".")[0], "")
     if text:
         return _filled(text, place, packet)
     if location:
@@ -166,6 +166,10 @@ _MEANING = {
     "SOCKET_RCVBUFF": "the socket's receive buffer was full, its owner reads too slowly: ss -uamp",
     "SOCKET_BACKLOG": "the socket's backlog was full, its owner is too busy: ss -amp",
     "PROTO_MEM": "the protocol's memory is used up: sysctl net.ipv4.udp_mem net.ipv4.tcp_mem",
+    "UDP_CSUM": "its UDP checksum is wrong: nstat -az UdpInCsumErrors",
+    "TCP_CSUM": "its TCP checksum is wrong: nstat -az TcpInCsumErrors",
+    "ICMP_CSUM": "its ICMP checksum is wrong: nstat -az IcmpInCsumErrors",
+    "IP_CSUM": "its IP header's checksum is wrong: nstat -az IpExtInCsumErrors",
     "TCP_LISTEN_OVERFLOW": "the queue of new connections was full: ss -ltn",
     "TC_INGRESS": "a tc filter dropped it: tc filter show dev {device} ingress",
     "TC_EGRESS": "a tc filter dropped it: tc filter show dev {device} egress",
@@ -183,11 +187,26 @@ _MEANING = {
     "FULL_RING": "the device's ring was full: ip -s link show dev {device}",
     "DEV_READY": "the device was not up: ip link show dev {device}",
     "NOMEM": "no memory left: dmesg",
+    "NEIGH_CREATEFAIL": "the neighbour table had no room for its next hop: "
+    "sysctl net.ipv4.neigh.default.gc_thresh3; ip -s neigh show; dmesg",
+    "NEIGH_QUEUEFULL": "more waited for its next hop's MAC than may: ip neigh show; "
+    "sysctl net.ipv4.neigh.default.unres_qlen_bytes",
+    "NEIGH_DEAD": "the entry of its next hop was removed: ip monitor neigh",
 }
 """reason → meaning: command"""
-_REFUSED = ("ip_error", "ip6_pkt_discard", "ip6_pkt_prohibit")
-"""where routes lead that let nothing pass (net/ipv4/route.c, net/ipv6/route.c)"""
 _BY_ROUTE = "no route leads on, or one refuses it: ip route get {destination}"
+_IN_PARTS = (
+    "fragments that could not be kept or put together: nstat -az 'IpReasm*'; "
+    "sysctl net.ipv4.ipfrag_high_thresh net.ipv6.ip6frag_high_thresh"
+)
+_BY_FUNCTION = {
+    **dict.fromkeys(("ip_error", "ip6_pkt_discard", "ip6_pkt_prohibit"), _BY_ROUTE),
+    **dict.fromkeys(
+        ("ip_defrag", "ip_frag_queue", "ipv6_frag_rcv", "nf_ct_frag6_gather"), _IN_PARTS
+    ),
+}
+"""where the kernel gives no reason: function (net/ipv4/route.c and ip_fragment.c, net/ipv6/route.c
+and reassembly.c) → meaning: command"""
 _PREFIXES = {
     "QDISC_": "the queue of {device} was full: tc -s qdisc show dev {device}",
     "FQ_": "the queue of {device} was full: tc -s qdisc show dev {device}",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analyzer.diagnosis.bound_elsewhere import ANY_ADDRESS, endpoint, on_port
 from analyzer.diagnosis.nat_rules import Translated, destination_rules, were_read
-from analyzer.findings.counted import Owner, endpoint, owner_of, socket_drops
+from analyzer.findings.counted import Owner, owner_of, socket_drops
 from analyzer.findings.no_answer import Unanswered
 from analyzer.findings.rule import FindingInputs
 from analyzer.formatting.numbers import format_plural
-from analyzer.model.evidence import NamespaceEvidence, Span
+from analyzer.model.evidence import Span
 from analyzer.model.kernel_state import SocketState
 from analyzer.model.vantage import Role
 
-_ANY = ("0.0.0.0", "::", "*", "")
 _FULL = {"udp": "its receive buffer was full", "tcp": "its queue of connections was full"}
 _LOOK = {"udp": "ss -lunmp", "tcp": "ss -ltnp"}
 
@@ -33,18 +33,18 @@ def listens_throughout(inputs: FindingInputs, netns: int, port: int, address: st
     """Whether a TCP socket was open for it there at both ends of the capture."""
     spans = [span for span in inputs.evidence.spans() if span.start.netns == netns]
     ends = [end for span in spans for end in (span.start, span.end)]
-    return bool(ends) and all(_at(_on_port(end, "tcp", port) or (), address) for end in ends)
+    return bool(ends) and all(_at(on_port(end, "tcp", port) or (), address) for end in ends)
 
 
 def _of_sockets(span: Span, one: Unanswered, owner: Owner) -> str:
     look = owner.run(_LOOK[one.protocol])
     port = f"{one.protocol} port {one.port}"
-    before, after = (_on_port(moment, one.protocol, one.port) for moment in (span.start, span.end))
+    before, after = (on_port(moment, one.protocol, one.port) for moment in (span.start, span.end))
     if before is None or after is None:
         return ""
     if not before and not after:
         return f"nobody listens on {port} there: {look}"
-    here = [socket for socket in after if socket.address in (*_ANY, one.destination_ip)]
+    here = [socket for socket in after if socket.address in (*ANY_ADDRESS, one.destination_ip)]
     if not here and not _at(before, one.destination_ip):
         return f"on {port}, only {', '.join(map(endpoint, after or before))} listens there: {look}"
     if full := sum(drops for socket, drops in socket_drops(span, one.protocol) if socket in here):
@@ -56,14 +56,7 @@ def _of_sockets(span: Span, one: Unanswered, owner: Owner) -> str:
 
 
 def _at(sockets: Sequence[SocketState], address: str) -> bool:
-    return any(socket.address in (*_ANY, address) for socket in sockets)
-
-
-def _on_port(moment: NamespaceEvidence, protocol: str, port: int) -> list[SocketState] | None:
-    """None: not all sockets are known."""
-    if "sockets" in moment.absent or "sockets" in moment.truncated:
-        return None
-    return [one for one in moment.sockets if (one.protocol, one.port) == (protocol, port)]
+    return any(socket.address in (*ANY_ADDRESS, address) for socket in sockets)
 
 
 def _is_redirected(span: Span, one: Unanswered) -> bool:

@@ -95,12 +95,6 @@ def socket_drops(span: Span, protocol: str) -> list[tuple[SocketState, int]]:
     return sorted((pair for pair in grown if pair[1] > 0), key=lambda pair: -pair[1])
 
 
-def endpoint(one: SocketState) -> str:
-    """``0.0.0.0:80``, ``[::]:80``."""
-    address = f"[{one.address}]" if ":" in one.address else one.address
-    return f"{address}:{one.port}"
-
-
 def vantage_at(inputs: FindingInputs, netns: int, ifindex: int) -> Vantage | None:
     """The captured interface; None where it is none, or several had its number by and by."""
     vantages = [v for v in inputs.outlook.vantages if (v.netns, v.ifindex) == (netns, ifindex)]

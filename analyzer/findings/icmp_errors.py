@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_interface
 
+from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.nat_rules import Translated, older_entry
 from analyzer.findings.counted import owned_ends
 from analyzer.findings.no_answer import refusal, routed
@@ -59,7 +60,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         yield ICMP_ERROR.finding(
             f"{row.reporter} says {row.error}{mtu} to {row.source}, {row.errors}×, "
             f"about {row.protocol} to {row.destination_ip}{port}"
-            f"{_redirected(row, inputs) or _refused(row, inputs) or _advice(row.error)}"
+            f"{_redirected(row, inputs) or _refused(row, inputs) or _unheard(row, inputs)}"
         )
 
 
@@ -87,6 +88,17 @@ def _refused(row: IcmpErrorRow, inputs: FindingInputs) -> str:
     return ""
 
 
+def _unheard(row: IcmpErrorRow, inputs: FindingInputs) -> str:
+    """What the error means; of a port, where else somebody listens."""
+    port, address = row.destination_port or 0, row.destination_ip
+    for moment, owner in owned_ends(inputs) if row.error == "port unreachable" else ():
+        if row.reporter in (owner.name, HOST if owner.is_host else ""):
+            ends = moment.netns, row.protocol, port, address
+            if other := bound_elsewhere(inputs.evidence.moments, *ends):
+                return f": it listens on {other} only: {owner.run('ss -lunp')}"
+    return _advice(row)
+
+
 def _incoming(row: IcmpErrorRow, vantages: Sequence[Vantage]) -> str:
     """The host's interface into whose network the source belongs; '' where there is none."""
     source = ip_address(row.source_ip)
@@ -102,9 +114,9 @@ def _probed(row: IcmpErrorRow) -> tuple[str, str, str]:
     return row.source, row.destination_ip, row.protocol
 
 
-def _advice(error: str) -> str:
-    advice = _PROHIBITED if "prohibited" in error else _ADVICE.get(error, "")
-    return f": {advice}" if advice else ""
+def _advice(row: IcmpErrorRow) -> str:
+    advice = _PROHIBITED if "prohibited" in row.error else _ADVICE.get(row.error, "")
+    return f": {advice.replace('ADDRESS', row.destination_ip)}" if advice else ""
 
 
 RULE = Rule((ICMP_ERROR,), find, place=120)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from analyzer.findings.counted import endpoint, owned_ends
+from analyzer.diagnosis.bound_elsewhere import endpoint
+from analyzer.findings.counted import owned_ends
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.model.evidence import NamespaceEvidence

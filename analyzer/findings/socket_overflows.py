@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzer.findings.counted import Owner, between, endpoint, owned_spans, socket_drops
+from analyzer.diagnosis.bound_elsewhere import endpoint
+from analyzer.findings.counted import Owner, between, owned_spans, socket_drops
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_bytes, format_plural
 from analyzer.model.evidence import Span

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.findings.at_the_socket import listens_throughout
 from analyzer.findings.invalid_segments import reset_unasked
 from analyzer.findings.rejecting import Rejecting, rejecting, would_be_seen
@@ -88,8 +89,11 @@ def _refused(row: Mapping[str, Any], inputs: FindingInputs, published: Published
     if maker and maker == server:
         inside = vantage.peer_netns if vantage.role is Role.HOST_VETH else vantage.netns
         there = rejecting(inputs, row, inside, "" if maker == HOST else server)
-        listens = listens_throughout(inputs, inside, port, address_text(row["hi"], row["lo"]))
-        text = f"{what} by {server} itself{asked}{_by_itself(server, there, listens=listens)}"
+        address = address_text(row["hi"], row["lo"])
+        listens = listens_throughout(inputs, inside, port, address)
+        other = bound_elsewhere(inputs.evidence.moments, inside, "tcp", port, address)
+        why = _by_itself(server, there, other, listens=listens)
+        text = f"{what} by {server} itself{asked}{why}"
         return (PUBLISHED_UNSERVED if asked and not listens else TCP_REFUSED).finding(text)
     on_the_way = rejecting(inputs, row, vantage.netns)
     why = on_the_way.rule or "nothing listens there (ss -ltnp), or a rule with REJECT"
@@ -104,7 +108,8 @@ def _by_the_host(made: Rejecting, inputs: FindingInputs) -> str:
     return f"likely a rule with REJECT --reject-with tcp-reset: iptables -nvL FORWARD{user}"
 
 
-def _by_itself(server: str, there: Rejecting, *, listens: bool) -> str:
+def _by_itself(server: str, there: Rejecting, other: str, *, listens: bool) -> str:
+    """other: where alone it listens on that port."""
     where = "on the host" if server == HOST else f"inside {server}"
     if there.rule:
         return f": {there.rule}"
@@ -116,6 +121,8 @@ def _by_itself(server: str, there: Rejecting, *, listens: bool) -> str:
         )
         return f", although it listens there (ss -ltnp {where}): {rule}the process itself"
     rule = "" if there.read else ", or a rule with REJECT, iptables -nvL INPUT there"
+    if other:
+        return f": it listens on {other} only: ss -ltnp {where}{rule}"
     return f": nothing listens there, see ss -ltnp {where}{rule}"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 
+from analyzer.diagnosis.reasons import Packet
 from analyzer.diagnosis.routing import Routed
+from analyzer.diagnosis.settings import Scene, name_rules
 from analyzer.findings.arp_ignored import arp_ignored
 from analyzer.findings.counted import owner_of
 from analyzer.findings.likely_cause import causes_of
@@ -25,6 +27,7 @@ from analyzer.model.census import Census
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
+from analyzer.recorders.settings.nftables_rules import look_at
 
 ARP_UNANSWERED = Code(
     "arp-unanswered",
@@ -45,6 +48,7 @@ _OF_THE_HOST = (Role.BRIDGE, Role.UPLINK)
 """interfaces by which the host itself is asked"""
 _SEEN = 6
 """vantages that are listed"""
+_BRIDGED_IPV6 = "net.bridge.bridge-nf-call-ip6tables"
 _AT_ONCE_NS = 1_000_000_000
 """a vantage that is captured from later on may have missed requests"""
 
@@ -105,12 +109,20 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
             f"it is {one.name}'s in network {one.network}, which runs: its port, or its "
             f"interface, lets nothing through: ip addr show inside {one.name}; bridge link show"
         )
+    if owner := _owner(row.target_ip, outlook):
+        return f"it is {owner}'s, and how far they came was not seen: ip addr show inside {owner}"
     if wrong := _by_a_route(row, inputs):
         return wrong
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
     look = f"; docker network inspect {networks}" if networks else ""
     more = f": docker ps -a{look}" if docker else ""
     return f"not running, or in another network{more}"
+
+
+def _owner(address: str, outlook: Outlook) -> str:
+    """The captured container that has the address; '' where none has."""
+    inside = (v for v in outlook.vantages if v.role in (Role.CONTAINER, Role.HOST_VETH))
+    return next((v.container for v in inside if has_address(v, address)), "")
 
 
 def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
@@ -133,11 +145,11 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
     bridge = f"bridge {port.bridge}" if port.bridge else "its bridge"
     if inside and inside.name in seen:
         why = _filtered_by_route(row, inside, inputs) or arp_ignored(row, inside, inputs)
-        return f"{whose}, and they reached {inside.name}: " + (
-            why
-            or "its stack does not answer: is it paused? "
-            f"sysctl net.ipv4.conf.all.arp_ignore and arptables -nvL inside {port.container}"
-        )
+        look = "sysctl net.ipv4.conf.all.arp_ignore and arptables -nvL"
+        if ":" in row.target_ip:
+            why, look = "", "ip -6 address show and ip6tables -nvL"
+        quiet = f"its stack does not answer: is it paused? {look} inside {port.container}"
+        return f"{whose}, and they reached {inside.name}: {why or quiet}"
     if port.name in seen:
         return f"{whose}, and they left by its port {port.name}: ip -s link show {port.interface}"
     asking = [v for v in vantages if v.container == row.asker and v.role is Role.HOST_VETH]
@@ -153,6 +165,11 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
             why = f"{loss.reason}: {loss.advice}"
             return f"{whose}, and they never left by its port {port.name}: {why}"
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
+    if counted := _counted_nd(row, port, inputs):
+        return (
+            f"{whose}, and they were seen at {last} and never left by its port {port.name}: "
+            f"likely {counted}"
+        )
     return (
         f"{whose}, and they were seen at {last} and never left by its port {port.name}: dropped "
         f"in {bridge}, or by that port: ebtables -L --Lc; nft list ruleset bridge; "
@@ -178,6 +195,17 @@ def _at_the_host(row: ArpRow, owning: Vantage, inputs: FindingInputs) -> str:
     )
 
 
+def _counted_nd(row: ArpRow, port: Vantage, inputs: FindingInputs) -> str:
+    """The rule of ip6tables that counted meanwhile and may have dropped solicitations, which pass
+    it where bridge netfilter is on; '' where none did."""
+    if ":" not in row.target_ip or inputs.outlook.sysctls.get(_BRIDGED_IPV6) != "1":
+        return ""
+    scene = Scene(inputs.outlook.vantages, facts=inputs.facts)
+    asked = Packet("icmpv6", source_ip=row.asker_ip, incoming=port.bridge, outgoing=port.bridge)
+    moved = scene.moved(port.netns, asked, {"PREROUTING", "FORWARD"})
+    return f"{name_rules(moved[:1])}: {look_at(moved[0])}" if moved else ""
+
+
 def _filtered_by_route(row: ArpRow, inside: Vantage, inputs: FindingInputs) -> str:
     """Why a stack that filters by reverse path answers nobody there (arp_process asks, too)."""
     back = routed(inputs, inside.netns, row.asker_ip, row.target_ip)
@@ -199,7 +227,7 @@ def _by_a_route(row: ArpRow, inputs: FindingInputs) -> str:
     owner = owner_of(inputs, inside.netns)
     version = ip_address(row.target_ip).version
     told = [ip_interface(one).network for one in _bridge_addresses(inside, inputs.outlook)]
-    networks = [one for one in told if one.version == version]
+    networks = [one for one in told if one.version == version and not one.is_link_local]
     way = routed(inputs, inside.netns, row.target_ip)
     if way and way.on_link and networks and not _is_in(row.target_ip, networks):
         look = look_inside(owner, f"ip route get {row.target_ip}")

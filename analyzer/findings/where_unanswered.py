@@ -20,6 +20,7 @@ from analyzer.findings.no_answer import (
     who_vanished,
 )
 from analyzer.findings.rule import FindingInputs
+from analyzer.findings.sent_on import sent_on
 from analyzer.flows.endpoints import HOST as FLOWS_HOST
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.vantage import Role
@@ -32,14 +33,19 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     """``reached tomcat02:eth0, and no reply came out there: …``, with the best cause, and the next
     command. answer: what is missing, in a word."""
     if has_address(one.last, one.destination_ip):
-        cause = no_way_back(inputs, one) or at_the_socket(inputs, one) or _unknown(inputs, one)
+        cause = (
+            no_way_back(inputs, one)
+            or sent_on(inputs, one)
+            or at_the_socket(inputs, one)
+            or _unknown(inputs, one)
+        )
         return f"reached {one.last.name}, and no {answer} came out there: {cause}"
     if (owners := who_vanished(inputs.outlook, one.destination_ip)) and _sent_later(inputs, one):
         return f"came as far as {one.last.name}, and no {answer} came back: {it_vanished(owners)}"
     if changed := changed_on_the_way(inputs, one):
-        return f"came as far as {one.last.name}, and no {answer} came back there: {changed}"
+        return f"{_came_to(one)}, and no {answer} came back there: {changed}"
     if came_back := _came_back(inputs, one):
-        return f"came as far as {one.last.name}, {came_back}"
+        return f"{_came_to(one)}, {came_back}"
     cause = (
         _no_port(inputs, one)
         or _nobody_has_it(inputs, one)
@@ -49,7 +55,15 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
         or _untranslated(inputs, one)
         or f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"
     )
-    return f"came as far as {one.last.name}, and no {answer} came back there: {cause}"
+    return f"{_came_to(one)}, and no {answer} came back there: {cause}"
+
+
+def _came_to(one: Unanswered) -> str:
+    """How far, or by which wrong way: a bridge floods what it has no port for."""
+    last, router = one.last, one.last.container not in ("", one.source, one.destination)
+    if router and last.role in (Role.CONTAINER, Role.HOST_VETH):
+        return f"came as far as {last.name}, which is not {one.destination}'s"
+    return f"came as far as {last.name}"
 
 
 def _sent_later(inputs: FindingInputs, one: Unanswered) -> bool:

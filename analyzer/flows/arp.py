@@ -17,6 +17,7 @@ import polars as pl
 from analyzer.flows.arp_claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
 from analyzer.flows.doors import find_doors
+from analyzer.flows.packets import seen_at
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION
 from analyzer.native.keys import KeyNumbers, mixed
@@ -149,7 +150,7 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
             "last_ts": chosen["last_ts_ns"],
             "first_vantage": chosen["first_vantage"],
             "last_vantage": chosen["last_vantage"],
-            "seen": _seen(batch, chosen["packet"].to_numpy()),
+            "seen": seen_at(batch, chosen["packet"].to_numpy()),
             "polls": (frames["eth_dst"][first] & GROUP_BIT_U64) == 0,
         }
     ).filter(pl.col("op").is_in([REQUEST, REPLY]))
@@ -169,21 +170,6 @@ def _are_copies(batch: Batch, first: npt.NDArray[np.intp]) -> npt.NDArray[np.boo
     arrives |= leaves[vantage] & (direction == EGRESS)
     copies: npt.NDArray[np.bool_] = from_inside & arrives
     return copies
-
-
-def _seen(batch: Batch, packets: npt.NDArray[np.int32]) -> pl.Series:
-    """[len(packets)] the vantages that saw each packet, in order of time."""
-    of_packet = batch.journeys.packet
-    frames = np.flatnonzero((batch.frames["ethertype"] == ARP) & (of_packet >= 0))
-    places = pl.DataFrame(
-        {"packet": of_packet[frames], "seen": batch.frames["vantage"][frames]},
-        schema={"packet": pl.Int32, "seen": pl.Int32},
-    )
-    lists = places.group_by("packet", maintain_order=True).agg(
-        pl.col("seen").unique(maintain_order=True)
-    )
-    wanted = pl.DataFrame({"packet": packets}, schema={"packet": pl.Int32})
-    return wanted.join(lists, on="packet", how="left", maintain_order="left")["seen"]
 
 
 def _claims(rows: pl.DataFrame, announces: pl.Expr, tied: pl.DataFrame) -> pl.DataFrame:

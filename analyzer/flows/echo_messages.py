@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.group_echoes import is_for_group
 from analyzer.flows.packets import path_matrix
 from analyzer.flows.silent_echoes import LAST
 from analyzer.flows.slow_echoes import SLOWEST, slowest_hops
@@ -57,6 +58,7 @@ def echo_messages(batch: Batch) -> pl.DataFrame:
 
     return chosen.with_columns(
         pl.Series("asked", asked),
+        pl.Series("to_group", asked & is_for_group(frames, first)),
         pl.Series("site", batch.journeys.site[frames["vantage"][end]]),
         *(pl.Series(f"asker_{h}", side(f"src_{h}", f"dst_{h}")) for h in ("hi", "lo")),
         *(pl.Series(f"target_{h}", side(f"dst_{h}", f"src_{h}")) for h in ("hi", "lo")),

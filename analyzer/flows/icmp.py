@@ -46,6 +46,7 @@ from analyzer.flows.echo_pairing import (
     pair_echoes,
 )
 from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside
+from analyzer.flows.group_echoes import GroupEchoes
 from analyzer.flows.growing import padded, widened
 from analyzer.flows.sightings import Sightings, machine_of
 from analyzer.flows.silent_echoes import SilentEchoes
@@ -60,7 +61,7 @@ GRACE_NS = 100_000_000
 
 _AT_ONCE = 1 << 16
 """messages that are looked at together"""
-_CONVERSATION = [*NAMES, *KEY[:-1]]
+_CONVERSATION = [*NAMES, *KEY[:-1], "to_group"]
 _TEXTS = pl.col(NAMES).cast(pl.String)
 _FIRST = pl.col(*_CONVERSATION, "payload_len"), pl.col("first_vantage").alias("vantage")
 _JOURNEY = ("pair", *SLOWEST)
@@ -82,6 +83,7 @@ class Echoes:
         self._counts = np.zeros((3, 0), np.int64)
         self._rtt, self._turnaround = Delays(), Delays()
         self._slow, self._silent = SlowEchoes(), SilentEchoes()
+        self._to_groups = GroupEchoes()
         self._echoes = 0
         self._machine = np.empty(0, np.int64)
         self._kept: list[pl.DataFrame] | None = [] if keep else None
@@ -99,7 +101,7 @@ class Echoes:
         self._machine = np.array([machine_of(v) for v in batch.vantages], np.int64)
         events = self._order.release(events, batch.settled_ns)
         if not events.is_empty():
-            self._take(events)
+            self._take(self._to_groups.take(events))
 
     def _without_early(self, events: pl.DataFrame) -> pl.DataFrame:
         before = self._outside.asked
@@ -265,6 +267,7 @@ _EMPTY = pl.DataFrame(
         "site": pl.Int32,
         **dict.fromkeys(KEY[1:5], pl.UInt64),
         "id": pl.UInt16,
+        "to_group": pl.Boolean,
         "payload_len": pl.UInt32,
         "vantage": pl.Int32,
     }

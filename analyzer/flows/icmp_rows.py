@@ -35,7 +35,8 @@ def _row(row: Mapping[str, Any], context: FlowContext, echoes: pl.DataFrame | No
     seen = [ns for (ident, _), ns in context.process_rtt.items() if ident == row["id"]]
     target_ip = address_text(row["target_hi"], row["target_lo"])
     asker_ip = address_text(row["asker_hi"], row["asker_lo"])
-    silent = not row["answered"] and (context.one_way or not context.hears(asker_ip))
+    unheard = not row["answered"] and (context.one_way or not context.hears(asker_ip))
+    silent = row["to_group"] or unheard
     times = ("rtt_min_ns", "rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns", "turnaround_p50_ns")
     made = IcmpRow(
         source=row["source"],

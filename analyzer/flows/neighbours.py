@@ -6,7 +6,7 @@ unspecified address asks whether the address is free (RFC 4862): an answer is a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,12 +22,14 @@ from analyzer.flows.endpoints import Endpoints, Sighting
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import padded, widened
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.packets import seen_at
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.bundles import bundle
 from analyzer.model.flow_rows import ArpRow
+from analyzer.model.vantage import Vantage
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.ethernet import GROUP_BIT, mac_text
@@ -51,6 +53,8 @@ class Neighbours:
         self._rows: list[pl.DataFrame] = []
         self._latency = Delays()
         self._claims: pl.DataFrame | None = None
+        self._seen = pl.DataFrame(schema={"pair": pl.Int32, "seen": pl.Int32})
+        """vantages that saw the solicitations of each pair"""
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
@@ -69,6 +73,9 @@ class Neighbours:
         pairs, fresh = self._pairs.take(mixed(*(rows[name].to_numpy() for name in _PAIR)))
         self._rows.append(rows[fresh])
         self._state = widened(self._state, self._pairs.count)
+        asked = rows.with_columns(pl.Series("pair", pairs, pl.Int32)).filter(~pl.col("answer"))
+        seen = asked.select("pair", "seen").explode("seen").cast(self._seen.schema)
+        self._seen = pl.concat([self._seen, seen]).unique(maintain_order=True)
         latency = np.full(len(rows), -1, np.int64)
         messages = bundle(_Messages, rows.with_columns(pl.Series("pair", pairs)))
         _tie(messages, bundle(Sightings, rows), self._state, latency)
@@ -76,7 +83,10 @@ class Neighbours:
         self._latency.add(pairs[measured], latency[measured])
 
     def rows(
-        self, endpoints: Endpoints, receives: Callable[[int, int], bool] = lambda segment, mac: True
+        self,
+        endpoints: Endpoints,
+        vantages: Sequence[Vantage],
+        receives: Callable[[int, int], bool],
     ) -> list[ArpRow]:
         """The report's rows, in order of appearance: those who asked."""
         if not self._rows or self._claims is None:
@@ -88,6 +98,9 @@ class Neighbours:
         claims: dict[tuple[int, int, int], list[int]] = {}
         for segment, high, low, mac in self._claims.iter_rows():
             claims.setdefault((segment, high, low), []).append(mac)
+        places: dict[int, list[str]] = {}
+        for pair, vantage in self._seen.iter_rows():
+            places.setdefault(pair, []).append(vantages[vantage].name)
         rows = []
         for at, row in enumerate(table.iter_rows(named=True)):
             macs = claims.get((row["segment"], row["target_hi"], row["target_lo"]), [])
@@ -95,6 +108,7 @@ class Neighbours:
             rows.append(_row(row, self._state[:, at], wait, macs, endpoints))
             if rows[-1].state == UNANSWERED and not receives(row["segment"], row["mac"]):
                 rows[-1].state = UNKNOWN
+            rows[-1].seen = places.get(at, []) if rows[-1].state == UNANSWERED else []
         order = np.argsort(self._state[_FIRST], kind="stable")
         return [rows[at] for at in order if self._state[_REQUESTS, at]]
 
@@ -109,8 +123,9 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
         for name in ("src_hi", "src_lo", "dst_hi", "dst_lo", "eth_src", "eth_dst")
     }
     segment = batch.journeys.segment[frames["vantage"][first]]
+    seen = seen_at(batch, batch.journeys.packet[first])
     return (
-        noted.with_columns(**columns, segment=pl.Series(segment))
+        noted.with_columns(**columns, segment=pl.Series(segment), seen=seen)
         .with_columns(_borne_since(batch, noted.with_columns(**columns), segment))
         .filter(pl.col("nd_type").is_in([NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT]))
         .select(
@@ -128,6 +143,7 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
             answer.alias("answer"),
             pl.when(answer & (pl.col("mac") != 0)).then("mac").otherwise("eth_src").alias("mac"),
             ((pl.col("eth_dst") & GROUP_BIT) == 0).alias("poll"),
+            "seen",
         )
     )
 
@@ -241,8 +257,8 @@ def _cells(row: ArpRow) -> Iterable[Piece]:
 def _rows(neighbours: Neighbours, context: FlowContext) -> list[ArpRow]:
     """A filter of one direction may have left answers out."""
     if context.one_way:
-        return neighbours.rows(context.endpoints, lambda segment, mac: False)
-    return neighbours.rows(context.endpoints, context.receives)
+        return neighbours.rows(context.endpoints, context.vantages, lambda segment, mac: False)
+    return neighbours.rows(context.endpoints, context.vantages, context.receives)
 
 
 KINDS = (

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.endpoints import Endpoints
+from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.journeys import Evidence, Journeys
 from analyzer.native.keys import KeyNumbers
@@ -139,3 +140,18 @@ def path_matrix(rows: npt.NDArray[Any], parent: npt.NDArray[np.int32]) -> npt.ND
     matrix = np.stack(columns[::-1], axis=1)
     shift = np.argsort(matrix < 0, axis=1, kind="stable")
     return np.take_along_axis(matrix, shift, axis=1)
+
+
+def seen_at(batch: Batch, packets: npt.NDArray[np.int32]) -> pl.Series:
+    """[len(packets)] the vantages that saw each packet, in order of time."""
+    of_packet = batch.journeys.packet
+    frames = np.flatnonzero(np.isin(of_packet, packets) & (of_packet >= 0))
+    places = pl.DataFrame(
+        {"packet": of_packet[frames], "seen": batch.frames["vantage"][frames]},
+        schema={"packet": pl.Int32, "seen": pl.Int32},
+    )
+    lists = places.group_by("packet", maintain_order=True).agg(
+        pl.col("seen").unique(maintain_order=True)
+    )
+    wanted = pl.DataFrame({"packet": packets}, schema={"packet": pl.Int32})
+    return wanted.join(lists, on="packet", how="left", maintain_order="left")["seen"]

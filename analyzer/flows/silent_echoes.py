@@ -32,8 +32,9 @@ class SilentEchoes:
         self._first_ns, self._last_ns = self.counts, self.counts
 
     def groups_of(self, events: pl.DataFrame) -> npt.NDArray[np.int64]:
-        """[n] the group of each delivered request, -1 for other messages."""
-        delivered = events["asked"] & (events["status"] == Status.DELIVERED)
+        """[n] the group of each delivered request, -1 for other messages, and for requests to many:
+        nobody has to answer those."""
+        delivered = events["asked"] & ~events["to_group"] & (events["status"] == Status.DELIVERED)
         rows = np.flatnonzero(delivered.to_numpy())
         ends = (events[name].to_numpy()[rows] for name in ("pair", "last_vantage"))
         numbers, fresh = self._numbers.take(mixed(*ends))

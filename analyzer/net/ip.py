@@ -29,6 +29,8 @@ PROTOCOL_NAMES = {
     136: "udplite",
 }
 """those that are told by name (IANA, Protocol Numbers); tables number them in this order"""
+MULTICAST_V4, MULTICAST_V6 = 0xE, 0xFF
+"""how addresses of groups begin: 4 bits of IPv4 (RFC 1112, 4), 8 of IPv6 (RFC 4291, 2.7)"""
 MAPPED = 0xFFFF_0000_0000
 """low half of ::ffff:0.0.0.0 (RFC 4291, 2.5.5.2)"""
 

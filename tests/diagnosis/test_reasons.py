@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.diagnosis.reasons import full_reason
+from analyzer.diagnosis.reasons import Packet, Place, advise, full_reason
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,17 @@ def test_a_function_tells_where_the_kernel_gives_no_reason(
     reason: str, location: str, full: str
 ) -> None:
     assert full_reason(reason, location) == full
+
+
+@pytest.mark.parametrize(
+    ("reason", "location", "meaning"),
+    [
+        ("NEIGH_CREATEFAIL", "ip_finish_output2+0x1", "the neighbour table had no room"),
+        ("NEIGH_FAILED", "neigh_invalidate+0x1", "no answer to ARP for its next hop"),
+        ("NOT_SPECIFIED", "ip_defrag+0x795", "fragments that could not be kept or put together"),
+        ("NOT_SPECIFIED", "ip_error+0x1", "no route leads on, or one refuses it"),
+        ("NOT_SPECIFIED", "tbf_enqueue+0x1", "the kernel's function tbf_enqueue dropped it"),
+    ],
+)
+def test_what_a_reason_means(reason: str, location: str, meaning: str) -> None:
+    assert advise(reason, location, Place("host", "veth1"), Packet("udp")).startswith(meaning)

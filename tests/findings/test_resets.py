@@ -186,6 +186,16 @@ def test_a_rule_refuses_what_a_process_listens_for(bench: Bench) -> None:
     )
 
 
+def test_what_listens_on_its_loopback_only(bench: Bench) -> None:
+    path = bench.lab.netns_path("tomcat02")
+    with run_inside(path, lambda: socket.create_server(("127.0.0.1", 82))):
+        report = bench.capture(["all"], lambda: refuse(bench, "tomcat01", "172.17.0.3", 82))
+    (text,) = texts(report, "tcp-refused")
+    assert text.endswith(
+        "refused by tomcat02 itself: it listens on 127.0.0.1:82 only: ss -ltnp inside tomcat02"
+    )
+
+
 @pytest.fixture
 def apart(tmp_path: Path) -> Iterator[Bench]:
     """tomcat01 on docker0, tomcat02 in a network of its own."""

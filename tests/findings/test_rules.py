@@ -468,7 +468,7 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         inputs(
             {"arp": [replace(ARP, target_ip="172.17.0.3", seen=["veth1"])]}, info=info(dropped=3)
         ),
-        "nobody answered: not running, or in another network",  # it may have been missed
+        "it is tomcat02's, and how far they came was not seen",  # it may have been missed
     ),
     (
         "arp-unanswered",

@@ -30,10 +30,10 @@ OF_ROUTERS = (
 OF_DEVICES = ("arp_ignore", "arp_announce")
 """of ``all`` devices, and of each one that is told; looked at in turn (``rp_filter`` is told by the
 kernel, see `analyzer.recorders.evidence.netconf`)"""
-_IN_TURN, _TURNS = 50, 10
-"""of those that are looked at in turn: so many at once, and a tenth where they are more"""
-_LEAST_PAUSE_S, _PAUSE_EACH_S = 0.1, 0.0017
-"""a look at one takes 2 to 4 µs: some tenths of a percent of a core for any number of them"""
+_IN_TURN, _TURNS = 50, 20
+"""of those that are looked at in turn: so many at once, and a twentieth where they are more"""
+_LEAST_PAUSE_S, _PAUSE_EACH_S = 0.1, 0.0018
+"""a look at one takes 2 to 6 µs: some tenths of a percent of a core for any number of them"""
 _MOST_BYTES = 64
 _CONF = "net.ipv4.conf."
 _AS_PATH = str.maketrans("./", "/.")
