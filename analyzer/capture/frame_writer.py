@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from analyzer.capture.options import CaptureOptions
 from analyzer.capture.series import Series
 from analyzer.errors import CaptureError, UsageProblem
 
+LOG = logging.getLogger("vethscope")
 _UNLIMITED = 1 << 62
 _LOOK_NS = 1_000_000_000
 """between looks at the file's name"""
@@ -95,13 +97,21 @@ class FrameWriter:
         if seconds and not self.finished and now_ns - self._begun_ns >= seconds * 1e9:
             self._rotate()
 
-    def look(self) -> None:
-        """Whether the present file still has a name: what is written to it would be gone."""
-        if not self.finished and self.series.current.is_deleted:
-            self.finished = "error"
-            self.problem = CaptureError(
-                f"{self.series.current.name} was deleted while it was written: its frames are gone"
-            )
+    def look(self, *, last: bool = False) -> None:
+        """Whether the present file still has a name: what is written to it would be gone.
+
+        Where files follow each other the next one is begun, unless this is the last look.
+        """
+        name = self.series.current.name
+        if self.finished or not self.series.current.is_deleted:
+            return
+        if self._rotation is not None:
+            LOG.warning("%s was deleted while it was written: its frames are gone", name)
+            if not last:
+                self._rotate()
+            return
+        self.finished = "error"
+        self.problem = CaptureError(f"{name} was deleted while it was written: its frames are gone")
 
     def complete_until(self, start_ns: int, waiting: bool) -> int:
         """Until when the present file, begun at ``start_ns``, has all frames (ns since the epoch).

@@ -190,7 +190,7 @@ class CaptureSession:
             stats = self._counting.of_file(self.stats())
             closing = describe.statistics(stats, bridge_fdb or {}, notes or {})
             writer.write(b"".join([blocks, *closing]))
-            writer.look()
+            writer.look(last=True)
         finally:
             self._release()
         if writer.problem is not raised:

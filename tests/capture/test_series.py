@@ -194,3 +194,20 @@ def test_a_folder_that_takes_no_further_file_is_told(lab: Any, tmp_path: Path) -
         lab.send(lab.numbered(100))
         with pytest.raises(CaptureError, match="no further file: cannot write"):
             session.run()
+
+
+@pytest.mark.root
+def test_after_a_deleted_file_comes_the_next(
+    lab: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = CaptureOptions(filter=OURS, rotation=Rotation(max_packets=100))
+    session = CaptureSession(lab.vantages(), lab.paths, tmp_path / "x", options)
+    with session, caplog.at_level("WARNING", "vethscope"):
+        (first,) = tmp_path.iterdir()
+        first.unlink()
+        lab.send(lab.numbered(5))
+        give_up = time.monotonic() + 10
+        session.run(lambda: bool(list(tmp_path.iterdir())) or time.monotonic() > give_up)
+    (second,) = tmp_path.iterdir()
+    assert second != first
+    assert f"{first} was deleted while it was written" in caplog.text
