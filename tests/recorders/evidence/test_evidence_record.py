@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -51,6 +52,7 @@ ROWS = some.sampled_from(list(KINDS)).flatmap(
 COUNTS = some.dictionaries(some.text(max_size=5), some.integers(0, (1 << 64) - 1), max_size=3)
 
 
+@drawn(300)
 @given(ROWS, COUNTS)
 def test_what_is_written_is_read(rows: tuple[str, list[Any]], counters: dict[str, int]) -> None:
     moment = replace(START, counters=counters, **{rows[0]: tuple(rows[1])})
