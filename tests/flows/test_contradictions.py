@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from drawn import drawn
 from finding_inputs import inputs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ def echoes(source: str, destination: str, sent: int, answered: int, lost: int = 
     return IcmpRow(*ends, 1, sent, answered, lost, 0, *[None] * 5)
 
 
+@drawn(1000)
 @given(
     st.lists(st.builds(loss, NAMES, NAMES, st.integers(1, 9), COUNTS)),
     st.lists(st.builds(echoes, NAMES, NAMES, COUNTS, COUNTS)),
@@ -55,6 +57,7 @@ def lost_of(losses: Sequence[LossRow]) -> Counter[tuple[str, str]]:
     return counts
 
 
+@drawn(1000)
 @given(COUNTS, COUNTS, COUNTS)
 def test_a_row_of_echoes_does_not_contradict_itself(sent: int, answered: int, lost: int) -> None:
     row = settle_echoes(echoes("a", "b", sent, answered, lost))
