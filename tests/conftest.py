@@ -9,6 +9,7 @@ reported, because other people may be using the machine.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -30,6 +31,14 @@ LEFT = pytest.StashKey[list[str]]()
 NEW = pytest.StashKey[list[str]]()
 PREFIX = f"vs{os.environ.setdefault('VETHSCOPE_TEST_PREFIX', str(os.getpid()))}-"
 """of the names of containers; workers have it from the process that started them"""
+
+
+# the suite may run under nohup(1), or as a shell's job in the background: what that makes ignored
+# would stay so in the commands that tests start
+_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: 0, signal.SIGQUIT: 0}
+for _number, _handler in _USUAL.items():
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 @cache

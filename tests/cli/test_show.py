@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -121,12 +122,16 @@ def test_without_tshark_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.root
-def test_tshark_has_none_of_roots_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tshark_has_none_of_roots_rights(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one that tells who it is; the file is root's alone."""
-    program = tmp_path / "tshark"
+    with tempfile.TemporaryDirectory() as folder:
+        _with_a_tshark_that_tells(Path(folder), monkeypatch)
+
+
+def _with_a_tshark_that_tells(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / "tshark"
     program.write_text('#!/bin/sh\necho "1\t$(id -u) $(id -g) $(id -G) $HOME $PWD" >&2\nexit 4\n')
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    folder.chmod(0o755)
     program.chmod(0o755)
     monkeypatch.setattr(dissect, "find_program", lambda name: str(program))
     with pytest.raises(UsageProblem, match="65534 65534 65534 /nonexistent /;"):

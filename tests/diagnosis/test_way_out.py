@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from finding_inputs import BRIDGE, VANTAGES
 
@@ -11,7 +13,8 @@ from analyzer.diagnosis.settings import Scene
 from analyzer.model.frames import EXAMPLE
 from analyzer.model.report import LossRow
 
-SECOND = 0x0242AC110003
+SECOND, ITS_OWN = 0x0242AC110003, 0x0242000000FF
+KNOWN = [replace(v, mac="02:42:00:00:00:ff") if v == BRIDGE else v for v in VANTAGES]
 
 
 def loss(mac: int, reason: str, last: int = 0) -> LossRow:
@@ -20,7 +23,7 @@ def loss(mac: int, reason: str, last: int = 0) -> LossRow:
     frames["eth_dst"][0] = mac
     place = ("udp", "tomcat01", "tomcat02", last, reason, "__dev_queue_xmit+0x360", False)
     flow = LostFlow(packets=5, certain=5, example=0, first_ns=1, last_ns=2)
-    (row,) = stack_losses({place: {1: flow}}, frames, Scene(VANTAGES, {}, (), {}, "lab", {}))
+    (row,) = stack_losses({place: {1: flow}}, frames, Scene(KNOWN, {}, (), {}, "lab", {}))
     return row
 
 
@@ -42,5 +45,6 @@ def test_no_interface_is_named_where_none_is_known() -> None:
 
 
 def test_what_is_dropped_where_it_comes_in_is_behind_that_interface() -> None:
-    row = loss(SECOND, "NO_SOCKET")
+    row = loss(ITS_OWN, "NO_SOCKET")
     assert row.location.startswith("in the host's stack, behind veth1")
+    assert loss(SECOND, "NO_SOCKET").location.startswith("in bridge docker0, behind veth1")
