@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import re
+import time
 from pathlib import Path
 
 from analyzer.closing import Closing
@@ -27,6 +28,8 @@ _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 _FSCONFIG_CMD_CREATE = 6
 _CLOEXEC = 1
 """of fsopen and of fsmount"""
+_FORKED_S, _AGAIN_S = 5.0, 0.002
+"""how long an instance may be busy when it is removed, and how often that is tried"""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -120,7 +123,10 @@ class Instance:
         """Remove it; every descriptor in it has to be closed before."""
         with contextlib.suppress(OSError):
             self.write("tracing_on", "0")
-        _remove(str(self._path))
+        # a process that was just forked has our descriptors until it is another program
+        give_up_s = time.monotonic() + _FORKED_S
+        while not _remove(str(self._path)) and time.monotonic() < give_up_s:
+            time.sleep(_AGAIN_S)
 
 
 def _mount() -> int:
@@ -183,8 +189,11 @@ def _start_time(pid: int) -> int:
 
 
 def _remove(path: str) -> bool:
+    """Whether it is gone."""
     try:
         os.rmdir(path)
+    except FileNotFoundError:
+        return True
     except OSError:
         return False
     return True

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,6 +59,17 @@ def test_it_is_there_while_recording_and_gone_after() -> None:
             assert (path / "events/net/netif_receive_skb/enable").read_text() == "1\n"
             assert "reason != " in (path / "events/skb/kfree_skb/filter").read_text()
     assert of(os.getpid()) == []
+
+
+def test_it_goes_though_somebody_has_it_open_a_moment_longer() -> None:
+    """As a process has that was just forked, until it is another program."""
+    with Tracefs() as tracefs:
+        with DropWatch(["veth0"]):
+            (name,) = of(os.getpid())
+            ring = Path(tracefs.root, "instances", name, "per_cpu/cpu0/trace_pipe_raw")
+            held = os.open(ring, os.O_RDONLY)
+            threading.Timer(0.3, os.close, (held,)).start()
+        assert of(os.getpid()) == []
 
 
 def test_two_recordings_of_one_process_are_refused_in_one_line() -> None:
