@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,17 @@ class Bench:
         assert errors == []
         self.expect_the_same_in_pieces(report)
         return report
+
+    @contextmanager
+    def serving(self, container: str, code: str) -> Iterator[None]:
+        """While a Python program runs in a container, which has said ``ready``."""
+        words = [sys.executable, "-c", code]
+        with self.lab.start(container, words, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout.readline() == "ready\n"
+                yield
+            finally:
+                server.kill()
 
     def expect_the_same_in_pieces(self, report: Report) -> None:
         """Read a few frames at a time, the file tells what it told in one piece."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 
 import pytest
@@ -57,18 +56,11 @@ def test_only_where_both_ends_tell_so(
 
 @pytest.mark.root
 def test_a_server_on_loopback_is_named(bench: Bench) -> None:
-    with bench.lab.start(
-        "tomcat02", [sys.executable, "-c", SERVER], stdout=subprocess.PIPE
-    ) as server:
-        try:
-            assert server.stdout is not None
-            server.stdout.readline()
-            report = bench.capture(
-                ["tomcat01", "tomcat02"],
-                lambda: bench.lab.run("tomcat01", [sys.executable, "-c", CLIENT]),
-            )
-        finally:
-            server.kill()
+    with bench.serving("tomcat02", SERVER):
+        report = bench.capture(
+            ["tomcat01", "tomcat02"],
+            lambda: bench.lab.run("tomcat01", [sys.executable, "-c", CLIENT]),
+        )
     told = {one.code: one.text for one in report.findings}
     assert "it listens on 127.0.0.1:80 only: ss -ltnp" in told["tcp-refused"]
     assert re.search(r": it listens on 127\.0\.0\.1:53 only: ", told["icmp-error"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -423,7 +422,6 @@ def test_without_drops_a_ping_still_tells_what_settings_and_counters_tell(bench:
 
 ECHO = """
 import socket
-import subprocess
 import sys
 plug = socket.socket(type=socket.SOCK_DGRAM)
 plug.bind(("0.0.0.0", 5000))
@@ -447,18 +445,11 @@ for _ in range(3):
 @pytest.mark.fault("the asker's own packet filter drops UDP answers")
 def test_answers_that_their_asker_drops(bench: Bench) -> None:
     bench.inside("tomcat01", "iptables -A INPUT -p udp --sport 5000 -j DROP")
-    with bench.lab.start(
-        "tomcat02", [sys.executable, "-c", ECHO], stdout=subprocess.PIPE
-    ) as server:
-        try:
-            assert server.stdout is not None
-            server.stdout.readline()
-            report = bench.capture(
-                ["tomcat01", "tomcat02"],
-                lambda: bench.lab.run("tomcat01", [sys.executable, "-c", ASK]),
-            )
-        finally:
-            server.kill()
+    with bench.serving("tomcat02", ECHO):
+        report = bench.capture(
+            ["tomcat01", "tomcat02"],
+            lambda: bench.lab.run("tomcat01", [sys.executable, "-c", ASK]),
+        )
     row = the_loss(report, "udp")
     assert (row.source, row.packets, row.reason) == ("tomcat02", 3, "NETFILTER_DROP")
     assert row.advice.startswith("iptables INPUT rule 1 (-p udp -m udp --sport 5000 -j DROP)")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 from faulty import Bench
 
+from analyzer.flows.requests import GRACE_NS
 from analyzer.model.report import Report
 from analyzer.net.netns import run_inside
 
@@ -32,6 +34,8 @@ def ask(bench: Bench, address: str, wait_s: float = 0.0, times: int = 3) -> Call
                 client.sendto(NTP_ASK, (address, 123))
                 if wait_s:
                     client.recv(100)
+            if not wait_s:
+                time.sleep(2 * GRACE_NS / 1e9)  # later ones may be answered after the capture
 
     return lambda: run_inside(bench.lab.netns_path("tomcat01"), send)
 
