@@ -40,7 +40,7 @@ section p { margin: .6rem 0 0; max-width: 60rem; overflow-wrap: anywhere; }
 .top > section:has(.path) { grid-row: 1 / span 2; }
 .top > section:only-child { grid-column: 1 / -1; }
 .scroll { overflow-x: auto; }
-.scroll svg { min-width: 36rem; }
+.scroll svg { min-width: 32rem; }
 svg { display: block; width: 100%; height: auto; }
 .path { max-width: 26rem; }
 .path + .path { margin-top: 1rem; }
