@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Columns
 from analyzer.model.flow_rows import TcpRow, UdpRow
 from analyzer.model.frames import FrameChunk
+from analyzer.model.report import LeftOut, OtherService
 from analyzer.model.vantage import Vantage
 from analyzer.net.ip import TCP, address_text
 from analyzer.net.tcp_flags import SYN
@@ -29,6 +31,10 @@ from analyzer.net.tcp_flags import SYN
 Places = Mapping[int, list[str]]
 """`Conversations.lost_between`"""
 _ENDS = ("client", "server")
+
+
+SERVICES = 20
+"""of the conversations that are not told one by one; the rest is not told by service"""
 
 
 def name_udp(table: pl.DataFrame, lost: Places) -> list[UdpRow]:
@@ -162,9 +168,10 @@ def conversations(inputs: AggregatorInputs) -> Conversations:
 
 
 def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
-    parts = talks.parts.table(context.trusted).group_by("flow").agg(pl.col("segments").sum())
+    parts = talks.lost_parts(context.trusted).group_by("flow").agg(pl.col("segments").sum())
     lost = talks.lost_between(context.vantages, context.trusted)
-    rows = name_tcp(talks.table(), lost, dict(parts.iter_rows()), context.vantages)
+    table, _ = _largest(talks.table(), "tcp", context.top)
+    rows = name_tcp(table, lost, dict(parts.iter_rows()), context.vantages)
     for row in rows:
         if row.state == "unanswered" and (context.one_way or not context.hears(row.client_ip)):
             row.state = "unknown"
@@ -172,8 +179,39 @@ def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
 
 
 def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:
-    rows = name_udp(talks.table(), talks.lost_between(context.vantages, context.trusted))
+    table, _ = _largest(talks.table(), "udp", context.top)
+    rows = name_udp(table, talks.lost_between(context.vantages, context.trusted))
     return rows + [name_unheaded(row) for row in talks.unheaded()]
+
+
+def _largest(
+    table: pl.DataFrame, protocol: str, top: int | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(the conversations that become rows, in their order; the others). Those that lost packets
+    come first, then those with most packets."""
+    ours = table.filter(pl.col("protocol") == protocol)
+    if top is None or len(ours) <= top:
+        return ours, ours.clear()
+    order = np.lexsort((-ours["packets"].to_numpy(), ours["lost"].to_numpy() == 0))
+    chosen = np.zeros(len(ours), np.bool_)
+    chosen[order[:top]] = True
+    return ours.filter(chosen), ours.filter(~chosen)
+
+
+def _left_out(protocol: str, talks: Conversations, top: int | None) -> LeftOut:
+    """Conversations that are followed and become no row, and those that are not."""
+    _, rest = _largest(talks.table(), protocol, top)
+    unfollowed = talks.others().filter(pl.col("protocol") == protocol)
+    parts = [unfollowed.drop("protocol")]
+    if len(rest):
+        sums = (pl.col(name).cast(pl.Int64).sum() for name in ("packets", "bytes", "lost"))
+        port = pl.col("server_port").cast(pl.Int64).alias("port")
+        counted = rest.group_by(port).agg(pl.len().cast(pl.Int64).alias("conversations"), *sums)
+        parts.append(counted)
+    both = pl.concat(parts).group_by("port").agg(pl.all().sum())
+    largest = both.sort("packets", "port", descending=[True, False]).head(SERVICES)
+    services = [OtherService(**row) for row in largest.iter_rows(named=True)]
+    return LeftOut(int(both["conversations"].sum()), services)
 
 
 def _pair(row: TcpRow | UdpRow) -> Piece:
@@ -227,6 +265,7 @@ KINDS = (
         about="a TCP conversation: both directions between two addresses and ports",
         aggregator=conversations,
         rows=_tcp_rows,
+        left_out=partial(_left_out, "tcp"),
         sheet=SheetForm(
             place=1,
             title="TCP",
@@ -244,6 +283,7 @@ KINDS = (
         about="a UDP conversation: both directions between two addresses and ports",
         aggregator=conversations,
         rows=_udp_rows,
+        left_out=partial(_left_out, "udp"),
         sheet=SheetForm(
             place=2,
             title="UDP",
