@@ -24,6 +24,7 @@ from analyzer.flows.answer_times import AnswerTimes
 from analyzer.flows.conversation_counts import ConversationCounts, CountedPackets
 from analyzer.flows.conversation_roles import by_role
 from analyzer.flows.conversation_statistics import OPTIONS, LostBetween, TcpOptionsOffered
+from analyzer.flows.datagram_parts import DatagramParts
 from analyzer.flows.datagram_turns import DATAGRAM, DatagramTurns
 from analyzer.flows.fragments import Fragments
 from analyzer.flows.frame_notes import FrameNotes
@@ -89,6 +90,7 @@ class Conversations:
         self._fragments, self._counts = Fragments(), ConversationCounts()
         self._tcp, self._agreed, self._lost = Segments(), TcpOptionsOffered(), LostBetween()
         self.questions, self.parts = DatagramTurns(), LostParts()
+        self._datagrams = DatagramParts()
         self._notes = notes or ConversationNotes()
         self._speech = np.zeros((1, 0), np.int64)
         self._openings = pl.DataFrame(schema=_OPENED)
@@ -104,7 +106,8 @@ class Conversations:
         self._follow(batch, headed, flow)
         self._take_questions(batch, headed, flow)
         lasting = self._live.serial[numbers] * 2 + forward
-        self.parts.add(batch, flow_of_packets(batch, headed, lasting))
+        self.parts.add(batch, flow_of_packets(batch, headed, lasting, TCP))
+        self._datagrams.add(batch, flow_of_packets(batch, headed, lasting, UDP).astype(np.int32))
 
     def _followed(
         self, rows: pl.DataFrame
@@ -242,6 +245,14 @@ class Conversations:
     def unheaded(self) -> Iterator[dict[str, Any]]:
         """See `Fragments.unheaded`."""
         return self._fragments.unheaded()
+
+    def short(self, until_ns: int) -> dict[int, int]:
+        """Flow → datagrams that came to their end in part: see `DatagramParts.short`."""
+        counts = self._datagrams.short(0, until_ns)
+        short = np.flatnonzero(counts)
+        flows = self._live.number_of(short)
+        pairs = zip(flows.tolist(), counts[short].tolist(), strict=True)
+        return {flow: count for flow, count in pairs if flow >= 0}
 
     def lost_parts(self, trusted: Callable[[int], bool]) -> pl.DataFrame:
         """`LostParts.table`, with protocol, source and destination, and of the first frame the

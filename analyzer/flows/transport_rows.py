@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analyzer.correlate.loss import GRACE_NS
 from analyzer.decode.rows import has_transport
 from analyzer.decode.speech import speech
 from analyzer.decode.tcp_options import tcp_options
@@ -16,6 +17,7 @@ from analyzer.flows.conversation_statistics import OPTIONS
 from analyzer.flows.datagram_turns import DNS_IDS
 from analyzer.flows.frame_notes import FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.left_out import largest_talks, left_out
 from analyzer.flows.tcp_state import COUNTS
 from analyzer.flows.transport import ConversationNotes, Conversations
 from analyzer.formatting.numbers import format_bytes, format_ns, format_plural
@@ -23,7 +25,6 @@ from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Columns
 from analyzer.model.flow_rows import TcpRow, UdpRow
 from analyzer.model.frames import FrameChunk
-from analyzer.model.report import LeftOut, OtherService
 from analyzer.model.vantage import Vantage
 from analyzer.net.ip import TCP, address_text
 from analyzer.net.tcp_flags import SYN
@@ -33,19 +34,20 @@ Places = Mapping[int, list[str]]
 _ENDS = ("client", "server")
 
 
-SERVICES = 20
-"""of the conversations that are not told one by one; the rest is not told by service"""
+def name_udp(
+    table: pl.DataFrame, lost: Places, short: Mapping[int, int] | None = None
+) -> list[UdpRow]:
+    """The report's rows, addresses as text.
 
-
-def name_udp(table: pl.DataFrame, lost: Places) -> list[UdpRow]:
-    """The report's rows, addresses as text."""
+    short: flow → datagrams of which some fragments were lost.
+    """
     return [
         UdpRow(
             **_ends(row, lost),
             fragments=row["fragments"],
             duplicate_fragments=row["duplicates"],
         )
-        for row in _of(table, "udp")
+        for row in (_with_parts(row, short or {}) for row in _of(table, "udp"))
     ]
 
 
@@ -170,7 +172,7 @@ def conversations(inputs: AggregatorInputs) -> Conversations:
 def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
     parts = talks.lost_parts(context.trusted).group_by("flow").agg(pl.col("segments").sum())
     lost = talks.lost_between(context.vantages, context.trusted)
-    table, _ = _largest(talks.table(), "tcp", context.top)
+    table, _ = largest_talks(talks.table(), "tcp", context.top)
     rows = name_tcp(table, lost, dict(parts.iter_rows()), context.vantages)
     for row in rows:
         if row.state == "unanswered" and (context.one_way or not context.hears(row.client_ip)):
@@ -179,39 +181,11 @@ def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
 
 
 def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:
-    table, _ = _largest(talks.table(), "udp", context.top)
-    rows = name_udp(table, talks.lost_between(context.vantages, context.trusted))
+    table, _ = largest_talks(talks.table(), "udp", context.top)
+    outlook = context.outlook
+    short = talks.short(outlook.end_ns - GRACE_NS) if outlook.complete else {}
+    rows = name_udp(table, talks.lost_between(context.vantages, context.trusted), short)
     return rows + [name_unheaded(row) for row in talks.unheaded()]
-
-
-def _largest(
-    table: pl.DataFrame, protocol: str, top: int | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(the conversations that become rows, in their order; the others). Those that lost packets
-    come first, then those with most packets."""
-    ours = table.filter(pl.col("protocol") == protocol)
-    if top is None or len(ours) <= top:
-        return ours, ours.clear()
-    order = np.lexsort((-ours["packets"].to_numpy(), ours["lost"].to_numpy() == 0))
-    chosen = np.zeros(len(ours), np.bool_)
-    chosen[order[:top]] = True
-    return ours.filter(chosen), ours.filter(~chosen)
-
-
-def _left_out(protocol: str, talks: Conversations, top: int | None) -> LeftOut:
-    """Conversations that are followed and become no row, and those that are not."""
-    _, rest = _largest(talks.table(), protocol, top)
-    unfollowed = talks.others().filter(pl.col("protocol") == protocol)
-    parts = [unfollowed.drop("protocol")]
-    if len(rest):
-        sums = (pl.col(name).cast(pl.Int64).sum() for name in ("packets", "bytes", "lost"))
-        port = pl.col("server_port").cast(pl.Int64).alias("port")
-        counted = rest.group_by(port).agg(pl.len().cast(pl.Int64).alias("conversations"), *sums)
-        parts.append(counted)
-    both = pl.concat(parts).group_by("port").agg(pl.all().sum())
-    largest = both.sort("packets", "port", descending=[True, False]).head(SERVICES)
-    services = [OtherService(**row) for row in largest.iter_rows(named=True)]
-    return LeftOut(int(both["conversations"].sum()), services)
 
 
 def _pair(row: TcpRow | UdpRow) -> Piece:
@@ -265,7 +239,7 @@ KINDS = (
         about="a TCP conversation: both directions between two addresses and ports",
         aggregator=conversations,
         rows=_tcp_rows,
-        left_out=partial(_left_out, "tcp"),
+        left_out=partial(left_out, "tcp"),
         sheet=SheetForm(
             place=1,
             title="TCP",
@@ -283,7 +257,7 @@ KINDS = (
         about="a UDP conversation: both directions between two addresses and ports",
         aggregator=conversations,
         rows=_udp_rows,
-        left_out=partial(_left_out, "udp"),
+        left_out=partial(left_out, "udp"),
         sheet=SheetForm(
             place=2,
             title="UDP",
