@@ -39,7 +39,6 @@ from analyzer.flows.verdict import judge_pairs
 from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
-from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import CaptureInfo, LossRow
 from analyzer.recorders.evidence.record import decode_evidence
 from analyzer.report.build import Tables
@@ -65,7 +64,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
     parts = partials.the(Conversations).lost_parts(_trusted(reading))
     lost = summarise_losses(outcomes, parts)
-    losses = _losses(analysis, lost, outlook, flows["arp"], evidence)
+    losses = _losses(analysis, lost, outlook, flows, evidence)
     losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
     scene = Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
     inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
@@ -120,7 +119,7 @@ def _losses(
     analysis: CaptureAnalysis,
     table: pl.DataFrame,
     outlook: Outlook,
-    arp: Sequence[ArpRow],
+    flows: Mapping[str, Sequence[Any]],
     evidence: Evidence,
 ) -> list[LossRow]:
     """The losses that the topology proves, with their reasons where those were recorded."""
@@ -134,12 +133,12 @@ def _losses(
             ends=partials.outcomes.ends() | partials.the(Conversations).parts.ends(),
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
-            arp=arp,
+            arp=flows["arp"],
+            nd=[row for row in flows["nd"] if row.state == "unanswered"],
             requests=_silent_requests(partials, outlook.end_ns),
         )
-        losses = diagnosis.explain(
-            losses, table, beside, _scene_of_losses(reading, outlook, evidence)
-        )
+        scene = _scene_of_losses(reading, outlook, evidence)
+        losses = diagnosis.explain(losses, table, beside, scene)
     losses = explain_by_queues(losses, evidence, reading.vantages, reading.engine)
     returned = analysis.assembly.returned.rows()
     losses = explain_by_loops(losses, returned, reading.vantages)
