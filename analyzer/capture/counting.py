@@ -13,7 +13,7 @@ from analyzer.capture.stats import CaptureStats, VantageStats
 
 
 class Counting:
-    """Begins when it is made."""
+    """Begins when it is made, and once more by `begin`."""
 
     def __init__(self, roster: Roster, recorder: Recorder, *, rotates: bool) -> None:
         self._roster, self._recorder, self._rotates = roster, recorder, rotates
@@ -22,9 +22,14 @@ class Counting:
         self._before_file: dict[int, tuple[int, int]] = {}
         """source → what its ring had received and dropped when the present file was begun"""
 
+    def begin(self) -> None:
+        """All rings hear from now on."""
+        self._start_ns = self._file_start_ns = time.time_ns()
+
     def end(self) -> None:
-        """Nothing comes any more."""
-        self._end_ns = time.time_ns()
+        """Nothing comes any more. The end is that of what the files hold of all rings."""
+        writer, complete_ns = self._recorder.writer, self._roster.complete_ns
+        self._end_ns = (writer.last_ns if writer.finished else complete_ns) or time.time_ns()
 
     def stats(self, stopped: str, warnings: Sequence[str]) -> CaptureStats:
         """The counts so far."""

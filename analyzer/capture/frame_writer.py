@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analyzer.capture.encode import Bytes, Counters
-from analyzer.capture.merge import count_blocks, cut_blocks, uncount_blocks
+from analyzer.capture.merge import count_blocks, cut_blocks, last_stamp, uncount_blocks
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.series import Series
 from analyzer.errors import CaptureError, UsageProblem
@@ -43,6 +43,8 @@ class FrameWriter:
         self.finished = ""
         """packets, filesize, files, pipe, error: nothing more goes in; empty while it does"""
         self.problem: CaptureError | None = None
+        self.last_ns = 0
+        """stamp of the last frame that went in, ns since the epoch"""
         self._limits, self._rotation = options.limits, options.rotation
         self._file_end = file_end
         self._forget_waiting = forget_waiting
@@ -81,6 +83,8 @@ class FrameWriter:
         self._now_ns = now_ns
         kept, limit = self._within_limits(batch)
         done = self._write_frames(batch[:kept])
+        if done:
+            self.last_ns = last_stamp(batch[:done])
         self.finished = self.finished or limit
         uncount_blocks(batch[done:], counters)
         if done < kept and not self.finished:

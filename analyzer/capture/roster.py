@@ -48,6 +48,8 @@ class Roster:
         self.sources: list[Source] = []
         self.watches: dict[int, LinkWatch] = {}
         """namespace inode → who hears of its interfaces"""
+        self.complete_ns = 0
+        """until when all rings heard everything, ns since the epoch; 0: they do still"""
         self.hushed: list[Source] = []
         """those that take no more and are to be drained: kept beside the others, of which there
         may be hundreds, because they are asked for many times a second"""
@@ -98,9 +100,13 @@ class Roster:
         finally:
             close_all(rings.values())
         fresh_ids = range(before, len(self.vantages))
-        self.begun.update(dict.fromkeys(fresh_ids, time.time_ns()))
         self._dismiss([number for number in fresh_ids if self._is_missing(number)])
         return self.vantages[before:]
+
+    def note_begun(self) -> None:
+        """All rings hear by now."""
+        fresh = range(len(self.begun), len(self.vantages))
+        self.begun.update(dict.fromkeys(fresh, time.time_ns()))
 
     def dismiss(self, watch: LinkWatch) -> bool:
         """Take what the watch tells; returns whether a vantage ended."""
@@ -149,6 +155,7 @@ class Roster:
 
     def hush(self) -> None:
         """Let no frame in any more."""
+        self.complete_ns = self.complete_ns or time.time_ns()
         for source in self.open_sources:
             source.hush()
         self._note_hushed(self.open_sources)

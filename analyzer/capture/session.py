@@ -84,6 +84,7 @@ class CaptureSession:
                 self._warnings.append(_NO_STAMPS)
             self._begin()
             self._listening.welcome(fresh)
+            self._counting.begin()
             self._recorder.writer.describe(describe.names(self._options.names))
             self._raise_problem()
         except BaseException:
