@@ -39,8 +39,8 @@ from analyzer.recorders.evidence.record import decode_evidence
 SLACK_NS = 50_000_000
 """rings are written to the file in turn: a frame may come so much after younger ones"""
 UNCLEAN_NS = 250_000_000
-"""a capture that was killed may miss the last frames of some rings, and does not tell when the first
-of each could be heard: nothing that late or that early is lost"""
+"""a capture that was killed may miss the last frames of some rings, and does not tell since when
+each heard: nothing that late or that early is lost"""
 
 
 @dataclass(slots=True)
@@ -93,6 +93,7 @@ class PacketAssembly:
         """The packets that are closed when a chunk is looked at with what is open."""
         self.chunks += 1
         self._lifetimes.add(chunk.frames, len(self.reading.vantages))
+        self.reading.gaps.note(chunk.frames)
         self.returned.add(chunk.frames, self.reading.vantages)
         frames = self._inside(chunk)
         self._learn(chunk.tracked)
@@ -135,6 +136,7 @@ class PacketAssembly:
         if self.edges:
             self.edges.settle_losses(frames, journeys)
         layout = self._correlator.layout
+        self.reading.gaps.settle(frames, journeys, layout)
         self.queues.add(frames, journeys, layout)
         if final:
             self.queues.settle(frames, journeys, layout, lambda: self._settled(watch))
@@ -160,14 +162,15 @@ class PacketAssembly:
         return Batch(frames, journeys, packets, settled_ns, self.reading.vantages, own, *since)
 
     def _watch(self, notes: list[VantageNotes], *, final: bool) -> Watch:
-        count, totals, edges = len(self.reading.vantages), self.totals, self.edges
-        windowed = edges is not None and not edges.saw_nothing
-        first, last = (edges.first_ns, edges.last_ns) if windowed else (totals.start_ns, totals.end_ns)
-        watch = watch_of(notes, first, last, count, final=final)
+        edges = self.edges if self.edges and not self.edges.saw_nothing else None
+        ends = self.totals.start_ns, self.totals.end_ns
+        if edges:
+            ends = edges.first_ns, edges.last_ns
+        watch = watch_of(notes, *ends, len(self.reading.vantages), final=final)
         lacking = [v.ring in self.reading.lacking for v in self.reading.vantages]
         watch = watch._replace(complete=watch.complete & ~np.array(lacking, np.bool_))
         self._begin(watch, notes)
-        if not windowed:
+        if not edges:
             return watch
         return watch._replace(
             start_ns=np.maximum(watch.start_ns, edges.since_ns),

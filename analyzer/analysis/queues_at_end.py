@@ -99,7 +99,7 @@ class QueuesAtEnd:
         if not queues:
             return FOREVER_NS
         left_ns = int(self._left_ns[number]) - GRACE_NS
-        if not any(one.queued for one in queues):
+        if moments[0].ts_ns <= end_ns and not any(one.queued for one in queues):
             return max(moments[0].ts_ns - GRACE_NS, left_ns)
         in_order = len(queues) == 1 and queues[0].kind in _IN_ORDER and had_queue
         return left_ns if in_order and left_ns > 0 else end_ns - QUEUE_NS

@@ -17,6 +17,7 @@ import numpy as np
 from analyzer.analysis.clock_offsets import FileClocks
 from analyzer.analysis.decoded_chunk import DecodedChunk, decoded_chunk
 from analyzer.analysis.frame_room import FrameRoom
+from analyzer.analysis.gaps import Gaps
 from analyzer.analysis.notes import VantageNotes, read_section_notes
 from analyzer.analysis.own_blocks import is_evidence, needed_at_start, sort_own
 from analyzer.analysis.twins import without_twins
@@ -79,6 +80,8 @@ class Reading:
     """rings of which a frame told that others were dropped just before it: at the end of a file
     the statistics tell, which a killed capture has not"""
     clocks: FileClocks = field(default_factory=FileClocks)
+    gaps: Gaps = field(default_factory=Gaps)
+    """times between files that were written one after the other, and are not all read"""
     tracked: list[bytes] = field(default_factory=list)
     """what was told of translations, as far as it is known: of whole files before their frames"""
     evidence: list[bytes] = field(default_factory=list)
@@ -157,6 +160,7 @@ class Reading:
         self._expected, self.explained = len(self.vantages), explained
         vantages = range(len(self.vantages))
         self.foreseen = [notes_at_end.get(vantage, VantageNotes()) for vantage in vantages]
+        self.gaps = Gaps.between(self.foreseen)
 
     def was_wrong(self) -> bool:
         """Whether the files turned out to hold more than was foreseen of them."""
