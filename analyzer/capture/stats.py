@@ -78,5 +78,16 @@ class CaptureStats:
         return sum(ring.received for ring in self.rings)
 
     @property
+    def unclaimed(self) -> int:
+        """Frames of no vantage; those of newcomers of which nobody said what they are, too."""
+        return sum(ring.unclaimed for ring in self.rings)
+
+    @property
+    def unwritten(self) -> int:
+        """Frames that were heard and are in no file: a limit, a dead pipe, a full disk. Complete
+        with the rest: received = frames + dropped + unclaimed + unwritten."""
+        return max(0, self.received - self.dropped - self.unclaimed - self.frames)
+
+    @property
     def dropped(self) -> int:
         return sum(ring.dropped for ring in self.rings)
