@@ -9,7 +9,7 @@ from dataclasses import replace
 from analyzer.capture.encode import Counters
 from analyzer.capture.recorder import Recorder
 from analyzer.capture.roster import Roster
-from analyzer.capture.stats import CaptureStats, VantageStats
+from analyzer.capture.stats import CaptureCounts, CaptureStats, VantageStats
 
 
 class Counting:
@@ -30,6 +30,15 @@ class Counting:
         """Nothing comes any more. The end is that of what the files hold of all rings."""
         writer, complete_ns = self._recorder.writer, self._roster.complete_ns
         self._end_ns = (writer.last_ns if writer.finished else complete_ns) or time.time_ns()
+
+    def counts(self) -> CaptureCounts:
+        """The counts so far, in short."""
+        return CaptureCounts(
+            frames=int(self._recorder.counters[:, 0].sum()),
+            dropped=sum(source.ring.dropped for source in self._roster.sources),
+            file_bytes=self._recorder.writer.series.size,
+            vantages=self._roster.living,
+        )
 
     def stats(self, stopped: str, warnings: Sequence[str]) -> CaptureStats:
         """The counts so far."""

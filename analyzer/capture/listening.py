@@ -39,7 +39,7 @@ class Listening:
 
     def welcome(self, fresh: list[Vantage]) -> None:
         """Describe new vantages in the file, then listen to them."""
-        self._recorder.introduce(fresh, len(self._roster.sources))
+        self._recorder.introduce(fresh, len(self._roster.open_sources))
         for watch in self._roster.watches.values():
             self._wakeups.listen(watch.fileno(), partial(self._notice, watch))
         for source in self._roster.open_sources:
@@ -96,7 +96,9 @@ class Listening:
 
     def _look(self, now_ns: int) -> None:
         """Now and then: at the counters, and for namespaces that are gone."""
-        if now_ns - self._looked_ns >= max(_LOOK_NS, len(self._roster.sources) * _LOOK_EACH_NS):
+        if now_ns - self._looked_ns >= max(
+            _LOOK_NS, len(self._roster.open_sources) * _LOOK_EACH_NS
+        ):
             self._looked_ns = now_ns
             self.count()
             if self._roster.dismiss_orphans():

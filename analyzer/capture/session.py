@@ -25,7 +25,7 @@ from analyzer.capture.ring import Ring
 from analyzer.capture.roster import Roster, close_all
 from analyzer.capture.series import Series
 from analyzer.capture.stamping import wait_for_stamps
-from analyzer.capture.stats import CaptureStats
+from analyzer.capture.stats import CaptureCounts, CaptureStats
 from analyzer.capture.wakeups import Wakeups
 from analyzer.errors import CaptureError, VethscopeError
 from analyzer.model.vantage import Vantage
@@ -164,6 +164,10 @@ class CaptureSession:
     def ignore(self, netns: int, ifindexes: Collection[int]) -> None:
         """These newcomers are not wanted. Safe in threads."""
         self._wakeups.ask(partial(self._ignore, netns, set(ifindexes)))
+
+    def counts(self) -> CaptureCounts:
+        """The same in short, for who asks again and again."""
+        return self._counting.counts()
 
     def stats(self) -> CaptureStats:
         """The counts so far, from `open` on; complete after `close`."""

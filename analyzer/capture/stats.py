@@ -47,6 +47,17 @@ class VantageStats:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureCounts:
+    """A running capture in a few numbers, which cost the same however many vantages there were."""
+
+    frames: int
+    dropped: int
+    file_bytes: int
+    vantages: int
+    """that still exist"""
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureStats:
     """All of a capture, so far or at its end."""
 
