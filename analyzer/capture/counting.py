@@ -37,7 +37,7 @@ class Counting:
             frames=int(self._recorder.counters[:, 0].sum()),
             dropped=sum(source.ring.dropped for source in self._roster.sources),
             file_bytes=self._recorder.writer.series.size,
-            vantages=self._roster.living,
+            vantages=len(self._roster.living()),
         )
 
     def stats(self, stopped: str, warnings: Sequence[str]) -> CaptureStats:

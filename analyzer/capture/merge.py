@@ -40,6 +40,7 @@ from analyzer.capture.runs import (
     Staged,
     count_epbs,
     cut_epbs,
+    map_epbs,
     mark_runs,
     merge_runs,
     pick_rows,
@@ -280,3 +281,4 @@ def warm() -> None:
     uncount_blocks(none, counters)
     count_blocks(none, counters)
     rewrite_blocks(none, 0)
+    map_epbs(none.view(np.uint32), ints)

@@ -170,10 +170,9 @@ class Roster:
     def _note_hushed(self, sources: Iterable[Source]) -> None:
         self.hushed += [one for one in sources if one.hushed and one not in self.hushed]
 
-    @property
-    def living(self) -> int:
-        """How many vantages there still are."""
-        return len(self._living)
+    def living(self) -> Collection[int]:
+        """Interface ids of the vantages that did not vanish."""
+        return self._living.keys()
 
     @property
     def all_gone(self) -> bool:
