@@ -12,7 +12,7 @@ from analyzer.analysis.capture_analysis import CaptureAnalysis
 from analyzer.analysis.late_addresses import later_macs, with_late_addresses
 from analyzer.analysis.loss_diagnosis import LossEvidence
 from analyzer.analysis.narrowing import takes_one_direction
-from analyzer.analysis.notes import count_dropped, files_not_ended
+from analyzer.analysis.notes import count_dropped, files_not_ended, own_echoes, process_rtt
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.partials import Partials
@@ -39,7 +39,6 @@ from analyzer.flows.verdict import judge_pairs
 from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
-from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import CaptureInfo, LossRow
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
@@ -54,7 +53,9 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     macs = later_macs(vantages, outlook.lives, evidence)
     outlook = replace(outlook, vantages=vantages, later_macs=macs)
     outcomes = partials.outcomes.table(outlook.end_ns - GRACE_NS)
-    claims = judge_claims(partials.the(Arp).claims.by_place(), assembly.segments.tolist(), outlook)
+    said = partials.the(Arp).claims
+    segments = assembly.segments.tolist()
+    claims = judge_claims(said.by_place(), segments, outlook, said.others())
     context = _flow_context(analysis, outlook, claims)
     flows = partials.flow_rows(replace(context, evidence=evidence))
     if assembly.totals.untimed:
@@ -62,7 +63,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
     parts = partials.the(Conversations).lost_parts(_trusted(reading))
     lost = summarise_losses(outcomes, parts)
-    losses = _losses(analysis, lost, outlook, flows["arp"], evidence)
+    losses = _losses(analysis, lost, outlook, flows, evidence)
     losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
     scene = Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
     inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
@@ -99,8 +100,8 @@ def _flow_context(
         receives=analysis.partials.receivers.may_receive,
         hears=analysis.partials.receivers.hears,
         settle_arp=edges.settle_arp if edges else lambda rows: None,
-        process_rtt=_process_rtt(reading),
-        own_echoes=_own_echoes(reading),
+        process_rtt=process_rtt(reading.notes),
+        own_echoes=own_echoes(reading.notes),
         one_way=bool(outlook.one_way),
         one_sided=analysis.partials.receivers.one_sided,
         trusted=_trusted(reading),
@@ -116,7 +117,7 @@ def _losses(
     analysis: CaptureAnalysis,
     table: pl.DataFrame,
     outlook: Outlook,
-    arp: Sequence[ArpRow],
+    flows: Mapping[str, Sequence[Any]],
     evidence: Evidence,
 ) -> list[LossRow]:
     """The losses that the topology proves, with their reasons where those were recorded."""
@@ -130,12 +131,12 @@ def _losses(
             ends=partials.outcomes.ends() | partials.the(Conversations).parts.ends(),
             echoes=partials.the(Echoes),
             end_ns=outlook.end_ns,
-            arp=arp,
+            arp=flows["arp"],
+            nd=[row for row in flows["nd"] if row.state == "unanswered"],
             requests=_silent_requests(partials, outlook.end_ns),
         )
-        losses = diagnosis.explain(
-            losses, table, beside, _scene_of_losses(reading, outlook, evidence)
-        )
+        scene = _scene_of_losses(reading, outlook, evidence)
+        losses = diagnosis.explain(losses, table, beside, scene)
     losses = explain_by_queues(losses, evidence, reading.vantages, reading.engine)
     returned = analysis.assembly.returned.rows()
     losses = explain_by_loops(losses, returned, reading.vantages)
@@ -284,22 +285,3 @@ def _info(analysis: CaptureAnalysis) -> CaptureInfo:
         identity="certain and likely" if assembly.likely else "certain",
         likely_matches=assembly.likely,
     )
-
-
-def _own_echoes(reading: Reading) -> dict[int, int]:
-    """ICMP id → answers that the process got; of older files, those of which they tell a time."""
-    return {
-        int(ident): notes.process_received.get(ident, len(rtts))
-        for notes in reading.notes
-        for ident, rtts in notes.process_rtt.items()
-    }
-
-
-def _process_rtt(reading: Reading) -> dict[tuple[int, int], int]:
-    """(ICMP id, seq) → ns, as our own echo left it in the file."""
-    return {
-        (int(ident), int(seq)): rtt_ns
-        for notes in reading.notes
-        for ident, rtts in notes.process_rtt.items()
-        for seq, rtt_ns in rtts.items()
-    }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analyzer.analysis.frame_room import FrameRoom
+from analyzer.analysis.refusals import NONE, Refusals
 from analyzer.model.batch import Columns
 from analyzer.model.ranks import median
 
@@ -21,6 +22,8 @@ class DecodedChunk:
     room: FrameRoom
     now_ns: int
     """how far the capture has been read: later frames are not much older"""
+    refusals: Refusals = NONE
+    """by ICMP errors among them"""
     own: Sequence[bytes] = ()
     """contents of our own blocks up to here: drops and settings (`analyzer.recorders`)"""
     tracked: int = 0
@@ -34,6 +37,6 @@ class DecodedChunk:
         return int(self.frames["ts_ns"][0])
 
 
-def decoded_chunk(frames: Columns, room: FrameRoom) -> DecodedChunk:
+def decoded_chunk(frames: Columns, room: FrameRoom, refusals: Refusals = NONE) -> DecodedChunk:
     """As one file gives it."""
-    return DecodedChunk(frames, room, median(frames["ts_ns"][-_NOW:]))
+    return DecodedChunk(frames, room, median(frames["ts_ns"][-_NOW:]), refusals)

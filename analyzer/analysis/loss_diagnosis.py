@@ -47,6 +47,8 @@ class LossEvidence:
     echoes: Echoes
     end_ns: int
     arp: Sequence[ArpRow]
+    nd: Sequence[ArpRow] = ()
+    """that nobody answered"""
     requests: Sequence[Mapping[str, Any]] = ()
     """over UDP, and SYNs, that came to their end and brought nothing back"""
 
@@ -116,6 +118,8 @@ class LossDiagnosis:
         asked = {one: row for row in evidence.arp if (one := _asked_in_vain(row, losses))}
         own = (self._dropped_requests(one, row) for one, row in asked.items())
         told = [one for one in own if one]
+        solicited = (self._dropped_requests(_solicited(row), row) for row in evidence.nd)
+        told += [one for one in solicited if one]
         rest = [one for one in asked if one not in {cause.of for cause in told}]
         in_vain += rest
         self.likely = [*likely_causes(in_vain, self._untied(), scene), *told]
@@ -221,6 +225,12 @@ def _asked_in_vain(row: ArpRow, losses: Sequence[LossRow]) -> InVain | None:
         return None
     ends = (row.asker, row.target_ip)
     return InVain("arp", *ends, UNANSWERED, row.requests, row.first_ns, row.last_ns)
+
+
+def _solicited(row: ArpRow) -> InVain:
+    """The same of neighbour solicitations, which are told with the finding that nobody answered."""
+    ends = (row.asker, row.target_ip)
+    return InVain("nd", *ends, UNANSWERED, row.requests, row.first_ns or 0, row.last_ns or 0)
 
 
 def with_outcomes(packets: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:

@@ -239,3 +239,22 @@ def is_damaged(comment: str) -> bool:
     """Whether a comment begins as one of ours, and is none that can be read."""
     ours = re.match(r'\{.*"vethscope', comment, re.DOTALL) is not None
     return ours and not object_in(comment)
+
+
+def own_echoes(notes: Sequence[VantageNotes]) -> dict[int, int]:
+    """ICMP id → answers that the process got; of older files, those of which they tell a time."""
+    return {
+        int(ident): one.process_received.get(ident, len(rtts))
+        for one in notes
+        for ident, rtts in one.process_rtt.items()
+    }
+
+
+def process_rtt(notes: Sequence[VantageNotes]) -> dict[tuple[int, int], int]:
+    """(ICMP id, seq) → ns, as our own echo left it in the file."""
+    return {
+        (int(ident), int(seq)): rtt_ns
+        for one in notes
+        for ident, rtts in one.process_rtt.items()
+        for seq, rtt_ns in rtts.items()
+    }

@@ -6,7 +6,7 @@ A packet is closed when no further frame of it is expected (`analyzer.correlate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -97,8 +97,10 @@ class PacketAssembly:
         self.returned.add(chunk.frames, self.reading.vantages)
         frames = self._inside(chunk)
         self._learn(chunk.tracked)
+        self._correlator.learn(chunk.refusals)
         journeys, settled_ns = self._correlate(frames, chunk.now_ns, final=chunk.final)
-        return self._batch(frames, journeys, settled_ns, chunk.own)
+        batch = self._batch(frames, journeys, settled_ns, chunk.own)
+        return replace(batch, refused=chunk.refusals.keys)
 
     def close_without_frames(self) -> Batch:
         """What there is to say of files that have not one frame."""

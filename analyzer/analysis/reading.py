@@ -20,6 +20,7 @@ from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.gaps import Gaps
 from analyzer.analysis.notes import VantageNotes, read_section_notes
 from analyzer.analysis.own_blocks import is_evidence, needed_at_start, sort_own
+from analyzer.analysis.refusals import read_refusals
 from analyzer.analysis.twins import without_twins
 from analyzer.analysis.vantage_identity import VantageIdentities
 from analyzer.decode.cooked import cooked_headers, has_cooked
@@ -240,7 +241,7 @@ class Reading:
                 peek(chunk, frames)
             take_names(self.names, savefile.names)
             self._take_own(savefile)
-            yield decoded_chunk(frames, room)
+            yield decoded_chunk(frames, room, read_refusals(chunk, frames))
         self._take_notes(savefile, number)
         self._take_own(savefile)
         if savefile.error is not None:

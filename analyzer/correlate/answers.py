@@ -1,7 +1,8 @@
 """Which request a frame answers: keys that a request and its answer have in common. Pure.
 
 An echo and its reply share addresses, identifier and number (RFC 792, RFC 4443); a SYN and the RST
-that refuses it share addresses, ports and number (the RST acknowledges the SYN, RFC 9293 3.5.2).
+that refuses it share addresses, ports and number (the RST acknowledges the SYN, RFC 9293 3.5.2). An
+ICMP error that refuses a SYN or a datagram quotes it (RFC 792, RFC 4443).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from analyzer.native.keys import mixed
 from analyzer.net.icmp import ECHO_REPLY, ECHO_REPLY_V6, ECHO_REQUEST, ECHO_REQUEST_V6
-from analyzer.net.ip import ICMP, ICMPV6, TCP
+from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
 from analyzer.net.tcp_flags import ACK, RST, SYN, SYN_ACK
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -46,12 +47,25 @@ def syn_keys(frames: Columns, rows: Rows) -> Keys:
     return np.where((protocol == TCP) & (flags & SYN_ACK == SYN), keys, NO_KEY)
 
 
-def refusal_keys(frames: Columns) -> Keys:
-    """The keys of the SYNs that any of these frames refuses."""
+def refusal_keys(frames: Columns) -> tuple[Rows, Keys]:
+    """(the frames that refuse a SYN, the keys of these SYNs)."""
     refuses = frames["tcp_flags"] & (RST | ACK) == RST | ACK
     rows = np.flatnonzero((frames["protocol"] == TCP) & refuses)
     ports = (frames[name][rows] for name in ("dst_port", "src_port"))
-    return mixed(frames["tcp_ack"][rows], *ports, *_ends(frames, rows, "dst", "src"))
+    return rows, mixed(frames["tcp_ack"][rows], *ports, *_ends(frames, rows, "dst", "src"))
+
+
+def opening_keys(frames: Columns, rows: Rows) -> Keys:
+    """[rows] of SYNs and of datagrams over UDP, as `quoted_keys` has them; 0 of everything else."""
+    protocol, flags = frames["protocol"][rows], frames["tcp_flags"][rows]
+    opens = (protocol == UDP) | ((protocol == TCP) & (flags & SYN_ACK == SYN))
+    return np.where(opens, quoted_keys(frames, rows), NO_KEY)
+
+
+def quoted_keys(frames: Columns, rows: Rows) -> Keys:
+    """[rows] of packets by what an error quotes of them at least: the IP header and eight bytes."""
+    names = ("protocol", "ip_id", "src_port", "dst_port", "tcp_seq")
+    return mixed(*(frames[n][rows] for n in names), *_ends(frames, rows, "src", "dst"))
 
 
 def _is_echo(frames: Columns, rows: Rows, kind: int, kind_v6: int) -> npt.NDArray[np.bool_]:

@@ -55,6 +55,10 @@ class Correlator:
         """numbers of open frames that an identical packet, closed since, made unsure"""
         self.layout = build_layout([])
 
+    def learn(self, refusals: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]) -> None:
+        """Take what ICMP errors refuse: see `analyzer.correlate.doubt.Doubt.learn`."""
+        self._doubt.learn(refusals)
+
     def correlate(
         self,
         frames: Columns,

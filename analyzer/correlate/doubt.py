@@ -1,6 +1,7 @@
 """Packets that look lost, and of which something speaks against it: nothing is said of them.
 
-Two things do. An echo whose answer was seen was delivered, by whatever way. And a packet that
+Three things do. An echo whose answer was seen was delivered, by whatever way. A SYN or a datagram
+that an RST or an ICMP error refused is not lost: its sender was told. And a packet that
 ended in a namespace may have gone on translated where connection tracking tells nothing of it
 (two first packets of one connection that the kernel merged, a rule of eBPF's, a payload's proxy):
 then a frame leaves the namespace that came from nowhere, equal to it in all that NAT leaves
@@ -20,7 +21,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analyzer.correlate.answers import NO_KEY, echo_keys, echo_reply_keys
+from analyzer.correlate.answers import (
+    NO_KEY,
+    echo_keys,
+    echo_reply_keys,
+    opening_keys,
+    refusal_keys,
+    syn_keys,
+)
 from analyzer.correlate.links import Links
 from analyzer.correlate.pairing import QUEUE_NS
 from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout
@@ -75,10 +83,17 @@ class Doubt:
     """What was seen of late that speaks against losses; for one capture, chunk by chunk."""
 
     _answers: _Sightings = field(default_factory=_nothing)
+    _refusals: _Sightings = field(default_factory=_nothing)
+    """by ICMP errors"""
     _begun: _Sightings = field(default_factory=_nothing)
     """what left a namespace and came from nowhere"""
     _ended: _Sightings = field(default_factory=_nothing)
     """what came into one and went nowhere"""
+
+    def learn(self, refusals: tuple[Keys, npt.NDArray[np.int64]]) -> None:
+        """Take what ICMP errors refuse (`analyzer.correlate.answers.quoted_keys`), and when."""
+        keys, ts_ns = refusals
+        self._refusals = self._refusals.joined(_Sightings(keys, np.zeros_like(keys), ts_ns))
 
     def settle(self, frames: Columns, journeys: Journeys, links: Links, layout: Layout) -> None:
         """Make what looks lost and may not be `Status.UNMATCHED`; in place."""
@@ -125,19 +140,30 @@ class Doubt:
         self._ended = self._ended.joined(_sightings(frames, ends[closed[ends]], layout))
 
     def _is_answered(self, frames: Columns, last: Rows) -> npt.NDArray[np.bool_]:
-        keys = echo_keys(frames, last)
-        if not keys.any():
-            return np.zeros(len(last), np.bool_)
-        asked = _Sightings(keys, np.ones(len(last), np.uint64), frames["ts_ns"][last])
         answers = self._answers.joined(_answers(frames, np.ones(len(frames["ts_ns"]), np.bool_)))
-        answered = _has_twin(asked, answers, (-_SLACK_NS, ANSWER_NS))
-        answered &= keys != NO_KEY
+        asked = echo_keys(frames, last) + syn_keys(frames, last)
+        answered = _is_among(asked, frames["ts_ns"][last], answers)
+        answered |= _is_among(opening_keys(frames, last), frames["ts_ns"][last], self._refusals)
         return answered
 
 
+def _is_among(
+    keys: Keys, ts_ns: npt.NDArray[np.int64], answers: _Sightings
+) -> npt.NDArray[np.bool_]:
+    """[n] whether one of the answers is to this, and in time."""
+    if not keys.any() or not len(answers.look):
+        return np.zeros(len(keys), np.bool_)
+    asked = _Sightings(keys, np.ones(len(keys), np.uint64), ts_ns)
+    answered = _has_twin(asked, answers, (-_SLACK_NS, ANSWER_NS))
+    answered &= keys != NO_KEY
+    return answered
+
+
 def _answers(frames: Columns, chosen: npt.NDArray[np.bool_]) -> _Sightings:
-    """Echo replies among the chosen frames ([n]), by the keys of what they answer."""
-    rows, keys = echo_reply_keys(frames)
+    """Echo replies, and RSTs for SYNs, among the chosen frames ([n]), by the keys of what they
+    answer."""
+    pairs = zip(echo_reply_keys(frames), refusal_keys(frames), strict=True)
+    rows, keys = (np.concatenate(pair) for pair in pairs)
     kept = chosen[rows]
     ends = np.zeros(np.count_nonzero(kept), np.uint64)
     return _Sightings(keys[kept], ends, frames["ts_ns"][rows[kept]])

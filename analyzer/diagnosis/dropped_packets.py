@@ -21,6 +21,7 @@ from analyzer.correlate.answers import (
     NO_KEY,
     echo_keys,
     echo_reply_keys,
+    opening_keys,
     refusal_keys,
     syn_keys,
 )
@@ -37,7 +38,7 @@ from analyzer.diagnosis.lost_flows import (
     count_flow,
     flow_keys,
 )
-from analyzer.diagnosis.reasons import NO_SOCKET, full_reason, is_harmless
+from analyzer.diagnosis.reasons import NETFILTER, NO_SOCKET, full_reason, is_harmless
 from analyzer.diagnosis.tie import Ties, Tying
 from analyzer.model.batch import Batch
 from analyzer.model.frames import EXAMPLE
@@ -85,6 +86,7 @@ class DroppedPackets:
         kept = {f"packet_{name}": packets[name].to_numpy() for name in _OF_PACKET}
         kept["packet_asked"] = asked_by(batch.frames, last)
         kept["packet_asks"] = echo_keys(batch.frames, last) + syn_keys(batch.frames, last)
+        kept["packet_opens"] = opening_keys(batch.frames, last)
         self._learn_answers(batch)
         ties = self.tying.add(batch, kept | {n: batch.frames[n][last] for n in EXAMPLE})
         self._begun.add(batch.frames, batch.journeys.packet >= 0)
@@ -94,8 +96,9 @@ class DroppedPackets:
 
     def _learn_answers(self, batch: Batch) -> None:
         """A drop is tied so long after its time that the answers of that time are known."""
-        answers = np.concatenate([echo_reply_keys(batch.frames)[1], refusal_keys(batch.frames)])
-        self._answered = np.concatenate([self._answered, np.unique(answers)])[-_REMEMBERED:]
+        some = echo_reply_keys(batch.frames)[1], refusal_keys(batch.frames)[1], batch.refused
+        answers = np.unique(np.concatenate(some))
+        self._answered = np.concatenate([self._answered, answers])[-_REMEMBERED:]
 
     def _learn_names(self, packets: pl.DataFrame) -> None:
         pair = packets["pair"].to_numpy()
@@ -131,8 +134,12 @@ class DroppedPackets:
                 )
 
     def _is_answered(self, table: pl.DataFrame) -> pl.Series:
-        asks = table["packet_asks"].to_numpy()
-        return pl.Series((asks != NO_KEY) & np.isin(asks, self._answered), dtype=pl.Boolean)
+        """By a reply, an RST; or by an ICMP error, where a rule (REJECT) dropped and refused it."""
+        asks, opens = (table[f"packet_{name}"].to_numpy() for name in ("asks", "opens"))
+        answered = (asks != NO_KEY) & np.isin(asks, self._answered)
+        rejected = (table["reason"] == NETFILTER).to_numpy() & (opens != NO_KEY)
+        rejected &= np.isin(opens, self._answered)
+        return pl.Series(answered | rejected, dtype=pl.Boolean)
 
     def _count_lost(self, lost: pl.DataFrame) -> None:
         group = ["packet_pair", "packet_last_vantage", "packet_expected", "flow"]

@@ -1,4 +1,4 @@
-"""ARP requests that the kernel dropped, or whose answers it did: by who asked for whom.
+"""ARP requests and neighbour solicitations that the kernel dropped, or whose answers it did.
 
 A request goes to all, so that it ends at each of its branches: that one of them dropped it is no
 loss of the packet. Where it stays unanswered, that is the likely cause.
@@ -16,10 +16,14 @@ import polars as pl
 
 from analyzer.diagnosis.reasons import is_harmless
 from analyzer.model.batch import Columns
+from analyzer.native.keys import mixed
 from analyzer.net.arp import REQUEST
-from analyzer.net.ethernet import ARP
+from analyzer.net.ethernet import ARP, IPV6
+from analyzer.net.icmp import NEIGHBOUR_SOLICITATION
+from analyzer.net.ip import ICMPV6, address_value
 from analyzer.recorders.drops.untied import UntiedDrop
 
+_OF_GROUP = 0xFFFFFF
 MOST = 1 << 16
 """dropped requests that are kept: the latest"""
 _KEPT = {
@@ -32,10 +36,31 @@ _KEPT = {
 
 
 def asked_by(frames: Columns, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
-    """[rows] who asks for whom, of ARP requests; 0: something else."""
+    """[rows] who asks for whom, of ARP requests and neighbour solicitations; 0: something else.
+
+    A solicitation goes to the group that the last 24 bits of the target name, or to the target
+    (RFC 4291, 2.7.1; RFC 4861, 7.2.2).
+    """
     both = frames["arp_spa"][rows].astype(np.uint64) << np.uint64(32) | frames["arp_tpa"][rows]
     is_request = (frames["ethertype"][rows] == ARP) & (frames["arp_op"][rows] == REQUEST)
-    return np.where(is_request, both, np.uint64(0))
+    solicits = frames["icmp_type"][rows] == NEIGHBOUR_SOLICITATION
+    solicits &= frames["protocol"][rows] == ICMPV6
+    keys = _solicitation(*(frames[name][rows] for name in ("src_hi", "src_lo", "dst_lo")))
+    return np.where(is_request, both, np.where(solicits, keys, np.uint64(0)))
+
+
+def _solicitation(
+    src_hi: npt.NDArray[np.uint64], src_lo: npt.NDArray[np.uint64], dst_lo: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    return mixed(src_hi, src_lo, dst_lo & np.uint64(_OF_GROUP))
+
+
+def _key(asker: str, target: str) -> int:
+    """As `asked_by` has it."""
+    if ":" not in asker + target:
+        return int(IPv4Address(asker)) << 32 | int(IPv4Address(target))
+    ends = (*address_value(asker), address_value(target)[1])
+    return int(_solicitation(*(np.array([one], np.uint64) for one in ends))[0])
 
 
 @dataclass(slots=True)
@@ -54,9 +79,9 @@ class DroppedRequests:
 
     def of(self, asker: str, target: str) -> Iterator[UntiedDrop]:
         """The drops of what one asked for another: how many requests, by reason and place."""
-        if self._table.is_empty() or ":" in asker + target:
+        if self._table.is_empty():
             return
-        key = int(IPv4Address(asker)) << 32 | int(IPv4Address(target))
+        key, ethertype = _key(asker, target), IPV6 if ":" in target else ARP
         kinds = (
             self._table.filter(pl.col("packet_asked") == key)
             .group_by("reason", "location", maintain_order=True)
@@ -68,4 +93,4 @@ class DroppedRequests:
         )
         for reason, location, *rest in kinds.iter_rows():
             if not is_harmless(reason, location, "arp", opens=True):
-                yield UntiedDrop(reason, location, ARP, *rest)
+                yield UntiedDrop(reason, location, ethertype, *rest)

@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 
 from analyzer.diagnosis.drop_places import INPUT, place_of_drop
-from analyzer.diagnosis.filtered import NETFILTER, advise_at, chains_of
+from analyzer.diagnosis.filtered import advise_at, chains_of
 from analyzer.diagnosis.lost_flows import STACK, Columns, LostFlow, Tied
 from analyzer.diagnosis.meanwhile import Known, explain_meanwhile
 from analyzer.diagnosis.port_settings import Explanation
-from analyzer.diagnosis.reasons import NOT_SPECIFIED, Packet, Place
+from analyzer.diagnosis.reasons import NETFILTER, NOT_SPECIFIED, Packet, Place
 from analyzer.diagnosis.settings import Scene, explain_bridge, explain_veth, look_at_bridge
 from analyzer.diagnosis.way_out import is_on_the_way_out, port_of, way_out
 from analyzer.model.report import LossRow

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.nat_rules import Translated, destination_rules, older_entry, target_of
-from analyzer.diagnosis.reasons import NO_SOCKET, Packet, Place, advise
+from analyzer.diagnosis.reasons import NETFILTER, NO_SOCKET, Packet, Place, advise
 from analyzer.diagnosis.settings import Scene, is_isolation, name_rules
 from analyzer.diagnosis.unnamed_rules import no_rule, one_of
 from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.nftables_rules import look_at
 
-NETFILTER = "NETFILTER_DROP"
 TOO_BIG = "PKT_TOO_BIG"
 
 

@@ -15,11 +15,11 @@ import polars as pl
 
 from analyzer.diagnosis.departures import Departure, explain_departure
 from analyzer.diagnosis.explain import BY_COUNTERS, describe_packet, place_of
-from analyzer.diagnosis.filtered import NETFILTER, advise_at, chains_of
+from analyzer.diagnosis.filtered import advise_at, chains_of
 from analyzer.diagnosis.lost_flows import Columns
 from analyzer.diagnosis.meanwhile import covering, setting_spells
 from analyzer.diagnosis.port_settings import Explanation
-from analyzer.diagnosis.reasons import Packet
+from analyzer.diagnosis.reasons import NETFILTER, Packet
 from analyzer.diagnosis.settings import Scene, explain_bridge, name_rules
 from analyzer.model.batch import Batch
 from analyzer.model.evidence import KernelEvent

@@ -119,7 +119,11 @@ class Addressed:
         scene: Scene,
         vanished: Collection[str],
     ) -> Iterator[LossRow]:
-        """Packets for a container's right MAC that came out at others' ports only."""
+        """Packets for a container's right MAC that came out at others' ports only.
+
+        What answers those others, who sent with its MAC, came to who had asked.
+        """
+        asked = {tuple(row[name] for name in _NAMES) for row in self._rows}
         ports = {v.container: v for v in scene.vantages if v.role is Role.HOST_VETH}
         for group in np.argsort(self._counts[1], kind="stable").tolist() if scene.complete else ():
             row, reached = self._rows[group], self._reached[group]
@@ -128,6 +132,10 @@ class Addressed:
             elsewhere = sorted((reached & ports.keys()) - {owner, row["source"]})
             right = mac == mac_of.get((row["segment"], row["dst_hi"], row["dst_lo"]))
             stays = owner in ports and owner not in vanished
+            protocol, source, target = (row[name] for name in _NAMES)
+            asking = {name for name in (target, *elsewhere) if (protocol, name, source) in asked}
+            if asking and target not in asking:
+                continue
             if right and elsewhere and stays and owner not in reached:
                 count = int(self._counts[0, group])
                 yield _led_away_row(row, count, ports[owner], elsewhere, scene)

@@ -33,17 +33,29 @@ def file_names(names: Sequence[str]) -> list[str]:
 
     Anything that a shell or another system could stumble over becomes a dash.
     """
-    taken: set[str] = set()
-    files = []
-    for name in names:
-        stem = re.sub(r"[^A-Za-z0-9._@+-]+", "-", name).strip("-.")[:_LONGEST_STEM] or "vantage"
-        candidate, n = stem, 1
-        while candidate.lower() in taken:
+    naming = _Naming()
+    return [naming.name(name) for name in names]
+
+
+class _Naming:
+    """Gives each vantage a file name of its own, in constant time."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._latest: dict[str, int] = {}
+        """by stem: the number that was given last"""
+
+    def name(self, vantage: str) -> str:
+        """See `file_names`."""
+        clean = re.sub(r"[^A-Za-z0-9._@+-]+", "-", vantage).strip("-.")
+        stem = clean[:_LONGEST_STEM] or "vantage"
+        candidate, n = stem, self._latest.get(stem.lower(), 1)
+        while candidate.lower() in self._taken:
             n += 1
             candidate = f"{stem}-{n}"
-        taken.add(candidate.lower())
-        files.append(f"{candidate}.pcap")
-    return files
+        self._taken.add(candidate.lower())
+        self._latest[stem.lower()] = n
+        return f"{candidate}.pcap"
 
 
 class PcapFiles(Closing):
@@ -56,6 +68,7 @@ class PcapFiles(Closing):
         except OSError as error:
             raise UsageProblem(f"cannot make directory {directory}: {error.strerror}") from error
         self._directory = directory
+        self._naming = _Naming()
         self._files: list[BinaryIO] = []
         self.paths: list[str] = []
         self.counts: list[int] = []
@@ -65,7 +78,7 @@ class PcapFiles(Closing):
     ) -> None:
         """Open files for interfaces that were not known before; every interface gets one."""
         for i in range(len(self._files), len(names)):
-            name = file_names(names)[i]
+            name = self._naming.name(names[i])
             path = os.path.join(self._directory, name)
             try:
                 file = open(create_in(self._folder, name), "wb")  # noqa: SIM115 - closed in close()
@@ -80,11 +93,11 @@ class PcapFiles(Closing):
 
     def write(self, chunk: FrameChunk) -> None:
         """Append each frame to the file of its interface. Raises OSError (disk full)."""
-        for i, file in enumerate(self._files):
-            rows = np.flatnonzero(chunk.interface == i)
-            if len(rows):
-                file.write(build_records(chunk, rows).data)
-                self.counts[i] += len(rows)
+        order = np.argsort(chunk.interface, kind="stable")
+        there, start = np.unique(chunk.interface[order], return_index=True)
+        for i, rows in zip(there.tolist(), np.split(order, start[1:]), strict=True):
+            self._files[i].write(build_records(chunk, rows).data)
+            self.counts[i] += len(rows)
 
     def close(self) -> None:
         for file in self._files:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzer.findings.rule import ERROR, INFO, Code, FindingInputs, Rule
-from analyzer.flows.arp_claims import Claim, ClaimKind, ClaimVerdict
+from analyzer.flows.arp_claims import ClaimKind, ClaimVerdict
+from analyzer.flows.claims import Claim
 from analyzer.model.report import Finding
 from analyzer.net.ethernet import mac_text
 
@@ -50,8 +51,11 @@ def _finding(verdict: ClaimVerdict) -> Finding:
     if verdict.kind is ClaimKind.CONFLICT:
         names = {mac_text(owner.mac): owner.name for owner in verdict.owners}
         who = ", ".join(mac + (f" ({names[mac]})" if mac in names else "") for mac in macs)
+        many, more = f"{len(macs)}", ""
+        if verdict.others:
+            many, more = f"more than {len(macs)}", f" and up to {verdict.others:,} others"
         return ADDRESS_CONFLICT.finding(
-            f"{address} is claimed by {len(macs)} MACs: {who}; whoever answers first gets the "
+            f"{address} is claimed by {many} MACs: {who}{more}; whoever answers first gets the "
             "traffic. Give each its own: ip addr show inside, docker network inspect NETWORK"
         )
     if verdict.kind is ClaimKind.MOVED:

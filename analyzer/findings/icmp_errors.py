@@ -8,12 +8,14 @@ from ipaddress import ip_address, ip_interface
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.nat_rules import Translated, older_entry
+from analyzer.diagnosis.reasons import NO_SOCKET
 from analyzer.findings.counted import owned_ends
 from analyzer.findings.no_answer import refusal, routed
+from analyzer.findings.rejecting import reporting
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST
 from analyzer.model.flow_rows import IcmpErrorRow
-from analyzer.model.report import Finding
+from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role, Vantage
 
 ICMP_ERROR = Code(
@@ -60,8 +62,37 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         yield ICMP_ERROR.finding(
             f"{row.reporter} says {row.error}{mtu} to {row.source}, {row.errors}×, "
             f"about {row.protocol} to {row.destination_ip}{port}"
-            f"{_redirected(row, inputs) or _refused(row, inputs) or _unheard(row, inputs)}"
+            f"{_why(row, inputs)}"
         )
+
+
+def _why(row: IcmpErrorRow, inputs: FindingInputs) -> str:
+    return (
+        _redirected(row, inputs)
+        or _refused(row, inputs)
+        or _rejected(row, inputs)
+        or _unheard(row, inputs)
+    )
+
+
+def _rejected(row: IcmpErrorRow, inputs: FindingInputs) -> str:
+    """The rule with REJECT that made it; or nobody listened, as the kernel says."""
+    if "unreachable" not in row.error and "prohibited" not in row.error:
+        return ""
+    for moment, owner in owned_ends(inputs):
+        if row.reporter in (owner.name, HOST if owner.is_host else ""):
+            made = reporting(inputs, row, moment.netns, owner.place)
+            if made.rule:
+                return f": {made.rule}"
+    ends = row.protocol, row.source, row.reporter, row.destination_port
+    for loss in inputs.losses:
+        if loss.reason == NO_SOCKET and (*_ends(loss), loss.port) == ends:
+            return f": {loss.advice}"
+    return ""
+
+
+def _ends(loss: LossRow) -> tuple[str, str, str]:
+    return loss.protocol, loss.source, loss.destination
 
 
 def _redirected(row: IcmpErrorRow, inputs: FindingInputs) -> str:

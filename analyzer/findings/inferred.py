@@ -18,7 +18,7 @@ INFERRED = Code(
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     if inputs.inferred:
         yield INFERRED.finding(
-            f"no topology in the file: {', '.join(inputs.inferred)} inferred from "
+            f"not in the file's topology: {', '.join(inputs.inferred)} inferred from "
             "Docker's old MAC scheme 02:42:ac:11:…"
         )
 

@@ -87,8 +87,10 @@ def _refused(row: Mapping[str, Any], inputs: FindingInputs, published: Published
         )
     asked = _asked_at(row, published)
     if maker and maker == server:
-        inside = vantage.peer_netns if vantage.role is Role.HOST_VETH else vantage.netns
-        there = rejecting(inputs, row, inside, "" if maker == HOST else server)
+        by_host = maker == HOST
+        behind = vantage.role is Role.HOST_VETH and not by_host
+        inside = vantage.peer_netns if behind else vantage.netns
+        there = rejecting(inputs, row, inside, "" if by_host else server, itself=by_host)
         address = address_text(row["hi"], row["lo"])
         listens = listens_throughout(inputs, inside, port, address)
         other = bound_elsewhere(inputs.evidence.moments, inside, "tcp", port, address)

@@ -10,6 +10,7 @@ from analyzer.findings.where_unanswered import where_it_ended
 from analyzer.formatting.numbers import format_count
 from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role
+from analyzer.net.icmp import REFUSING
 
 TCP_UNANSWERED = Code(
     "tcp-unanswered",
@@ -20,7 +21,7 @@ TCP_UNANSWERED = Code(
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
-    """One for each client and port of a server."""
+    """One for each client and port of a server; what an ICMP error refused is its finding's."""
     if inputs.outlook.one_way:
         return
     places: dict[tuple[str, str, int], list[Unanswered]] = {}
@@ -28,8 +29,14 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         if one.protocol == "tcp":
             places.setdefault((one.source, one.destination, one.port), []).append(one)
     connections: dict[tuple[str, str, int], int] = {}
+    refused = {
+        (one.source_ip, one.destination_ip, one.destination_port)
+        for one in inputs.flows.get("icmp_errors", ())
+        if one.protocol == "tcp" and one.error in REFUSING
+    }
     for row in inputs.flows.get("tcp", ()):
-        if row.state == "unanswered":
+        asked = row.client_ip, row.server_ip, row.server_port
+        if row.state == "unanswered" and asked not in refused:
             key = row.client, row.server, row.server_port
             connections[key] = connections.get(key, 0) + 1
     lost: dict[tuple[str, str], list[LossRow]] = {}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 
-from analyzer.diagnosis.reasons import Packet
 from analyzer.diagnosis.routing import Routed
-from analyzer.diagnosis.settings import Scene, name_rules
 from analyzer.findings.arp_ignored import arp_ignored
 from analyzer.findings.counted import owner_of
 from analyzer.findings.likely_cause import causes_of
+from analyzer.findings.nd_filtered import filtered_between, filtered_inside
 from analyzer.findings.no_answer import (
     RP_FILTER,
     filters_by_path,
@@ -22,12 +21,12 @@ from analyzer.findings.no_answer import (
     who_vanished,
 )
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
+from analyzer.findings.translated_source import stands_for
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.report import Finding
 from analyzer.model.vantage import Role, Vantage
-from analyzer.recorders.settings.nftables_rules import look_at
 
 ARP_UNANSWERED = Code(
     "arp-unanswered",
@@ -48,7 +47,6 @@ _OF_THE_HOST = (Role.BRIDGE, Role.UPLINK)
 """interfaces by which the host itself is asked"""
 _SEEN = 6
 """vantages that are listed"""
-_BRIDGED_IPV6 = "net.bridge.bridge-nf-call-ip6tables"
 _AT_ONCE_NS = 1_000_000_000
 """a vantage that is captured from later on may have missed requests"""
 
@@ -77,7 +75,7 @@ def _dropped(row: ArpRow, inputs: FindingInputs) -> str:
     """By what the kernel dropped them, or what answered them; '' where no drop is tied to them."""
     for one in inputs.likely_causes:
         ends = (one.of.protocol, one.of.source, one.of.destination)
-        if one.tied and ends == ("arp", row.asker, row.target_ip):
+        if one.tied and ends[1:] == (row.asker, row.target_ip):
             causes = causes_of(one)
             return f"; the kernel dropped as many of them, or of the answers to them: {causes}"
     return ""
@@ -111,7 +109,7 @@ def _cause(row: ArpRow, inputs: FindingInputs) -> str:
         )
     if owner := _owner(row.target_ip, outlook):
         return f"it is {owner}'s, and how far they came was not seen: ip addr show inside {owner}"
-    if wrong := _by_a_route(row, inputs):
+    if wrong := _by_a_route(row, inputs) or stands_for(inputs, row.target_ip):
         return wrong
     networks = " ".join(sorted(_networks(row.asker, outlook, census)))
     look = f"; docker network inspect {networks}" if networks else ""
@@ -147,7 +145,10 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
         why = _filtered_by_route(row, inside, inputs) or arp_ignored(row, inside, inputs)
         look = "sysctl net.ipv4.conf.all.arp_ignore and arptables -nvL"
         if ":" in row.target_ip:
-            why, look = "", "ip -6 address show and ip6tables -nvL"
+            why, look = (
+                filtered_inside(row, inside, inputs),
+                "ip -6 address show and ip6tables -nvL",
+            )
         quiet = f"its stack does not answer: is it paused? {look} inside {port.container}"
         return f"{whose}, and they reached {inside.name}: {why or quiet}"
     if port.name in seen:
@@ -165,7 +166,7 @@ def _where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
             why = f"{loss.reason}: {loss.advice}"
             return f"{whose}, and they never left by its port {port.name}: {why}"
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
-    if counted := _counted_nd(row, port, inputs):
+    if counted := filtered_between(row, port, inputs):
         return (
             f"{whose}, and they were seen at {last} and never left by its port {port.name}: "
             f"likely {counted}"
@@ -193,17 +194,6 @@ def _at_the_host(row: ArpRow, owning: Vantage, inputs: FindingInputs) -> str:
         or "its stack does not answer: sysctl net.ipv4.conf.all.arp_ignore; arptables -nvL; "
         "nft list ruleset arp"
     )
-
-
-def _counted_nd(row: ArpRow, port: Vantage, inputs: FindingInputs) -> str:
-    """The rule of ip6tables that counted meanwhile and may have dropped solicitations, which pass
-    it where bridge netfilter is on; '' where none did."""
-    if ":" not in row.target_ip or inputs.outlook.sysctls.get(_BRIDGED_IPV6) != "1":
-        return ""
-    scene = Scene(inputs.outlook.vantages, facts=inputs.facts)
-    asked = Packet("icmpv6", source_ip=row.asker_ip, incoming=port.bridge, outgoing=port.bridge)
-    moved = scene.moved(port.netns, asked, {"PREROUTING", "FORWARD"})
-    return f"{name_rules(moved[:1])}: {look_at(moved[0])}" if moved else ""
 
 
 def _filtered_by_route(row: ArpRow, inside: Vantage, inputs: FindingInputs) -> str:

@@ -21,6 +21,7 @@ from analyzer.findings.no_answer import (
 )
 from analyzer.findings.rule import FindingInputs
 from analyzer.findings.sent_on import sent_on
+from analyzer.findings.translated_source import translated_source
 from analyzer.flows.endpoints import HOST as FLOWS_HOST
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.vantage import Role
@@ -51,6 +52,7 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
         or _nobody_has_it(inputs, one)
         or no_way_on(inputs, one)
         or _another_router(inputs, one)
+        or translated_source(inputs, one)
         or _in_a_tunnel(inputs, one)
         or _untranslated(inputs, one)
         or f"the cause lies beyond: capture there, too; ip route get {one.destination_ip}"

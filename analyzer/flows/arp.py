@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.arp_claims import Claim, Claims, Place
+from analyzer.flows.claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
 from analyzer.flows.doors import find_doors
 from analyzer.flows.packets import seen_at

@@ -13,40 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import combinations
+from types import MappingProxyType
 
-import polars as pl
-
+from analyzer.flows.claims import Claim, Place
 from analyzer.flows.endpoints import HOST
 from analyzer.model.batch import Outlook
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ethernet import mac_value
 from analyzer.net.ip import address_text, address_value
 
-_KEY = ["segment", "hi", "lo", "mac"]
 _FOR_EVER = (1 << 63) - 1
 _AT_ONCE_NS = 1_000_000_000
 """two answers so close to each other are to one question"""
-MOST = 100_000
-"""claims that are kept; a scan or a flood of forged ones ends there"""
-
-Place = tuple[int, int, int]
-"""segment and address"""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """All that one MAC said of one address."""
-
-    mac: int
-    first_ns: int
-    last_ns: int
-    vantage: int
-    """where it was first seen"""
-    replies: int
-    unasked: int
-    """of these, to nobody who had asked just before"""
-    announced: int
-    """gratuitous, to everybody"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,43 +42,6 @@ class Owner:
     seen_ns: int = _FOR_EVER
     """its last sign of life, see `analyzer.model.tenures.Life`"""
     until_ns: int = _FOR_EVER
-
-
-@dataclass(slots=True)
-class Claims:
-    """What was claimed, a row an (address, MAC)."""
-
-    _table: pl.DataFrame | None = None
-
-    def take(self, rows: pl.DataFrame) -> None:
-        """rows: _KEY, ts, vantage, and ``unasked``, ``announced``, ``reply`` (bool)."""
-        new = rows.select(
-            *_KEY,
-            pl.col("ts").alias("first_ns"),
-            pl.col("ts").alias("last_ns"),
-            "vantage",
-            *(pl.col(n).cast(pl.Int64).alias(n) for n in ("reply", "unasked", "announced")),
-        )
-        both = new if self._table is None else pl.concat([self._table, new])
-        self._table = (
-            both.group_by(_KEY, maintain_order=True)
-            .agg(
-                pl.col("first_ns").min(),
-                pl.col("last_ns").max(),
-                pl.col("vantage").first(),
-                pl.col("reply", "unasked", "announced").sum(),
-            )
-            .head(MOST)
-        )
-
-    def by_place(self) -> dict[Place, list[Claim]]:
-        """The claims of each address, in order of appearance."""
-        claims_at: dict[Place, list[Claim]] = {}
-        for row in self._table.iter_rows() if self._table is not None else ():
-            segment, high, low, mac, first, last, vantage, replies, unasked, announced = row
-            claim = Claim(mac, first, last, vantage, replies, unasked, announced)
-            claims_at.setdefault((segment, high, low), []).append(claim)
-        return claims_at
 
 
 class ClaimKind(Enum):
@@ -126,6 +67,8 @@ class ClaimVerdict:
     claim: Claim | None = None
     owners: tuple[Owner, ...] = ()
     """as the topology knows them"""
+    others: int = 0
+    """further MACs that claimed it, of which nothing is kept"""
 
 
 @dataclass(slots=True)
@@ -138,14 +81,19 @@ class ArpClaimVerdicts:
 
 
 def judge_claims(
-    claims: Mapping[Place, Sequence[Claim]], segments: Sequence[int], outlook: Outlook
+    claims: Mapping[Place, Sequence[Claim]],
+    segments: Sequence[int],
+    outlook: Outlook,
+    others: Mapping[Place, int] = MappingProxyType({}),
 ) -> ArpClaimVerdicts:
-    """segments: of each vantage, as in `Journeys`."""
+    """segments: of each vantage, as in `Journeys`. others: see `Claims.others`."""
     owners = _owners(segments, outlook)
     judged = ArpClaimVerdicts()
     for place, said in claims.items():
         its_owners = owners.get(place, [])
-        judged.verdicts += _judge(place, said, its_owners, judged.settled, outlook.vantages)
+        verdicts = _judge(place, said, its_owners, judged.settled, outlook.vantages)
+        more = others.get(place, 0)
+        judged.verdicts += [replace(one, others=more) for one in verdicts] if more else verdicts
     return judged
 
 

@@ -55,6 +55,11 @@ def _ip(value: int) -> str:
     return address_text(0, MAPPED | value)
 
 
+def arp_size(row: ArpRow) -> tuple[bool, int]:
+    """By which the rows are chosen that are shown where there are many."""
+    return row.state == "conflict", row.requests
+
+
 def answer_piece(row: ArpRow) -> Piece:
     """Who answered, or why nobody had to."""
     who = f"{row.answered_by} {row.answer_mac}".strip()

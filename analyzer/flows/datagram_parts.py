@@ -39,7 +39,7 @@ class DatagramParts:
         self._short: list[npt.NDArray[np.int32]] = []
 
     def add(self, batch: Batch, fates: npt.NDArray[np.int32]) -> None:
-        """Take in one batch. fates: [packets] what the count is kept for."""
+        """Take in one batch. fates: [packets] what the count is kept for; -1: it is not."""
         frames, packet = batch.frames, batch.journeys.packet
         rows = np.flatnonzero(((frames["marks"] & _MARKS) != 0) & (packet >= 0))
         if len(rows):
@@ -90,7 +90,7 @@ def _heads(batch: Batch, fates: npt.NDArray[np.int32]) -> pl.DataFrame:
     frames, packets = batch.frames, batch.packets
     first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     leads = (frames["marks"][first] & frames["marks"][last] & _MARKS) == MARK_MORE_FRAGMENTS
-    leads &= (packets["status"] == Status.DELIVERED).to_numpy()
+    leads &= (packets["status"] == Status.DELIVERED).to_numpy() & (fates >= 0)
     return pl.DataFrame(
         {
             "fate": fates[leads],

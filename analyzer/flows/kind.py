@@ -14,7 +14,7 @@ from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
 
 if TYPE_CHECKING:
-    from analyzer.flows.arp_claims import Place
+    from analyzer.flows.claims import Place
     from analyzer.flows.echoes_outside import EchoesOutside
     from analyzer.flows.endpoints import Endpoints
     from analyzer.flows.frame_notes import FrameReaders

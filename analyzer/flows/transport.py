@@ -22,6 +22,7 @@ import polars as pl
 from analyzer.decode.speech import SERVER_HELLO
 from analyzer.flows.conversation_counts import ConversationCounts, CountedPackets
 from analyzer.flows.conversation_statistics import OPTIONS, LostBetween, TcpOptionsOffered
+from analyzer.flows.datagram_parts import DatagramParts
 from analyzer.flows.datagram_turns import DATAGRAM, DatagramTurns
 from analyzer.flows.fragments import Fragments
 from analyzer.flows.frame_notes import FrameNotes
@@ -85,6 +86,7 @@ class Conversations:
         self._fragments, self._counts = Fragments(), ConversationCounts()
         self._tcp, self._agreed, self._lost = Segments(), TcpOptionsOffered(), LostBetween()
         self.questions, self.parts = DatagramTurns(), LostParts()
+        self._datagrams = DatagramParts()
         self._notes = notes or ConversationNotes()
         self._speech = np.zeros((1, 0), np.int64)
         self._rows: list[dict[str, Any]] = []
@@ -99,7 +101,8 @@ class Conversations:
         flow = numbers.astype(np.int64) * 2 + forward
         self._follow(batch, headed, flow)
         self._take_questions(batch, headed, flow)
-        self.parts.add(batch, flow_of_packets(batch, headed, flow))
+        self.parts.add(batch, flow_of_packets(batch, headed, flow, TCP))
+        self._datagrams.add(batch, flow_of_packets(batch, headed, flow, UDP).astype(np.int32))
 
     def _follow(self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
         """Hand the TCP segments on; a batch without any, too.
@@ -206,6 +209,11 @@ class Conversations:
     def unheaded(self) -> Iterator[dict[str, Any]]:
         """See `Fragments.unheaded`."""
         return self._fragments.unheaded()
+
+    def short(self, until_ns: int) -> dict[int, int]:
+        """Flow → datagrams that came to their end in part: see `DatagramParts.short`."""
+        counts = self._datagrams.short(2 * self._numbers.count, until_ns)
+        return {flow: int(counts[flow]) for flow in np.flatnonzero(counts).tolist()}
 
     def lost_parts(self, trusted: Callable[[int], bool]) -> pl.DataFrame:
         """`LostParts.table`, with protocol, source and destination, and of the first frame the

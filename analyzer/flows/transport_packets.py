@@ -107,11 +107,14 @@ def one_way_times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def flow_of_packets(
-    batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]
+    batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64], kind: int
 ) -> npt.NDArray[np.int64]:
-    """[packets] the flow of each TCP segment, -1 of what is none."""
+    """[packets] the flow of each TCP segment, or of each datagram, -1 of what is none.
+
+    kind: TCP or UDP.
+    """
     of_packets = np.full(len(batch.packets), -1, np.int64)
-    ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == TCP)
+    ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == kind)
     of_packets[rows["packet"].to_numpy()[ours]] = flow[ours]
     return of_packets
 

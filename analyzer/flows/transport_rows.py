@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analyzer.correlate.loss import GRACE_NS
 from analyzer.decode.rows import has_transport
 from analyzer.decode.speech import speech
 from analyzer.decode.tcp_options import tcp_options
@@ -31,15 +32,20 @@ Places = Mapping[int, list[str]]
 _ENDS = ("client", "server")
 
 
-def name_udp(table: pl.DataFrame, lost: Places) -> list[UdpRow]:
-    """The report's rows, addresses as text."""
+def name_udp(
+    table: pl.DataFrame, lost: Places, short: Mapping[int, int] | None = None
+) -> list[UdpRow]:
+    """The report's rows, addresses as text.
+
+    short: flow → datagrams of which some fragments were lost.
+    """
     return [
         UdpRow(
             **_ends(row, lost),
             fragments=row["fragments"],
             duplicate_fragments=row["duplicates"],
         )
-        for row in _of(table, "udp")
+        for row in (_with_parts(row, short or {}) for row in _of(table, "udp"))
     ]
 
 
@@ -172,7 +178,9 @@ def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
 
 
 def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:
-    rows = name_udp(talks.table(), talks.lost_between(context.vantages, context.trusted))
+    outlook = context.outlook
+    short = talks.short(outlook.end_ns - GRACE_NS) if outlook.complete else {}
+    rows = name_udp(talks.table(), talks.lost_between(context.vantages, context.trusted), short)
     return rows + [name_unheaded(row) for row in talks.unheaded()]
 
 

@@ -66,6 +66,9 @@ class Batch:
     """see `analyzer.flows.endpoints.Endpoints.borne_since`"""
     had_since: HadSince = lambda site, address, ns: np.zeros(len(ns), np.int64)
     """see `analyzer.flows.endpoints.Endpoints.had_since`"""
+    refused: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    """what ICMP errors that were read with these frames refuse: see
+    `analyzer.correlate.answers.quoted_keys`"""
 
     @property
     def counted(self) -> pl.DataFrame:

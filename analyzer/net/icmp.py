@@ -12,12 +12,17 @@ ECHO_REPLY, UNREACHABLE, SOURCE_QUENCH, REDIRECT, ECHO_REQUEST = 0, 3, 4, 5, 8
 TIME_EXCEEDED, PARAMETER_PROBLEM = 11, 12
 FRAGMENTATION_NEEDED = 4
 """code of UNREACHABLE; the error tells the MTU (RFC 1191)"""
+REFUSALS = (2, 3, 9, 10, 13)
+"""codes of UNREACHABLE by which a host or a firewall refuses what came to it: protocol and port
+unreachable, and what is prohibited (RFC 1812, 5.2.7.1)"""
 ERRORS = (UNREACHABLE, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM)
 """types that quote the packet that they are about"""
 QUERIES = (0, 8, 13, 14, 15, 16, 17, 18)
 """echo, timestamp, information and address mask, reply and request (RFC 792, 950)"""
 
 UNREACHABLE_V6, PACKET_TOO_BIG, TIME_EXCEEDED_V6, PARAMETER_PROBLEM_V6 = 1, 2, 3, 4
+REFUSALS_V6 = (1, 4, 5, 6)
+"""the same of UNREACHABLE_V6 (RFC 4443, 3.1)"""
 ERRORS_V6 = (UNREACHABLE_V6, PACKET_TOO_BIG, TIME_EXCEEDED_V6, PARAMETER_PROBLEM_V6)
 ECHO_REQUEST_V6, ECHO_REPLY_V6 = 128, 129
 QUERIES_V6 = (ECHO_REQUEST_V6, ECHO_REPLY_V6)
@@ -65,6 +70,10 @@ _UNREACHABLE_V6 = {
     5: "source address failed policy",
     6: "reject route",
 }
+REFUSING = frozenset(_UNREACHABLE[code] for code in REFUSALS) | frozenset(
+    _UNREACHABLE_V6[code] for code in REFUSALS_V6
+)
+"""the words for what `REFUSALS` are"""
 _V4 = {
     SOURCE_QUENCH: "source quench",
     REDIRECT: "redirect",

@@ -5,6 +5,7 @@ Nothing is measured here: rows of the report are selected, paired (there and bac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from analyzer.formatting.numbers import (
@@ -16,7 +17,7 @@ from analyzer.formatting.numbers import (
 )
 from analyzer.formatting.pieces import Piece
 from analyzer.model.echo_rows import Echo, IcmpRow
-from analyzer.model.report import Fact, Finding, HopRow, LossRow, PacketRow, Report, Verdict
+from analyzer.model.report import Fact, HopRow, LossRow, PacketRow, Report, Verdict
 from analyzer.report.echo_words import lost_piece
 
 MARKS = {True: "✓", False: "✗", None: "?"}
@@ -268,9 +269,14 @@ def known_facts(verdict: Verdict) -> list[Fact]:
     return list(verdict.evidence) if is_known else []
 
 
-def brief_verdicts(report: Report) -> set[int]:
+def verdict_size(verdict: Verdict) -> tuple[bool, int]:
+    """What was refuted comes first, then what tells of most packets."""
+    return verdict.result == "refuted" and not is_another_way(verdict), verdict.packets
+
+
+def brief_verdicts(verdicts: Sequence[Verdict]) -> set[int]:
     """Positions of proved verdicts that need no evidence line by line: others show the same."""
-    proved = [i for i, verdict in enumerate(report.verdicts) if verdict.result == "proved"]
+    proved = [i for i, verdict in enumerate(verdicts) if verdict.result == "proved"]
     return set(proved[FULL_VERDICTS:])
 
 
@@ -286,11 +292,3 @@ def footnotes(report: Report) -> list[str]:
     if any(row.kind == "span" for row in report.hops):
         notes.append("span: the vantages between were not captured; the delay covers all of them.")
     return notes
-
-
-def findings_by_severity(report: Report) -> list[Finding]:
-    """Errors first, then warnings, then information."""
-    order = ("error", "warning", "info")
-    return sorted(
-        report.findings, key=lambda f: order.index(f.severity) if f.severity in order else 3
-    )

@@ -8,7 +8,8 @@ import struct
 import pytest
 from faulty import Bench
 
-from analyzer.flows.arp_claims import Claim, ClaimKind, judge_claims
+from analyzer.flows.arp_claims import ClaimKind, judge_claims
+from analyzer.flows.claims import Claim
 from analyzer.model.batch import Outlook
 from analyzer.model.report import Report
 from analyzer.model.vantage import Vantage

@@ -23,7 +23,8 @@ from analyzer.findings.rule import (
     FindingInputs,
     Rule,
 )
-from analyzer.flows.arp_claims import Claim, ClaimKind, ClaimVerdict, Owner
+from analyzer.flows.arp_claims import ClaimKind, ClaimVerdict, Owner
+from analyzer.flows.claims import Claim
 from analyzer.flows.contradictions import Contradiction
 from analyzer.flows.slow_echoes import ROUND_TRIP, SlowEcho
 from analyzer.flows.slow_handshakes import SlowHandshake

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from faulty import Bench, the_loss
+
+from analyzer.net.netns import run_inside
 
 pytestmark = pytest.mark.root
 
@@ -56,3 +60,35 @@ def test_nothing_is_missing_where_all_went_on(bench: Bench, seen: str) -> None:
     assert [(one.delivered, one.packets) for one in report.verdicts] == [(6, 6)] * 2
     assert report.losses == []
     assert not [one for one in report.findings if one.severity != "info"]
+
+
+def send(bench: Bench) -> None:
+    def sender() -> None:
+        with socket.socket(type=socket.SOCK_DGRAM) as plug:
+            for _ in range(5):
+                plug.sendto(bytes(2000), ("172.17.0.3", 4711))
+
+    run_inside(bench.lab.netns_path("tomcat01"), sender)
+
+
+LISTEN = """
+import socket
+plug = socket.socket(type=socket.SOCK_DGRAM)
+plug.bind(("0.0.0.0", 4711))
+print("ready", flush=True)
+while True:
+    plug.recv(3000)
+"""
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_datagram_whose_end_is_lost_is_lost_to_its_conversation(
+    bench: Bench, dropped: bool
+) -> None:
+    drop_in_the_bridge(bench, SECOND if dropped else "ip saddr 203.0.113.1")
+    with bench.serving("tomcat02", LISTEN):
+        report = bench.capture(["all"], lambda: send(bench))
+    (row,) = report.udp
+    lost = 5 if dropped else 0
+    assert (row.packets, row.lost, row.client_lost, row.server_lost) == (5, lost, lost, 0)
+    assert [one.packets for one in report.losses] == [5] * dropped

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 
-from analyzer.flows.arp_rows import answer_piece
+from analyzer.flows.arp_rows import answer_piece, arp_size
 from analyzer.formatting.numbers import (
     NONE,
     format_bytes,
@@ -22,9 +23,13 @@ from analyzer.report.html.path import draw_path_svg
 from analyzer.report.html.plots import ECHOES, draw_delays, draw_echoes, legend
 from analyzer.report.html.tables import bad_number, cell, folded, folding_table, number
 from analyzer.report.sheets import Sheet
+from analyzer.report.shown import ROWS_ON_PAGE, findings_by_severity, shown
 
 MOST_PACKETS = 20_000
 """rows of a page; a browser has trouble with more"""
+
+
+_listed = partial(shown, most=ROWS_ON_PAGE)
 
 
 def leveled(text: str, level: str) -> Markup:
@@ -88,7 +93,8 @@ def build_icmp(report: Report) -> Iterable[Markup]:
     if not report.icmp:
         return
     rows, known = [], losses_known(report)
-    for row in report.icmp:
+    chosen, more = _listed(report.icmp, "conversation", lambda row: row.sent)
+    for row in chosen:
         times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
         rows.append(
             tag(
@@ -103,13 +109,21 @@ def build_icmp(report: Report) -> Iterable[Markup]:
         )
     numbers = ("sent", "answered", "lost", "duplicates", "min", "p50", "p99", "max")
     yield folding_table(("conversation",), numbers, rows)
-    yield from (tag("p", text) for text in map(view.two_views, report.icmp) if text)
+    yield from _more(more)
+    yield from (tag("p", text) for text in map(view.two_views, chosen) if text)
+
+
+def _more(words: str) -> Iterable[Markup]:
+    """How many rows are not shown."""
+    if words:
+        yield tag("p", words, class_="dim")
 
 
 def build_arp(report: Report) -> Iterable[Markup]:
     """Who asked for whom and who answered."""
     rows = []
-    for row in report.arp:
+    chosen, more = _listed(report.arp, "pair", arp_size)
+    for row in chosen:
         answer = answer_piece(row)
         rows.append(
             tag(
@@ -126,6 +140,7 @@ def build_arp(report: Report) -> Iterable[Markup]:
     if rows:
         numbers = ("requests", "replies", "p50", "max")
         yield folding_table(("who asks", "for whom", "answer"), numbers, rows)
+        yield from _more(more)
 
 
 def build_sheet(sheet: Sheet, report: Report) -> Iterable[Markup]:
@@ -146,19 +161,22 @@ def build_sheet(sheet: Sheet, report: Report) -> Iterable[Markup]:
 
 def build_losses(report: Report) -> Iterable[Markup]:
     """What was lost where, with reason and advice."""
-    for row in report.losses:
+    chosen, more = _listed(report.losses, "loss", lambda row: row.packets)
+    for row in chosen:
         what = f"✗ {format_plural(row.packets, f'{row.protocol} packet')} "
         where = f" lost {row.location}" if row.location else ""
         ends = f"{row.source} → {row.destination}"
         yield tag("p", leveled(what + ends, "bad"), where, class_="item")
         lines = view.loss_lines(row)
         yield tag("dl", *(join(tag("dt", label), tag("dd", text)) for label, text in lines))
+    yield from _more(more)
 
 
 def build_verdicts(report: Report) -> Iterable[Markup]:
     """The verdicts with their evidence."""
-    brief = view.brief_verdicts(report)
-    for place, verdict in enumerate(report.verdicts):
+    verdicts, more = _listed(report.verdicts, "pair", view.verdict_size)
+    brief = view.brief_verdicts(verdicts)
+    for place, verdict in enumerate(verdicts):
         yield _verdict(verdict)
         facts = [
             tag("li", leveled(view.MARKS[f.holds], view.FACT_LEVELS[f.holds]), f"  {f.fact}")
@@ -167,6 +185,7 @@ def build_verdicts(report: Report) -> Iterable[Markup]:
         evidence = tag("ul", *facts, class_="facts")
         if facts:
             yield folded("evidence", evidence) if place in brief else evidence
+    yield from _more(more)
 
 
 def _verdict(verdict: Verdict) -> Markup:
@@ -179,7 +198,7 @@ def _verdict(verdict: Verdict) -> Markup:
 
 def build_findings(report: Report) -> Iterable[Markup]:
     """The findings, errors first."""
-    for finding in view.findings_by_severity(report):
+    for finding in findings_by_severity(report):
         level = view.SEVERITY_LEVELS.get(finding.severity, "")
         mark = f"{view.SEVERITY_MARKS.get(finding.severity, 'i')} "
         code = tag("span", f"  [{finding.code}]", class_="dim")
@@ -214,6 +233,7 @@ def build_packets(report: Report) -> Iterable[Markup]:
 def build_capture(report: Report) -> Iterable[Markup]:
     """Frames and the kernel's counters per vantage."""
     capture = report.capture
+    vantages, more = _listed(report.vantages, "vantage", lambda row: row.frames)
     rows = [
         tag(
             "tr",
@@ -224,10 +244,11 @@ def build_capture(report: Report) -> Iterable[Markup]:
             number(format_count(row.received)),
             bad_number(row.dropped) if row.dropped is not None else number(format_count(None)),
         )
-        for row in report.vantages
+        for row in vantages
     ]
     if rows:
         yield folding_table(("vantage", "role", "MAC"), ("frames", "received", "dropped"), rows)
+        yield from _more(more)
     size = f"{format_plural(capture.frames, 'frame')}, {format_bytes(capture.bytes)}"
     drops = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"
     files = f" · {', '.join(capture.files)}" if capture.files else ""

@@ -13,7 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from analyzer.flows.arp_rows import answer_piece
+from analyzer.flows.arp_rows import answer_piece, arp_size
 from analyzer.formatting.numbers import (
     NONE,
     format_bytes,
@@ -28,6 +28,7 @@ from analyzer.report import view
 from analyzer.report.drawn import drawn_paths
 from analyzer.report.echo_words import losses_known, rtt_note
 from analyzer.report.sheets import Sheet, flow_sheets
+from analyzer.report.shown import findings_by_severity, shown
 from analyzer.report.text.hops import hop_parts
 from analyzer.report.text.path import LEVELS, draw_path
 from analyzer.report.text.tables import bad_count, listed, new_table, pair_title
@@ -96,7 +97,8 @@ def _icmp(report: Report) -> Iterable[RenderableType]:
         return
     table = new_table(("",), ("sent", "ans", "lost", "dup", "min", "p50", "p99", "max"))
     known = losses_known(report)
-    for row in report.icmp:
+    chosen, more = shown(report.icmp, "conversation", size=lambda row: row.sent)
+    for row in chosen:
         times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
         table.add_row(
             Text.assemble(row.source, (" → ", "dim"), row.destination),
@@ -107,15 +109,17 @@ def _icmp(report: Report) -> Iterable[RenderableType]:
             *(Text(format_ns(ns)) for ns in times),
         )
     yield table
-    sentences = [(row, view.two_views(row)) for row in report.icmp]
-    yield from (Text(sentence) for _, sentence in sentences if sentence)
+    yield from _more(more)
+    sentences = (view.two_views(row) for row in chosen)
+    yield from (Text(sentence) for sentence in sentences if sentence)
 
 
 def _arp(report: Report) -> Iterable[RenderableType]:
     if not report.arp:
         return
     table = new_table(("who asks", "for whom", "answer"), ("req", "repl", "p50", "max"))
-    for row in report.arp:
+    chosen, more = shown(report.arp, "pair", size=arp_size)
+    for row in chosen:
         answer = answer_piece(row)
         table.add_row(
             Text(row.asker),
@@ -127,6 +131,13 @@ def _arp(report: Report) -> Iterable[RenderableType]:
             Text(format_ns(row.latency_max_ns)),
         )
     yield table
+    yield from _more(more)
+
+
+def _more(words: str) -> Iterable[RenderableType]:
+    """The line that says how many rows are not shown."""
+    if words:
+        yield Text(words, "dim")
 
 
 def _flows(report: Report) -> Iterable[_Section]:
@@ -144,16 +155,19 @@ def _sheet(sheet: Sheet, report: Report) -> Iterable[RenderableType]:
 
 
 def _losses(report: Report) -> Iterable[RenderableType]:
-    for row in report.losses:
+    chosen, more = shown(report.losses, "loss", size=lambda row: row.packets)
+    for row in chosen:
         what = format_plural(row.packets, f"{row.protocol} packet")
         line = Text(f"✗ {what} {row.source} → {row.destination}", LEVELS["bad"])
         yield line.append(f" lost {row.location}" if row.location else "", "")
         yield listed([(Text(label, "dim"), Text(text)) for label, text in view.loss_lines(row)], 4)
+    yield from _more(more)
 
 
 def _verdicts(report: Report) -> Iterable[RenderableType]:
-    brief = view.brief_verdicts(report)
-    for number, verdict in enumerate(report.verdicts):
+    verdicts, more = shown(report.verdicts, "pair", size=view.verdict_size)
+    brief = view.brief_verdicts(verdicts)
+    for number, verdict in enumerate(verdicts):
         yield _verdict_line(verdict)
         if verdict.reason:
             yield Padding(Text(verdict.reason), (0, 0, 0, 4))
@@ -164,6 +178,7 @@ def _verdicts(report: Report) -> Iterable[RenderableType]:
         ]
         if facts:
             yield listed(facts, 4)
+    yield from _more(more)
 
 
 def _verdict_line(verdict: Verdict) -> Text:
@@ -174,7 +189,7 @@ def _verdict_line(verdict: Verdict) -> Text:
 
 def _findings(report: Report) -> Iterable[RenderableType]:
     rows = []
-    for finding in view.findings_by_severity(report):
+    for finding in findings_by_severity(report):
         style = LEVELS[view.SEVERITY_LEVELS.get(finding.severity, "")]
         mark = view.SEVERITY_MARKS.get(finding.severity, "i")
         text = Text.assemble(finding.text, (f"  [{finding.code}]", "dim"))
@@ -205,7 +220,8 @@ def _packets(report: Report) -> Iterable[RenderableType]:
 
 def _capture(report: Report) -> Iterable[RenderableType]:
     table = new_table(("", "role"), ("frames", "received", "dropped"))
-    for row in report.vantages:
+    vantages, more = shown(report.vantages, "vantage", size=lambda row: row.frames)
+    for row in vantages:
         dropped = Text(NONE) if row.dropped is None else bad_count(row.dropped)
         table.add_row(
             Text(row.name),
@@ -216,6 +232,7 @@ def _capture(report: Report) -> Iterable[RenderableType]:
         )
     if report.vantages:
         yield table
+        yield from _more(more)
     capture = report.capture
     size = f"{format_plural(capture.frames, 'frame')}, {format_bytes(capture.bytes)}"
     drops = "" if capture.dropped is None else f", {format_count(capture.dropped)} dropped"

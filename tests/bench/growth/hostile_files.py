@@ -1,0 +1,219 @@
+"""Capture files that strangers' frames can make: each makes one kind of state grow with each frame.
+
+A file is a template whose changing bytes are written as columns, so that a million frames take a
+second. All frames are seen at one interface, as in a capture of another program, unless said.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzer.savefile import blocks
+
+START_NS = 1_700_000_000_000_000_000
+_EVERY_NS = 10_000
+_MACS = bytes.fromhex("0242ac1100020242ac110003")
+_IPS = bytes([172, 17, 0, 2, 172, 17, 0, 3])
+_HEAD, _TAIL = 28, 4
+"""bytes of an Enhanced Packet Block before the frame and behind it"""
+Frames = npt.NDArray[np.uint8]
+"""[frames, bytes]"""
+
+
+def _ethernet(kind: int, to: bytes = _MACS[6:]) -> bytes:
+    return to + _MACS[:6] + struct.pack("!H", kind)
+
+
+def _ipv4(protocol: int, body: bytes) -> bytes:
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0x4000, 64, protocol, 0)
+    return _ethernet(0x0800) + head + _IPS + body
+
+
+def _udp(ports: tuple[int, int], payload: bytes) -> bytes:
+    return _ipv4(17, struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload)
+
+
+def _tcp(flags: int) -> bytes:
+    return _ipv4(6, struct.pack("!HHIIBBHHH", 40000, 80, 0, 0, 0x50, flags, 512, 0, 0))
+
+
+def _repeated(frame: bytes, count: int) -> Frames:
+    """The frame so often; IPv4's identification counts."""
+    frames = np.tile(np.frombuffer(frame, np.uint8), (count, 1))
+    if frame[12:14] == b"\x08\x00":
+        _put(frames, 18, 2)
+    return frames
+
+
+def _put(frames: Frames, at: int, size: int, numbers: npt.NDArray[np.int64] | None = None) -> None:
+    """A number into each frame, ``size`` bytes at ``at``; which: 0, 1, 2 …, unless given."""
+    values = np.arange(len(frames)) if numbers is None else numbers
+    for byte in range(size):
+        frames[:, at + byte] = values >> (8 * (size - 1 - byte)) & 0xFF
+
+
+def _ends(frames: Frames) -> Frames:
+    """Another source address and port in each."""
+    _put(frames, 26, 4, np.arange(len(frames)) // 20_000 + (10 << 24))
+    _put(frames, 34, 2, np.arange(len(frames)) % 20_000 + 40_000)
+    return frames
+
+
+def one_flow(count: int) -> Frames:
+    """As many datagrams of one conversation: what the floods are compared with."""
+    return _repeated(_udp((40000, 9999), b"x" * 18), count)
+
+
+def udp_flows(count: int) -> Frames:
+    """A conversation a datagram."""
+    return _ends(one_flow(count))
+
+
+def one_connection(count: int) -> Frames:
+    """As many segments of one connection."""
+    return _repeated(_tcp(0x10), count)
+
+
+def syn_flows(count: int) -> Frames:
+    """A connection asked for with each segment."""
+    return _ends(_repeated(_tcp(0x02), count))
+
+
+def resets(count: int) -> Frames:
+    """A reset a connection."""
+    return _ends(_repeated(_tcp(0x14), count))
+
+
+def _arp(operation: int) -> bytes:
+    head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
+    return _ethernet(0x0806) + head + _MACS[:6] + _IPS[:4] + _MACS[6:] + _IPS[4:]
+
+
+def arp_claims(count: int) -> Frames:
+    """Replies that claim one address, each for another MAC."""
+    frames = _repeated(_arp(2), count)
+    for at in (6, 22):
+        _put(frames, at + 2, 4)
+    return frames
+
+
+def arp_scan(count: int) -> Frames:
+    """Requests, each for another address."""
+    frames = _repeated(_arp(1), count)
+    frames[:, :6] = 255
+    _put(frames, 38, 4, np.arange(count) + (10 << 24))
+    return frames
+
+
+def dns_names(count: int) -> Frames:
+    """Queries, each for another name."""
+    name = b"\x0caaaaaaaaaaaa\x07example\x00"
+    query = struct.pack("!HHHHHH", 0, 0x100, 1, 0, 0, 0) + name + struct.pack("!HH", 1, 1)
+    frames = _repeated(_udp((40000, 53), query), count)
+    _put(frames, 42, 2)
+    for digit in range(8):
+        frames[:, 55 + digit] = 97 + (np.arange(count) >> (4 * digit) & 15)
+    return frames
+
+
+def echoes(count: int) -> Frames:
+    """Echo requests, each of another sender with an identifier of its own."""
+    frames = _repeated(_ipv4(1, struct.pack("!BBHHH", 8, 0, 0, 77, 1) + bytes(56)), count)
+    _put(frames, 26, 4, np.arange(count) + (10 << 24))
+    _put(frames, 38, 2)
+    return frames
+
+
+def icmp_errors(count: int) -> Frames:
+    """Errors, each about another datagram."""
+    quoted = _udp((40000, 9999), b"x" * 18)[14:]
+    frames = _repeated(_ipv4(1, struct.pack("!BBHI", 3, 3, 0, 0) + quoted), count)
+    _put(frames, 42 + 16, 4, np.arange(count) + (10 << 24))
+    return frames
+
+
+def multicast(count: int) -> Frames:
+    """Datagrams, each to another group."""
+    frames = one_flow(count)
+    _put(frames, 30, 4, np.arange(count) + (239 << 24))
+    frames[:, :3] = [1, 0, 0x5E]
+    _put(frames, 3, 3, np.arange(count) & 0x7FFFFF)
+    return frames
+
+
+def macs(count: int) -> Frames:
+    """Frames of no protocol that is known, each from another MAC."""
+    frames = _repeated(_ethernet(0x88B5) + bytes(46), count)
+    _put(frames, 8, 4)
+    return frames
+
+
+def fragments(count: int) -> Frames:
+    """First fragments, none of which is ever completed."""
+    frames = udp_flows(count)
+    frames[:, 20] = 0x20
+    return frames
+
+
+def dhcp_clients(count: int) -> Frames:
+    """DISCOVERs, each of another client."""
+    body = struct.pack("!BBBBIHH", 1, 1, 6, 0, 0, 0, 0) + bytes(16) + _MACS[:6] + bytes(202)
+    frames = _repeated(_udp((68, 67), body + b"\x63\x82\x53\x63\x35\x01\x01\xff"), count)
+    frames[:, :6] = 255
+    for at in (8, 42 + 4, 42 + 28 + 2):
+        _put(frames, at, 4)
+    return frames
+
+
+def mdns_names(count: int) -> Frames:
+    """Questions of multicast DNS, each for another name."""
+    frames = dns_names(count)
+    _put(frames, 34, 2, np.full(count, 5353))
+    _put(frames, 36, 2, np.full(count, 5353))
+    frames[:, 30:34] = [224, 0, 0, 251]
+    frames[:, :6] = [1, 0, 0x5E, 0, 0, 0xFB]
+    return frames
+
+
+FRAMES: tuple[Callable[[int], Frames], ...] = (
+    one_flow,
+    udp_flows,
+    one_connection,
+    syn_flows,
+    resets,
+    arp_claims,
+    arp_scan,
+    dns_names,
+    mdns_names,
+    echoes,
+    icmp_errors,
+    multicast,
+    macs,
+    fragments,
+    dhcp_clients,
+)
+
+
+def write_frames(path: Path, frames: Frames) -> None:
+    """A capture of one interface that holds the frames, 10 µs apart."""
+    count, size = frames.shape
+    padded = (size + 3) & ~3
+    total = _HEAD + padded + _TAIL
+    rows = np.zeros((count, total), np.uint8)
+    stamps = START_NS + np.arange(count) * _EVERY_NS
+    columns = (6, total, 0, stamps >> 32, stamps & 0xFFFFFFFF, size, size)
+    words = rows[:, :_HEAD].reshape(count, _HEAD).copy().view(np.uint32)
+    for place, column in enumerate(columns):
+        words[:, place] = column
+    rows[:, :_HEAD] = words.view(np.uint8)
+    rows[:, _HEAD : _HEAD + size] = frames
+    rows[:, -_TAIL:] = np.frombuffer(struct.pack("=I", total), np.uint8)
+    head = blocks.section_header() + blocks.interface_description("eth0", snaplen=262144)
+    with path.open("wb") as file:
+        file.write(head)
+        file.write(rows.data)
