@@ -10,7 +10,7 @@ import numpy as np
 from analyzer.model.nat_entries import ENDED, NatEntries
 from analyzer.net.ip import TCP
 
-_HEARD_LATE_NS = 1_000_000_000
+HEARD_LATE_NS = 1_000_000_000
 """the kernel tells of an end a moment after it"""
 
 
@@ -29,6 +29,6 @@ def entry_ended_ns(nat: NatEntries, rows: Sequence[Mapping[str, Any]], netns: in
         for source, target in ends
     ]
     lasting = [some["ts_ns"].max() for some in found if len(some) and some["what"][-1] == ENDED]
-    if len(lasting) != len(ends) or max(lasting) > first_ns + _HEARD_LATE_NS:
+    if len(lasting) != len(ends) or max(lasting) > first_ns + HEARD_LATE_NS:
         return 0
     return int(np.max(lasting))

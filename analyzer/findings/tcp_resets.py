@@ -142,6 +142,7 @@ def _cut(inputs: FindingInputs) -> Iterator[Finding]:
     """Connections that were reset: one finding a pair, service and maker."""
     counts: dict[_Cut, int] = {}
     why: dict[_Cut, str] = {}
+    first_ns: dict[_Cut, int] = {}
     for row in inputs.resets:
         if not row["refusal"]:
             vantage = inputs.outlook.vantages[row["vantage"]]
@@ -149,13 +150,14 @@ def _cut(inputs: FindingInputs) -> Iterator[Finding]:
             key = _Cut(row["source"], row["destination"], row["port"], maker, vantage.name)
             counts[key] = counts.get(key, 0) + row["count"]
             why[key] = _why_cut(row, maker, inputs)
+            first_ns.setdefault(key, row.get("first_ns", 0))
     for conversation in inputs.flows.get("tcp", ()):
         _forgive(counts, conversation)
     strange = {
         key: one
         for key in counts
         if key.source == key.maker == HOST
-        and (one := reset_unasked(inputs, key.destination, key.port))
+        and (one := reset_unasked(inputs, key.destination, key.port, first_ns[key]))
     }
     followed = {(key.destination, one.whose, key.port) for key, one in strange.items()}
     for key, count in counts.items():

@@ -52,10 +52,11 @@ class Resets:
             new = _resets(batch, batch.packets[rows]).filter(~pl.col("stray"))
             both = [new.drop("stray")] if self._table is None else [self._table, new.drop("stray")]
             groups = pl.concat(both).group_by(_GROUP, maintain_order=True)
-            self._table = groups.agg(pl.col("count").sum()).head(MOST)
+            counted = groups.agg(pl.col("count").sum(), pl.col("first_ns").min())
+            self._table = counted.head(MOST)
 
     def rows(self) -> list[dict[str, Any]]:
-        """_GROUP and count, in order of appearance."""
+        """_GROUP, count and first_ns, in order of appearance."""
         return [] if self._table is None else self._table.to_dicts()
 
 
@@ -80,5 +81,6 @@ def _resets(batch: Batch, packets: pl.DataFrame) -> pl.DataFrame:
         pl.Series("hi", frames["src_hi"][first]),
         pl.Series("lo", frames["src_lo"][first]),
         pl.lit(1, pl.Int64).alias("count"),
+        pl.col("ts_ns").alias("first_ns"),
         "stray",
     )

@@ -10,7 +10,7 @@ from evidence_samples import HOST, grown, seen
 
 from analyzer.findings.tcp_resets import find
 from analyzer.model.evidence import Evidence
-from analyzer.model.nat_entries import ROW, NatEntries
+from analyzer.model.nat_entries import ENDED, NEW, ROW, NatEntries
 from analyzer.net.ip import address_value
 
 
@@ -39,7 +39,7 @@ def entries(port: int = 40000) -> NatEntries:
 
 def reset(source: str, destination: str, vantage: int, *, egress: bool) -> dict[str, Any]:
     names = {"source": source, "destination": destination, "vantage": vantage, "egress": egress}
-    return {"refusal": False, "port": 80, "count": 1, **names}
+    return {"refusal": False, "port": 80, "count": 1, "first_ns": 5, **names}
 
 
 def told(nat: NatEntries, evidence: Evidence) -> list[str]:
@@ -79,3 +79,30 @@ def test_neither_end_did(evidence: Evidence, counted: str) -> None:
 def test_a_connection_of_the_hosts_own() -> None:
     by_host, _ = told(entries(port=40001), grown(HOST, conntrack_invalid=2))
     assert by_host.startswith("info host reset TCP towards out, port 80, 1×")
+
+
+def published(ended_ns: int) -> NatEntries:
+    """A connection to the host's port, sent on to tomcat01."""
+    rows = np.zeros(2, ROW)
+    ends = {
+        "src": ("198.51.100.2", 80),
+        "dst": ("198.51.100.1", 40000),
+        "back_src": ("172.17.0.2", 8080),
+        "back_dst": ("198.51.100.2", 80),
+    }
+    for name, (address, number) in ends.items():
+        rows[f"{name}_hi"], rows[f"{name}_lo"] = address_value(address)
+        rows[f"{name}_port"] = number
+    rows["protocol"], rows["what"], rows["ts_ns"] = 6, (NEW, ENDED), (1, ended_ns)
+    return NatEntries(rows, np.array([HOST, HOST]))
+
+
+@pytest.mark.parametrize(("ended_ns", "forgotten"), [(4, True), (6, True), (3_000_000_000, False)])
+def test_one_that_connection_tracking_had_forgotten(ended_ns: int, forgotten: bool) -> None:
+    """An entry that ended seconds after the reset ended for it."""
+    by_host, _ = told(published(ended_ns), Evidence())
+    assert "it is a connection of tomcat01 (172.17.0.2:8080, translated to 198.51.100.1:40000" in (
+        by_host
+    )
+    assert ("connection tracking had forgotten it by " in by_host) is forgotten
+    assert ("likely connection tracking called a segment invalid" in by_host) is not forgotten

@@ -21,6 +21,8 @@ from analyzer.topology.procfs import read_small
 
 _SAVE = {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
 _LEGACY = {"iptables": "iptables-legacy-save", "ip6tables": "ip6tables-legacy-save"}
+SAVE_PROGRAMS = tuple((one, "-c") for one in (*_SAVE.values(), *_LEGACY.values()))
+"""the command lines that `read_saved` runs"""
 _IN_USE = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
 _TIMEOUT_S = 5.0
 _GET_TABLES = 10 << 8 | 1

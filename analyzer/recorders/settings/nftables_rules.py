@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from analyzer.recorders.settings.iptables_rules import (
+    SAVE_PROGRAMS,
     Rule,
     has_tables,
     read_saved,
@@ -27,13 +28,18 @@ _HANDLE = re.compile(r"\s*# handle (\d+)$")
 _COUNTER = re.compile(r"counter packets (\d+) bytes \d+")
 _QUOTED = re.compile(r'"[^"]*"')
 _ENDS = re.compile(r"(?:^|\s)(?:drop|reject\b.*)$|:\s*drop\b")
+_LIST = ("-a", "list", "ruleset")
 _IPTABLES = {"ip": "iptables", "ip6": "ip6tables"}
+
+
+PROGRAMS = (*SAVE_PROGRAMS, (NFT, *_LIST))
+"""the command lines that `read_all_rules` runs"""
 
 
 def read_all_rules() -> list[Rule]:
     """Whatever may drop in the calling thread's namespace, by iptables and by nftables."""
     saved, shown = read_saved()
-    text = run_tool(NFT, "-a", "list", "ruleset") if has_tables() else ""
+    text = run_tool(NFT, *_LIST) if has_tables() else ""
     return [*saved, *(rule for rule in parse_ruleset(text) if not _is_shown(rule, shown))]
 
 
