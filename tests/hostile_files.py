@@ -221,8 +221,8 @@ def write_frames(path: Path, frames: Frames) -> None:
 
 def write_interfaces(path: Path, count: int) -> None:
     """So many interfaces, of which one saw a frame."""
-    one = [blocks.interface_description(f"v{n}", snaplen=96) for n in range(1000)]
-    head = blocks.section_header() + b"".join(one) * (count // 1000)
+    one = [blocks.interface_description(f"v{n}", snaplen=96) for n in range(500)]
+    head = blocks.section_header() + b"".join(one) * (count // 500)
     path.write_bytes(head + blocks.enhanced_packet(0, START_NS, bytes(60), 60))
 
 
@@ -244,11 +244,11 @@ def write_sections(path: Path, count: int) -> None:
 def write_names(path: Path, count: int) -> None:
     """So many blocks that resolve a name each."""
     one = b"".join(
-        blocks.name_resolution({f"10.0.{n >> 8}.{n & 255}": f"h{n}"}) for n in range(1000)
+        blocks.name_resolution({f"10.0.{n >> 8}.{n & 255}": f"h{n}"}) for n in range(500)
     )
     head = blocks.section_header() + blocks.interface_description("eth0", snaplen=96)
     path.write_bytes(
-        head + one * (count // 1000) + blocks.enhanced_packet(0, START_NS, bytes(60), 60)
+        head + one * (count // 500) + blocks.enhanced_packet(0, START_NS, bytes(60), 60)
     )
 
 
