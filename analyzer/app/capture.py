@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from analyzer.app.binary_output import binary_stdout
 from analyzer.app.capture_arguments import split_words
 from analyzer.app.capture_outcome import CaptureOutcome
-from analyzer.app.rights import forbid_the_rest, give_up_rights
+from analyzer.app.rights import forbid_the_rest, give_up_rights, monitor_tasks
 from analyzer.app.signals import stopping
 from analyzer.capture.stats import CaptureStats
 from analyzer.engines import open_engine
@@ -22,6 +22,7 @@ from analyzer.errors import UsageProblem
 from analyzer.model.topology import Topology
 from analyzer.model.vantage import Vantage
 from analyzer.net.netns import SELF, netns_inode
+from analyzer.net.privsep import Task, monitored
 from analyzer.tap.follow import Follower
 from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
@@ -71,6 +72,8 @@ def run_capture(
     EnvironmentProblem, CaptureError (what was captured stays in the file).
     """
     with ExitStack() as stack:
+        if plan.give_up_rights:
+            stack.enter_context(monitored(_monitor_tasks(plan)))
         engine = stack.enter_context(open_engine(engine_name))
         topology = discover(engine)
         targets, expression = _what(topology, plan)
@@ -91,8 +94,7 @@ def run_capture(
             if printer:
                 printer()
             if plan.give_up_rights:
-                rotates = plan.options.capture.rotation is not None
-                forbid_the_rest(makes_files=rotates, reads_rules=plan.options.drops)
+                forbid_the_rest()
             with _following(engine, topology, tap, wanted, ready):
                 for warning in tap.warnings:
                     ready(f"vethscope: {warning}; the capture goes on")
@@ -175,17 +177,18 @@ def _make_printer(line: Line) -> PacketPrinter:
     return PacketPrinter(line)
 
 
+def _monitor_tasks(plan: CapturePlan) -> Sequence[Task]:
+    rotated = plan.output if plan.options.capture.rotation else None
+    return monitor_tasks(rotated, drops=plan.options.drops)
+
+
 def _give_up_rights(
     engine: Engine, plan: CapturePlan, wanted: Wanted, vantages: Sequence[Vantage]
 ) -> None:
     """At the end, every namespace that is captured is entered once more."""
     here = netns_inode(SELF)
     foreign = netns_inode(engine.host_netns_path) != here or any(v.netns != here for v in vantages)
-    kept = give_up_rights(
-        enters=foreign or bool(wanted) or plan.options.drops,
-        makes_files=plan.options.capture.rotation is not None,
-        reads_rules=plan.options.drops,
-    )
+    kept = give_up_rights(enters=foreign or bool(wanted), reads_rules=plan.options.drops)
     LOG.info("rights kept: %s", ", ".join(map(str, sorted(kept))) or "none")
 
 

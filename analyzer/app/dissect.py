@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from analyzer.errors import EnvironmentProblem, UsageProblem
 from analyzer.native.trusted_folder import is_root_of_the_machine
+from analyzer.net.capabilities import NOBODY
 from analyzer.net.programs import find_program
 from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
@@ -28,8 +29,6 @@ _NO_PACKET_FIELDS = ("-e", "frame.cb_pen", "-e", "systemd_journal")
 """records that Wireshark numbers though they are no packets: custom and journal blocks"""
 _PACKET, _END_OF_PACKET = b"<packet", b"</packet>"
 """how lines of tshark's PDML begin"""
-NOBODY = 65534
-"""the uid and gid that are nobody's on Linux (overflowuid)"""
 _NOISE = (
     "Running as user",
     "tshark: The file",

@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from analyzer.net.capabilities import Capability, held, keep_only
+from analyzer.capture.series import names_of
+from analyzer.net.capabilities import Capability, held, keep_nothing, keep_only
 from analyzer.net.netns import become_root_in_user_namespace
+from analyzer.net.privsep import Task
+from analyzer.net.programs import ReadPrograms
 from analyzer.net.seccomp import forbid
+from analyzer.recorders.drops.tracefs import SteerTracing
+from analyzer.recorders.settings.nftables_rules import PROGRAMS
+from analyzer.savefile.creating import MakeFiles
 
 LOG = logging.getLogger("vethscope")
-_FOR_NEW_FILES = (Capability.CHOWN, Capability.DAC_OVERRIDE)
 _FOR_ENTERING = (Capability.NET_RAW, Capability.SYS_ADMIN, Capability.SYS_PTRACE)
 
 
@@ -24,28 +29,35 @@ def ready_for(engine: str) -> None:
         become_root_in_user_namespace()
 
 
-def give_up_rights(
-    *, enters: bool, makes_files: bool, reads_rules: bool = False
-) -> Collection[Capability]:
-    """Keep only what a capture with open sockets still needs; what this thread keeps.
+def monitor_tasks(rotated: str | None, *, drops: bool) -> list[Task]:
+    """What a running capture needs rights for, for `analyzer.net.privsep.monitored`.
 
-    enters: namespaces, of containers to come or of a host that is not ours. makes_files: next
-    ones of a rotation, perhaps in another user's folder. reads_rules: of the packet filter.
+    rotated: the path that a rotation makes its file names of. drops: they are recorded.
     """
-    wanted = (
-        *(_FOR_ENTERING if enters else ()),
-        *(_FOR_NEW_FILES if makes_files else ()),
-        *((Capability.NET_ADMIN,) if reads_rules else ()),
-    )
-    keep_only(wanted)
+    tasks: list[Task] = [MakeFiles(names_of(rotated))] if rotated else []
+    return [*tasks, SteerTracing(), ReadPrograms(PROGRAMS)] if drops else tasks
+
+
+def give_up_rights(*, enters: bool, reads_rules: bool = False) -> Collection[Capability]:
+    """Keep only what a capture with open sockets still needs; what this thread keeps. Where that
+    is nothing, it is no more root's either.
+
+    enters: namespaces, of containers to come or of a host that is not ours. reads_rules: of the
+    packet filter, by netlink.
+    """
+    rules = (Capability.NET_ADMIN,) if reads_rules else ()
+    wanted = (*_FOR_ENTERING, *rules) if enters else rules
+    if wanted:
+        keep_only(wanted)
+    else:
+        keep_nothing()
     return held()
 
 
-def forbid_the_rest(*, makes_files: bool, reads_rules: bool) -> None:
-    """From now on no thread can write to another file or run a program, as far as that is so.
+def forbid_the_rest() -> None:
+    """From now on no thread can write to another file or run a program, where the kernel does that.
 
-    makes_files: as for `give_up_rights`. reads_rules: by the packet filter's tools, at the end,
-    when tracing is switched off by files, too. Comes after `give_up_rights`.
+    Comes after `give_up_rights`.
     """
-    if not forbid(files=not (makes_files or reads_rules), programs=not reads_rules):
+    if not forbid(files=True, programs=True):
         LOG.info("this kernel, or machine, keeps no process from calling what it needs no more")

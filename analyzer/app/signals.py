@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from analyzer.net.capabilities import keep_only
+from analyzer.net.capabilities import keep_nothing, keep_only
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LEFT_IGNORED = (signal.SIGHUP, signal.SIGQUIT)
@@ -55,7 +55,7 @@ def stopping(
         stopped.set()
         stop()
 
-    words = (reader, end, give_up, ready)
+    words = (reader, end, give_up, ready, to_the_end)
     listener = threading.Thread(target=_listen, args=words, name="signals", daemon=True)
     listener.start()
     ready.wait()
@@ -83,9 +83,13 @@ def _listen(
     stop: Callable[[], None],
     give_up: Callable[[], None] | None,
     ready: threading.Event,
+    alone: bool,
 ) -> None:
     with suppress(OSError):
-        keep_only(())  # stopping needs no rights
+        if alone:
+            keep_nothing()
+        else:
+            keep_only(())  # another process may be stopped: root's, as this thread
     ready.set()
     if os.read(reader, 1) == _STOP:
         stop()

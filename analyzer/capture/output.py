@@ -14,7 +14,8 @@ from analyzer.capture.encode import Bytes
 from analyzer.capture.merge import cut_blocks
 from analyzer.capture.pipe import open_pipe
 from analyzer.errors import UsageProblem
-from analyzer.savefile.creating import create_file
+from analyzer.net.privsep import monitor_of
+from analyzer.savefile.creating import MakeFiles, create_file
 
 Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 """a path, or a stream of the caller's"""
@@ -107,6 +108,8 @@ class Output:
 
 def _create(path: str) -> int:
     try:
+        if monitor := monitor_of(MakeFiles):
+            return monitor.ask(MakeFiles, path)[1]
         return create_file(path)
     except OSError as error:
         raise UsageProblem(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from dataclasses import dataclass
 
 from analyzer.capture.output import Output, Target
 from analyzer.errors import UsageProblem
-from analyzer.savefile.creating import remove_file
+from analyzer.net.privsep import monitor_of
+from analyzer.savefile.creating import MakeFiles, remove_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,32 @@ class Series:
         keep = self._rotation.keep if self._rotation else None
         while keep is not None and len(self.names) > keep:
             with contextlib.suppress(OSError):  # somebody moved it away: it is theirs now
-                remove_file(self.names.pop(0))
+                _remove(self.names.pop(0))
+
+
+def _remove(name: str) -> None:
+    if monitor := monitor_of(MakeFiles):
+        monitor.ask(MakeFiles, name, "remove")
+    else:
+        remove_file(name)
+
+
+def names_of(path: str) -> re.Pattern[str]:
+    """All that `file_name` gives."""
+    folder, stem, ending = _split(path)
+    number_and_time = r"_\d{5,}_\d{14}"
+    return re.compile(re.escape(os.path.join(folder, stem)) + number_and_time + re.escape(ending))
 
 
 def file_name(path: str, number: int, begun: time.struct_time) -> str:
     """``dir/two.pcapng``, 3 → ``dir/two_00003_20261124142205.pcapng``."""
+    folder, stem, ending = _split(path)
+    stamp = time.strftime("%Y%m%d%H%M%S", begun)
+    return os.path.join(folder, f"{stem}_{number:05d}_{stamp}{ending}")
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    """(folder, name without its ending, ending with the dot)."""
     folder, name = os.path.split(path)
     stem, dot, suffix = name.rpartition(".")
-    if not stem:
-        stem, dot, suffix = name, "", ""
-    stamp = time.strftime("%Y%m%d%H%M%S", begun)
-    return os.path.join(folder, f"{stem}_{number:05d}_{stamp}{dot}{suffix}")
+    return (folder, stem, dot + suffix) if stem else (folder, name, "")

@@ -276,7 +276,8 @@ def place_of(vantage: Vantage, scene: Scene) -> Place:
 
 def describe_flow(flow: LostFlow, frames: Columns, protocol: str) -> Packet:
     """The flow's packets, for an explanation; the ports of several flows are not told."""
-    packet = replace(describe_packet(frames, flow.example, protocol), count=flow.packets)
+    one = describe_packet(frames, flow.example, protocol)
+    packet = replace(one, count=flow.packets, sent_ns=(flow.first_ns or 0, flow.last_ns or 0))
     return packet if flow.is_one else replace(packet, port=0, source_port=0)
 
 

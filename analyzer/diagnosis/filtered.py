@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.nat_rules import Translated, destination_rules, older_entry, target_of
+from analyzer.diagnosis.passing_rules import passing_rules, tell
 from analyzer.diagnosis.reasons import NETFILTER, NO_SOCKET, Packet, Place, advise
 from analyzer.diagnosis.settings import Scene, is_isolation, name_rules
 from analyzer.diagnosis.unnamed_rules import no_rule, one_of
@@ -34,7 +35,9 @@ def advise_at(
     if not rules and (candidates := scene.uncounted(netns, packet, hooks)):
         return one_of(candidates, place)
     if not rules:
-        return _translated_back(place, packet, scene, netns) or no_rule(location, place)
+        return _translated_back(place, packet, scene, netns) or _no_rule(
+            location, place, packet, scene, netns
+        )
     first = rules[0]
     look = place.run(look_at(first))
     if is_isolation(rules):
@@ -43,6 +46,16 @@ def advise_at(
             f"one network (docker network connect NETWORK CONTAINER); {look}"
         )
     return f"{name_rules(rules)}: {look}"
+
+
+def _no_rule(location: str, place: Place, packet: Packet, scene: Scene, netns: int) -> str:
+    if location.partition("+")[0] == "nft_do_chain":
+        events = [event for event in scene.events if event.what == "nftables"]
+    else:
+        events = [event for event in scene.events if event.what == "x_tables"]
+    version = 6 if ":" in packet.source_ip else 4
+    passing = passing_rules(events, netns, version, packet.sent_ns)
+    return no_rule(location, place, tell(passing) if packet.sent_ns[1] else "")
 
 
 def _sent_on(location: str, place: Place, packet: Packet, scene: Scene, netns: int) -> str:

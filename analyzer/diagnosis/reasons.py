@@ -82,6 +82,8 @@ class Packet:
     """not on its way in, but sent in answer by the stack where it was dropped"""
     count: int = 0
     """how many such packets are to be explained; 0: not known"""
+    sent_ns: tuple[int, int] = (0, 0)
+    """of these, when the first one was seen first, and the last one; 0: not known"""
 
 
 def full_reason(reason: str, location: str) -> str:

@@ -253,9 +253,13 @@ def _nearest(
     at: Any, drops: _DropColumns, frames: _Candidates, order: Any, first: Any, last: Any
 ) -> Any:
     """(frame nearest to drop ``at`` or -1, how far it is, how far the nearest one of another
-    conversation or -1), among order[first:last]."""
+    conversation or -1), among order[first:last].
+
+    A tap that was interrupted before it took the time may stamp the frame at any time up to the
+    drop: where one of another conversation was stamped then, none is clearly nearer.
+    """
     seen_ns, conversation = drops.seen_ns[at], frames.conversation
-    latest = min(seen_ns + AFTER_NS, drops.ts_ns[at] + SLACK_NS)
+    latest = drops.ts_ns[at] + SLACK_NS
     nearest, nearest_far, rival_far = -1, np.int64(0), np.int64(-1)
     for place in range(first, last):
         i = order[place]
@@ -270,6 +274,10 @@ def _nearest(
         if not fits or frames.taken[i] or (drops.tie[at] == ANSWER and frames.lost[i]):
             continue
         far = abs(seen_ns - frames.ts_ns[i])
+        if frames.ts_ns[i] > seen_ns + AFTER_NS:  # the stack was interrupted, or it is none of it
+            if nearest >= 0 and conversation[nearest] != conversation[i]:
+                return np.int64(-1), far, far
+            continue
         if nearest < 0 or far < nearest_far:
             if nearest >= 0 and conversation[nearest] != conversation[i]:
                 rival_far = nearest_far

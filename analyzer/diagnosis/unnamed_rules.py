@@ -8,14 +8,25 @@ from analyzer.diagnosis.reasons import Place
 from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.nftables_rules import look_at
 
+_OF_RULES = "nft_do_chain"
+"""the function that follows the rules of nf_tables"""
 
-def no_rule(location: str, place: Place) -> str:
+
+def no_rule(location: str, place: Place, passing: str) -> str:
     """Nothing that fits counted, and nothing that fits is without a counter.
+
+    passing: what is known of rules that came and went (`diagnosis.passing_rules`); '': nothing.
 
     ``nft_do_chain`` names the drop of a rule; the hook itself (``nf_hook_slow``) tells of all that
     is registered there: the legacy tables, ebtables, connection tracking, NAT.
     """
-    if location.partition("+")[0] == "nft_do_chain":
+    if passing:
+        look = "nft -a list ruleset" if _OF_RULES in location else "iptables-legacy-save -c"
+        return (
+            f"no rule that stood at the capture's start or end: while these were sent {passing}: "
+            f"{place.run(look)}"
+        )
+    if _OF_RULES in location:
         return (
             "a rule of nftables (or iptables-nft) dropped it, and none of those that were read at "
             "the capture's start and end: one that stood for a while only, or that no tool here "

@@ -12,7 +12,7 @@ import requests
 from docker.errors import DockerException
 
 from analyzer.model.evidence import KernelEvent
-from analyzer.net.capabilities import keep_only
+from analyzer.net.capabilities import keep_nothing
 
 CLOSE_TIMEOUT_S = 2.0
 TOLD = {
@@ -35,7 +35,7 @@ def listen_to_docker(
 
     def listen() -> None:
         with contextlib.suppress(OSError):
-            keep_only(())
+            keep_nothing()
         bare.set()
         try:
             for event in events:

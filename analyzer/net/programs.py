@@ -8,15 +8,19 @@ folder or link on the way to it. What the programs read of the environment is
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from analyzer.native.trusted_folder import is_root_of_the_machine
+from analyzer.net.netns import SELF, enter_for_good, open_netns
+from analyzer.net.privsep import Task, monitor_of
 
 FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """where programs are looked for, in this order"""
@@ -63,7 +67,37 @@ def find_program(name: str) -> str | None:
 
 
 def read_program(name: str, *words: str, timeout_s: float) -> str:
-    """What a program prints; '' where it is not there, fails or takes too long."""
+    """What a program prints, in this thread's network namespace; '' where it is not there, fails or
+    takes too long."""
+    monitor = monitor_of(ReadPrograms)
+    if monitor is None:
+        return _read_here(name, *words, timeout_s=timeout_s)
+    try:
+        netns = open_netns(SELF)
+        try:
+            return monitor.ask(ReadPrograms, str(timeout_s), name, *words, fds=[netns])[0]
+        finally:
+            os.close(netns)
+    except OSError:
+        return ""
+
+
+class ReadPrograms(Task):
+    """A task of `analyzer.net.privsep`: to run some command lines, and no others."""
+
+    def __init__(self, lines: Collection[tuple[str, ...]]) -> None:
+        self._lines = frozenset(lines)
+
+    def do(self, words: Sequence[str], fds: Sequence[int]) -> tuple[str, int]:
+        """words: seconds, program, its words. fds: the network namespace's, entered for good."""
+        timeout_s, *line = words
+        if tuple(line) not in self._lines:
+            raise PermissionError(errno.EPERM, f"not asked to run {line}")
+        enter_for_good(fds[0])
+        return _read_here(*line, timeout_s=float(timeout_s)), -1
+
+
+def _read_here(name: str, *words: str, timeout_s: float) -> str:
     path = find_program(name)
     if not path:
         return ""

@@ -14,10 +14,12 @@ import re
 import secrets
 import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
 from analyzer.native.trusted_folder import is_root_of_the_machine
+from analyzer.net.privsep import Task
 
 MODE = 0o600
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -76,6 +78,28 @@ def remove_file(path: str) -> None:
         os.unlink(name, dir_fd=at)
     finally:
         os.close(at)
+
+
+class MakeFiles(Task):
+    """A task of `analyzer.net.privsep`: to make files of some names, and to remove these again."""
+
+    def __init__(self, names: re.Pattern[str]) -> None:
+        """names: of the whole path."""
+        self._names = names
+        self._made: set[str] = set()
+
+    def do(self, words: Sequence[str], fds: Sequence[int]) -> tuple[str, int]:
+        """words: a path, whose file is made and handed over; ``remove`` behind it: removed."""
+        path, *remove = words
+        if remove and path in self._made:
+            self._made.remove(path)
+            remove_file(path)
+            return "", -1
+        if remove or not self._names.fullmatch(path):
+            raise PermissionError(errno.EPERM, f"not asked to make or remove {path}")
+        fd = create_file(path)
+        self._made.add(path)
+        return "", fd
 
 
 class Unfinished:

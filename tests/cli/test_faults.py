@@ -74,26 +74,39 @@ def veth_of(lab: Lab, container: str) -> str:
     return found
 
 
-def test_after_sigkill_at_most_the_last_second_is_missing(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pause_s", [0, 0.001, 0.1], ids=["no pause", "1 ms", "100 ms"])
+def test_sigkill_costs_a_quarter_of_a_second(lab: Lab, tmp_path: Path, pause_s: float) -> None:
+    """At any rate. The quickest of a few counts, for the machine may be busy."""
     file = tmp_path / "x.pcapng"
+    missing_s = 9.0
+    for _ in range(5):
+        missing_s = min(missing_s, _missing_after_sigkill(lab, file, pause_s))
+        if missing_s <= 0.25:
+            break
+    assert missing_s <= 0.25
+    done = subprocess.run(["capinfos", "-c", file], capture_output=True, text=True, check=False)
+    assert "Number of packets" in done.stdout
+
+
+def _missing_after_sigkill(lab: Lab, file: Path, pause_s: float) -> float:
+    """How old the oldest frame is that no file has, in seconds; the others are all there."""
     sent: list[float] = []
     with (
         capturing("all", "-w", str(file), OURS) as process,
         speaking(lab.netns_path("tomcat01")) as say,
     ):
         begun = time.monotonic()
-        while time.monotonic() < begun + 2.5:
-            say(len(sent), 0.001)
+        while time.monotonic() < begun + 0.7:
             sent.append(time.monotonic())
-        process.kill()
+            say(len(sent) - 1, pause_s)
         killed = time.monotonic()
+        process.kill()
         process.wait()
-    for vantage in ("tomcat01:eth0", "docker0", "tomcat02:eth0"):
-        found = numbers(file, vantage)
-        assert found == list(range(len(found)))
-        assert killed - sent[len(found) - 1] < 1
-    done = subprocess.run(["capinfos", "-c", file], capture_output=True, text=True, check=False)
-    assert "Number of packets" in done.stdout
+    found = [numbers(file, vantage) for vantage in ("tomcat01:eth0", "docker0", "tomcat02:eth0")]
+    for one in found:
+        assert one == list(range(len(one)))
+    first = min(map(len, found))
+    return killed - sent[first] if first < len(sent) else 0.0
 
 
 def test_an_interface_that_goes_down_and_up_ends_nothing(lab: Lab, tmp_path: Path) -> None:

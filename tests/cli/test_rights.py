@@ -20,6 +20,7 @@ import engine
 import pytest
 from prestarted import run_prestarted
 
+from analyzer.analysis.analyse import report_files
 from analyzer.net.capabilities import Capability, held
 
 pytestmark = pytest.mark.root
@@ -154,6 +155,16 @@ def test_doctor_knows_the_hosts_side_alone(home: Path) -> None:
 ENTERING = {Capability.NET_RAW, Capability.SYS_ADMIN, Capability.SYS_PTRACE}
 
 
+def users_of(process: subprocess.Popen[str]) -> set[int]:
+    """Real, effective, saved and file system uid of each of its threads."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            line = re.search(r"Uid:\s(.*)", (task / "status").read_text())
+            found |= set(map(int, line[1].split())) if line else set()
+    return found
+
+
 def filters_of(process: subprocess.Popen[str]) -> list[str]:
     """The filters of system calls that each of its threads is bound by (seccomp(2))."""
     found = []
@@ -167,10 +178,11 @@ def filters_of(process: subprocess.Popen[str]) -> list[str]:
     ("words", "kept"),
     [
         (("-i", "lo"), set()),
-        (("-i", "lo", "-b", "packets:9"), {Capability.CHOWN, Capability.DAC_OVERRIDE}),
+        (("-i", "lo", "-b", "packets:9"), set()),
+        (("-i", "lo", "--drops"), {Capability.NET_ADMIN}),
         pytest.param(("all",), ENTERING, marks=pytest.mark.docker),  # wants a bridge
     ],
-    ids=["nothing", "further files", "containers to come"],
+    ids=["nothing", "further files", "drops", "containers to come"],
 )
 def test_a_running_capture_has_given_up_what_it_does_not_need(
     tmp_path: Path, words: tuple[str, ...], kept: set[Capability]
@@ -184,6 +196,69 @@ def test_a_running_capture_has_given_up_what_it_does_not_need(
         assert before
         assert {int(one) for one in filters_of(process)} == {int(before[1]) + 1}
         assert held(Path(f"/proc/{process.pid}/status")) == kept
+        if not kept:
+            assert users_of(process) == {NOBODY}
+
+
+ATTEMPTS = """
+import os, signal, subprocess, sys, threading
+from analyzer.app.capture import CapturePlan, run_capture
+from analyzer.capture.options import CaptureOptions
+from analyzer.capture.series import Rotation
+from analyzer.tap.options import TapOptions
+
+folder, how = sys.argv[1:]
+refused = []
+
+def attempt(name, function):
+    try:
+        function()
+    except PermissionError:
+        refused.append(name)
+
+def attempts():
+    attempt("write", lambda: open(f"{folder}/precious", "a"))
+    attempt("new", lambda: open(f"{folder}/new", "x"))
+    attempt("remove", lambda: os.unlink(f"{folder}/precious"))
+    attempt("rename", lambda: os.rename(f"{folder}/precious", f"{folder}/x"))
+    attempt("run", lambda: subprocess.run(["/bin/true"], close_fds=False))
+
+def ready(line):
+    if line.startswith("capturing on"):
+        attempts()
+        other = threading.Thread(target=attempts)
+        other.start()
+        other.join()
+        threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+rotation = Rotation(max_seconds=0.2, keep=2) if how == "rotated" else None
+options = TapOptions(capture=CaptureOptions(rotation=rotation), drops=how == "drops")
+plan = CapturePlan(
+    interfaces=("lo",), output=f"{folder}/x.pcapng", options=options, give_up_rights=True
+)
+outcome = run_capture("netns", plan, ready, print)
+print(*refused, *outcome.warnings)
+"""
+
+
+@pytest.mark.parametrize("how", ["plain", "rotated", "drops"])
+def test_a_running_capture_writes_and_runs_nothing_else(tmp_path: Path, how: str) -> None:
+    """Not where it is about to make files, or to steer tracing, either: others do it for it."""
+    (tmp_path / "precious").write_text("untouched")
+    done = subprocess.run(
+        [sys.executable, "-c", ATTEMPTS, str(tmp_path), how],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == 2 * ["write", "new", "remove", "rename", "run"]
+    assert (tmp_path / "precious").read_text() == "untouched"
+    files = [path for path in tmp_path.iterdir() if path.name != "precious"]
+    assert len(files) == (2 if how == "rotated" else 1)
+    (report, *_) = (report_files([str(path)])[0] for path in files)
+    assert (report.capture.drops is not None) == (how == "drops")
 
 
 def test_the_file_is_the_users_behind_sudo(tmp_path: Path) -> None:

@@ -121,6 +121,18 @@ def test_the_one_that_is_clearly_nearer() -> None:
     assert truths(frames, ties) == [near]
 
 
+def test_a_frame_of_another_conversation_that_a_tap_stamped_late() -> None:
+    """The work on it may have been interrupted before the tap took the time."""
+    world = a_world()
+    near = len(world.rows)
+    world.send(0, 1, 0, key=1)
+    world.send(0, 2, 130, key=2)
+    while_in_hand = drop("eth0", 110, SAME, after_us=150)
+    assert len(tied(world, while_in_hand)[2].packet) == 0
+    frames, _, ties = tied(world, drop("eth0", 110, SAME, after_us=60))
+    assert truths(frames, ties) == [near]
+
+
 def test_each_drop_is_another_packet_of_the_same_conversation() -> None:
     world = a_world()
     starts = []

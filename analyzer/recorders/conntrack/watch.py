@@ -24,7 +24,7 @@ from analyzer.errors import EnvironmentProblem
 from analyzer.model.nat_entries import ENDED, ROW, Rows
 from analyzer.native.keys import mixed
 from analyzer.native.words import padded
-from analyzer.net.capabilities import keep_only
+from analyzer.net.capabilities import keep_nothing
 from analyzer.net.ip import MAPPED
 from analyzer.net.netlink import RECEIVE_BYTES, NetlinkSocket
 from analyzer.net.netns import run_inside
@@ -80,7 +80,7 @@ class ConntrackWatch:
 
         Raises EnvironmentProblem; then nothing is left behind.
         """
-        self._understand(self._buffer, 0)  # compiled before events come
+        warm()  # before events come
         try:
             table = run_inside(path, self._open)
         except OSError as error:
@@ -142,7 +142,7 @@ class ConntrackWatch:
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
-            keep_only(())
+            keep_nothing()
         self._bare.set()
         assert self._events
         poll = select.poll()
@@ -192,8 +192,9 @@ class ConntrackWatch:
 
 
 def warm() -> None:
-    """Compile what a watch needs."""
+    """Compile what a watch needs: once a capture runs, nothing that is compiled can be kept."""
     ConntrackWatch(0)._understand(np.zeros(4, np.uint8), 0)
+    _living(np.empty(0, ROW))
 
 
 def network_masks(networks: Sequence[str]) -> npt.NDArray[np.uint64]:

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import re
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from analyzer.closing import Closing
 from analyzer.errors import EnvironmentProblem
+from analyzer.net.privsep import Task, monitor_of
 
 PREFIX = "vethscope"
 _NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)-(\d+)")
@@ -81,8 +85,7 @@ class Instance:
     """One tracing instance; `close` removes it."""
 
     def __init__(self, folder: str) -> None:
-        pid = os.getpid()
-        self.name = f"{PREFIX}-{pid}-{_start_time(pid)}-{_process_namespace('self')}"
+        self.name = _instance_name(os.getpid())
         self._path = Path(folder, self.name)
         try:
             self._path.mkdir()
@@ -101,7 +104,10 @@ class Instance:
 
     def write(self, name: str, text: str) -> None:
         """Raises OSError; EINVAL where the kernel does not understand ``text``."""
-        (self._path / name).write_text(text)
+        if monitor := monitor_of(SteerTracing):
+            monitor.ask(SteerTracing, name, text)
+        else:
+            (self._path / name).write_text(text)
 
     def has(self, name: str) -> bool:
         return (self._path / name).exists()
@@ -123,10 +129,53 @@ class Instance:
         """Remove it; every descriptor in it has to be closed before."""
         with contextlib.suppress(OSError):
             self.write("tracing_on", "0")
-        # a process that was just forked has our descriptors until it is another program
-        give_up_s = time.monotonic() + _FORKED_S
-        while not _remove(str(self._path)) and time.monotonic() < give_up_s:
-            time.sleep(_AGAIN_S)
+        if monitor := monitor_of(SteerTracing):
+            with contextlib.suppress(OSError):
+                monitor.ask(SteerTracing)
+        else:
+            _remove_when_free(str(self._path))
+
+
+class SteerTracing(Task):
+    """A task of `analyzer.net.privsep`: to steer the instance of who made it, and to remove it."""
+
+    def __init__(self) -> None:
+        self._name = _instance_name(os.getpid())
+        self._tracefs: Tracefs | None = None
+        self._lock = threading.Lock()
+
+    def do(self, words: Sequence[str], fds: Sequence[int]) -> tuple[str, int]:
+        """words: a control file of the instance, and what is written to it; or none: remove it."""
+        folder = self._folder()
+        if not words:
+            _remove_when_free(str(folder))
+        else:
+            file, text = words
+            if file.startswith("/") or ".." in file.split("/"):
+                raise PermissionError(errno.EPERM, f"not asked to write {file}")
+            (folder / file).write_text(text)
+        return "", -1
+
+    def end(self) -> None:
+        """What a killed capture left goes on tracing, and costs, without a reader."""
+        if self._tracefs:
+            _remove_when_free(str(self._folder()))
+
+    def _folder(self) -> Path:
+        with self._lock:
+            self._tracefs = self._tracefs or Tracefs()
+        return Path(self._tracefs.root, "instances", self._name)
+
+
+def _instance_name(pid: int) -> str:
+    return f"{PREFIX}-{pid}-{_start_time(pid)}-{_process_namespace('self')}"
+
+
+def _remove_when_free(path: str) -> None:
+    """A process that was just forked has our descriptors until it is another program."""
+    give_up_s = time.monotonic() + _FORKED_S
+    while not _remove(path) and time.monotonic() < give_up_s:
+        time.sleep(_AGAIN_S)
 
 
 def _mount() -> int:

@@ -26,7 +26,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from analyzer.errors import EnvironmentProblem
-from analyzer.net.capabilities import Capability, keep_only
+from analyzer.net.capabilities import Capability, keep_nothing, keep_only
+from analyzer.net.privsep import monitor_of
 from analyzer.recorders.drops.attention import ALL, Attention
 from analyzer.recorders.drops.formats import parse_format
 from analyzer.recorders.drops.neighbours import name_neighbours
@@ -57,7 +58,7 @@ from analyzer.recorders.drops.record import Drops, encode_drops
 from analyzer.recorders.drops.rows import Naming, build_rows, device_name, name_tally
 from analyzer.recorders.drops.symbols import read_symbols
 from analyzer.recorders.drops.ties import Tables
-from analyzer.recorders.drops.tracefs import Instance, Tracefs
+from analyzer.recorders.drops.tracefs import Instance, SteerTracing, Tracefs
 
 ROWS_PER_BLOCK = 16_384
 """half a megabyte; readers refuse blocks of more than sixteen"""
@@ -205,7 +206,10 @@ class DropWatch:
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
-            keep_only({Capability.DAC_OVERRIDE})
+            if monitor_of(SteerTracing):
+                keep_nothing()
+            else:
+                keep_only({Capability.DAC_OVERRIDE})
         self._bare.set()
         try:
             last = stored = time.monotonic()

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from analyzer.errors import VethscopeError
 from analyzer.model.evidence import KernelEvent
 from analyzer.net import rtnetlink
-from analyzer.net.capabilities import Capability, keep_only
+from analyzer.net.capabilities import Capability, keep_nothing, keep_only
 from analyzer.net.netlink import NETLINK_NETFILTER, RECEIVE_BYTES, SOL_NETLINK, NetlinkSocket
 from analyzer.net.netns import run_inside
 from analyzer.net.rtnetlink import RtnetlinkSocket
@@ -166,7 +166,10 @@ class EventWatch:
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
-            keep_only((Capability.NET_ADMIN,) if self._tables and self._tables.counts else ())
+            if self._tables and self._tables.counts:
+                keep_only((Capability.NET_ADMIN,))
+            else:
+                keep_nothing()
         self._bare.set()
         poll = select.poll()
         for fd in (self._wake, *(one.fileno() for one in self._sockets)):

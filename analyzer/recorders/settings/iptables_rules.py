@@ -21,6 +21,8 @@ from analyzer.topology.procfs import read_small
 
 SAVE = {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
 LEGACY_SAVE = {"iptables": "iptables-legacy-save", "ip6tables": "ip6tables-legacy-save"}
+SAVE_PROGRAMS = tuple((one, "-c") for one in (*SAVE.values(), *LEGACY_SAVE.values()))
+"""the command lines that print what the two backends have"""
 _IN_USE = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
 _TIMEOUT_S = 5.0
 _GET_TABLES = 10 << 8 | 1

@@ -14,6 +14,7 @@ from dataclasses import replace
 from analyzer.recorders.settings.iptables_rules import (
     LEGACY_SAVE,
     SAVE,
+    SAVE_PROGRAMS,
     Rule,
     has_tables,
     legacy_in_use,
@@ -30,7 +31,12 @@ _HANDLE = re.compile(r"\s*# handle (\d+)$")
 _COUNTER = re.compile(r"counter packets (\d+) bytes \d+")
 _QUOTED = re.compile(r'"[^"]*"')
 _ENDS = re.compile(r"(?:^|\s)(?:drop|reject\b.*)$|:\s*drop\b")
+_LIST = ("-a", "list", "ruleset")
 _IPTABLES = {"ip": "iptables", "ip6": "ip6tables"}
+
+
+PROGRAMS = (*SAVE_PROGRAMS, (NFT, *_LIST))
+"""the command lines that `print_rulesets` runs"""
 
 
 def read_all_rules() -> list[Rule]:
@@ -43,10 +49,9 @@ def print_rulesets(*, filtered: bool) -> dict[str, str]:
 
     filtered: it has nf_tables; the legacy backend is asked where it has tables.
     """
-    words = {NFT: ("-a", "list", "ruleset")}
     tools = [*SAVE.values(), NFT] if filtered else []
     tools += [LEGACY_SAVE[tool] for tool in SAVE if legacy_in_use(tool)]
-    return {tool: run_tool(tool, *words.get(tool, ("-c",))) for tool in tools}
+    return {tool: run_tool(tool, *words) for tool, *words in PROGRAMS if tool in tools}
 
 
 def rules_of(printed: Mapping[str, str]) -> list[Rule]:

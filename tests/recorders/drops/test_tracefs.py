@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,19 +15,32 @@ import pytest
 from faulty import Bench
 
 from analyzer.errors import EnvironmentProblem
-from analyzer.recorders.drops.tracefs import PREFIX, Tracefs
+from analyzer.net.privsep import monitor_of, monitored
+from analyzer.recorders.drops.tracefs import PREFIX, SteerTracing, Tracefs
 from analyzer.recorders.drops.watch import DropWatch
 
 pytestmark = pytest.mark.root
 
 RECORD = """
 import threading
+import time
 from analyzer.recorders.drops.watch import DropWatch
 from analyzer.app.signals import stopping
 end = threading.Event()
 with DropWatch(["veth0"]), stopping(end.set):
     print("ready", flush=True)
     end.wait()
+"""
+
+
+MONITORED = """
+import os, signal
+from analyzer.net.privsep import monitored
+from analyzer.recorders.drops.tracefs import SteerTracing
+from analyzer.recorders.drops.watch import DropWatch
+with monitored([SteerTracing()]), DropWatch(["veth0"]):
+    print("ready", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -163,3 +177,31 @@ def test_without_the_right_the_capture_goes_on_and_says_so(
         "a kernel with tracing, or mount -t tracefs none /sys/kernel/tracing"
     ]
     assert [row.reason for row in result.report.losses] == ["echo ignored"]
+
+
+def test_a_process_that_kept_its_rights_steers_it_and_nothing_else() -> None:
+    with monitored([SteerTracing()]):
+        with DropWatch(["veth0"]):
+            (name,) = of(os.getpid())
+            monitor = monitor_of(SteerTracing)
+            assert monitor
+            monitor.ask(SteerTracing, "events/skb/kfree_skb/enable", "0")
+            with Tracefs() as tracefs:
+                path = Path(tracefs.root, "instances", name)
+                assert (path / "events/skb/kfree_skb/enable").read_text() == "0\n"
+            for file in ("../../tracing_on", "/etc/hosts", "events/../../other/tracing_on"):
+                with pytest.raises(PermissionError, match="not asked"):
+                    monitor.ask(SteerTracing, file, "0")
+        assert of(os.getpid()) == []
+
+
+def test_it_goes_with_a_capture_that_is_killed() -> None:
+    argv = [sys.executable, "-c", MONITORED]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.read() == "ready\n"
+    assert process.returncode == -signal.SIGKILL
+    until = time.monotonic() + 30
+    while of(process.pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)
