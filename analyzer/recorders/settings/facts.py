@@ -36,6 +36,8 @@ SYSCTLS = (
     "net.bridge.bridge-nf-call-iptables",
 )
 _AT_ONCE = 2
+_NEEDED = {"namespace", "rtnetlink", "links", "settings", "rulesets"}
+"""sources without which facts are read by themselves"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def facts_of(moments: Iterable[NamespaceEvidence], vantages: Iterable[Vantage]) 
     facts, wanted = Facts(), {v.key for v in vantages}
     for one in moments:
         cut = one.truncated or any(text.cut for text in one.rulesets)
-        if not cut and not one.absent.keys() & {"namespace", "rtnetlink", "links", "settings"}:
+        if not cut and not one.absent.keys() & _NEEDED:
             ports = {port.ifindex: port for port in one.ports}
             for link in one.links:
                 key = one.netns, link.ifindex
