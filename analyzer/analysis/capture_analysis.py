@@ -59,7 +59,7 @@ def partials_for(options: AnalysisOptions, reading: Reading, edges: WindowEdges 
     """A report's aggregators, which keep what the options ask for."""
     return Partials(
         keep_echoes=options.lists_echoes,
-        outside=edges,
+        outside=edges or reading.gaps,
         loss_diagnosis=LossDiagnosis(
             keep=options.lists_packets and reading.explained, expected=reading.explained
         ),

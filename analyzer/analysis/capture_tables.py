@@ -40,7 +40,6 @@ from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
 from analyzer.model.report import CaptureInfo, LossRow
-from analyzer.recorders.evidence.record import decode_evidence
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
 
@@ -48,7 +47,7 @@ from analyzer.report.paths import build_paths
 def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Tables:
     """The tables of a capture, without packets. bridge: of the verdict's claim."""
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
-    evidence = decode_evidence(reading.evidence)
+    evidence = assembly.evidence
     outlook = _outlook(assembly, bridge)
     vantages = with_late_addresses(outlook.vantages, outlook.lives, evidence)
     macs = later_macs(vantages, outlook.lives, evidence)
@@ -111,8 +110,7 @@ def _flow_context(
 
 def _trusted(reading: Reading) -> Callable[[int], bool]:
     """Whether all that a vantage saw was captured."""
-    whole = [not (notes.dropped or notes.ring_dropped) for notes in reading.notes]
-    return lambda vantage: whole[vantage]
+    return [reading.is_whole(vantage) for vantage in range(len(reading.vantages))].__getitem__
 
 
 def _losses(
@@ -223,6 +221,11 @@ def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:
     return {vantage.name: notes.fdb for vantage, notes in pairs if notes.fdb}
 
 
+def _is_complete(reading: Reading) -> bool:
+    """Whether no ring dropped anything, as far as it is known."""
+    return not (count_dropped(reading.vantages, reading.notes) or reading.lacking)
+
+
 def _scene_of_losses(reading: Reading, outlook: Outlook, evidence: Evidence) -> LossScene:
     fdb = _fdb_at_end(reading)
     rulesets = {moment.netns: moment.rulesets for moment in evidence.at_end()}
@@ -234,7 +237,7 @@ def _scene_of_losses(reading: Reading, outlook: Outlook, evidence: Evidence) -> 
         reading.engine,
         rulesets,
         evidence.moments,
-        complete=not count_dropped(reading.vantages, reading.notes),
+        complete=_is_complete(reading),
         events=evidence.events,
     )
 
@@ -246,13 +249,14 @@ def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
     )
     if assembly.edges:
         end_ns = min(end_ns, assembly.edges.until_ns)
+    end_ns = min(end_ns, assembly.queues.since_ns)
     filters = {one.filter for savefile in reading.savefiles for one in savefile.interfaces}
     return Outlook(
         vantages=reading.vantages,
         end_ns=end_ns,
         sysctls=reading.sysctls,
         fdb={v.name: (*v.fdb, *fdb.get(v.name, ())) for v in reading.vantages},
-        complete=not count_dropped(reading.vantages, reading.notes),
+        complete=_is_complete(reading),
         bridge=bridge,
         one_way=frozenset(filter(takes_one_direction, filters)),
         watched_ns=[(n.start_ns, n.gone_ns) for n in reading.notes],

@@ -33,6 +33,10 @@ class Lifetimes:
             self._last = np.concatenate([self._last, np.zeros(more, np.int64)])
         _extend(frames["vantage"], frames["ts_ns"], self._first, self._last)
 
+    def first_ns(self, vantage: int) -> int:
+        """Of its frames so far; FOREVER_NS without one."""
+        return int(self._first[vantage]) if vantage < len(self._first) else FOREVER_NS
+
     def lives(self, notes: Sequence[VantageNotes], count: int, initial: int) -> list[Life]:
         """[count] of vantages, of which the first ``initial`` stood before any frame."""
         begins = [one.start_ns for one in notes if one.start_ns]

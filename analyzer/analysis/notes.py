@@ -68,6 +68,11 @@ class VantageNotes:
             self.process_rtt |= part.get("process_rtt", {})
             self.process_received |= part.get("process_received", {})
 
+    def parts(self) -> list[tuple[int, int]]:
+        """(start, end) of each file's part, as far as they are told."""
+        ends = [(p.get("starttime_ns"), p.get("endtime_ns")) for p in self._parts.values()]
+        return [(start, end) for start, end in ends if start is not None and end is not None]
+
 
 @dataclass(slots=True)
 class SectionNotes:

@@ -16,6 +16,7 @@ from analyzer.analysis.frame_room import empty_frames, rows_of
 from analyzer.analysis.lifetimes import Lifetimes
 from analyzer.analysis.notes import VantageNotes
 from analyzer.analysis.own_blocks import sort_own
+from analyzer.analysis.queues_at_end import QueuesAtEnd
 from analyzer.analysis.reading import Reading
 from analyzer.analysis.returned_frames import ReturnedFrames
 from analyzer.analysis.totals import Totals
@@ -26,17 +27,20 @@ from analyzer.correlate.translate import Translator
 from analyzer.flows.endpoints import Endpoints
 from analyzer.flows.packets import PacketTables
 from analyzer.model.batch import FOREVER_NS, Batch, Columns
+from analyzer.model.evidence import Evidence
 from analyzer.model.journeys import Journeys
 from analyzer.model.nat_entries import NatEntries
 from analyzer.model.proxy import Proxy
 from analyzer.model.tenures import Life
 from analyzer.recorders.conntrack.proxies import decode_proxies
 from analyzer.recorders.conntrack.record import decode_entries
+from analyzer.recorders.evidence.record import decode_evidence
 
 SLACK_NS = 50_000_000
 """rings are written to the file in turn: a frame may come so much after younger ones"""
-UNCLEAN_TAIL_NS = 250_000_000
-"""a capture that was killed may miss the last frames of some rings: nothing that late is lost"""
+UNCLEAN_NS = 250_000_000
+"""a capture that was killed may miss the last frames of some rings, and does not tell since when
+each heard: nothing that late or that early is lost"""
 
 
 @dataclass(slots=True)
@@ -48,6 +52,7 @@ class PacketAssembly:
     """of a time window: only the frames in it are analysed"""
     totals: Totals = field(default_factory=Totals)
     returned: ReturnedFrames = field(default_factory=ReturnedFrames)
+    queues: QueuesAtEnd = field(default_factory=QueuesAtEnd)
     likely: int = 0
     """edges that are likely only"""
     chunks: int = 0
@@ -60,6 +65,8 @@ class PacketAssembly:
     _tables: PacketTables = field(default_factory=lambda: PacketTables(Endpoints()))
     _lifetimes: Lifetimes = field(default_factory=Lifetimes)
     _carried: Columns | None = None
+    _evidence: tuple[int, Evidence] | None = None
+    """of how many blocks, and that"""
 
     def __post_init__(self) -> None:
         self._learn(len(self.reading.tracked))
@@ -74,10 +81,19 @@ class PacketAssembly:
         """[v] the realm of each vantage in which a MAC is unique, as in `Journeys`."""
         return self._correlator.layout.lan
 
+    @property
+    def evidence(self) -> Evidence:
+        """What the files tell of counters, state and events, so far; all of it at the end."""
+        blocks = len(self.reading.evidence)
+        if self._evidence is None or self._evidence[0] != blocks:
+            self._evidence = blocks, decode_evidence(self.reading.evidence)
+        return self._evidence[1]
+
     def close(self, chunk: DecodedChunk) -> Batch:
         """The packets that are closed when a chunk is looked at with what is open."""
         self.chunks += 1
         self._lifetimes.add(chunk.frames, len(self.reading.vantages))
+        self.reading.gaps.note(chunk.frames)
         self.returned.add(chunk.frames, self.reading.vantages)
         frames = self._inside(chunk)
         self._learn(chunk.tracked)
@@ -121,7 +137,11 @@ class PacketAssembly:
         self._carried = None
         if self.edges:
             self.edges.settle_losses(frames, journeys)
+        layout = self._correlator.layout
+        self.reading.gaps.settle(frames, journeys, layout)
+        self.queues.add(frames, journeys, layout)
         if final:
+            self.queues.settle(frames, journeys, layout, lambda: self._settled(watch))
             return journeys, FOREVER_NS
         hold = self.reading.foreseen is None
         also = self.edges.hold(frames, journeys, now_ns) if self.edges else None
@@ -144,14 +164,32 @@ class PacketAssembly:
         return Batch(frames, journeys, packets, settled_ns, self.reading.vantages, own, *since)
 
     def _watch(self, notes: list[VantageNotes], *, final: bool) -> Watch:
-        count, totals, edges = len(self.reading.vantages), self.totals, self.edges
-        if edges is None or edges.saw_nothing:
-            return watch_of(notes, totals.start_ns, totals.end_ns, count, final=final)
-        watch = watch_of(notes, edges.first_ns, edges.last_ns, count, final=final)
+        edges = self.edges if self.edges and not self.edges.saw_nothing else None
+        ends = self.totals.start_ns, self.totals.end_ns
+        if edges:
+            ends = edges.first_ns, edges.last_ns
+        watch = watch_of(notes, *ends, len(self.reading.vantages), final=final)
+        lacking = [v.ring in self.reading.lacking for v in self.reading.vantages]
+        watch = watch._replace(complete=watch.complete & ~np.array(lacking, np.bool_))
+        self._begin(watch, notes)
+        if not edges:
+            return watch
         return watch._replace(
             start_ns=np.maximum(watch.start_ns, edges.since_ns),
             end_ns=np.minimum(watch.end_ns, edges.until_ns),
         )
+
+    def _begin(self, watch: Watch, notes: Sequence[VantageNotes]) -> None:
+        """Of a capture that was killed nothing tells since when each ring has heard."""
+        for at, vantage in enumerate(self.reading.vantages):
+            if vantage.ifindex and (at >= len(notes) or notes[at].start_ns is None):
+                joined = at >= self.reading.initial
+                ns = self._lifetimes.first_ns(at) if joined else watch.start_ns[at] + UNCLEAN_NS
+                watch.start_ns[at] = ns
+
+    def _settled(self, watch: Watch) -> npt.NDArray[np.int64]:
+        """Of the queues at the end: see `QueuesAtEnd.settled`."""
+        return self.queues.settled(self.reading.vantages, self.evidence, watch.end_ns)
 
     def _notes(self, final: bool) -> list[VantageNotes]:
         """What the files tell of the vantages, as far as it is known."""
@@ -184,7 +222,7 @@ def watch_of(
     return Watch(
         start_ns=np.array([n.start_ns or first for n in all_notes], np.int64),
         end_ns=np.array(
-            [n.end_ns or (last if n.ended else last - UNCLEAN_TAIL_NS) for n in all_notes],
+            [n.end_ns or (last if n.ended else last - UNCLEAN_NS) for n in all_notes],
             np.int64,
         ),
         complete=np.array([not (n.dropped or n.ring_dropped) for n in all_notes], np.bool_),

@@ -17,6 +17,7 @@ import numpy as np
 from analyzer.analysis.clock_offsets import FileClocks
 from analyzer.analysis.decoded_chunk import DecodedChunk, decoded_chunk
 from analyzer.analysis.frame_room import FrameRoom
+from analyzer.analysis.gaps import Gaps
 from analyzer.analysis.notes import VantageNotes, read_section_notes
 from analyzer.analysis.own_blocks import is_evidence, needed_at_start, sort_own
 from analyzer.analysis.refusals import read_refusals
@@ -28,7 +29,7 @@ from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
 from analyzer.errors import SavefileError
 from analyzer.model.batch import Columns
 from analyzer.model.census import Census
-from analyzer.model.frames import FrameChunk
+from analyzer.model.frames import FLAG_LACKING, FrameChunk
 from analyzer.model.vantage import Vantage
 from analyzer.net.link_types import LINUX_SLL2
 from analyzer.recorders.own_blocks import malformed_kind
@@ -76,7 +77,12 @@ class Reading:
     """whether there are blocks of our own that tell of losses; True where it is not known yet"""
     twins: list[tuple[str, str]] = field(default_factory=list)
     """(file that was left out, the one before it that it is once more)"""
+    lacking: set[int] = field(default_factory=set)
+    """rings of which a frame told that others were dropped just before it: at the end of a file
+    the statistics tell, which a killed capture has not"""
     clocks: FileClocks = field(default_factory=FileClocks)
+    gaps: Gaps = field(default_factory=Gaps)
+    """times between files that were written one after the other, and are not all read"""
     tracked: list[bytes] = field(default_factory=list)
     """what was told of translations, as far as it is known: of whole files before their frames"""
     evidence: list[bytes] = field(default_factory=list)
@@ -155,6 +161,7 @@ class Reading:
         self._expected, self.explained = len(self.vantages), explained
         vantages = range(len(self.vantages))
         self.foreseen = [notes_at_end.get(vantage, VantageNotes()) for vantage in vantages]
+        self.gaps = Gaps.between(self.foreseen)
 
     def was_wrong(self) -> bool:
         """Whether the files turned out to hold more than was foreseen of them."""
@@ -162,6 +169,12 @@ class Reading:
             return False
         more = len(self.vantages) > self._expected and any(v.ifindex for v in self.vantages)
         return more or any(savefile.sections > 1 for savefile in self.savefiles)
+
+    def is_whole(self, vantage: int) -> bool:
+        """Whether its ring dropped nothing, as far as it is known."""
+        notes = self.notes[vantage]
+        dropped = notes.dropped or notes.ring_dropped
+        return not dropped and self.vantages[vantage].ring not in self.lacking
 
     def progress(self) -> tuple[int, int]:
         """(bytes read, size) of all files; size 0 where one has none."""
@@ -219,6 +232,7 @@ class Reading:
             )
             frames["ts_ns"][:] -= self.clocks.ahead_ns(number)
             self.frames += len(chunk)
+            self._note_lacking(frames)
             if has_cooked(linktypes):
                 self._tell_devices(chunk, frames, savefile, number)
             if self.tunnels:
@@ -233,6 +247,10 @@ class Reading:
         if savefile.error is not None:
             self.errors.append(savefile.error)
         LOG.info("%s: %s, %d frames", savefile.path, savefile.format, savefile.frames)
+
+    def _note_lacking(self, frames: Columns) -> None:
+        behind = np.flatnonzero(frames["flags"] & FLAG_LACKING)
+        self.lacking |= {self.vantages[v].ring for v in np.unique(frames["vantage"][behind])}
 
     def _take_own(self, savefile: Savefile) -> None:
         for block in savefile.own:

@@ -19,7 +19,9 @@ from analyzer.net.link_types import DECODED
 
 STEP_NS = 100_000_000
 """frames of one ring are in the kernel's order: a stamp this much older than one before it means
-that the clock was set back (a frame keeps the stamp of its arrival, hence some milliseconds)"""
+that the clock was set back (a frame keeps the stamp of its arrival, hence some milliseconds). Those
+of an interface that came while capturing may stand late in the file, until somebody told what it
+is: so the stamp has to be older than the interface's own before it, too"""
 FAR_NS = 1_000_000_000
 """the same of other tools' files, whose frames may have been written in some other order"""
 _NO_RING = -1
@@ -35,6 +37,8 @@ class Steps:
     count: int = 0
     largest_ns: int = 0
     _latest: dict[int, int] = field(default_factory=dict)
+    _own: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """[vantages] stamp so far"""
 
     def add(self, frames: Columns, lanes: Sequence[int | None]) -> None:
         """Look for steps. lanes: of each vantage; None where nothing tells its order."""
@@ -43,12 +47,15 @@ class Steps:
             return
         place = {lane: at for at, lane in enumerate(numbers)}
         of_vantage = [_NO_RING if lane is None else place[lane] for lane in lanes]
+        more = np.full(max(len(lanes) - len(self._own), 0), _NEVER, np.int64)
+        self._own = np.concatenate([self._own, more])
         latest = np.array([self._latest.get(lane, _NEVER) for lane in numbers], np.int64)
         steps, largest = _find_steps(
             frames["vantage"],
             frames["ts_ns"],
             np.array(of_vantage, np.int64),
             latest,
+            self._own,
             self.limit_ns,
         )
         self._latest = dict(zip(numbers, latest.tolist(), strict=True))
@@ -116,18 +123,21 @@ def _find_steps(
     ts: Any,
     ring: npt.NDArray[np.int64],
     latest: npt.NDArray[np.int64],
+    own: npt.NDArray[np.int64],
     limit_ns: Any,
 ) -> Any:
-    """(steps back, the largest in ns); latest: [rings] stamp so far, goes on being so."""
+    """(steps back, the largest in ns); latest: [rings] stamp so far, own: [vantages];
+    both go on being so."""
     steps, largest = 0, np.int64(0)
     for i in range(len(ts)):
-        r = ring[vantage[i]]
+        v = vantage[i]
+        r = ring[v]
         if r < 0:
             continue
-        if ts[i] < latest[r] - limit_ns:
+        if ts[i] < min(latest[r], own[v]) - limit_ns:
             steps += 1
             largest = max(largest, latest[r] - ts[i])
-            latest[r] = ts[i]
+            latest[r], own[v] = ts[i], ts[i]
         else:
-            latest[r] = max(latest[r], ts[i])
+            latest[r], own[v] = max(latest[r], ts[i]), max(own[v], ts[i])
     return steps, largest

@@ -18,13 +18,13 @@ import polars as pl
 
 from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
-from analyzer.flows.echo_messages import echo_numbers
+from analyzer.flows.echo_messages import echoes_in
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.journeys import Journeys, Status
 from analyzer.net.arp import REPLY as ARP_REPLY
 from analyzer.net.ethernet import ARP
 from analyzer.net.icmp import ECHO_REPLIES, ECHO_REQUESTS
-from analyzer.net.ip import ICMP_PROTOCOLS, MAPPED, address_text
+from analyzer.net.ip import MAPPED, address_text
 
 QUEUE_NS = 5_000_000_000
 """a queue may hold a packet this long; a copy later than that is another packet's"""
@@ -86,7 +86,7 @@ class WindowEdges:
             self.last_ns = max(self.last_ns, int(ts.max()))
         before, after = ts < self.since_ns, ts >= self.until_ns
         if before.any():
-            self.asked = np.union1d(self.asked, _echoes(frames, before, ECHO_REQUESTS))
+            self.asked = np.union1d(self.asked, echoes_in(frames, before, ECHO_REQUESTS))
             self._note_near(frames, before & (ts >= self.since_ns - NEAR_NS))
         if after.any():
             self._note_after(frames, after)
@@ -94,7 +94,7 @@ class WindowEdges:
 
     def _note_after(self, frames: Columns, after: npt.NDArray[np.bool_]) -> None:
         ts = frames["ts_ns"]
-        self.went_on = np.union1d(self.went_on, _echoes(frames, after, _ECHOES))
+        self.went_on = np.union1d(self.went_on, echoes_in(frames, after, _ECHOES))
         self._note_near(frames, after & (ts < self.until_ns + NEAR_NS))
         replies = after & (frames["ethertype"] == ARP) & (frames["arp_op"] == ARP_REPLY)
         pairs = (frames[name][replies].tolist() for name in ("arp_spa", "arp_tpa"))
@@ -171,12 +171,3 @@ class WindowEdges:
         for row in rows:
             if row.state == "unanswered" and (row.target_ip, row.asker_ip) in answers:
                 row.state = "resolved"
-
-
-def _echoes(
-    frames: Columns, which: npt.NDArray[np.bool_], types: Sequence[int]
-) -> npt.NDArray[np.int64]:
-    """The different echoes of which these frames hold messages of these types."""
-    icmp = which & np.isin(frames["protocol"], ICMP_PROTOCOLS) & (frames["l4_offset"] > 0)
-    rows = icmp & np.isin(frames["icmp_type"], types)
-    return np.unique(echo_numbers(frames["icmp_id"][rows], frames["icmp_seq"][rows]))

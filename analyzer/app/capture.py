@@ -15,7 +15,7 @@ from analyzer.app.capture_arguments import split_words
 from analyzer.app.capture_outcome import CaptureOutcome
 from analyzer.app.rights import forbid_the_rest, give_up_rights, monitor_tasks
 from analyzer.app.signals import stopping
-from analyzer.capture.stats import CaptureStats
+from analyzer.capture.stats import CaptureCounts, CaptureStats
 from analyzer.engines import open_engine
 from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem
@@ -63,7 +63,7 @@ def run_capture(
     plan: CapturePlan,
     ready: Line,
     line: Line,
-    progress: Callable[[CaptureStats], None] | None = None,
+    progress: Callable[[CaptureCounts], None] | None = None,
 ) -> CaptureOutcome:
     """Capture until a limit or a signal.
 

@@ -37,6 +37,8 @@ class CaptureOutcome:
             "bytes": stats.bytes,
             "received": stats.received,
             "dropped": stats.dropped,
+            "unclaimed": stats.unclaimed,
+            "unwritten": stats.unwritten,
             "start_ns": stats.start_ns,
             "end_ns": stats.end_ns,
             "stopped": stats.stopped,
@@ -69,9 +71,15 @@ def summary_lines(outcome: CaptureOutcome) -> list[str]:
     where = f" → {_files(outcome.files)}" if outcome.files else ""
     lines.append(
         f"{_frames(stats.frames)} captured, {stats.received} received by filter, "
-        f"{stats.dropped} dropped by kernel{where}"
+        f"{stats.dropped} dropped by kernel{_besides(stats)}{where}"
     )
     return lines
+
+
+def _besides(stats: CaptureStats) -> str:
+    """What was received and is neither in a file nor dropped; '' where all is."""
+    unclaimed = f", {stats.unclaimed} of no vantage" if stats.unclaimed else ""
+    return unclaimed + (f", {stats.unwritten} not written" if stats.unwritten else "")
 
 
 def _frames(count: int) -> str:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from analyzer.capture.encode import Counters
 from analyzer.capture.recorder import Recorder
 from analyzer.capture.roster import Roster
-from analyzer.capture.stats import CaptureStats, VantageStats
+from analyzer.capture.stats import CaptureCounts, CaptureStats, VantageStats
 
 
 class Counting:
-    """Begins when it is made."""
+    """Begins when it is made, and once more by `begin`."""
 
     def __init__(self, roster: Roster, recorder: Recorder, *, rotates: bool) -> None:
         self._roster, self._recorder, self._rotates = roster, recorder, rotates
@@ -22,9 +22,23 @@ class Counting:
         self._before_file: dict[int, tuple[int, int]] = {}
         """source → what its ring had received and dropped when the present file was begun"""
 
+    def begin(self) -> None:
+        """All rings hear from now on."""
+        self._start_ns = self._file_start_ns = time.time_ns()
+
     def end(self) -> None:
-        """Nothing comes any more."""
-        self._end_ns = time.time_ns()
+        """Nothing comes any more. The end is that of what the files hold of all rings."""
+        writer, complete_ns = self._recorder.writer, self._roster.complete_ns
+        self._end_ns = (writer.last_ns if writer.finished else complete_ns) or time.time_ns()
+
+    def counts(self) -> CaptureCounts:
+        """The counts so far, in short."""
+        return CaptureCounts(
+            frames=int(self._recorder.counters[:, 0].sum()),
+            dropped=sum(source.ring.dropped for source in self._roster.sources),
+            file_bytes=self._recorder.writer.series.size,
+            vantages=len(self._roster.living()),
+        )
 
     def stats(self, stopped: str, warnings: Sequence[str]) -> CaptureStats:
         """The counts so far."""

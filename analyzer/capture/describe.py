@@ -70,11 +70,20 @@ def names(known: Mapping[str, str]) -> bytes:
 
 
 def statistics(
-    stats: CaptureStats, fdb: Mapping[str, Fdb], notes: Mapping[str, str]
+    stats: CaptureStats,
+    fdb: Mapping[str, Fdb],
+    notes: Mapping[str, str],
+    ids: Sequence[int] | None = None,
 ) -> Iterable[bytes]:
-    """An ISB per vantage. ``fdb`` and ``notes`` by vantage name go into its comment."""
+    """An ISB per vantage. ``fdb`` and ``notes`` by vantage name go into its comment.
+
+    ids: of each vantage its number in the file; -1: it is not in there.
+    """
     offset_ns = clock_offset_ns()
-    for number, one in enumerate(stats.vantages):
+    numbers = range(len(stats.vantages)) if ids is None else ids
+    for number, one in zip(numbers, stats.vantages, strict=True):
+        if number < 0:
+            continue
         name = one.vantage.name
         yield blocks.interface_statistics(
             number,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from analyzer.capture.encode import Bytes, Counters
-from analyzer.capture.merge import count_blocks, cut_blocks, uncount_blocks
+from analyzer.capture.file_head import FileHead
+from analyzer.capture.merge import count_blocks, cut_blocks, last_stamp, uncount_blocks
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.series import Series
 from analyzer.errors import CaptureError, UsageProblem
@@ -31,11 +32,13 @@ class FrameWriter:
         options: CaptureOptions,
         file_end: Callable[[], bytes],
         forget_waiting: Callable[[], Counters],
+        living: Callable[[], Iterable[int]],
     ) -> None:
         """``file_end``: the blocks that end a file when the next one is begun.
 
         ``forget_waiting``: drops the frames that wait to be written, after a failure, and gives
-        the counts of those that are in the files.
+        the counts of those that are in the files. ``living``: interface ids of those that there
+        are, for the next file.
         """
         self.series = series
         self.in_file: Counters = np.zeros((0, 2), np.int64)
@@ -43,6 +46,8 @@ class FrameWriter:
         self.finished = ""
         """packets, filesize, files, pipe, error: nothing more goes in; empty while it does"""
         self.problem: CaptureError | None = None
+        self.last_ns = 0
+        """stamp of the last frame that went in, ns since the epoch"""
         self._limits, self._rotation = options.limits, options.rotation
         self._file_end = file_end
         self._forget_waiting = forget_waiting
@@ -51,21 +56,24 @@ class FrameWriter:
         self._looked_ns = 0
         self._latest_ns = 0
         """greatest stamp that was written, with a rotation"""
-        self._head: list[bytes] = []
-        """blocks that every file begins with"""
+        self.head = FileHead()
+        self._living = living
+        self._warned = False
 
     def begin(self, section: bytes, now_ns: int) -> None:
         """Write the section header. ``now_ns``: the monotonic clock, here as everywhere."""
         self._now_ns = self._begun_ns = now_ns
         self.describe(section)
 
-    def describe(self, blocks: bytes, interfaces: int = 0) -> None:
-        """Write blocks that every file begins with; they tell of so many further interfaces."""
-        if interfaces:
-            self.in_file = np.vstack([self.in_file, np.zeros((interfaces, 2), np.int64)])
-        if blocks:
-            self._head.append(blocks)
-            self.write(blocks)
+    def describe(self, block: bytes, *, always: bool = True) -> None:
+        """Write a block that the next files begin with, too: see `FileHead.describe`."""
+        if block:
+            self.write(self.head.describe(block, always=always))
+
+    def introduce(self, blocks: Sequence[bytes]) -> None:
+        """Write the descriptions of further interfaces."""
+        self.in_file = np.vstack([self.in_file, np.zeros((len(blocks), 2), np.int64)])
+        self.write(self.head.introduce(blocks))
 
     def write(self, blocks: bytes) -> None:
         """Write blocks that are no frames; also after a limit was reached, not after a failure."""
@@ -81,6 +89,8 @@ class FrameWriter:
         self._now_ns = now_ns
         kept, limit = self._within_limits(batch)
         done = self._write_frames(batch[:kept])
+        if done:
+            self.last_ns = last_stamp(batch[:done])
         self.finished = self.finished or limit
         uncount_blocks(batch[done:], counters)
         if done < kept and not self.finished:
@@ -135,7 +145,7 @@ class FrameWriter:
                 continue
             if not part:  # a frame that is greater than a file has one of its own
                 part, _ = cut_blocks(batch[done:], _UNLIMITED, 1)
-            written = self.series.current.write(batch[done : done + part])
+            written = self._write_part(batch[done : done + part])
             latest = count_blocks(batch[done : done + written], self.in_file)
             self._latest_ns = max(self._latest_ns, latest)
             done += written
@@ -143,13 +153,36 @@ class FrameWriter:
                 break
         return done
 
+    def _write_part(self, part: Bytes) -> int:
+        """Frames that the present file has room for; how many bytes of them went in."""
+        if self.head.is_plain:
+            return self.series.current.write(part)
+        counts = np.zeros_like(self.in_file)
+        count_blocks(part, counts)
+        before, fitting = self.head.fit(part, np.flatnonzero(counts[:, 0]))
+        self.write(before)
+        return self.series.current.write(fitting)
+
+    def _file_bytes(self, kilobytes: int) -> int:
+        """How long a file may get: at least as many bytes of frames as of its head are in it."""
+        least = 2 * self.head.size
+        if least > kilobytes * 1000 and not self._warned:
+            self._warned = True
+            LOG.warning(
+                "-b filesize:%d is less than twice what a file takes to say what was captured: "
+                "files get %d kB and more",
+                kilobytes,
+                -(-least // 1000),
+            )
+        return max(kilobytes * 1000, least)
+
     def _room(self) -> tuple[int, int]:
         """Bytes and frames that the present file has room for."""
         rotation = self._rotation
         assert rotation is not None
         size, frames = _UNLIMITED, _UNLIMITED
         if rotation.max_kilobytes is not None:
-            size = max(0, rotation.max_kilobytes * 1000 - self.series.current.size)
+            size = max(0, self._file_bytes(rotation.max_kilobytes) - self.series.current.size)
         if rotation.max_packets is not None:
             frames = rotation.max_packets - int(self.in_file[:, 0].sum())
         return size, frames
@@ -169,7 +202,7 @@ class FrameWriter:
             return
         self._begun_ns = self._now_ns
         self.in_file[:] = 0
-        self.write(b"".join(self._head))
+        self.write(self.head.begin(self._living()))
 
     def _within_limits(self, batch: Bytes) -> tuple[int, str]:
         """How many bytes of the batch may go in, and the limit that they reach."""

@@ -19,6 +19,8 @@ _LOOK_EACH_NS = 10_000_000
 """of many rings less often: a look takes some 10 µs each"""
 _BREATH_S = 0.002
 """between two looks at rings that are long enough: not a look for each block"""
+_ARRIVES_NS = 25_000_000
+"""a packet is at the last of its vantages by then, but for queues (`correlate.loss.GRACE_NS`)"""
 _TICK_S, _BUSY_TICK_S, _DRAIN_TICK_S = 0.1, 0.02, 0.005
 
 
@@ -37,13 +39,14 @@ class Listening:
 
     def welcome(self, fresh: list[Vantage]) -> None:
         """Describe new vantages in the file, then listen to them."""
-        self._recorder.introduce(fresh, len(self._roster.sources))
+        self._recorder.introduce(fresh, len(self._roster.open_sources))
         for watch in self._roster.watches.values():
             self._wakeups.listen(watch.fileno(), partial(self._notice, watch))
         for source in self._roster.open_sources:
             if not self._wakeups.hears(source.ring.fileno()):
                 self._wakeups.listen(source.ring.fileno(), partial(self._walk, source))
                 source.ring.start()
+        self._roster.note_begun()
         self._recorder.attend(self._roster.open_sources)
         self._wake_by(edges=self._recorder.direct)
 
@@ -71,7 +74,13 @@ class Listening:
             source.ring.count()
 
     def drain(self) -> None:
-        """Shut the door, wait until the kernel hands the last blocks over, write what came."""
+        """Shut the door, wait until the kernel hands the last blocks over, write what came.
+
+        What was just sent is heard at every vantage before, so that its fate is known.
+        """
+        ends_ns = time.monotonic_ns() + _ARRIVES_NS
+        while (left_ns := ends_ns - time.monotonic_ns()) > 0 and not self._recorder.writer.finished:
+            self.step(left_ns / 1e9)
         self._roster.hush()
         self._recorder.stage()
         while self._roster.open_sources and not self._recorder.writer.finished:
@@ -87,7 +96,9 @@ class Listening:
 
     def _look(self, now_ns: int) -> None:
         """Now and then: at the counters, and for namespaces that are gone."""
-        if now_ns - self._looked_ns >= max(_LOOK_NS, len(self._roster.sources) * _LOOK_EACH_NS):
+        if now_ns - self._looked_ns >= max(
+            _LOOK_NS, len(self._roster.open_sources) * _LOOK_EACH_NS
+        ):
             self._looked_ns = now_ns
             self.count()
             if self._roster.dismiss_orphans():

@@ -40,6 +40,7 @@ from analyzer.capture.runs import (
     Staged,
     count_epbs,
     cut_epbs,
+    map_epbs,
     mark_runs,
     merge_runs,
     pick_rows,
@@ -251,6 +252,13 @@ def count_blocks(blocks: Bytes, counters: Counters) -> int:
     return count_epbs(blocks.view(np.uint32), counters)
 
 
+def last_stamp(blocks: Bytes) -> int:
+    """Of the last of these EPBs, of which there are some: each ends with its length."""
+    words = blocks.view(np.uint32)
+    block = words[-int(words[-1]) // 4 :]
+    return int(block[3]) << 32 | int(block[4])
+
+
 def rewrite_blocks(blocks: Bytes, identifier: int) -> None:
     """Give all EPBs one interface id."""
     rewrite_epbs(blocks.view(np.uint32), identifier)
@@ -273,3 +281,4 @@ def warm() -> None:
     uncount_blocks(none, counters)
     count_blocks(none, counters)
     rewrite_blocks(none, 0)
+    map_epbs(none.view(np.uint32), ints)

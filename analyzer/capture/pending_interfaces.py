@@ -110,7 +110,7 @@ class PendingInterfaces:
         """
         rest: list[PendingInterface] = []
         resolved: list[Resolved] = []
-        rows = list(range(self.first))
+        rows: list[int] = []
         for old, one in enumerate(self._met, self.first):
             identifier = known(one)
             if identifier is None:
@@ -119,11 +119,12 @@ class PendingInterfaces:
             else:
                 rows.append(identifier)
                 resolved.append(Resolved(old, identifier, one))
+        every = np.concatenate([np.arange(self.first), np.array(rows, np.int64)])
         self.first += fresh
         self._met = rest
         for source in {one.source.number: one.source for one in rest}.values():
-            source.renumber(rows)
-        return np.array(rows, np.int64), resolved
+            source.renumber(every)
+        return every, resolved
 
     def __len__(self) -> int:
         return len(self._met)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -30,9 +30,13 @@ class Recorder:
         options: CaptureOptions,
         on_batch: Callable[[Bytes], None] | None,
         closing: Callable[[], bytes],
+        living: Callable[[], Iterable[int]],
     ) -> None:
-        """``closing``: the blocks that end a file when the next one is begun."""
-        self.writer = FrameWriter(series, options, closing, self._forget_waiting)
+        """``closing``: the blocks that end a file when the next one is begun.
+
+        ``living``: interface ids of the vantages that did not vanish.
+        """
+        self.writer = FrameWriter(series, options, closing, self._forget_waiting, living)
         self.counters: Counters = np.zeros((0, 2), np.int64)
         """per interface id: frames and bytes in the files, and until `flush` in staging; behind
         those of the files' interfaces stand those of the pending"""
@@ -55,7 +59,7 @@ class Recorder:
         """Write the IDBs of new vantages; from two rings on, frames are ordered by time."""
         options, first = self._options, self._pending.first
         blocks = [describe.interface(one, options.snaplen, options.filter) for one in vantages]
-        self.writer.describe(b"".join(blocks), len(vantages))
+        self.writer.introduce(blocks)
         hold_ms = 2 * options.ring.inside(rings).retire_ms + _SLACK_MS
         hold_ns = hold_ms * 1_000_000 if rings > 1 else 0
         self._staging.hold(hold_ns)

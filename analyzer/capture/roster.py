@@ -46,8 +46,16 @@ class Roster:
         self.ended: dict[int, int] = {}
         """interface id → when it vanished, ns since the epoch"""
         self.sources: list[Source] = []
+        """all that there ever were"""
+        self._open: list[Source] = []
+        """of these, those that were open when it was last looked"""
+        self._living: dict[int, Vantage] = {}
+        """interface id → vantage, of those that did not vanish: what is done again and again does
+        not go over all that ever were"""
         self.watches: dict[int, LinkWatch] = {}
         """namespace inode → who hears of its interfaces"""
+        self.complete_ns = 0
+        """until when all rings heard everything, ns since the epoch; 0: they do still"""
         self.hushed: list[Source] = []
         """those that take no more and are to be drained: kept beside the others, of which there
         may be hundreds, because they are asked for many times a second"""
@@ -59,7 +67,7 @@ class Roster:
 
     def reserve(self, path: str, inode: int) -> Ring:
         """A ring inside a container that hears all its interfaces from now on."""
-        rings = len(self.sources) + 1
+        rings = len(self.open_sources) + 1
         ring = Ring(path, inode, self._options.ring.inside(rings), self._arena)
         try:
             ring.attach(self._program or bpf.accept(self._options.snaplen))
@@ -82,7 +90,7 @@ class Roster:
         CaptureError; what was admitted before them stays.
         """
         # Of those that ended, the inode number of the namespace may be another's by now.
-        live = {vantage.key for _, vantage in self._live()}
+        live = {vantage.key for vantage in self._living.values()}
         fresh = {one.key: one for one in vantages if one.key not in live}
         groups: defaultdict[int, list[Vantage]] = defaultdict(list)
         for vantage in fresh.values():
@@ -98,19 +106,23 @@ class Roster:
         finally:
             close_all(rings.values())
         fresh_ids = range(before, len(self.vantages))
-        self.begun.update(dict.fromkeys(fresh_ids, time.time_ns()))
         self._dismiss([number for number in fresh_ids if self._is_missing(number)])
         return self.vantages[before:]
+
+    def note_begun(self) -> None:
+        """All rings hear by now."""
+        fresh = range(len(self.begun), len(self.vantages))
+        self.begun.update(dict.fromkeys(fresh, time.time_ns()))
 
     def dismiss(self, watch: LinkWatch) -> bool:
         """Take what the watch tells; returns whether a vantage ended."""
         indexes = watch.gone()
         if indexes is None:
-            lost = [number for number, _ in self._live() if self._is_missing(number)]
+            lost = [number for number in self._living if self._is_missing(number)]
         else:
             keys = {(watch.netns, ifindex) for ifindex in indexes}
-            lost = [number for number, one in self._live() if _hangs_on(one, keys)]
-        for source in self.sources:
+            lost = [number for number, one in self._living.items() if _hangs_on(one, keys)]
+        for source in self.open_sources:
             if source.curious and source.ring.netns == watch.netns and indexes:
                 source.forget(indexes)
         return self._dismiss(lost)
@@ -120,11 +132,11 @@ class Roster:
 
         A container that dies takes its veth with it, unless somebody holds its namespace.
         """
-        live = self._live()
-        on_host = {one.ring for _, one in live if one.role != Role.CONTAINER}
-        inside = {one.ring for _, one in live} - on_host
+        living = self._living.values()
+        on_host = {one.ring for one in living if one.role != Role.CONTAINER}
+        inside = {one.ring for one in living} - on_host
         gone = {ring for ring in inside if self._is_orphan(self.sources[ring])}
-        return self._dismiss([number for number, one in live if one.ring in gone])
+        return self._dismiss([number for number, one in self._living.items() if one.ring in gone])
 
     def _is_orphan(self, source: Source) -> bool:
         path = self._paths.get(source.ring.netns, "")
@@ -141,6 +153,7 @@ class Roster:
         by_source: defaultdict[int, set[int]] = defaultdict(set)
         for number in lost:
             self.ended[number] = time.time_ns()
+            del self._living[number]
             by_source[self.vantages[number].ring].add(self.vantages[number].ifindex)
         for ring, gone in by_source.items():
             self.sources[ring].dismiss(gone)
@@ -149,6 +162,7 @@ class Roster:
 
     def hush(self) -> None:
         """Let no frame in any more."""
+        self.complete_ns = self.complete_ns or time.time_ns()
         for source in self.open_sources:
             source.hush()
         self._note_hushed(self.open_sources)
@@ -156,9 +170,13 @@ class Roster:
     def _note_hushed(self, sources: Iterable[Source]) -> None:
         self.hushed += [one for one in sources if one.hushed and one not in self.hushed]
 
+    def living(self) -> Collection[int]:
+        """Interface ids of the vantages that did not vanish."""
+        return self._living.keys()
+
     @property
     def all_gone(self) -> bool:
-        return len(self.ended) == len(self.vantages)
+        return not self._living
 
     def close(self) -> None:
         for watch in self.watches.values():
@@ -167,7 +185,8 @@ class Roster:
 
     @property
     def open_sources(self) -> list[Source]:
-        return [source for source in self.sources if source.is_open]
+        self._open = [source for source in self._open if source.is_open]
+        return list(self._open)
 
     def source_of(self, number: int) -> Source:
         """The source of a vantage."""
@@ -175,8 +194,8 @@ class Roster:
 
     def serving(self, inode: int) -> Source | None:
         """The open source of a namespace."""
-        of_namespace = (one for one in self.sources if one.ring.netns == inode)
-        return next((one for one in of_namespace if one.is_open and not one.hushed), None)
+        of_namespace = (one for one in self.open_sources if one.ring.netns == inode)
+        return next((one for one in of_namespace if not one.hushed), None)
 
     def _open_rings(
         self,
@@ -188,7 +207,7 @@ class Roster:
         wanted = [inode for inode in groups if self.serving(inode) is None]
         ready = {inode: reserved.pop(inode) for inode in wanted if inode in reserved}
         wanted = [inode for inode in wanted if inode not in ready]
-        rings = len(self.sources) + sum(_is_inside(groups[inode]) for inode in wanted)
+        rings = len(self.open_sources) + sum(_is_inside(groups[inode]) for inode in wanted)
         settings = self._options.ring
 
         def make(inode: int) -> Ring:
@@ -215,12 +234,15 @@ class Roster:
             newer_than = newest if host == inode else None
             source = Source(rings[inode], len(self.sources), self._program, newer_than)
             self.sources.append(source)
+            self._open.append(source)
             del rings[inode]
         try:
-            self.vantages += source.admit(group, len(self.vantages), self._options.promiscuous)
+            admitted = source.admit(group, len(self.vantages), self._options.promiscuous)
         except VethscopeError:
             self._forget(source)
             raise
+        self._living |= enumerate(admitted, len(self.vantages))
+        self.vantages += admitted
 
     def _forget(self, source: Source) -> None:
         """Do not let a ring without a vantage keep its namespace."""
@@ -234,9 +256,6 @@ class Roster:
         return open_inside(
             path, inode, lambda: bpf.compile_filter(options.filter, options.snaplen, devices)
         )
-
-    def _live(self) -> Iterable[tuple[int, Vantage]]:
-        return [pair for pair in enumerate(self.vantages) if pair[0] not in self.ended]
 
     def _is_missing(self, number: int) -> bool:
         vantage = self.vantages[number]

@@ -210,6 +210,16 @@ def rewrite_epbs(blocks32: Words, identifier: int) -> None:
 
 
 @compiled
+def map_epbs(blocks32: Words, mapping: Ints) -> None:
+    """Give each EPB the interface id that ``mapping`` has for its own."""
+    at = 0
+    while at >> 2 < blocks32.size:
+        word = (at >> 2) + 2
+        blocks32[word] = mapping[_word(blocks32, word)]
+        at += _word(blocks32, (at >> 2) + 1)
+
+
+@compiled
 def cut_epbs(blocks32: Words, most_bytes: int, most_frames: int) -> tuple[int, int]:
     at, frames = 0, 0
     while at >> 2 < blocks32.size and frames < most_frames:

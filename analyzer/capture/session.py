@@ -25,7 +25,7 @@ from analyzer.capture.ring import Ring
 from analyzer.capture.roster import Roster, close_all
 from analyzer.capture.series import Series
 from analyzer.capture.stamping import wait_for_stamps
-from analyzer.capture.stats import CaptureStats
+from analyzer.capture.stats import CaptureCounts, CaptureStats
 from analyzer.capture.wakeups import Wakeups
 from analyzer.errors import CaptureError, VethscopeError
 from analyzer.model.vantage import Vantage
@@ -84,6 +84,7 @@ class CaptureSession:
                 self._warnings.append(_NO_STAMPS)
             self._begin()
             self._listening.welcome(fresh)
+            self._counting.begin()
             self._recorder.writer.describe(describe.names(self._options.names))
             self._raise_problem()
         except BaseException:
@@ -96,7 +97,9 @@ class CaptureSession:
         """Begin the file."""
         self._series = Series(self._target, self._options.rotation)
         on_batch = self._tell_batch if self._hooks.on_batch else None
-        self._recorder = Recorder(self._series, self._options, on_batch, self._end_file)
+        self._recorder = Recorder(
+            self._series, self._options, on_batch, self._end_file, self._roster.living
+        )
         rotates = self._options.rotation is not None
         self._counting = Counting(self._roster, self._recorder, rotates=rotates)
         self._listening = Listening(
@@ -164,6 +167,10 @@ class CaptureSession:
         """These newcomers are not wanted. Safe in threads."""
         self._wakeups.ask(partial(self._ignore, netns, set(ifindexes)))
 
+    def counts(self) -> CaptureCounts:
+        """The same in short, for who asks again and again."""
+        return self._counting.counts()
+
     def stats(self) -> CaptureStats:
         """The counts so far, from `open` on; complete after `close`."""
         return self._counting.stats(self._stopped, self._warnings)
@@ -188,7 +195,8 @@ class CaptureSession:
             self._listening.drain()
             self._counting.end()
             stats = self._counting.of_file(self.stats())
-            closing = describe.statistics(stats, bridge_fdb or {}, notes or {})
+            ids = writer.head.ids.tolist()
+            closing = describe.statistics(stats, bridge_fdb or {}, notes or {}, ids)
             writer.write(b"".join([blocks, *closing]))
             writer.look(last=True)
         finally:
@@ -221,7 +229,7 @@ class CaptureSession:
         names: Mapping[str, str],
         rings: dict[int, Ring],
     ) -> None:
-        self._recorder.writer.describe(describe.names(names))
+        self._recorder.writer.describe(describe.names(names), always=False)
         self._listening.notice_all()  # what is gone may have had the same numbers
         for vantage in vantages:
             try:
@@ -250,7 +258,8 @@ class CaptureSession:
         """The blocks that end a file when another is begun."""
         self._listening.count()
         stats = self._counting.end_file(self.stats())
-        return b"".join([self._hooks.file_end(), *describe.statistics(stats, {}, {})])
+        ids = self._recorder.writer.head.ids.tolist()
+        return b"".join([self._hooks.file_end(), *describe.statistics(stats, {}, {}, ids)])
 
     def _release(self) -> None:
         """Close whatever is open."""

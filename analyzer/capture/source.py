@@ -15,6 +15,8 @@ from analyzer.model.vantage import Role, Vantage
 _SETTLE_NS = 2_000_000
 """a frame that passed the old filter on another CPU is in the ring by then"""
 _OVERDUE_NS = 250_000_000
+_GONE_NS = 5_000_000_000
+"""many times what a frame waits in a ring once it is looked at"""
 _ETHERNET_TYPES = (1, 772)
 """ARPHRD_ETHER, ARPHRD_LOOPBACK: frames that start with a MAC header"""
 
@@ -34,7 +36,12 @@ class Source:
         self.number = number
         self.is_open = True
         self.identifiers: dict[int, int] = {}
-        """ifindex → interface id in the file, of all vantages that there ever were"""
+        """ifindex → interface id in the file, of its vantages; of those that are gone until nothing
+        of them can be in the ring any more"""
+        self._gone: dict[int, int] = {}
+        """ifindex → when it was gone, on the monotonic clock"""
+        self._ever = 0
+        """vantages that there were"""
         self.live: set[int] = set()
         """ifindexes of those that still exist"""
         self.pending: dict[int, int] = {}
@@ -62,6 +69,8 @@ class Source:
         self.ignored -= fresh.keys()
         self.ring.attach(self._filter(self.live | fresh.keys()))
         self.identifiers |= fresh
+        self._ever += len(fresh)
+        self._gone = {i: ns for i, ns in self._gone.items() if i not in fresh}
         self.live |= fresh.keys()
         self.pending = {i: row for i, row in self.pending.items() if i not in fresh}
         self._tabulate()
@@ -70,7 +79,7 @@ class Source:
     @property
     def alone(self) -> bool:
         """Whether all frames of the ring are one vantage's."""
-        return len(self.identifiers) == 1 and not self.curious
+        return self._ever == 1 and not self.curious
 
     @property
     def curious(self) -> bool:
@@ -81,9 +90,9 @@ class Source:
         self.pending[ifindex] = row
         self._tabulate()
 
-    def renumber(self, rows: Sequence[int]) -> None:
+    def renumber(self, rows: encode.Ints) -> None:
         """The ids of pending interfaces are others now: rows[old] is the new one."""
-        self.pending = {ifindex: rows[row] for ifindex, row in self.pending.items()}
+        self.pending = {ifindex: int(rows[row]) for ifindex, row in self.pending.items()}
         self._tabulate()
 
     def ignore(self, ifindexes: set[int]) -> None:
@@ -100,6 +109,7 @@ class Source:
     def dismiss(self, ifindexes: set[int]) -> None:
         """Interfaces that are gone; what the ring holds of them is still theirs."""
         self.live -= ifindexes
+        self._gone |= dict.fromkeys(ifindexes & self.identifiers.keys(), time.monotonic_ns())
         if self.live or self.curious:
             self.ring.attach(self._filter(self.live))
         else:
@@ -152,6 +162,9 @@ class Source:
         )
 
     def _tabulate(self) -> None:
+        now_ns = time.monotonic_ns()
+        for ifindex in [i for i, ns in self._gone.items() if now_ns - ns > _GONE_NS]:
+            del self._gone[ifindex], self.identifiers[ifindex]
         ignored = dict.fromkeys(self.ignored, encode.IGNORED)
         self.table = encode.build_table({**ignored, **self.pending, **self.identifiers})
 

@@ -47,6 +47,17 @@ class VantageStats:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureCounts:
+    """A running capture in a few numbers, which cost the same however many vantages there were."""
+
+    frames: int
+    dropped: int
+    file_bytes: int
+    vantages: int
+    """that still exist"""
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureStats:
     """All of a capture, so far or at its end."""
 
@@ -76,6 +87,17 @@ class CaptureStats:
     def received(self) -> int:
         """By the kernel's counters, all rings; dropped ones included."""
         return sum(ring.received for ring in self.rings)
+
+    @property
+    def unclaimed(self) -> int:
+        """Frames of no vantage; those of newcomers of which nobody said what they are, too."""
+        return sum(ring.unclaimed for ring in self.rings)
+
+    @property
+    def unwritten(self) -> int:
+        """Frames that were heard and are in no file: a limit, a dead pipe, a full disk. Complete
+        with the rest: received = frames + dropped + unclaimed + unwritten."""
+        return max(0, self.received - self.dropped - self.unclaimed - self.frames)
 
     @property
     def dropped(self) -> int:

@@ -26,10 +26,10 @@ from analyzer.cli.streams import (
 from analyzer.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from analyzer.capture.stats import CaptureStats
+    from analyzer.capture.stats import CaptureCounts
     from analyzer.model.report import Report
 
-    Progress = Callable[[CaptureStats], None]
+    Progress = Callable[[CaptureCounts], None]
 
 
 _BAR = 30
@@ -149,9 +149,8 @@ def _live() -> tuple[Callable[[str], None], Progress]:
     colour = "NO_COLOR" not in os.environ
     line = LiveLine(lambda: shutil.get_terminal_size().columns)
 
-    def progress(stats: CaptureStats) -> None:
-        live = sum(1 for one in stats.vantages if one.ended_ns is None)
-        counts = Counts(stats.frames, stats.dropped, stats.file_bytes, live)
+    def progress(told: CaptureCounts) -> None:
+        counts = Counts(told.frames, told.dropped, told.file_bytes, told.vantages)
         status(line.text(counts, time.monotonic()), red=line.alarming(counts) if colour else "")
 
     return end_status, progress

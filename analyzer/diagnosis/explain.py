@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from analyzer.diagnosis.drop_places import INPUT, place_of_drop
 from analyzer.diagnosis.filtered import advise_at, chains_of
 from analyzer.diagnosis.lost_flows import STACK, Columns, LostFlow, Tied
 from analyzer.diagnosis.meanwhile import Known, explain_meanwhile
@@ -229,12 +230,14 @@ def _stack_row(row: Mapping[str, Any], flow: LostFlow, frames: Columns, scene: S
         )
     device = last.bridge if last.master_ifindex else last.interface
     packet = replace(packet, **{"outgoing" if row["answer"] else "incoming": device})
-    place = place_of(last, scene)
-    if place.where == "host" and not row["answer"]:
-        packet = replace(packet, outgoing=scene.device_to(last.netns, packet.destination_ip))
-    whose = f"{last.container}" if place.where == "inside" else "the host"
     to, out = int(frames["eth_dst"][flow.example]), None
     bridged = not to & GROUP_BIT and _passes_bridge(mac_text(to), last, scene)
+    place = place_of(last, scene)
+    if bridged and not row["answer"] and _is_beyond(row, mac_text(to), last):
+        place, bridged = Place("inside", container=row["destination"], engine=scene.engine), False
+    if place.where == "host" and not row["answer"]:
+        packet = replace(packet, outgoing=scene.device_to(last.netns, packet.destination_ip))
+    whose = place.container if place.where == "inside" else "the host"
     what = f"in bridge {last.bridge}" if bridged else f"in {whose}'s stack"
     what += f", behind {last.name}"
     if is_on_the_way_out(row["reason"]) and not row["answer"]:
@@ -265,6 +268,12 @@ def _passes_bridge(mac: str, port: Vantage, scene: Scene) -> bool:
     of_port = (port.space, port.bridge) if port.master_ifindex else None
     macs = {v.mac for v in scene.vantages if v.is_bridge and (v.space, v.interface) == of_port}
     return bool(macs) and mac not in macs
+
+
+def _is_beyond(row: Mapping[str, Any], mac: str, port: Vantage) -> bool:
+    """Whether what a bridge passes on was dropped by the stack that it was for, of which nothing
+    was captured (``--no-inside``): it left by the port of that, or a socket is to blame."""
+    return port.peer_mac == mac or place_of_drop(row["reason"], row["location"]) == INPUT
 
 
 def place_of(vantage: Vantage, scene: Scene) -> Place:

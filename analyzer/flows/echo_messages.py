@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from analyzer.flows.group_echoes import is_for_group
 from analyzer.flows.packets import path_matrix
 from analyzer.flows.silent_echoes import LAST
 from analyzer.flows.slow_echoes import SLOWEST, slowest_hops
-from analyzer.model.batch import Batch
+from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import MARK_UNTIMED
 from analyzer.net.icmp import ECHO_REPLIES, ECHO_REQUESTS
-from analyzer.net.ip import ICMP, ICMPV6
+from analyzer.net.ip import ICMP, ICMP_PROTOCOLS, ICMPV6
 
 KEY = ["site", "asker_hi", "asker_lo", "target_hi", "target_lo", "id", "seq"]
 """what a request and its reply have in common"""
@@ -101,3 +102,12 @@ def with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
 def echo_numbers(ident: npt.NDArray[Any], seq: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """What echoes are told by, in one number: id << 16 | seq."""
     return ident.astype(np.int64) << 16 | seq.astype(np.int64)
+
+
+def echoes_in(
+    frames: Columns, which: npt.NDArray[np.bool_], types: Sequence[int]
+) -> npt.NDArray[np.int64]:
+    """The different echoes of which these frames hold messages of these types."""
+    icmp = which & np.isin(frames["protocol"], ICMP_PROTOCOLS) & (frames["l4_offset"] > 0)
+    rows = icmp & np.isin(frames["icmp_type"], types)
+    return np.unique(echo_numbers(frames["icmp_id"][rows], frames["icmp_seq"][rows]))

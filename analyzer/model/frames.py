@@ -18,6 +18,9 @@ FLAG_RECEPTION = 0x1C
 """reception type: 1 unicast, 2 multicast, 3 broadcast, 4 promiscuous (shifted by 2)"""
 FLAG_CSUM_NOT_READY = 1 << 9
 """epb_flags bit 9: offload left the L4 checksum unfinished"""
+FLAG_LACKING = 1 << 14
+"""a reserved bit of epb_flags, set by the reader where frames were dropped just before this one
+(epb_dropcount)"""
 FLAG_UNTIMED = 1 << 15
 """a reserved bit of epb_flags, set by the reader where the block has no stamp"""
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from analyzer.model.frames import FLAG_UNTIMED
+from analyzer.model.frames import FLAG_LACKING, FLAG_UNTIMED
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, file16, file32
 from analyzer.native.padding import padded_in_loop
 from analyzer.savefile.blocks import (
     ENHANCED_PACKET,
+    EPB_DROPCOUNT,
     EPB_FLAGS,
     INTERFACE_DESCRIPTION,
     INTERFACE_STATISTICS,
@@ -47,7 +48,7 @@ _PACKET_DATA = 28
 """offset of the data in an EPB and in a PB"""
 _MIN_PACKET = _PACKET_DATA + 4
 _SIMPLE_DATA = 12
-_TOLD_FLAGS = ~FLAG_UNTIMED
+_TOLD_FLAGS = ~(FLAG_UNTIMED | FLAG_LACKING)
 _MIN_SIMPLE = _SIMPLE_DATA + 4
 
 
@@ -75,17 +76,22 @@ class _Block(NamedTuple):
 
 @piece
 def _find_flags(data: Bytes, position: int, end: int, swapped: bool) -> Any:
-    """The epb_flags among the options from ``position`` on; 0 where there are none."""
+    """The epb_flags among the options from ``position`` on, 0 where there are none; with
+    FLAG_LACKING where epb_dropcount is among them."""
+    flags, lacking = 0, 0
     while end - position >= 4:
         code = file16(data, position, swapped)
         length = file16(data, position + 2, swapped)
         position += 4
         if code == OPT_ENDOFOPT or length > end - position:
-            return 0
+            break
         if code == EPB_FLAGS and length == 4:
-            return file32(data, position, swapped)
+            flags = file32(data, position, swapped) & _TOLD_FLAGS
+        elif code == EPB_DROPCOUNT and length == 8:
+            told = file32(data, position, swapped) | file32(data, position + 4, swapped)
+            lacking = FLAG_LACKING if told else 0
         position += padded_in_loop(length)
-    return 0
+    return flags | lacking
 
 
 @piece
@@ -138,7 +144,7 @@ def _store_packet(
     columns.wirelen[row] = file32(data, position + 24, swapped)
     columns.ts_ns[row] = stamp_ns(high, low, interface, clocks)
     columns.interface[row] = interface
-    columns.flags[row] = _find_flags(data, options, end, swapped) & _TOLD_FLAGS
+    columns.flags[row] = _find_flags(data, options, end, swapped)
     return True
 
 

@@ -67,7 +67,8 @@ class Dropping:
     def close(self, ends: Sequence[NamespaceEvidence] = ()) -> bytes:
         """The facts of the end; ends: what was read of the namespaces by now, which is enough."""
         vantages = self._session.vantages
-        end = read_facts(vantages, self._paths, facts_of(ends, vantages))
+        known = facts_of((one for one in ends if one.netns in self._paths), vantages)
+        end = read_facts(vantages, self._paths, known)
         return own(encode_facts(compare(self._start, end)))
 
     def abandon(self) -> None:

@@ -38,6 +38,8 @@ class EvidenceLog:
     """engine → why its events are not heard"""
     ends: list[NamespaceEvidence] = field(default_factory=list)
     """how the namespaces were at the end, when it is closed"""
+    _joined: dict[int, str] = field(default_factory=dict)
+    """inode → path, of namespaces that joined later"""
     _told: set[int] = field(default_factory=set)
     """namespaces whose start is in a file"""
     _starts: dict[int, NamespaceEvidence] = field(default_factory=dict)
@@ -49,23 +51,32 @@ class EvidenceLog:
         spaces = namespaces_of(session.vantages, self.paths)
         self._listen(session, spaces)
         self._reader = threading.Thread(
-            target=self._read_starts, args=(session, spaces), name="evidence", daemon=True
+            target=self._read_starts,
+            args=(session, spaces, session.vantages),
+            name="evidence",
+            daemon=True,
         )
         self._reader.start()
         self._reader.join(PATIENCE_S)
 
-    def welcome(self, session: CaptureSession, paths: Mapping[int, str]) -> None:
-        """Namespaces that joined later: for them, this is the start. Takes some milliseconds."""
-        fresh = {inode: path for inode, path in paths.items() if self.paths.get(inode) != path}
-        self.paths = {**self.paths, **fresh}
+    def welcome(
+        self, session: CaptureSession, paths: Mapping[int, str], vantages: Sequence[Vantage]
+    ) -> None:
+        """Namespaces that joined later, with these vantages: for them, this is the start. Takes
+        some milliseconds."""
+        fresh = {inode: path for inode, path in paths.items() if self._path(inode) != path}
+        self._joined |= fresh
         if self._events:
             self._events.welcome(fresh)
-        self._read_starts(session, fresh)
+        self._read_starts(session, fresh, vantages)
+
+    def _path(self, inode: int) -> str | None:
+        return self._joined.get(inode, self.paths.get(inode))
 
     def close(self, session: CaptureSession) -> bytes:
         """How it is now."""
         self.abandon()
-        spaces = namespaces_of(session.vantages, self.paths)
+        spaces = namespaces_of(session.vantages, {**self.paths, **self._joined})
         blocks = []
         for end in read_namespaces(spaces, at_start=False):
             start = self._starts.get(end.netns)
@@ -108,9 +119,11 @@ class EvidenceLog:
         self._events.absent |= self.unheard
         return b"".join(map(own, self._events.take()))
 
-    def _read_starts(self, session: CaptureSession, spaces: Mapping[int, str]) -> None:
+    def _read_starts(
+        self, session: CaptureSession, spaces: Mapping[int, str], vantages: Sequence[Vantage]
+    ) -> None:
         if self._events:
-            self._events.sample(spaces, devices_of(session.vantages))
+            self._events.sample(spaces, devices_of(vantages))
         for start in read_namespaces(spaces, at_start=True, ends=self._ends):
             self._starts[start.netns] = start
             session.keep(partial(self._start_of, start.netns))

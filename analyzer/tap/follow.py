@@ -215,7 +215,8 @@ class Follower:
         rings = {container.netns: reserved[0]} if reserved else None
         self._session.add(vantages, topology.netns_paths, container_names(topology), rings)
         if any(v.netns == container.netns for v in vantages):
-            self._tap.welcome({container.netns: topology.netns_paths[container.netns]})
+            paths = {container.netns: topology.netns_paths[container.netns]}
+            self._tap.welcome(paths, vantages)
         self._newcomers.settle(candidate.link, wanted=True)
         names = [v.name for v in vantages if v.container == container.name]
         self._say(f"{container.name} is captured from now on: {', '.join(names)}")

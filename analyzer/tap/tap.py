@@ -18,7 +18,7 @@ from typing import BinaryIO
 from analyzer.capture.clock import clock_offset_ns
 from analyzer.capture.options import Hooks, OnBatch
 from analyzer.capture.session import CaptureSession
-from analyzer.capture.stats import CaptureStats
+from analyzer.capture.stats import CaptureCounts, CaptureStats
 from analyzer.engines.base import Engine
 from analyzer.errors import EnvironmentProblem
 from analyzer.model.census import census_json
@@ -117,10 +117,11 @@ class Tap:
         ends = self._evidence.ends if self._evidence else ()
         return rest + (self._dropping.close(ends) if self._dropping else b"") + evidence
 
-    def welcome(self, paths: Mapping[int, str]) -> None:
-        """Record of these namespaces as well, inode → path, of containers that came later."""
+    def welcome(self, paths: Mapping[int, str], vantages: Sequence[Vantage]) -> None:
+        """Record of these namespaces as well, inode → path, of containers that came later, with
+        these vantages."""
         if self._evidence:
-            self._evidence.welcome(self.session, paths)
+            self._evidence.welcome(self.session, paths, vantages)
 
     @contextmanager
     def hearing(self, engine: Engine) -> Iterator[None]:
@@ -133,7 +134,7 @@ class Tap:
                     self._evidence.unheard[engine.name] = str(error)
             yield
 
-    def run(self, progress: Callable[[CaptureStats], None] | None = None) -> CaptureStats:
+    def run(self, progress: Callable[[CaptureCounts], None] | None = None) -> CaptureStats:
         """progress: told the counts four times a second."""
         if progress is None:
             return self.session.run()
@@ -143,7 +144,7 @@ class Tap:
             nonlocal due_s
             if (now := time.monotonic()) >= due_s:
                 due_s = now + _PROGRESS_S
-                progress(self.session.stats())
+                progress(self.session.counts())
             return False
 
         return self.session.run(look)

@@ -47,4 +47,18 @@ def test_no_interface_is_named_where_none_is_known() -> None:
 def test_what_is_dropped_where_it_comes_in_is_behind_that_interface() -> None:
     row = loss(ITS_OWN, "NO_SOCKET")
     assert row.location.startswith("in the host's stack, behind veth1")
-    assert loss(SECOND, "NO_SOCKET").location.startswith("in bridge docker0, behind veth1")
+    assert loss(SECOND, "NETFILTER_DROP").location.startswith("in bridge docker0, behind veth1")
+
+
+def test_a_stack_at_the_other_end_of_a_pair_is_the_containers() -> None:
+    """``--no-inside``: the destination's port is the last that shows what its socket dropped."""
+    port = next(at for at, v in enumerate(KNOWN) if v.name == "veth2")
+    for last, name in ((port, "veth2"), (0, "veth1")):
+        row = loss(SECOND, "SOCKET_RCVBUFF", last=last)
+        assert row.location.startswith(f"in tomcat02's stack, behind {name}")
+        assert "in tomcat02's namespace: ss -uamp" in row.advice
+
+
+def test_what_the_host_itself_dropped_is_the_hosts() -> None:
+    row = loss(ITS_OWN, "SOCKET_RCVBUFF")
+    assert row.location.startswith("in the host's stack, behind veth1")

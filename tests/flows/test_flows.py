@@ -12,6 +12,7 @@ from world import BRIDGE_MAC, BROADCAST, MICRO, World, mac_of
 from analyzer.analysis.analyse import verdict_code
 from analyzer.analysis.notes import VantageNotes
 from analyzer.analysis.options import AnalysisOptions
+from analyzer.analysis.totals import STEP_NS, Steps
 from analyzer.model.vantage import Role, Vantage
 
 V4 = 0xFFFF_0000_0000
@@ -402,6 +403,27 @@ def test_empty_capture_gives_an_empty_report():
     assert report.icmp == []
     assert report.to_json()["schema"] == "vethscope/report/1"
     assert np.isscalar(report.capture.bytes)
+
+
+def test_a_newcomer_whose_first_frames_come_late_into_the_file_is_no_clock_set_back() -> None:
+    """They wait until somebody tells whose they are, and the others of their ring do not."""
+    world = Pinging()
+    for seq in range(1, 9):
+        world.echo(seq)
+    frames = world.frames()
+    frames["ts_ns"] += 1000 * S
+    at = frames["vantage"] == world.at("veth1")
+    late = np.concatenate([np.flatnonzero(~at), np.flatnonzero(at)])
+    frames["ts_ns"][~at] += 2 * S
+    frames = {name: column[late] for name, column in frames.items()}
+    steps = Steps(STEP_NS)
+    for rows in np.array_split(np.arange(len(late)), 3):
+        chunk = {name: column[rows] for name, column in frames.items()}
+        steps.add(chunk, [0] * len(world.vantages))
+    assert (steps.count, steps.largest_ns) == (0, 0)
+    frames["ts_ns"][-3:] -= 600 * S
+    steps.add(frames, [0] * len(world.vantages))
+    assert steps.count
 
 
 def test_a_clock_that_was_set_back_is_a_finding_and_no_delay_is_negative():

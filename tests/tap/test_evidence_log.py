@@ -73,7 +73,7 @@ def test_a_namespace_that_joins_later_has_both_ends(spaces: list[int]) -> None:
     session.vantages = [Vantage("-", "-", role, netns) for netns, role in roles.items()]
     log = EvidenceLog({host: path(spaces[0]), first: path(spaces[1])}, host)
     log.open(session)
-    log.welcome(session, {later: path(spaces[2])})
+    log.welcome(session, {later: path(spaces[2])}, ())
     session.vantages.append(Vantage("-", "-", Role.CONTAINER, later))
     run_inside(
         spaces[2], subprocess.check_call, ["ip", "addr", "add", "192.0.2.2/24", "dev", "eth0"]
