@@ -39,6 +39,8 @@ NONSENSE = (
     ["\ud800"],
 )
 OWN = 0x80000000
+_LONGEST = 65_532
+"""bytes of an option"""
 
 
 def rewritten(data: bytes, change: Callable[[Any], Any]) -> bytes:
@@ -63,7 +65,7 @@ def _options(options: bytes, change: Callable[[Any], Any]) -> bytes:
         code, length = struct.unpack_from("<HH", options, at)
         value = options[at + 4 : at + 4 + length]
         if code == 1 and value.startswith(b"{"):
-            value = json.dumps(change(json.loads(value))).encode()
+            value = json.dumps(change(json.loads(value))).encode()[:_LONGEST]
         out += struct.pack("<HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
         at += 4 + length + -length % 4
     return out
