@@ -203,6 +203,15 @@ def described_vantage(interface: SavefileInterface, file_number: int) -> Vantage
     return replace(vantage, ring=vantage.ring + 1000 * file_number)
 
 
+def named_vantage(interface: SavefileInterface, path: str) -> Vantage:
+    """As our comment describes it; where that is none, or nonsense, as `foreign_vantage`."""
+    try:
+        described = described_vantage(interface, 0)
+    except MALFORMED:
+        described = None
+    return described or foreign_vantage(interface, path)
+
+
 def foreign_vantage(interface: SavefileInterface, path: str) -> Vantage:
     """A vantage of which nothing but the name is known: of an interface without one the file's,
     with its number there, which Wireshark calls ``frame.interface_id``."""

@@ -12,7 +12,7 @@ import polars as pl
 from analyzer.analysis.capture_analysis import analyse_files
 from analyzer.analysis.capture_tables import build_tables
 from analyzer.analysis.frames_table import frame_tables
-from analyzer.analysis.notes import described_vantage, foreign_vantage
+from analyzer.analysis.notes import named_vantage
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.report_tables import report_tables
 from analyzer.analysis.stream import stream_files
@@ -133,7 +133,7 @@ def _namer(path: str) -> Callable[[SavefileInterface], str]:
     """What the vantage of an interface is called in all tables."""
 
     def name(interface: SavefileInterface) -> str:
-        return (described_vantage(interface, 0) or foreign_vantage(interface, path)).name
+        return named_vantage(interface, path).name
 
     return name
 

@@ -7,6 +7,7 @@ vantage its own peer.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -21,13 +22,15 @@ from test_hostile_notes import rewritten
 
 from analyzer.analysis.analyse import report_files
 from analyzer.analysis.options import AnalysisOptions
+from analyzer.cli import cli
 from analyzer.errors import VethscopeError
 from analyzer.report.html.page import render_html
 from analyzer.report.text.report import render_text
 from analyzer.savefile import blocks
 
 CAPTURES = Path(__file__).parents[2] / "captures"
-SEEDS = range(400 if LONG else 12)
+SEEDS = range(400 if LONG else 8)
+_EXPORTS = ("--parquet", "--csv", "--ndjson", "--pcap", "--pcapng")
 DEEP, MANY_DIGITS, NAMES = 3_000, 6_000, 3_000
 
 
@@ -97,6 +100,22 @@ def test_no_structure_breaks_a_report(seed: int, tmp_path: Path) -> None:
     path = tmp_path / "hostile.pcapng"
     path.write_bytes(rewritten(_whole(names[seed % len(names)]), _Change(seed)))
     _told(path)
+
+
+@pytest.mark.parametrize("seed", range(9_002, 9_008))
+def test_no_structure_breaks_a_command(seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.pcapng"
+    path.write_bytes(rewritten(_whole("iptables-drop"), _Change(seed)))
+    for words in (
+        ["verify", str(path)],
+        ["show", str(path)],
+        *(["export", str(path), option, str(tmp_path / option)] for option in _EXPORTS),
+    ):
+        with contextlib.redirect_stdout(io.StringIO()):
+            try:
+                cli.main(words, standalone_mode=False)
+            except (SystemExit, VethscopeError):
+                continue
 
 
 @pytest.mark.parametrize("kind", OWN)
