@@ -25,7 +25,8 @@ def widened(
 
 def padded(values: pl.Series, groups: int) -> pl.Series:
     """The values of all groups: null for those that have none."""
-    return values.extend_constant(None, max(groups - len(values), 0)).head(groups)
+    missing = groups - len(values)
+    return values.extend_constant(None, missing) if missing > 0 else values.head(groups)
 
 
 class Kept(NamedTuple):
