@@ -135,7 +135,8 @@ def healthy(lab: Lab, tmp_path: Path) -> Iterator[Healthy]:
             stack.callback(one.kill)
             assert one.stdout.readline() == "ready\n"
         ping = ["ping", "-q", "-i", "0.01", "172.17.0.3"]
-        stack.callback(lab.start("tomcat01", ping, stdout=subprocess.DEVNULL).kill)
+        asking = stack.enter_context(lab.start("tomcat01", ping, stdout=subprocess.DEVNULL))
+        stack.callback(asking.kill)
         found = Healthy(lab, port, discover(lab), tmp_path, random.Random(7 if not LONG else None))
         yield found
         assert found.dropped() == 0
