@@ -21,6 +21,8 @@ CHANGING = (
     (r"\bbr-?[0-9a-f]{8,12}\b", "br-…"),
     (r"QDISC_(DROP|OVERLIMIT)", "QDISC_DROP"),
     (r"dropped \d+ packets? by", "dropped N packets by"),
+    (r"\(pid \d+\)", "(pid N)"),
+    (r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d{6} UTC", "TIME"),
 )
 """what differs from run to run or from kernel to kernel"""
 

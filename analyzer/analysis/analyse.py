@@ -37,7 +37,7 @@ def report_files(
             analysis, rows = _list_packets(files, options)
     else:
         analysis = analyse_files(paths, options)
-    tables = replace(build_tables(analysis, options.bridge), packets=rows)
+    tables = replace(build_tables(analysis, options.bridge, options.top), packets=rows)
     options.choice.check(tables.vantages, tables.ends)
     report = build_report(tables, packets=options.lists_packets)
     return report, analysis.reading.errors

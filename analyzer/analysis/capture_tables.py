@@ -44,8 +44,13 @@ from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
 
 
-def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Tables:
-    """The tables of a capture, without packets. bridge: of the verdict's claim."""
+def build_tables(
+    analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge, top: int | None = None
+) -> Tables:
+    """The tables of a capture, without packets.
+
+    bridge: of the verdict's claim. top: so many rows of each kind of flow at the most.
+    """
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
     evidence = assembly.evidence
     outlook = _outlook(assembly, bridge)
@@ -57,7 +62,7 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     segments = assembly.segments.tolist()
     claims = judge_claims(said.by_place(), segments, outlook, said.others())
     context = _flow_context(analysis, outlook, claims)
-    flows = partials.flow_rows(replace(context, evidence=evidence))
+    flows = partials.flow_rows(replace(context, evidence=evidence, top=top))
     if assembly.totals.untimed:
         precise = {kind.name for kind in flow_kinds() if kind.knows_untimed}
         flows = {n: rows if n in precise else without_times(rows) for n, rows in flows.items()}
@@ -68,18 +73,23 @@ def build_tables(analysis: CaptureAnalysis, bridge: str = DEFAULTS.bridge) -> Ta
     scene = Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
     inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
     inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
+    hops = partials.hops.table(lost)
+    paths = build_paths(outcomes, reading.vantages, flows["icmp"])
+    findings = list(find_all(inputs))
+    left_out = partials.left_out(flows, top)
     return Tables(
         info=_info(analysis),
         vantages=vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=assembly.totals.seen,
-        hops=partials.hops.table(lost),
+        hops=hops,
         flows=flows,
         losses=losses,
         verdicts=judge_pairs(outcomes, scene),
-        paths=build_paths(outcomes, reading.vantages, flows["icmp"]),
+        paths=paths,
         ends=assembly.endpoints.texts,
-        findings=list(find_all(inputs)),
+        findings=findings,
+        left_out=left_out,
     )
 
 
@@ -157,6 +167,7 @@ def _finding_inputs(
         info=_info(analysis),
         outlook=outlook,
         flows=flows,
+        not_followed=partials.the(Conversations).others(),
         outcomes=outcomes,
         conversations=partials.the(Conversations).table(),
         hops=hops.table(lost),

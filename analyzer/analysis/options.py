@@ -26,6 +26,8 @@ class AnalysisOptions:
     """list these packets only"""
     window: Window | None = None
     """analyse only the frames in this time window"""
+    top: int | None = None
+    """so many rows of each kind of flow at the most; None: all"""
     jobs: int = 2
     """threads: 1 does one thing after the other"""
     progress: Progress | None = None

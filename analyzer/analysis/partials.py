@@ -28,6 +28,8 @@ from analyzer.flows.tunnels import Tunnels
 from analyzer.flows.untranslated import Untranslated
 from analyzer.model.batch import Aggregator, Batch, Columns
 from analyzer.model.frames import FrameChunk
+from analyzer.model.ranks import largest
+from analyzer.model.report import LeftOut
 
 A = TypeVar("A")
 
@@ -85,6 +87,21 @@ class Partials:
 
         linked = replace(context, rows_of=rows_of)
         return {kind.name: rows_of(kind.name) for kind in flow_kinds()}
+
+    def left_out(self, rows: dict[str, list[Any]], top: int | None) -> dict[str, LeftOut]:
+        """What becomes no row of the report: rows are cut down to ``top`` of each kind."""
+        found = {}
+        for name, ours in rows.items():
+            kind = flow_kind(name)
+            told = kind.left_out(self._of_flows[kind.aggregator], top) if kind.left_out else None
+            more = len(ours) - top if top is not None else 0
+            if more > 0:
+                size = kind.sheet.size if kind.sheet else None
+                rows[name] = largest(ours, top or 0, size)
+            count = max(more, 0) + (told.rows if told else 0)
+            if count:
+                found[name] = LeftOut(count, told.services if told else [])
+        return found
 
     def _all(self) -> Iterator[Aggregator]:
         yield self.outcomes

@@ -46,7 +46,9 @@ def compile_all() -> None:
     warm_capture()
     warm_drops()
     warm_conntrack()
-    KeyNumbers().take(np.arange(2000, dtype=np.uint64))  # so many that its table grows
+    keys, numbers = np.arange(2000, dtype=np.uint64), KeyNumbers()
+    numbers.take(keys)  # so many that its table grows
+    numbers.find(keys)
     with tempfile.TemporaryDirectory(prefix="vethscope-") as directory:
         file = Path(directory, "tiny.pcapng")
         file.write_bytes(_tiny())

@@ -37,6 +37,14 @@ from analyzer.net.ip import PROTOCOL_NAMES
     help="Only packets of it; repeatable.",
     type=click.Choice(sorted({"arp", "other", *PROTOCOL_NAMES.values(), *NAMES.values()})),
 )
+@click.option(
+    "--top",
+    metavar="COUNT",
+    type=click.IntRange(1),
+    default=10_000,
+    show_default=True,
+    help="Of each kind of flow no more rows: the largest. The others are counted (left_out).",
+)
 @jobs_option
 @html_option
 @common(engine=None)
@@ -51,6 +59,7 @@ def command(
     containers: tuple[str, ...],
     protocols: tuple[str, ...],
     html: str | None,
+    top: int,
     jobs: int,
     as_json: bool,
     quiet: bool,
@@ -74,7 +83,13 @@ def command(
     choice = parse_choice(min_latency, lost, containers, protocols)
     with reading_bar(quiet) as bar:
         options = AnalysisOptions(
-            bridge=bridge, packets=packets, window=window, choice=choice, jobs=jobs, progress=bar
+            bridge=bridge,
+            packets=packets,
+            window=window,
+            choice=choice,
+            top=top,
+            jobs=jobs,
+            progress=bar,
         )
         report, errors = report_files(files, options)
     for error in errors:

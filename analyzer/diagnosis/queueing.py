@@ -6,6 +6,7 @@ of one cannot be tied to it. The queue's own counter tells.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from analyzer.model.vantage import Role, Vantage
 OF_FILTERS = ("clsact", "ingress")
 """kinds that have no queue: what they count is what filters drop"""
 _UNKNOWN = "unknown"
+_TIED = re.compile(rf"{QDISC_DROP} \((\d+) of \d+\)")
+"""a reason of the kernel's alone, that some of the drops were tied to"""
 _TOLD = 3
 """classes"""
 
@@ -125,38 +128,51 @@ def span_of(evidence: Evidence, netns: int) -> Span | None:
 def explain_by_queues(
     rows: Sequence[LossRow], evidence: Evidence, vantages: Sequence[Vantage], engine: str
 ) -> list[LossRow]:
-    """The losses, those before a queue that counted as many with its name."""
+    """The losses, those before a queue that counted as many with its name.
+
+    A queue takes a large frame (GSO) that it drops whole for one packet, and its segments are lost:
+    of TCP, where the kernel told of drops in a queue and nowhere else, it may have counted fewer.
+    """
     packets: Counter[str] = Counter()
     for row in rows:
         if _may_be_queued(row):
-            packets[row.expected] += row.packets
+            packets[row.expected] += _least_counted(row)
     queues = {}
     for vantage in vantages:
         span = span_of(evidence, vantage.netns) if packets[vantage.name] else None
         dropping = dropping_queues(span, vantage.ifindex) if span else []
         dropping = [queue for queue in dropping if queue.qdisc.kind not in OF_FILTERS]
         if sum(queue.dropped for queue in dropping) * 1.01 >= packets[vantage.name] and dropping:
-            queues[vantage.name] = _told(dropping[0], vantage, engine)
+            queues[vantage.name] = dropping[0], vantage
     return [
-        replace(row, reason=QDISC_DROP, advice=queues[row.expected])
+        replace(row, reason=QDISC_DROP, advice=_told(row, *queues[row.expected], engine))
         if _may_be_queued(row) and row.expected in queues
         else row
         for row in rows
     ]
 
 
+def _least_counted(row: LossRow) -> int:
+    """So many drops a queue has counted at least, if it did this."""
+    if row.protocol != "tcp" or not (tied := _TIED.fullmatch(row.reason)):
+        return row.packets
+    return int(tied[1])
+
+
 def _may_be_queued(row: LossRow) -> bool:
     return row.reason == _UNKNOWN or row.reason.startswith(QDISC_DROP)
 
 
-def _told(queue: Queue, vantage: Vantage, engine: str) -> str:
+def _told(row: LossRow, queue: Queue, vantage: Vantage, engine: str) -> str:
     place = Place("host", engine=engine)
     if vantage.role is Role.CONTAINER:
         place = Place("inside", container=vantage.container, engine=engine)
     waits = f", {queue.waiting()}" if queue.qdisc.queued else ""
+    whole = " (a frame of several segments is one)" if row.packets > queue.dropped * 1.01 else ""
     return (
         f"the {queue.name()} of {vantage.name} dropped {format_plural(queue.dropped, 'packet')}"
-        f"{queue.dropping()} by its own counter{waits}: {place.run(queue.look(vantage.interface))}"
+        f"{queue.dropping()} by its own counter{whole}{waits}: "
+        f"{place.run(queue.look(vantage.interface))}"
     )
 
 

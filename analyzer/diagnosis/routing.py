@@ -22,7 +22,7 @@ REFUSING = (NO_ROUTE, "blackhole", "unreachable", "prohibit")
 """where nothing is sent on"""
 _TO_TABLE = 1
 """FR_ACT_TO_TBL of linux/fib_rules.h"""
-_TABLE_LOCAL = 255
+_TABLE_LOCAL, TABLE_MAIN = 255, 254
 _NEEDED = ("namespace", "rtnetlink", "links", "addresses", "routes", "rules")
 
 
@@ -58,7 +58,8 @@ class Routed:
         kind = "" if self.kind == "unicast" else f"{self.kind} "
         gateway = f" via {self.route.gateway}" if self.route.gateway else ""
         device = f" dev {self.device}" if self.device and self.kind == "unicast" else ""
-        return f"{kind}{self.route.destination}{gateway}{device}"
+        table = "" if self.route.table == TABLE_MAIN else f" table {self.route.table}"
+        return f"{kind}{self.route.destination}{gateway}{device}{table}"
 
 
 def route_to(moment: NamespaceEvidence, destination: str, source: str = "") -> Routed | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analyzer.diagnosis.routing import Routed, route_to
+from analyzer.diagnosis.routing import TABLE_MAIN, Routed, route_to
 from analyzer.findings.counted import Owner, owner_of
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.batch import Outlook
@@ -169,11 +169,13 @@ def no_way_on(inputs: FindingInputs, one: Unanswered) -> str:
         if hop is None or hop[0] != one.last.container:
             return ""
     owner = owner_of(inputs, one.last.netns)
-    onward = routed(inputs, one.last.netns, one.destination_ip)
+    onward = routed(inputs, one.last.netns, one.destination_ip, one.source_ip)
     if owner is None or onward is None or onward.kind == "local":
         return ""
     if onward.refused:
-        look = owner.run(f"ip route get {one.destination_ip}")
+        by_rule = onward.route is not None and onward.route.table != TABLE_MAIN
+        of = f" from {one.source_ip} iif {one.last.interface}" if by_rule else ""
+        look = owner.run(f"{'ip rule show; ' * by_rule}ip route get {one.destination_ip}{of}")
         return f"{owner.name} {refusal(onward, one.destination_ip)}: {look}"
     if forwards(inputs, one.last.netns) is False and ":" not in one.destination_ip:
         look = owner.run(f"sysctl {FORWARDING}")

@@ -64,6 +64,8 @@ class FindingInputs:
     """vantages, sysctls, FDB, and when the capture ended"""
     flows: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """the report's rows by kind: see `analyzer.flows.registry`"""
+    not_followed: pl.DataFrame | None = None
+    """see `analyzer.flows.transport.Conversations.others`"""
     outcomes: pl.DataFrame | None = None
     """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
     conversations: pl.DataFrame | None = None

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.fragments import DUPLICATE, OTHER, WHOLE
+from analyzer.flows.growing import Kept
 from analyzer.flows.histograms import Histograms
 from analyzer.native.compiled import compiled
 
@@ -60,6 +61,21 @@ class ConversationCounts:
         opening = np.full(conversations, -1, np.int64)
         _tally(packets, self._counts, opening)
         return opening
+
+    def totals(self) -> pl.DataFrame:
+        """[conversations] packets, bytes and lost of both directions together."""
+        counts = self._counts
+        return pl.DataFrame(
+            {
+                name: counts[row] + counts[_SIDED + row]
+                for row, name in enumerate(("packets", "bytes", "lost"))
+            }
+        )
+
+    def keep(self, kept: Kept) -> None:
+        """Only these conversations."""
+        self._counts = self._counts[:, kept.conversations]
+        self._times = self._times.regrouped(kept.new_flow)
 
     def table(self) -> pl.DataFrame:
         """[conversations] start, and by direction packets, bytes, lost and the one-way times."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.growing import widened
+from analyzer.flows.growing import Kept, widened
 from analyzer.net.tcp_flags import RST, SYN
 
 _UNKNOWN, _NONE = -1, -2
@@ -29,6 +29,10 @@ class TcpOptionsOffered:
     def make_room(self, flows: int) -> None:
         """There are so many flows."""
         self._state = widened(self._state, flows, _UNKNOWN)
+
+    def keep(self, kept: Kept) -> None:
+        """Only these flows."""
+        self._state = self._state[:, kept.flows]
 
     def see(self, segments: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
         """Windows: of segments with flags and window."""
@@ -82,6 +86,11 @@ class LostBetween:
         group = ["conversation", "direction", "last_vantage", "expected"]
         for conversation, *place, count in lost.group_by(group).len().iter_rows():
             self.counts.setdefault(conversation, Counter())[tuple(place)] += count
+
+    def keep(self, kept: Kept) -> None:
+        """Only these conversations."""
+        places = enumerate(kept.conversations.tolist())
+        self.counts = {new: self.counts[old] for new, old in places if old in self.counts}
 
 
 def _where(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> pl.Series:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.decode.rows import transport_rows
+from analyzer.flows.answer_times import AnswerTimes, Times, no_times
 from analyzer.flows.frame_notes import FrameReader
-from analyzer.flows.growing import widened
-from analyzer.flows.turns import AnswerTimes, Times, no_times
+from analyzer.flows.growing import Kept, widened
 from analyzer.model.batch import Columns, InOrder, in_order_of_time
 from analyzer.model.bundles import bundle
 from analyzer.model.frames import FrameChunk
@@ -33,7 +33,16 @@ _OPEN, _MIXED, _SENT_NS, _SENT_AT, _CAME_NS, _CAME_AT, _FLOW = range(_STATES := 
 """rows: questions without an answer; there were several; when and where the latest was sent, came
 in; the flow that it is of"""
 _REQUESTS, _ANSWERED, _TIMED, _FORGOTTEN = range(_COUNTS := 4)
-DATAGRAM = ("ts_ns", "last_ts_ns", "number", "first_vantage", "last_vantage", "flow", "dns_id")
+DATAGRAM = (
+    "ts_ns",
+    "last_ts_ns",
+    "number",
+    "first_vantage",
+    "last_vantage",
+    "flow",
+    "talk",
+    "dns_id",
+)
 
 
 class Datagrams(NamedTuple):
@@ -59,18 +68,35 @@ class DatagramTurns:
         self._counts = np.zeros((_COUNTS, 0), np.int64)
 
     def add(self, rows: pl.DataFrame, conversations: int, settled_ns: int) -> None:
-        """Take in those that are settled. rows: DATAGRAM; there are so many conversations."""
+        """Take in those that are settled. rows: DATAGRAM; there are so many conversations.
+
+        talk: what each conversation is known by for ever, while numbers of flows may change.
+        """
         self._counts = widened(self._counts, 2 * conversations)
         sent = in_order_of_time(self._order.release(rows, settled_ns), "number")
         flow = sent["flow"].to_numpy()
         times = no_times(len(sent))
         if len(sent):
-            exchange, _ = self._exchanges.take(mixed(flow >> 1, sent["dns_id"].to_numpy()))
+            exchange, _ = self._exchanges.take(
+                mixed(sent["talk"].to_numpy(), sent["dns_id"].to_numpy())
+            )
             asker = 2 * exchange.astype(np.int64) + (flow & 1)
             self._states = widened(self._states, 2 * self._exchanges.count, spare=True)
             datagrams = bundle(Datagrams, sent.with_columns(pl.Series("asker", asker)))
             _take_turns(datagrams, self._states, self._counts, times)
         self.times.add(times, 2 * conversations)
+
+    def keep(self, kept: Kept) -> None:
+        """Only these flows, and what they have asked."""
+        self._order.renumber(kept.new_flow)
+        self.times.keep(kept)
+        self._counts = self._counts[:, kept.flows]
+        states = self._states[:, : 2 * self._exchanges.count]
+        states[_FLOW] = np.where(states[_SENT_NS] > 0, kept.new_flow[states[_FLOW]], -1)
+        alive = (states[_FLOW].reshape(-1, 2) >= 0).any(axis=1)
+        np.maximum(states[_FLOW], 0, out=states[_FLOW])
+        self._states = states[:, np.repeat(alive, 2)]
+        self._exchanges.keep(np.flatnonzero(alive))
 
     def table(self, end_ns: int) -> pl.DataFrame:
         """[conversations] asked, answered, answers_timed, unanswered: as ``…_0`` and ``…_1``, by

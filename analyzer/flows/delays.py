@@ -81,8 +81,10 @@ class Delays:
         groups, values = self._sorted()
         start = np.searchsorted(groups, np.arange(state.shape[1]))
         exact = (state[_COUNT] > 0) & (state[_LARGE] == 0)
-        middles = self._histograms.quantiles(state.shape[1], q).fill_null(0).to_numpy()
-        at_rank: npt.NDArray[np.int64] = np.clip(middles, state[_MIN], state[_LARGEST])
+        at_rank = np.zeros(state.shape[1], np.int64)
+        if state[_LARGE].any():
+            middles = self._histograms.quantiles(state.shape[1], q).fill_null(0).to_numpy()
+            at_rank = np.clip(middles, state[_MIN], state[_LARGEST])
         at_rank[exact] = values[(start + rank)[exact]]
         return at_rank
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -23,4 +25,24 @@ def widened(
 
 def padded(values: pl.Series, groups: int) -> pl.Series:
     """The values of all groups: null for those that have none."""
-    return values.extend_constant(None, max(groups - len(values), 0)).head(groups)
+    missing = groups - len(values)
+    return values.extend_constant(None, missing) if missing > 0 else values.head(groups)
+
+
+class Kept(NamedTuple):
+    """The conversations that go on where there are too many: they get new numbers, in order."""
+
+    conversations: npt.NDArray[np.int64]
+    """[kept] the numbers that they have had"""
+    flows: npt.NDArray[np.int64]
+    """[2 · kept] those of their flows: 2 · conversation, + 1 for the other direction"""
+    new_flow: npt.NDArray[np.int64]
+    """[flows before] the number that each flow has from now on; -1: it is gone"""
+
+    @classmethod
+    def of(cls, conversations: npt.NDArray[np.int64], count: int) -> Kept:
+        """conversations: those that are kept, of ``count``."""
+        flows = np.stack([2 * conversations, 2 * conversations + 1], axis=1).ravel()
+        new_flow = np.full(2 * count, -1, np.int64)
+        new_flow[flows] = np.arange(len(flows))
+        return cls(conversations, flows, new_flow)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analyzer.model.flow_rows import ArpRow
     from analyzer.model.nat_entries import NatEntries
     from analyzer.model.proxy import Proxy
+    from analyzer.model.report import LeftOut
     from analyzer.model.vantage import Vantage
 
 
@@ -70,6 +71,8 @@ class FlowContext:
     """the capture filter may have left answers out: that one is missing says nothing"""
     one_sided: bool = False
     """see `analyzer.flows.receivers.Receivers.one_sided`"""
+    top: int | None = None
+    """so many conversations become rows; None: all that are followed"""
     outlook: Outlook = field(default_factory=lambda: Outlook(()))
     evidence: Evidence = field(default_factory=Evidence)
     """how namespaces stood, at both ends"""
@@ -114,6 +117,8 @@ class FlowKind:
     """the report's rows, from the aggregator"""
     sheet: SheetForm | None = None
     """None: the report shows this kind in a section of its own, or not at all"""
+    left_out: Callable[[Any, int | None], LeftOut] | None = None
+    """what became no row: from the aggregator, and ``top`` of the context; None: all became rows"""
     nested: tuple[str, ...] = ()
     """fields of the row that are lists of rows: they are no columns of the table"""
     knows_untimed: bool = False

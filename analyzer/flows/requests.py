@@ -32,7 +32,7 @@ GRACE_NS = 100_000_000
 """a request so shortly before the capture's end may still have been answered after it"""
 PATIENCE_NS = 30_000_000_000
 """nobody waits for an answer longer"""
-MOST = 1 << 18
+MOST = 50_000
 """requests that are kept while an answer may come"""
 _SYN, _TFTP, _DNS = len(PROTOCOLS), PROTOCOLS.index("TFTP"), PROTOCOLS.index("DNS")
 _NAMES = (*PROTOCOLS, "TCP")
@@ -89,6 +89,8 @@ class Requests:
     def _take(self, rows: pl.DataFrame) -> None:
         both = rows if self._open is None else pl.concat([self._open, rows])
         later = pl.when(~pl.col("asks")).then("ts_ns").backward_fill().over("key")
+        if both["asks"].all():  # as in a flood, which is not to cost more than other frames
+            later = pl.lit(None, pl.Int64)
         asked = both.with_columns(answer_ns=later).filter("asks")
         answered = (pl.col("answer_ns") - pl.col("ts_ns") <= PATIENCE_NS).fill_null(value=False)
         over_ns = int(rows["ts_ns"][-1]) - PATIENCE_NS

@@ -20,10 +20,10 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.decode.speech import LIKE_HTTP2, SPEECH_NAMES
+from analyzer.flows.answer_times import AnswerTimes
 from analyzer.flows.kind import FlowContext, FlowKind, SheetForm
 from analyzer.flows.transport import Conversations
 from analyzer.flows.transport_rows import conversations
-from analyzer.flows.turns import AnswerTimes
 from analyzer.formatting.numbers import format_count, format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.ranks import percentile

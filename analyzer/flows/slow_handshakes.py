@@ -20,6 +20,8 @@ from analyzer.model.batch import Batch
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.tcp_flags import SYN, SYN_ACK
 
+MOST = 1 << 16
+"""SYNs that an answer is waited for, the latest"""
 _PATIENCE_NS = 5_000_000_000
 _KEPT = 64
 """slowest round trips of a service that are kept"""
@@ -59,9 +61,14 @@ class SlowHandshakes:
             return
         asked = rows.filter("asked")
         questions = asked if self._open is None else pl.concat([self._open, asked])
-        trips = _round_trips(questions, rows.filter(~pl.col("asked")))
         waits = pl.col("ts_ns") > pl.col("ts_ns").max() - _PATIENCE_NS
-        self._open = questions.filter(waits & ~pl.col("number").is_in(trips["number"].implode()))
+        answers = rows.filter(~pl.col("asked"))
+        if answers.is_empty():
+            self._open = questions.filter(waits).tail(MOST)
+            return
+        trips = _round_trips(questions, answers)
+        waits &= ~pl.col("number").is_in(trips["number"].implode())
+        self._open = questions.filter(waits).tail(MOST)
         if len(trips):
             self._keep(trips)
 

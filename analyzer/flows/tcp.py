@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.growing import Kept
 from analyzer.flows.tcp_copies import Copies
 from analyzer.flows.tcp_judgement import ArrivalColumns, find_overtaken, judge_segments
 from analyzer.flows.tcp_stalls import Stalls
@@ -65,6 +66,17 @@ class Segments:
         came = in_order_of_time(self._arrived.release(moved, settled_ns), "number")
         if len(came):
             find_overtaken(bundle(ArrivalColumns, came), self._state)
+
+    def keep(self, kept: Kept) -> None:
+        """Only these conversations."""
+        for held in (self._sent, self._arrived):
+            held.renumber(kept.new_flow)
+        flows, talks, counts = self._state
+        self._state = TcpState(
+            flows[:, kept.flows], talks[:, kept.conversations], counts[:, kept.flows]
+        )
+        for part in (self.turns, self._stalls, self._copies):
+            part.keep(kept)
 
     def _make_room(self, conversations: int) -> None:
         new = conversations - self._state.talks.shape[1]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.growing import widened
+from analyzer.flows.growing import Kept, widened
 from analyzer.model.bundles import bundle
 from analyzer.native.compiled import compiled
 from analyzer.native.keys import mix
@@ -52,6 +52,10 @@ class Copies:
             np.add.at(self._counts[0], segments["flow"].to_numpy()[copies], 1)
             return segments.filter(~pl.Series(copies))
         return segments
+
+    def keep(self, kept: Kept) -> None:
+        """Only these flows."""
+        self._seen, self._counts = self._seen[:, kept.flows], self._counts[:, kept.flows]
 
     def table(self) -> pl.DataFrame:
         """[conversations] copies_0, copies_1: by direction."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from analyzer.flows.growing import Kept
 from analyzer.flows.tcp_state import SegmentColumns, is_after
 from analyzer.native.compiled import compiled, piece
 from analyzer.net.tcp_flags import ACK, RST, SYN
@@ -50,6 +51,10 @@ class Stalls:
             self._state = np.concatenate([self._state, fresh], axis=1)
         if len(segments.flow):
             _follow(segments, self._state)
+
+    def keep(self, kept: Kept) -> None:
+        """Only these flows."""
+        self._state = self._state[:, kept.flows]
 
     def table(self) -> pl.DataFrame:
         """[conversations] as ``…_0`` and ``…_1``, by direction: repeated (times that the same

@@ -20,28 +20,28 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.decode.speech import SERVER_HELLO
+from analyzer.flows.answer_times import AnswerTimes
 from analyzer.flows.conversation_counts import ConversationCounts, CountedPackets
+from analyzer.flows.conversation_roles import by_role
 from analyzer.flows.conversation_statistics import OPTIONS, LostBetween, TcpOptionsOffered
 from analyzer.flows.datagram_parts import DatagramParts
 from analyzer.flows.datagram_turns import DATAGRAM, DatagramTurns
 from analyzer.flows.fragments import Fragments
 from analyzer.flows.frame_notes import FrameNotes
-from analyzer.flows.growing import widened
+from analyzer.flows.growing import Kept, widened
+from analyzer.flows.live_conversations import LiveConversations
 from analyzer.flows.lost_parts import PLACE, LostParts
 from analyzer.flows.tcp import Segments
 from analyzer.flows.transport_packets import (
-    SIDE,
     conversation_keys,
     flow_of_packets,
     noted,
     one_way_times,
     transport_packets,
 )
-from analyzer.flows.turns import AnswerTimes
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Status
 from analyzer.model.vantage import Vantage
-from analyzer.native.keys import KeyNumbers
 from analyzer.net.ip import TCP, UDP
 
 SEGMENT = (
@@ -61,9 +61,13 @@ SEGMENT = (
 )
 
 
-_NO_SYN = 2
-"""rank of a packet that is neither SYN nor SYN-ACK"""
-_OPENING = ("connect_ns", "syn_retries", "challenge_acks")
+_OPENED = {
+    **dict.fromkeys(("protocol", "source", "destination"), pl.String),
+    **{f"{side}_{part}": pl.UInt64 for side in ("src", "dst") for part in ("hi", "lo")},
+    **dict.fromkeys(("src_port", "dst_port"), pl.UInt16),
+    **dict.fromkeys(("rank", "forward"), pl.Int64),
+}
+"""of the packet that tells best who opened"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +86,55 @@ class Conversations:
     """All TCP and UDP conversations, batch by batch."""
 
     def __init__(self, notes: ConversationNotes | None = None) -> None:
-        self._numbers = KeyNumbers()
+        self._live = LiveConversations()
         self._fragments, self._counts = Fragments(), ConversationCounts()
         self._tcp, self._agreed, self._lost = Segments(), TcpOptionsOffered(), LostBetween()
         self.questions, self.parts = DatagramTurns(), LostParts()
         self._datagrams = DatagramParts()
         self._notes = notes or ConversationNotes()
         self._speech = np.zeros((1, 0), np.int64)
-        self._rows: list[dict[str, Any]] = []
+        self._openings = pl.DataFrame(schema=_OPENED)
 
     def add(self, batch: Batch) -> None:
         """Count the TCP and UDP packets of one batch."""
         headed = self._fragments.with_ports(transport_packets(batch))
-        keys, forward = conversation_keys(headed)
-        numbers, _ = self._numbers.take(keys)
+        headed, keys, forward = self._followed(headed)
+        numbers = self._live.take(headed, keys)
         if not headed.is_empty():
             self._count(headed, numbers, forward)
         flow = numbers.astype(np.int64) * 2 + forward
         self._follow(batch, headed, flow)
         self._take_questions(batch, headed, flow)
-        self.parts.add(batch, flow_of_packets(batch, headed, flow, TCP))
-        self._datagrams.add(batch, flow_of_packets(batch, headed, flow, UDP).astype(np.int32))
+        lasting = self._live.serial[numbers] * 2 + forward
+        self.parts.add(batch, flow_of_packets(batch, headed, lasting, TCP))
+        self._datagrams.add(batch, flow_of_packets(batch, headed, lasting, UDP).astype(np.int32))
+
+    def _followed(
+        self, rows: pl.DataFrame
+    ) -> tuple[pl.DataFrame, npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """The packets of conversations that are followed, as of `conversation_keys`."""
+        keys, forward = conversation_keys(rows)
+        ours = self._live.admit(rows, keys, self._keep)
+        if ours is None:
+            return rows, keys, forward
+        self._live.leave_out(rows.filter(~ours), keys[~ours])
+        return rows.filter(ours), keys[ours], forward[ours]
+
+    def _keep(self, kept: Kept) -> None:
+        """Only these conversations go on; the others are counted together."""
+        gone = np.ones(self._live.count, np.bool_)
+        gone[kept.conversations] = False
+        port = pl.when(pl.col("rank") == 1).then("src_port").otherwise("dst_port").alias("port")
+        talks = self._openings.select("protocol", port).hstack(self._counts.totals())
+        self._live.count_others(talks.filter(gone))
+        self._openings = self._openings[kept.conversations]
+        self._speech = self._speech[:, kept.conversations]
+        for part in (self._counts, self._tcp, self._agreed, self._lost, self.questions):
+            part.keep(kept)
+
+    def others(self) -> pl.DataFrame:
+        """See `LiveConversations.others`."""
+        return self._live.others()
 
     def _follow(self, batch: Batch, rows: pl.DataFrame, flow: npt.NDArray[np.int64]) -> None:
         """Hand the TCP segments on; a batch without any, too.
@@ -115,10 +147,10 @@ class Conversations:
         answers = said.filter(pl.col("speech") == SERVER_HELLO)["number"]
         hello = pl.col("number").is_in(answers.implode()).alias("hello")
         segments = keyed.select("flow", *SEGMENT, hello)
-        self._tcp.add(segments, self._numbers.count, batch.settled_ns)
-        self._agreed.make_room(2 * self._numbers.count)
+        self._tcp.add(segments, self._live.count, batch.settled_ns)
+        self._agreed.make_room(2 * self._live.count)
         self._agreed.see(keyed, flow)
-        self._speech = widened(self._speech, self._numbers.count)
+        self._speech = widened(self._speech, self._live.count)
         np.maximum.at(self._speech[0], said["flow"].to_numpy() >> 1, said["speech"].to_numpy())
         offers = self._notes.offers.take(batch) if self._notes.offers else None
         if offers is not None:
@@ -133,11 +165,13 @@ class Conversations:
         """Hand the datagrams on; a batch without any, too. flow: as of `_follow`."""
         ours = rows["headed"].to_numpy() & (rows["kind"].to_numpy() == UDP)
         blank = pl.lit(0, pl.Int64).alias("dns_id")
-        keyed = rows.select(*DATAGRAM[:-2], pl.Series("flow", flow), blank).filter(pl.Series(ours))
+        talk = pl.Series("talk", self._live.serial[flow >> 1])
+        columns = (*DATAGRAM[:-3], pl.Series("flow", flow), talk, blank)
+        keyed = rows.select(columns).filter(pl.Series(ours))
         ids = noted(self._notes.dns_ids, batch, keyed, "dns_id").select("number", "dns_id")
         if not ids.is_empty():
             keyed = keyed.update(ids, on="number")
-        self.questions.add(keyed, self._numbers.count, batch.settled_ns)
+        self.questions.add(keyed, self._live.count, batch.settled_ns)
 
     @property
     def answer_times(self) -> dict[str, AnswerTimes]:
@@ -155,7 +189,7 @@ class Conversations:
             self._lost.add(where.with_columns(**{n: pl.Series(c) for n, c in ends.items()}))
         sized = (rows[name].to_numpy() for name in ("payload_len", "rank", "number", "piece"))
         packets = CountedPackets(numbers, forward, lost, one_way_times(rows), *sized)
-        opening = self._counts.add(packets, self._numbers.count)
+        opening = self._counts.add(packets, self._live.count)
         self._keep_openings(rows, forward, opening)
 
     def _keep_openings(
@@ -163,13 +197,15 @@ class Conversations:
     ) -> None:
         """The rows of the packets that tell best who opened."""
         conversations = np.flatnonzero(opening >= 0)
-        self._rows += [{}] * (len(opening) - len(self._rows))
-        texts = pl.col("protocol", "source", "destination").cast(pl.String)
+        if not len(conversations):
+            return
+        before = len(self._openings)
         sides = pl.Series("forward", forward[opening[conversations]])
-        first = rows[opening[conversations]].with_columns(texts, sides)
-        pairs = zip(conversations.tolist(), first.iter_rows(named=True), strict=True)
-        for conversation, row in pairs:
-            self._rows[conversation] = row
+        first = rows[opening[conversations]].with_columns(sides)
+        cast = (pl.col(name).cast(kind) for name, kind in _OPENED.items())
+        place = np.arange(len(opening))
+        place[conversations] = before + np.arange(len(conversations))
+        self._openings = pl.concat([self._openings, first.select(cast)])[place]
 
     def table(self) -> pl.DataFrame:
         """One row a conversation, in order of appearance.
@@ -195,12 +231,12 @@ class Conversations:
         return self._table([self._counts.table(), self._tcp.table(), *told])
 
     def _table(self, parts: list[pl.DataFrame]) -> pl.DataFrame:
-        if not self._rows:
+        table = self._openings
+        if table.is_empty():
             return pl.DataFrame(schema={"protocol": pl.String})
-        table = pl.DataFrame(self._rows, infer_schema_length=None)
-        count = np.arange(len(self._rows))
+        count = np.arange(len(table))
         flows = pl.DataFrame({"flow_0": 2 * count, "flow_1": 2 * count + 1})
-        return _by_role(
+        return by_role(
             pl.concat([table, flows, *parts], how="horizontal")
             .with_row_index("conversation")
             .sort("start")
@@ -212,19 +248,25 @@ class Conversations:
 
     def short(self, until_ns: int) -> dict[int, int]:
         """Flow → datagrams that came to their end in part: see `DatagramParts.short`."""
-        counts = self._datagrams.short(2 * self._numbers.count, until_ns)
-        return {flow: int(counts[flow]) for flow in np.flatnonzero(counts).tolist()}
+        counts = self._datagrams.short(0, until_ns)
+        short = np.flatnonzero(counts)
+        flows = self._live.number_of(short)
+        pairs = zip(flows.tolist(), counts[short].tolist(), strict=True)
+        return {flow: count for flow, count in pairs if flow >= 0}
 
     def lost_parts(self, trusted: Callable[[int], bool]) -> pl.DataFrame:
         """`LostParts.table`, with protocol, source and destination, and of the first frame the
         number and the vantages that saw it (seen)."""
         table = self.parts.table(trusted)
+        flows = self._live.number_of(table["flow"].to_numpy())
+        table, flows = table.filter(flows >= 0), flows[flows >= 0]
         named = []
-        for flow in table["flow"].to_list():
-            opened = self._rows[flow >> 1]
+        for flow in flows.tolist():
+            opened = self._openings.row(flow >> 1, named=True)
             ends = opened["source"], opened["destination"]
             named.append(ends if opened["forward"] == flow & 1 else ends[::-1])
         first = [self.parts.example(place) for place in table.select(PLACE).iter_rows()]
+        table = table.with_columns(pl.Series("flow", flows))
         return table.with_columns(
             pl.lit("tcp").alias("protocol"),
             pl.Series("source", [source for source, _ in named], pl.String),
@@ -238,12 +280,11 @@ class Conversations:
     ) -> dict[int, list[str]]:
         """By conversation, the most first: ``client: veth0 → veth1: 3``. trusted: see LostParts."""
         texts, counts = {}, {n: places.copy() for n, places in self._lost.counts.items()}
-        for flow, last, expected, segments in (
-            self.parts.table(trusted).select(*PLACE, "segments").iter_rows()
-        ):
+        parts = self.lost_parts(trusted).select(*PLACE, "segments")
+        for flow, last, expected, segments in parts.iter_rows():
             counts.setdefault(flow >> 1, Counter())[flow & 1, last, expected] += segments
         for conversation, places in counts.items():
-            opened = self._rows[conversation]
+            opened = self._openings.row(conversation, named=True)
             client = int(opened["forward"] != (opened["rank"] == 1))
             texts[conversation] = [
                 f"{'client' if side == client else 'server'}: "
@@ -253,43 +294,3 @@ class Conversations:
                 )
             ]
         return texts
-
-
-def _by_role(table: pl.DataFrame) -> pl.DataFrame:
-    """Columns ``…_0`` and ``…_1``, by direction, as ``client_…`` and ``server_…``."""
-    from_low = pl.col("forward") == (pl.col("rank") == 1)
-    sided = [name.removesuffix("_0") for name in table.columns if name.endswith("_0")]
-    sides = (
-        pl.when(from_low).then(f"{name}_{low}").otherwise(f"{name}_{high}").alias(f"{role}_{name}")
-        for role, low, high in (("client", 0, 1), ("server", 1, 0))
-        for name in sided
-    )
-    totals = ("connections", "answered", "initial_rtt_ns", "handshake_rtt_ns", *_OPENING)
-    added = ("packets", "bytes", "lost", "fragments", "duplicates")
-    both = (pl.sum_horizontal(f"{n}_0", f"{n}_1").alias(n) for n in added)
-    begun = (pl.col("rank") < _NO_SYN).alias("begun")
-    return table.select(
-        "conversation",
-        "protocol",
-        begun,
-        *_side("client"),
-        *_side("server"),
-        *both,
-        *sides,
-        *totals,
-    )
-
-
-def _side(role: str) -> list[pl.Expr]:
-    """The client's or the server's columns: source and destination, turned for a SYN-ACK."""
-    own, other = (("source", "src"), ("destination", "dst"))
-    if role == "server":
-        own, other = other, own
-    turned = pl.when(pl.col("rank") == 1)
-    return [
-        turned.then(other[0]).otherwise(own[0]).alias(role),
-        *(
-            turned.then(f"{other[1]}_{part}").otherwise(f"{own[1]}_{part}").alias(f"{role}_{part}")
-            for part in SIDE
-        ),
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from analyzer.flows.conversation_statistics import OPTIONS
 from analyzer.flows.datagram_turns import DNS_IDS
 from analyzer.flows.frame_notes import FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.left_out import largest_talks, left_out
 from analyzer.flows.tcp_state import COUNTS
 from analyzer.flows.transport import ConversationNotes, Conversations
 from analyzer.formatting.numbers import format_bytes, format_ns, format_plural
@@ -168,9 +170,10 @@ def conversations(inputs: AggregatorInputs) -> Conversations:
 
 
 def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
-    parts = talks.parts.table(context.trusted).group_by("flow").agg(pl.col("segments").sum())
+    parts = talks.lost_parts(context.trusted).group_by("flow").agg(pl.col("segments").sum())
     lost = talks.lost_between(context.vantages, context.trusted)
-    rows = name_tcp(talks.table(), lost, dict(parts.iter_rows()), context.vantages)
+    table, _ = largest_talks(talks.table(), "tcp", context.top)
+    rows = name_tcp(table, lost, dict(parts.iter_rows()), context.vantages)
     for row in rows:
         if row.state == "unanswered" and (context.one_way or not context.hears(row.client_ip)):
             row.state = "unknown"
@@ -178,9 +181,10 @@ def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
 
 
 def _udp_rows(talks: Conversations, context: FlowContext) -> list[UdpRow]:
+    table, _ = largest_talks(talks.table(), "udp", context.top)
     outlook = context.outlook
     short = talks.short(outlook.end_ns - GRACE_NS) if outlook.complete else {}
-    rows = name_udp(talks.table(), talks.lost_between(context.vantages, context.trusted), short)
+    rows = name_udp(table, talks.lost_between(context.vantages, context.trusted), short)
     return rows + [name_unheaded(row) for row in talks.unheaded()]
 
 
@@ -235,6 +239,7 @@ KINDS = (
         about="a TCP conversation: both directions between two addresses and ports",
         aggregator=conversations,
         rows=_tcp_rows,
+        left_out=partial(left_out, "tcp"),
         sheet=SheetForm(
             place=1,
             title="TCP",
@@ -252,6 +257,7 @@ KINDS = (
         about="a UDP conversation: both directions between two addresses and ports",
         aggregator=conversations,
         rows=_udp_rows,
+        left_out=partial(left_out, "udp"),
         sheet=SheetForm(
             place=2,
             title="UDP",

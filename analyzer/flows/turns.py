@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.growing import widened
-from analyzer.flows.histograms import Histograms
+from analyzer.flows.answer_times import AnswerTimes, Times, no_times
+from analyzer.flows.growing import Kept, widened
 from analyzer.flows.tcp_state import SegmentColumns, is_after
 from analyzer.native.compiled import compiled, piece
 from analyzer.net.tcp_flags import PSH, RST, SYN, SYN_ACK
@@ -50,20 +50,6 @@ REQUESTS, TIMED = range(_COUNTS := 2)
 """counted for each asking flow: questions, and those of which the answer was timed"""
 _PAUSE_NS = 10_000_000
 """after it, data of a side that had finished a write are no continuation of its answer"""
-_NEVER = (1 << 63) - 1
-
-
-class Times(NamedTuple):
-    """What a segment has ended, as the answer to a question; [segments] of each."""
-
-    asker: npt.NDArray[np.int64]
-    """the flow that had asked"""
-    response_ns: npt.NDArray[np.int64]
-    """-1: it answers nothing, or cannot be timed"""
-    network_ns: npt.NDArray[np.int64]
-    """-1: not known"""
-    vantage: npt.NDArray[np.int32]
-    """where the response was timed"""
 
 
 class TurnState(NamedTuple):
@@ -73,35 +59,6 @@ class TurnState(NamedTuple):
     """[states, flows]"""
     counts: npt.NDArray[np.int64]
     """[counts, flows]"""
-
-
-class AnswerTimes:
-    """The times of answers, by the flow that asked."""
-
-    def __init__(self) -> None:
-        self.response, self.network = Histograms(), Histograms()
-        self.largest = np.full((2, 0), -1, np.int64)
-        """[response and network, flows] ns"""
-        self.least = np.full((2, 0), _NEVER, np.int64)
-        self.vantage = np.full((1, 0), -1, np.int64)
-        """[1, flows] where they were timed last"""
-
-    def add(self, times: Times, flows: int) -> None:
-        """Take in those that are; there are so many flows by now."""
-        self.largest = widened(self.largest, flows, -1)
-        self.least = widened(self.least, flows, _NEVER)
-        self.vantage = widened(self.vantage, flows, -1)
-        timed = np.flatnonzero(times.response_ns >= 0)
-        if not len(timed):
-            return
-        asker = times.asker[timed]
-        self.vantage[0, asker] = times.vantage[timed]
-        pairs = ((self.response, times.response_ns), (self.network, times.network_ns))
-        for row, (histograms, all_ns) in enumerate(pairs):
-            ns = all_ns[timed]
-            histograms.add(asker, ns)
-            np.maximum.at(self.largest[row], asker, ns)
-            np.minimum.at(self.least[row], asker, np.where(ns < 0, _NEVER, ns))
 
 
 class Turns:
@@ -126,6 +83,12 @@ class Turns:
         self.times.add(_where(times, ~hello), flows)
         self.hellos.add(_where(times, hello), flows)
 
+    def keep(self, kept: Kept) -> None:
+        """Only these flows."""
+        self._state = TurnState(*(table[:, kept.flows] for table in self._state))
+        self.times.keep(kept)
+        self.hellos.keep(kept)
+
     def table(self) -> pl.DataFrame:
         """[conversations] requests, timed: as ``…_0`` and ``…_1``, by the side that asks."""
         counts = self._state.counts
@@ -136,16 +99,6 @@ class Turns:
                 for side in (0, 1)
             }
         )
-
-
-def no_times(count: int) -> Times:
-    """For a loop to fill."""
-    return Times(
-        np.full(count, -1, np.int64),
-        np.full(count, -1, np.int64),
-        np.full(count, -1, np.int64),
-        np.full(count, -1, np.int32),
-    )
 
 
 def _where(times: Times, wanted: npt.NDArray[np.bool_]) -> Times:

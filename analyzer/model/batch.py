@@ -153,6 +153,12 @@ class InOrder:
             self.held, both = both.filter(~ready), both.filter(ready)
         return in_order_of_time(both)
 
+    def renumber(self, new_flow: npt.NDArray[np.int64]) -> None:
+        """Give the rows that are held back the new number of their ``flow``; -1: it is gone."""
+        if self.held is not None:
+            moved = pl.Series("flow", new_flow[self.held["flow"].to_numpy()], pl.Int64)
+            self.held = self.held.with_columns(moved).filter(pl.col("flow") >= 0)
+
 
 def in_order_of_time(rows: pl.DataFrame, *then: str) -> pl.DataFrame:
     """The rows by ``ts_ns``, those of one time by the columns ``then``; else as they were."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+R = TypeVar("R")
 
 
 def nearest_rank(counts: npt.NDArray[np.int64], quantile: float) -> npt.NDArray[np.int64]:
@@ -22,3 +26,12 @@ def percentile(values: Sequence[int], quantile: float) -> int | None:
     """The value nearest to the rank, None of no values."""
     place = int(nearest_rank(np.array([len(values)]), quantile)[0])
     return sorted(values)[place] if values else None
+
+
+def largest(rows: Sequence[R], most: int, size: Callable[[R], Any] | None = None) -> list[R]:
+    """The largest rows, in their order; without ``size`` the first."""
+    places = list(range(len(rows)))
+    if size and len(rows) > most:
+        sizes = [size(row) for row in rows]
+        places = heapq.nlargest(most, places, key=lambda place: sizes[place])
+    return [rows[place] for place in sorted(places[:most])]

@@ -139,6 +139,29 @@ class Verdict:
 
 
 @dataclass(slots=True)
+class OtherService:
+    """Conversations that are not told one by one, by whom they were for."""
+
+    port: int
+    """of the side that was asked"""
+    conversations: int
+    packets: int
+    bytes: int
+    """of payload"""
+    lost: int
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Rows of one kind of flow that the report counts and does not tell one by one."""
+
+    rows: int
+    """at the most: a conversation that came back is counted again"""
+    services: list[OtherService] = field(default_factory=list)
+    """of TCP and UDP: the ones with most packets, a port of all servers together"""
+
+
+@dataclass(slots=True)
 class Finding:
     severity: str
     """info, warning, error"""
@@ -213,12 +236,19 @@ class Report:
     losses: list[LossRow] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    """by kind of flow, what there is besides its rows; kinds of which all rows are there are not
+    in it"""
     packets: Sequence[PacketRow] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> list[Any]:
         if name == "flows" or name not in self.flows:
             raise AttributeError(f"a report has no {name!r}")
         return self.flows[name]
+
+    def more_rows(self, kind: str) -> int:
+        """How many rows of a kind of flow are left out."""
+        return self.left_out[kind].rows if kind in self.left_out else 0
 
     def to_json(self) -> dict[str, Any]:
         """The contract's object: plain dicts and lists; ``from_`` becomes ``from``."""

@@ -48,6 +48,20 @@ class KeyNumbers:
                 return numbers, fresh[: self.count - before]
             self._grow()
 
+    def find(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+        """[n] the number of each key; -1: it has none."""
+        numbers = np.empty(len(keys), np.int32)
+        _find(keys, self._slots, numbers)
+        return numbers
+
+    def keep(self, numbers: npt.NDArray[np.int64]) -> None:
+        """Only these keys: they get the numbers 0, 1, 2 …, in this order."""
+        taken = self._slots[self._slots[:, 1] != 0]
+        keys = np.empty(self.count, np.uint64)
+        keys[taken[:, 1].astype(np.intp) - 1] = taken[:, 0]
+        self._slots, self.count = np.zeros((_START, 2), np.uint64), 0
+        self.take(keys[numbers])
+
     def _grow(self) -> None:
         slots = np.zeros((2 * len(self._slots), 2), np.uint64)
         _move(self._slots, slots)
@@ -86,6 +100,12 @@ def _take(
         numbers[row] = number
         row += 1
     return row, count
+
+
+@compiled
+def _find(keys: Any, slots: Any, numbers: Any) -> None:
+    for row in range(len(keys)):
+        numbers[row] = np.int64(slots[_slot(slots, keys[row]), 1]) - 1
 
 
 @compiled

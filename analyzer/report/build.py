@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from analyzer.model.report import (
     CaptureInfo,
     Finding,
     HopRow,
+    LeftOut,
     LossRow,
     PacketRow,
     Path,
@@ -47,6 +48,8 @@ class Tables:
     """names of all sources and destinations"""
     findings: Sequence[Finding] = ()
     """what stands out: see `analyzer.findings.catalogue`"""
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    """see `Report.left_out`"""
     packets: Sequence[PacketRow] = ()
     """those that are listed, in order of time"""
 
@@ -62,6 +65,7 @@ def build_report(tables: Tables, *, packets: bool = False) -> Report:
         losses=tables.losses,
         verdicts=tables.verdicts,
         findings=list(tables.findings),
+        left_out=dict(tables.left_out),
         packets=tables.packets if packets else [],
     )
 

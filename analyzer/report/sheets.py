@@ -41,16 +41,17 @@ def flow_sheets(report: Report) -> list[Sheet]:
     """Those that have rows, in the order in which they are shown."""
     known = losses_known(report)
     made = [
-        (kind.sheet.place, _sheet(kind.sheet, rows, known))
+        (kind.sheet.place, _sheet(kind.sheet, rows, known, report.more_rows(kind.name)))
         for kind in flow_kinds()
         if kind.sheet and (rows := report.flows.get(kind.name))
     ]
     return [sheet for _, sheet in sorted(made, key=lambda one: one[0])]
 
 
-def _sheet(form: SheetForm, rows: Sequence[Any], known: bool = True) -> Sheet:
-    """known: the topology tells where packets have to come to; else none can be missed."""
-    hidden = len(rows) - ROWS
+def _sheet(form: SheetForm, rows: Sequence[Any], known: bool = True, left_out: int = 0) -> Sheet:
+    """known: the topology tells where packets have to come to; else none can be missed. left_out:
+    rows that the report does not have."""
+    hidden = len(rows) - ROWS + left_out
     ordered = sorted(rows, key=form.size, reverse=True) if form.size else rows
     return Sheet(
         title=form.title,

@@ -5,12 +5,12 @@ All of it is in the JSON. Tables of flows have bounds of their own (`analyzer.re
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from analyzer.formatting.numbers import format_plural
+from analyzer.model.ranks import largest
 from analyzer.model.report import Finding, Report
 
 R = TypeVar("R")
@@ -32,12 +32,7 @@ def shown(
     hidden = len(rows) - most
     if hidden <= 0:
         return rows, ""
-    places = list(range(len(rows)))
-    if size:
-        sizes = [size(row) for row in rows]
-        places = heapq.nlargest(most, places, key=lambda place: sizes[place])
-    chosen = [rows[place] for place in sorted(places[:most])]
-    return chosen, f"and {format_plural(hidden, f'more {noun}')}: see --json"
+    return largest(rows, most, size), f"and {format_plural(hidden, f'more {noun}')}: see --json"
 
 
 def findings_by_severity(report: Report) -> list[Finding]:

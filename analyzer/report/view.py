@@ -83,7 +83,8 @@ def headline(report: Report) -> list[Piece]:
     if row.rtt_p50_ns is not None:
         pieces.append(Piece(f" · RTT p50 {format_ns(row.rtt_p50_ns)}"))
     if len(report.icmp) > 1:
-        more = format_plural(len(report.icmp) - 1, "more conversation")
+        count = len(report.icmp) - 1 + report.more_rows("icmp")
+        more = format_plural(count, "more conversation")
         pieces.append(Piece(f" · {more} below"))
     return [*pieces, *_other_losses(report, row)]
 
@@ -92,7 +93,7 @@ def _frames(report: Report) -> list[Piece]:
     capture = report.capture
     seen = format_plural(len(report.vantages), "vantage")
     talks = [
-        format_plural(len(rows), f"{name} conversation")
+        format_plural(len(rows) + report.more_rows(name.lower()), f"{name} conversation")
         for name, rows in (("TCP", report.tcp), ("UDP", report.udp))
         if rows
     ]

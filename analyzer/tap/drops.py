@@ -9,14 +9,22 @@ from collections.abc import Mapping, Sequence
 
 from analyzer.capture.session import CaptureSession
 from analyzer.errors import EnvironmentProblem
+from analyzer.model.evidence import NamespaceEvidence
 from analyzer.model.vantage import Role, Vantage
 from analyzer.recorders.drops.watch import DropWatch
-from analyzer.recorders.settings.facts import Facts, compare, encode_facts, read_facts
+from analyzer.recorders.settings.facts import (
+    Facts,
+    compare,
+    encode_facts,
+    facts_of,
+    read_facts,
+)
 from analyzer.savefile.blocks import own
 
 
 class Dropping:
-    """Begins with `open`, once the session is; `close` gives the blocks that remain."""
+    """Begins with `open`, once the session is; `stop` and `close` give the blocks
+    that remain."""
 
     def __init__(self, paths: Mapping[int, str], *, drops: bool = True) -> None:
         """paths: namespace inode → a path that setns can open. drops: not the settings alone."""
@@ -44,8 +52,8 @@ class Dropping:
         except EnvironmentProblem as error:
             self.warnings.append(f"no kernel drop reasons: {error}")
 
-    def close(self) -> bytes:
-        """End the recording; what it still had, and the facts of the end."""
+    def stop(self) -> bytes:
+        """End the recording of drops; what it still had."""
         rest = b""
         if self._watch:
             self._watch.stop()
@@ -54,8 +62,14 @@ class Dropping:
             if self._watch.failure:
                 self.warnings.append(self._watch.failure)
             self._watch = None
-        end = compare(self._start, read_facts(self._session.vantages, self._paths))
-        return rest + own(encode_facts(end))
+        return rest
+
+    def close(self, ends: Sequence[NamespaceEvidence] = ()) -> bytes:
+        """The facts of the end; ends: what was read of the namespaces by now, which is enough."""
+        vantages = self._session.vantages
+        known = facts_of((one for one in ends if one.netns in self._paths), vantages)
+        end = read_facts(vantages, self._paths, known)
+        return own(encode_facts(compare(self._start, end)))
 
     def abandon(self) -> None:
         """Leave nothing behind, after a failure of the capture."""

@@ -36,8 +36,10 @@ class EvidenceLog:
     """tell of the start at the end as well: where the first file may be gone by then"""
     unheard: dict[str, str] = field(default_factory=dict)
     """engine → why its events are not heard"""
+    ends: list[NamespaceEvidence] = field(default_factory=list)
+    """how the namespaces were at the end, when it is closed"""
     _joined: dict[int, str] = field(default_factory=dict)
-    """the same of those that joined later"""
+    """inode → path, of namespaces that joined later"""
     _told: set[int] = field(default_factory=set)
     """namespaces whose start is in a file"""
     _starts: dict[int, NamespaceEvidence] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class EvidenceLog:
                 blocks.append(self._start_of(end.netns))
             before = start if start and start.cookie == end.cookie else None
             blocks.append(own(encode_moment(end, before)))
+            self.ends.append(end)
         return b"".join([*blocks, self._heard()])
 
     def abandon(self) -> None:

@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -112,11 +111,11 @@ class Tap:
         LOG.info("captured %d frames, %d dropped", self.stats.frames, self.stats.dropped)
 
     def _close_recorders(self) -> bytes:
-        """What they still have. Both read all namespaces, and do so at once."""
-        with ThreadPoolExecutor(1, "closing") as pool:
-            drops = pool.submit(self._dropping.close) if self._dropping else None
-            evidence = self._evidence.close(self.session) if self._evidence else b""
-            return (drops.result() if drops else b"") + evidence
+        """What they still have. All namespaces are read once, for both."""
+        rest = self._dropping.stop() if self._dropping else b""
+        evidence = self._evidence.close(self.session) if self._evidence else b""
+        ends = self._evidence.ends if self._evidence else ()
+        return rest + (self._dropping.close(ends) if self._dropping else b"") + evidence
 
     def welcome(self, paths: Mapping[int, str], vantages: Sequence[Vantage]) -> None:
         """Record of these namespaces as well, inode → path, of containers that came later, with

@@ -116,6 +116,8 @@ REPORT = [
     ["--bridge", EVIL],
     ["--jobs", "1", "--quiet", "--verbose"],
     ["--html", "{tmp}/page.html", "--json"],
+    ["--top", "1"],
+    ["--top", EVIL],
 ]
 SHOW = [
     [],

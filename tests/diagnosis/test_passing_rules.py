@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from faulty import Bench
+from faulty import Bench, the_loss
 
 from analyzer.diagnosis.passing_rules import passing_rules, tell
 from analyzer.model.evidence import KernelEvent
@@ -82,7 +82,7 @@ def lost_meanwhile(bench: Bench, rule: Callable[[str], str]) -> tuple[LossRow, s
         bench.inside("tomcat01", ping)
 
     bench.bridge_netfilter()
-    (row,) = bench.capture(["tomcat01", "tomcat02"], act).losses
+    row = the_loss(bench.capture(["tomcat01", "tomcat02"], act))
     assert (row.packets, row.reason, row.source) == (5, "NETFILTER_DROP", "tomcat01")
     return row, row.advice.partition("by iptables")[2].partition(")")[0]
 

@@ -31,6 +31,16 @@ FAULTS = {
         f"3 icmp packets of tomcat01 to {AWAY} ended behind docker0: the host has the route "
         f"blackhole {AWAY}/32 for {AWAY}: ip route get {AWAY}",
     ),
+    "a policy's blackhole at the host": (
+        (
+            "host",
+            "ip rule add from 172.17.0.2 lookup 100; ip route add blackhole default table 100",
+        ),
+        AWAY,
+        "not-routed",
+        f"the host has the route blackhole default table 100 for {AWAY}: ip rule show; "
+        f"ip route get {AWAY} from 172.17.0.2 iif docker0",
+    ),
     "prohibited at the host": (
         ("host", f"ip route add prohibit {AWAY}"),
         AWAY,

@@ -239,6 +239,16 @@ CASES: list[tuple[str, FindingInputs, str]] = [
     ),
     ("malformed-notes", inputs(malformed={"drops": 2}), "and was left out: drops (2)"),
     ("window", inputs(info=info(since_ns=5)), "only a time window"),
+    (
+        "not-followed",
+        inputs(
+            not_followed=pl.DataFrame(
+                {"protocol": "udp", "port": [53], "conversations": 9, "packets": 20}
+            )
+        ),
+        "up to 9 udp conversations that were not active last, only the 20 packets are counted, "
+        "to port 53",
+    ),
     ("dropped", inputs(info=info(dropped=7)), "the kernel dropped 7 frames for want of room"),
     ("clock-step", inputs(clocks=Clocks(2, 5_000)), "was set back during the capture (2×, by 5"),
     ("clock-set", inputs(clocks=Clocks(set_ns=3 * S)), "the clock was set forward by 3"),

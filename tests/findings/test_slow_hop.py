@@ -63,6 +63,21 @@ def test_more_than_it_counted_or_elsewhere_or_explained_is_not() -> None:
     assert explained(replace(LOSS, reason="NETFILTER_DROP")) == ["NETFILTER_DROP"]
 
 
+def test_a_frame_of_several_segments_is_one_to_the_counter() -> None:
+    """Of TCP, where the kernel told of drops in queues alone."""
+    some = replace(LOSS, packets=30, reason="QDISC_DROP (5 of 30)")
+    given = seen(HELD)
+    (told,) = explain_by_queues([some], given.evidence, given.outlook.vantages, "docker")
+    assert told.reason == "QDISC_DROP"
+    assert "dropped 7 packets by its own counter (a frame of several segments is one)" in (
+        told.advice
+    )
+    assert explained(replace(some, protocol="udp")) == [some.reason]
+    assert explained(replace(some, reason="QDISC_DROP (8 of 30)")) == ["QDISC_DROP (8 of 30)"]
+    both = "QDISC_DROP (5 of 30), NETFILTER_DROP (3 of 30)"
+    assert explained(replace(some, reason=both)) == [both]
+
+
 def test_filters_are_no_queue() -> None:
     start, end = (replace(one, kind="clsact", parent=0xFFFFFFF1) for one in (TBF, LATER))
     given = seen(moments({"qdiscs": (start,)}, {"qdiscs": (end,)}, HOST))

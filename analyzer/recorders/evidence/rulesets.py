@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from analyzer.model.kernel_state import Ruleset
 from analyzer.net.capabilities import Capability, held
-from analyzer.recorders.settings.iptables_rules import has_tables, legacy_in_use, run_tool
-from analyzer.recorders.settings.matching import NFT
+from analyzer.recorders.settings.iptables_rules import has_tables
+from analyzer.recorders.settings.nftables_rules import print_rulesets
 
 MOST_CHARACTERS = 1 << 20
 NOT_ASKED = "its tables are not read; look at them with ebtables-legacy -t TABLE -L --Ln --Lc"
@@ -26,16 +26,10 @@ def read_rulesets() -> Iterator[Ruleset]:
 
     Raises PermissionError where the kernel would tell the tools nothing.
     """
-    tools: list[tuple[str, ...]] = []
-    if has_tables():
-        if Capability.NET_ADMIN not in held():
-            raise PermissionError(errno.EPERM, f"{Capability.NET_ADMIN} is needed")
-        tools += [("iptables-save", "-c"), ("ip6tables-save", "-c"), (NFT, "-a", "list", "ruleset")]
-    tools += [
-        (f"{tool}-legacy-save", "-c") for tool in ("iptables", "ip6tables") if legacy_in_use(tool)
-    ]
-    for program, *words in tools:
-        text = run_tool(program, *words)
+    filtered = has_tables()
+    if filtered and Capability.NET_ADMIN not in held():
+        raise PermissionError(errno.EPERM, f"{Capability.NET_ADMIN} is needed")
+    for program, text in print_rulesets(filtered=filtered).items():
         if text:
             yield Ruleset(program, text[:MOST_CHARACTERS], len(text) > MOST_CHARACTERS)
 

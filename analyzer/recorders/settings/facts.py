@@ -15,6 +15,8 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from analyzer.errors import VethscopeError
+from analyzer.model.evidence import NamespaceEvidence
+from analyzer.model.kernel_state import LinkState, PortState
 from analyzer.model.topology import Key
 from analyzer.model.untrusted import MALFORMED, number, parse_json, text
 from analyzer.model.vantage import Vantage
@@ -22,7 +24,7 @@ from analyzer.net.netns import visit
 from analyzer.net.rtnetlink import RtnetlinkSocket
 from analyzer.recorders.settings.iptables_rules import Rule, find_moved, split_words
 from analyzer.recorders.settings.matching import NFT
-from analyzer.recorders.settings.nftables_rules import read_all_rules
+from analyzer.recorders.settings.nftables_rules import read_all_rules, rules_of
 from analyzer.topology.netlink import LinkFacts, read_links
 from analyzer.topology.procfs import read_sysctls
 
@@ -34,6 +36,8 @@ SYSCTLS = (
     "net.bridge.bridge-nf-call-iptables",
 )
 _AT_ONCE = 2
+_NEEDED = {"namespace", "rtnetlink", "links", "settings", "rulesets"}
+"""sources without which facts are read by themselves"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,16 @@ class Facts:
     """namespace inode → those that may have, but have no counter"""
 
 
-def read_facts(vantages: Iterable[Vantage], paths: Mapping[int, str]) -> Facts:
-    """Of the captured interfaces' namespaces; one that is gone or closed to us is left out."""
-    facts = Facts()
+def read_facts(
+    vantages: Iterable[Vantage], paths: Mapping[int, str], known: Facts | None = None
+) -> Facts:
+    """Of the captured interfaces' namespaces; one that is gone or closed to us is left out.
+
+    known: facts of namespaces that need not be read; the rest is added to them.
+    """
+    facts = known or Facts()
     wanted = {v.key for v in vantages}
-    inodes = sorted({inode for inode, _ in wanted if inode in paths})
+    inodes = sorted({i for i, _ in wanted if i in paths and i not in facts.sysctls})
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         readings = pool.map(_visit, inodes, [paths[inode] for inode in inodes])
         for inode, (links, sysctls, rules) in zip(inodes, readings, strict=True):
@@ -79,6 +88,28 @@ def read_facts(vantages: Iterable[Vantage], paths: Mapping[int, str]) -> Facts:
             }
             facts.sysctls[inode], facts.rules[inode] = sysctls, rules
     return facts
+
+
+def facts_of(moments: Iterable[NamespaceEvidence], vantages: Iterable[Vantage]) -> Facts:
+    """The same of what was read of the namespaces for another purpose, as far as it is whole."""
+    facts, wanted = Facts(), {v.key for v in vantages}
+    for one in moments:
+        cut = one.truncated or any(text.cut for text in one.rulesets)
+        if not cut and not one.absent.keys() & _NEEDED:
+            ports = {port.ifindex: port for port in one.ports}
+            for link in one.links:
+                key = one.netns, link.ifindex
+                if key in wanted or link.ifindex in ports:
+                    facts.links[key] = _state(link, ports.get(link.ifindex, PortState()))
+            told = {setting.name: setting.value for setting in one.settings}
+            facts.sysctls[one.netns] = {n: told[n] for n in SYSCTLS if n in told}
+            facts.rules[one.netns] = rules_of({text.tool: text.text for text in one.rulesets})
+    return facts
+
+
+def _state(link: LinkState, port: PortState) -> LinkFact:
+    flags = link.up, link.running
+    return LinkFact(link.name, *flags, link.mtu, port.state, port.hairpin, port.isolated)
 
 
 def compare(start: Facts, end: Facts) -> Facts:

@@ -19,10 +19,10 @@ from analyzer.net.netlink import NETLINK_NETFILTER, NetlinkSocket, netfilter_bod
 from analyzer.net.programs import read_program
 from analyzer.topology.procfs import read_small
 
-_SAVE = {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
-_LEGACY = {"iptables": "iptables-legacy-save", "ip6tables": "ip6tables-legacy-save"}
-SAVE_PROGRAMS = tuple((one, "-c") for one in (*_SAVE.values(), *_LEGACY.values()))
-"""the command lines that `read_saved` runs"""
+SAVE = {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
+LEGACY_SAVE = {"iptables": "iptables-legacy-save", "ip6tables": "ip6tables-legacy-save"}
+SAVE_PROGRAMS = tuple((one, "-c") for one in (*SAVE.values(), *LEGACY_SAVE.values()))
+"""the command lines that print what the two backends have"""
 _IN_USE = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
 _TIMEOUT_S = 5.0
 _GET_TABLES = 10 << 8 | 1
@@ -66,27 +66,6 @@ class Rule:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def read_rules() -> list[Rule]:
-    """The dropping rules of the calling thread's namespace; [] where no tool is there."""
-    return read_saved()[0]
-
-
-def read_saved() -> tuple[list[Rule], set[tuple[str, str]]]:
-    """(the rules that iptables-save shows to drop, tool and name of each table that it shows)."""
-    rules: list[Rule] = []
-    shown: set[tuple[str, str]] = set()
-    filtered = has_tables()
-    for tool, program in _SAVE.items():
-        texts = {tool: run_tool(program, "-c")} if filtered else {}
-        if legacy_in_use(tool):
-            texts[f"{tool}-legacy"] = run_tool(_LEGACY[tool], "-c")
-        for backend, text in texts.items():
-            rules += parse_rules(text, backend)
-        text = texts.get(tool, "")
-        shown |= {(tool, line[1:].strip()) for line in text.splitlines() if line[:1] == "*"}
-    return rules, shown
 
 
 def parse_rules(text: str, tool: str) -> list[Rule]:

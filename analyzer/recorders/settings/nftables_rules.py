@@ -8,14 +8,17 @@ Without the tool they are unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from analyzer.recorders.settings.iptables_rules import (
+    LEGACY_SAVE,
+    SAVE,
     SAVE_PROGRAMS,
     Rule,
     has_tables,
-    read_saved,
+    legacy_in_use,
+    parse_rules,
     run_tool,
 )
 from analyzer.recorders.settings.matching import NFT
@@ -33,14 +36,35 @@ _IPTABLES = {"ip": "iptables", "ip6": "ip6tables"}
 
 
 PROGRAMS = (*SAVE_PROGRAMS, (NFT, *_LIST))
-"""the command lines that `read_all_rules` runs"""
+"""the command lines that `print_rulesets` runs"""
 
 
 def read_all_rules() -> list[Rule]:
     """Whatever may drop in the calling thread's namespace, by iptables and by nftables."""
-    saved, shown = read_saved()
-    text = run_tool(NFT, *_LIST) if has_tables() else ""
-    return [*saved, *(rule for rule in parse_ruleset(text) if not _is_shown(rule, shown))]
+    return rules_of(print_rulesets(filtered=has_tables()))
+
+
+def print_rulesets(*, filtered: bool) -> dict[str, str]:
+    """What the tools print of the calling thread's namespace, by their names.
+
+    filtered: it has nf_tables; the legacy backend is asked where it has tables.
+    """
+    tools = [*SAVE.values(), NFT] if filtered else []
+    tools += [LEGACY_SAVE[tool] for tool in SAVE if legacy_in_use(tool)]
+    return {tool: run_tool(tool, *words) for tool, *words in PROGRAMS if tool in tools}
+
+
+def rules_of(printed: Mapping[str, str]) -> list[Rule]:
+    """The rules that may drop, of what the tools printed."""
+    rules: list[Rule] = []
+    shown: set[tuple[str, str]] = set()
+    for tool, program in SAVE.items():
+        text = printed.get(program, "")
+        rules += parse_rules(text, tool)
+        rules += parse_rules(printed.get(LEGACY_SAVE[tool], ""), f"{tool}-legacy")
+        shown |= {(tool, line[1:].strip()) for line in text.splitlines() if line[:1] == "*"}
+    native = parse_ruleset(printed.get(NFT, ""))
+    return [*rules, *(rule for rule in native if not _is_shown(rule, shown))]
 
 
 def _is_shown(rule: Rule, shown: set[tuple[str, str]]) -> bool:

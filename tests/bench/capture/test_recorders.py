@@ -16,7 +16,7 @@ from tables import print_table
 
 from analyzer.engines import open_engine
 from analyzer.recorders.evidence.namespace import read_namespaces
-from analyzer.recorders.settings.facts import read_facts
+from analyzer.recorders.settings.facts import facts_of, read_facts
 from analyzer.tap.evidence import namespaces_of
 from analyzer.topology.discover import discover
 from analyzer.topology.vantages import select_vantages
@@ -44,6 +44,7 @@ def test_what_is_read_at_each_end(effort: Any, conditions: str) -> None:
         works = {
             "settings": lambda: read_facts(vantages, topology.netns_paths),
             "counters and state": lambda: list(read_namespaces(spaces, at_start=True)),
+            "settings, of these": lambda: facts_of(whole, vantages),
         }
         costs = {name: [timed(work) for _ in range(rounds)] for name, work in works.items()}
     rows = [
