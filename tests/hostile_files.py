@@ -217,3 +217,52 @@ def write_frames(path: Path, frames: Frames) -> None:
     with path.open("wb") as file:
         file.write(head)
         file.write(rows.data)
+
+
+def write_interfaces(path: Path, count: int) -> None:
+    """So many interfaces, of which one saw a frame."""
+    one = [blocks.interface_description(f"v{n}", snaplen=96) for n in range(500)]
+    head = blocks.section_header() + b"".join(one) * (count // 500)
+    path.write_bytes(head + blocks.enhanced_packet(0, START_NS, bytes(60), 60))
+
+
+def write_statistics(path: Path, count: int) -> None:
+    """So many blocks of statistics, all of one interface."""
+    one = blocks.interface_statistics(
+        0, START_NS, start_ns=START_NS, end_ns=START_NS, received=1, dropped=0
+    )
+    head = blocks.section_header() + blocks.interface_description("eth0", snaplen=96)
+    path.write_bytes(head + blocks.enhanced_packet(0, START_NS, bytes(60), 60) + one * count)
+
+
+def write_sections(path: Path, count: int) -> None:
+    """So many sections, each with an interface and a frame."""
+    one = blocks.section_header() + blocks.interface_description("eth0", snaplen=96)
+    path.write_bytes((one + blocks.enhanced_packet(0, START_NS, bytes(60), 60)) * count)
+
+
+def write_names(path: Path, count: int) -> None:
+    """So many blocks that resolve a name each."""
+    one = b"".join(
+        blocks.name_resolution({f"10.0.{n >> 8}.{n & 255}": f"h{n}"}) for n in range(500)
+    )
+    head = blocks.section_header() + blocks.interface_description("eth0", snaplen=96)
+    path.write_bytes(
+        head + one * (count // 500) + blocks.enhanced_packet(0, START_NS, bytes(60), 60)
+    )
+
+
+def write_own(path: Path, count: int) -> None:
+    """So many blocks of vethscope's own kind that are nonsense."""
+    head = blocks.section_header() + blocks.interface_description("eth0", snaplen=96)
+    one = blocks.own(b"vethscope/evidence/1\n[]")
+    path.write_bytes(head + blocks.enhanced_packet(0, START_NS, bytes(60), 60) + one * count)
+
+
+BLOCKS: tuple[Callable[[Path, int], None], ...] = (
+    write_interfaces,
+    write_statistics,
+    write_sections,
+    write_names,
+    write_own,
+)

@@ -82,6 +82,9 @@ def main() -> None:
     except VethscopeError as error:
         fail(str(error))
         code = error.exit_code
+    except MemoryError:
+        fail("there is not enough memory (see ulimit -v, and the limit of the control group)")
+        code = 1
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.native.compiled import allocating
-from analyzer.native.keys import mix
+from analyzer.native.keys import SECRET, mix
 
 
 def group_rows(
@@ -24,12 +24,12 @@ def group_rows(
     """
     n = len(keys)
     order, start, group = np.empty(n, np.int32), np.empty(n + 1, np.int64), np.empty(n, np.int32)
-    groups = _group(keys, order, start, group)
+    groups = _group(keys, order, start, group, np.uint64(SECRET))
     return order, start[: groups + 1], group
 
 
 @allocating
-def _group(keys: Any, order: Any, start: Any, group: Any) -> Any:
+def _group(keys: Any, order: Any, start: Any, group: Any, secret: Any) -> Any:
     """Fill the other arrays; how many groups there are."""
     n = len(keys)
     size = 16
@@ -42,7 +42,7 @@ def _group(keys: Any, order: Any, start: Any, group: Any) -> Any:
     groups = 0
     for i in range(n):
         key = keys[i]
-        slot = mix(key, np.uint64(1)) & mask
+        slot = mix(key, secret) & mask
         while slot_group[slot] >= 0 and slot_key[slot] != key:
             slot = (slot + np.uint64(1)) & mask
         if slot_group[slot] < 0:

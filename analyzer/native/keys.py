@@ -2,10 +2,14 @@
 
 An open-addressing hash table in one array. Tables that grow batch by batch (endpoints, hops,
 outcomes) are numbered with it: a number indexes arrays and lists, so nothing is sorted or joined.
+
+Where a key stands depends on a number that is drawn anew in each process: who writes frames could
+otherwise choose keys that all want one place, and make the search as long as the table.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,8 @@ import numpy.typing as npt
 from analyzer.native.compiled import compiled, piece
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+SECRET = int.from_bytes(os.urandom(8), "little")
+"""of this process; results do not depend on it"""
 _START = 1 << 10
 """slots of a new table; doubled where half are taken"""
 
@@ -33,7 +39,7 @@ class KeyNumbers:
     """Numbers for keys. Keys are values of which equality is all that matters."""
 
     def __init__(self) -> None:
-        self._slots = np.zeros((_START, 2), np.uint64)
+        self._slots = _empty(_START)
         self.count = 0
 
     def take(
@@ -56,23 +62,32 @@ class KeyNumbers:
 
     def keep(self, numbers: npt.NDArray[np.int64]) -> None:
         """Only these keys: they get the numbers 0, 1, 2 …, in this order."""
-        taken = self._slots[self._slots[:, 1] != 0]
+        slots = self._slots[:-1]
+        taken = slots[slots[:, 1] != 0]
         keys = np.empty(self.count, np.uint64)
         keys[taken[:, 1].astype(np.intp) - 1] = taken[:, 0]
-        self._slots, self.count = np.zeros((_START, 2), np.uint64), 0
+        self._slots, self.count = _empty(_START), 0
         self.take(keys[numbers])
 
     def _grow(self) -> None:
-        slots = np.zeros((2 * len(self._slots), 2), np.uint64)
+        slots = _empty(2 * (len(self._slots) - 1))
         _move(self._slots, slots)
         self._slots = slots
+
+
+def _empty(size: int) -> npt.NDArray[np.uint64]:
+    """So many free slots, and one row more, with `SECRET`."""
+    slots = np.zeros((size + 1, 2), np.uint64)
+    slots[size, 0] = SECRET
+    return slots
 
 
 @piece
 def _slot(slots: Any, key: Any) -> Any:
     """The slot where the key is or would be. Its second word is the number plus one, 0: free."""
-    mask = np.uint64(len(slots) - 1)
-    at = mix(key, np.uint64(1)) & mask
+    size = len(slots) - 1
+    mask = np.uint64(size - 1)
+    at = mix(key, slots[size, 0]) & mask
     while slots[at, 1] != 0 and slots[at, 0] != key:
         at = (at + np.uint64(1)) & mask
     return at
@@ -90,7 +105,7 @@ def _take(
         if number < 0 or key != last:
             at = _slot(slots, key)
             if slots[at, 1] == 0:
-                if 2 * count >= len(slots):
+                if 2 * count >= len(slots) - 1:
                     return row, count
                 fresh[count - before] = row
                 count += 1
@@ -110,7 +125,7 @@ def _find(keys: Any, slots: Any, numbers: Any) -> None:
 
 @compiled
 def _move(old: Any, new: Any) -> None:
-    for k in range(len(old)):
+    for k in range(len(old) - 1):
         if old[k, 1] != 0:
             at = _slot(new, old[k, 0])
             new[at, 0], new[at, 1] = old[k, 0], old[k, 1]

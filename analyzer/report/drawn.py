@@ -17,7 +17,8 @@ from analyzer.model.report import HopRow, Path, PathNode, Report, VantageRow
 from analyzer.report.view import conversations, main_conversation
 
 KIND_WORDS = {"veth": "veth pair", "span": "(not captured)"}
-PATHS_DRAWN = 2
+PATHS_DRAWN, STATIONS_DRAWN = 2, 50
+"""paths, and the stations that one may have: a longer one is no drawing any more"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def drawn_paths(report: Report) -> tuple[list[DrawnPath], int]:
         if way not in seen and way[::-1] not in seen and len(way) > 1:
             chosen.append(path)
         seen.add(way)
-    drawn = [_draw(report, path, by_name) for path in chosen[:PATHS_DRAWN]]
+    short = [path for path in chosen if len(path.nodes) <= STATIONS_DRAWN]
+    drawn = [_draw(report, path, by_name) for path in short[:PATHS_DRAWN]]
     return drawn, len(chosen) - len(drawn)
 
 

@@ -33,6 +33,12 @@ MAGIC = blocks.SECTION_HEADER.to_bytes(4, "big")
 """the same in both byte orders"""
 
 
+MOST_INTERFACES = 10_000
+"""of a file, all sections together: what is beyond is not read"""
+MOST_TOLD = 50_000
+"""blocks of statistics and of names, besides ten for each interface"""
+
+
 class PcapngReader:
     """Walks one file of this format and gathers what it says about itself."""
 
@@ -47,6 +53,8 @@ class PcapngReader:
         self.names: dict[str, str] = {}
         self.own: list[bytes] = []
         """contents of the blocks of vethscope's own kind, in file order"""
+        self._told = 0
+        """blocks of statistics and of names so far"""
         self._section: Section | None = None
         self._first_section: Section | None = None
         self._first = 0
@@ -96,6 +104,7 @@ class PcapngReader:
 
     def _understand(self, block: bytes, swapped: bool) -> None:
         kind = struct.unpack_from(f"{order_of(swapped)}I", block)[0]
+        self._bound(kind)
         if kind == blocks.SECTION_HEADER:
             self._section = read_section(block, swapped)
             self.sections += 1
@@ -109,6 +118,15 @@ class PcapngReader:
             self.own.append(block[8:-4])
         else:
             self._add_statistics(block, swapped)
+
+    def _bound(self, kind: int) -> None:
+        """Blocks beside frames cost much more than frames. Raises SavefileError for too many."""
+        if kind == blocks.INTERFACE_DESCRIPTION and len(self.interfaces) >= MOST_INTERFACES:
+            raise SavefileError(f"more than {MOST_INTERFACES:,} interfaces")
+        if kind in (blocks.INTERFACE_STATISTICS, blocks.NAME_RESOLUTION):
+            self._told += 1
+            if self._told > MOST_TOLD + 10 * len(self.interfaces):
+                raise SavefileError("too many blocks of statistics and of names")
 
     def _add(self, interface: SavefileInterface) -> None:
         if interface.index == len(self._clocks.multiply):

@@ -25,6 +25,7 @@ import numpy as np
 from analyzer.errors import UsageProblem
 from analyzer.native.loads import Bytes
 from analyzer.savefile.compressed import MAGIC_LENGTH, Fill, decompressor
+from analyzer.savefile.cuts import tell_of_cuts
 
 STDIN = "-"
 """the path that means standard input"""
@@ -128,7 +129,8 @@ def is_rereadable(path: str | Path) -> bool:
 
 
 def _mapped(fd: int) -> Source:
-    """The whole file as it is now. What is cut off later while it is read is fatal (SIGBUS)."""
+    """The whole file as it is now. What is cut off later while it is read is fatal, in one line."""
+    tell_of_cuts()
     try:
         size = os.fstat(fd).st_size
         if not size:

@@ -32,6 +32,7 @@ def hop_parts(report: Report) -> Iterable[RenderableType]:
             hidden += len(section.there) + len(section.back)
             continue
         _add_section(table, section)
+        hidden += sum(max(len(rows) - HOP_ROWS, 0) for rows in (section.there, section.back))
     yield table
     if hidden:
         yield Text(f"and {format_plural(hidden, 'more hop')}: see --json", "dim")
@@ -52,7 +53,7 @@ def _add_section(table: Table, section: view.HopSection) -> None:
     for rows, (source, destination) in ((section.there, ends), (section.back, ends[::-1])):
         if rows:
             table.add_row(pair_title(source, destination, section.protocol))
-        for row in rows:
+        for row in rows[:HOP_ROWS]:
             table.add_row(*_hop_cells(row))
         if rows is section.there and icmp and icmp.turnaround_p50_ns is not None:
             table.add_row(
