@@ -234,7 +234,7 @@ def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:
 
 def _is_complete(reading: Reading) -> bool:
     """Whether no ring dropped anything, as far as it is known."""
-    return not (count_dropped(reading.vantages, reading.notes) or reading.lacking)
+    return all(map(reading.is_whole, range(len(reading.vantages))))
 
 
 def _scene_of_losses(reading: Reading, outlook: Outlook, evidence: Evidence) -> LossScene:

@@ -68,6 +68,12 @@ class VantageNotes:
             self.process_rtt |= part.get("process_rtt", {})
             self.process_received |= part.get("process_received", {})
 
+    def read_so_far(self, statistics: Mapping[str, Any], file: int = 0) -> None:
+        """The same of a capture that went on, and was killed later."""
+        if file not in self._parts:
+            told, _ = _told_at_end(str(statistics.get("comment", "")))
+            self.ring_dropped = max(self.ring_dropped, told.get("ring_dropped", 0))
+
     def parts(self) -> list[tuple[int, int]]:
         """(start, end) of each file's part, as far as they are told."""
         ends = [(p.get("starttime_ns"), p.get("endtime_ns")) for p in self._parts.values()]

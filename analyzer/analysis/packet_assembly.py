@@ -97,7 +97,7 @@ class PacketAssembly:
         self.returned.add(chunk.frames, self.reading.vantages)
         frames = self._inside(chunk)
         self._learn(chunk.tracked)
-        self._correlator.learn(chunk.refusals)
+        self._correlator.learn(chunk.refusals.certain)
         journeys, settled_ns = self._correlate(frames, chunk.now_ns, final=chunk.final)
         batch = self._batch(frames, journeys, settled_ns, chunk.own)
         return replace(batch, refused=chunk.refusals.keys)

@@ -157,6 +157,7 @@ class Reading:
                     continue
                 notes = notes_at_end.setdefault(vantage, VantageNotes())
                 notes.read(interface.statistics or {}, number)
+                notes.read_so_far(interface.so_far or {}, number)
             take_names(self.names, ahead.names)
         self._expected, self.explained = len(self.vantages), explained
         vantages = range(len(self.vantages))
@@ -293,6 +294,7 @@ class Reading:
             if at < 0:
                 continue
             self.notes[at].read(self.clocks.corrected(interface.statistics or {}, number), number)
+            self.notes[at].read_so_far(interface.so_far or {}, number)
         take_names(self.names, savefile.names)
         section = read_section_notes(savefile.comment)
         self.engine = self.engine or section.engine

@@ -13,7 +13,7 @@ from typing import Any
 
 from analyzer.capture.clock import clock_offset_ns
 from analyzer.capture.stats import CaptureStats, RingStats, VantageStats
-from analyzer.model.vantage import CLOCK_OFFSET, MARK, VERSION, Role, Vantage
+from analyzer.model.vantage import CLOCK_OFFSET, MARK, SO_FAR, VERSION, Role, Vantage
 from analyzer.savefile import blocks
 from analyzer.version import __version__
 
@@ -74,10 +74,13 @@ def statistics(
     fdb: Mapping[str, Fdb],
     notes: Mapping[str, str],
     ids: Sequence[int] | None = None,
+    *,
+    so_far: bool = False,
 ) -> Iterable[bytes]:
     """An ISB per vantage. ``fdb`` and ``notes`` by vantage name go into its comment.
 
-    ids: of each vantage its number in the file; -1: it is not in there.
+    ids: of each vantage its number in the file; -1: it is not in there. so_far: the capture goes
+    on.
     """
     offset_ns = clock_offset_ns()
     numbers = range(len(stats.vantages)) if ids is None else ids
@@ -97,6 +100,7 @@ def statistics(
                 {
                     **_ending(one, stats.rings[one.vantage.ring], fdb, notes.get(name, "")),
                     CLOCK_OFFSET: offset_ns,
+                    **({SO_FAR: 1} if so_far else {}),
                 }
             ),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from analyzer.capture.links import LinkWatch
@@ -28,12 +28,21 @@ class Listening:
     """Has all rings of the roster walked into the recorder."""
 
     def __init__(
-        self, roster: Roster, recorder: Recorder, wakeups: Wakeups, vanished: Callable[[], None]
+        self,
+        roster: Roster,
+        recorder: Recorder,
+        wakeups: Wakeups,
+        vanished: Callable[[], None],
+        losing: Callable[[Collection[int]], None],
     ) -> None:
-        """vanished: called when interfaces have."""
+        """vanished: called when interfaces have. losing: when the rings of these sources have
+        dropped frames."""
+        self._losing = losing
         self._roster, self._recorder, self._wakeups = roster, recorder, wakeups
         self._vanished = vanished
         self._looked_ns = 0
+        self._dropped: dict[int, int] = {}
+        """source → frames that it had dropped when it was told of last"""
         self._edges = False
         """whether a ring wakes us only when it hands a further block over"""
 
@@ -101,8 +110,20 @@ class Listening:
         ):
             self._looked_ns = now_ns
             self.count()
+            self._tell_drops()
             if self._roster.dismiss_orphans():
                 self._vanished()
+
+    def _tell_drops(self) -> None:
+        """Have the file say which rings have dropped frames since it was looked last."""
+        fresh = {
+            source.number: source.ring.dropped
+            for source in self._roster.open_sources
+            if source.ring.dropped > self._dropped.get(source.number, 0)
+        }
+        if fresh:
+            self._dropped |= fresh
+            self._losing(fresh.keys())
 
     def _walk(self, source: Source) -> None:
         self._recorder.walk(source, time.monotonic_ns())

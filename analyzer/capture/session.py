@@ -103,7 +103,7 @@ class CaptureSession:
         rotates = self._options.rotation is not None
         self._counting = Counting(self._roster, self._recorder, rotates=rotates)
         self._listening = Listening(
-            self._roster, self._recorder, self._wakeups, self._end_if_all_gone
+            self._roster, self._recorder, self._wakeups, self._end_if_all_gone, self._tell_drops
         )
         self._recorder.begin(time.monotonic_ns())
 
@@ -253,6 +253,15 @@ class CaptureSession:
     def _tell_batch(self, batch: Bytes) -> None:
         if self._hooks.on_batch:
             self._hooks.on_batch(batch, self._roster.vantages)
+
+    def _tell_drops(self, sources: Collection[int]) -> None:
+        """Statistics so far of the vantages of these sources: should we be killed, no more come."""
+        stats, writer = self._counting.of_file(self.stats()), self._recorder.writer
+        ids = [
+            at if one.vantage.ring in sources else -1
+            for at, one in zip(writer.head.ids.tolist(), stats.vantages, strict=True)
+        ]
+        writer.write(b"".join(describe.statistics(stats, {}, {}, ids, so_far=True)))
 
     def _end_file(self) -> bytes:
         """The blocks that end a file when another is begun."""

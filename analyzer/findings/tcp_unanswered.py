@@ -8,6 +8,7 @@ from analyzer.findings.no_answer import Unanswered, silent_requests
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.where_unanswered import where_it_ended
 from analyzer.formatting.numbers import format_count
+from analyzer.model.flow_rows import IcmpErrorRow
 from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role
 from analyzer.net.icmp import REFUSING
@@ -32,7 +33,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     refused = {
         (one.source_ip, one.destination_ip, one.destination_port)
         for one in inputs.flows.get("icmp_errors", ())
-        if one.protocol == "tcp" and one.error in REFUSING
+        if one.protocol == "tcp" and _refuses(inputs, one)
     }
     for row in inputs.flows.get("tcp", ()):
         asked = row.client_ip, row.server_ip, row.server_port
@@ -51,6 +52,13 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             f"{client} → {server} TCP port {port}: the SYN{many} was not answered"
             f"{_where(inputs, losses, places.get(key, ()))}"
         )
+
+
+def _refuses(inputs: FindingInputs, error: IcmpErrorRow) -> bool:
+    """Whether it is what became of the SYNs: nothing is known to have lost them."""
+    lost = ((row.protocol, row.source, row.port) for row in inputs.losses)
+    ends = ("tcp", error.source, error.destination_port)
+    return error.error in REFUSING or ("unreachable" in error.error and ends not in lost)
 
 
 def _where(inputs: FindingInputs, lost: Sequence[LossRow], places: Sequence[Unanswered]) -> str:

@@ -94,9 +94,12 @@ class Conversations:
         self._notes = notes or ConversationNotes()
         self._speech = np.zeros((1, 0), np.int64)
         self._openings = pl.DataFrame(schema=_OPENED)
+        self._tables: dict[str | int, pl.DataFrame] = {}
+        """made since the last batch: several kinds of flows ask for the same"""
 
     def add(self, batch: Batch) -> None:
         """Count the TCP and UDP packets of one batch."""
+        self._tables.clear()
         headed = self._fragments.with_ports(transport_packets(batch))
         headed, keys, forward = self._followed(headed)
         numbers = self._live.take(headed, keys)
@@ -217,7 +220,9 @@ class Conversations:
         vantage to last), server_…; conversation (its number, for `lost_between`); of TCP also
         `TcpOptionsOffered.table` and what `Segments.table` tells, by sides, too.
         """
-        return self._table([self._counts.table(), self._tcp.table(), self._agreed.table()])
+        if "all" not in self._tables:
+            self._tables["all"] = self._table([self._agreed.table()])
+        return self._tables["all"]
 
     def turns(self, end_ns: int) -> pl.DataFrame:
         """One row a conversation, with what is known of its questions and answers.
@@ -226,11 +231,15 @@ class Conversations:
         conversation; begun (its opening was seen); speech (codes of `analyzer.decode.speech`);
         by sides, too, flow (its number) and what `Turns` and `DatagramTurns` tell of those who ask.
         """
-        speech = pl.DataFrame({f"speech_{side}": self._speech[0] for side in (0, 1)})
-        told = [speech, self._tcp.turns.table(), self.questions.table(end_ns)]
-        return self._table([self._counts.table(), self._tcp.table(), *told])
+        if end_ns not in self._tables:
+            speech = pl.DataFrame({f"speech_{side}": self._speech[0] for side in (0, 1)})
+            told = [speech, self._tcp.turns.table(), self.questions.table(end_ns)]
+            self._tables[end_ns] = self._table(told)
+        return self._tables[end_ns]
 
     def _table(self, parts: list[pl.DataFrame]) -> pl.DataFrame:
+        """What is counted, with ``parts``: [conversations] each."""
+        parts = [self._counts.table(), self._tcp.table(), *parts]
         table = self._openings
         if table.is_empty():
             return pl.DataFrame(schema={"protocol": pl.String})

@@ -21,6 +21,8 @@ CLOCK_OFFSET = "clock_offset_ns"
 at its end"""
 MARK = "vethscope"
 """Key of the JSON comment that tells our IDBs from other people's comments."""
+SO_FAR = "so_far"
+"""key of a statistics' comment: the capture goes on, and a ring has dropped frames meanwhile"""
 VERSION = 1
 
 

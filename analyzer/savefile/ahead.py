@@ -60,6 +60,8 @@ def look_at_end(path: str | Path) -> Ahead | None:
 def _read_both(reader: PcapngReader, data: Bytes, start: int) -> Ahead | None:
     reader.walk(data, reader.start, new_columns(0), 0)
     stop = reader.walk(data[start:], 0, new_columns(0), 0)
+    if not any(one.statistics for one in reader.interfaces):
+        return None
     if stop.status != MORE or stop.position != len(data) - start or reader.stray_statistics:
         return None
     return Ahead(reader.interfaces, reader.names, reader.own)

@@ -34,6 +34,8 @@ class SavefileInterface:
     statistics: dict[str, int | str] | None = None
     """of the last ISB: ifrecv, ifdrop, filteraccept, osdrop, usrdeliv, starttime_ns,
     endtime_ns, comment — those that are told"""
+    so_far: dict[str, int | str] | None = None
+    """of the last ISB that says that the capture went on"""
 
 
 def take_names(known: dict[str, str], told: Mapping[str, str]) -> None:

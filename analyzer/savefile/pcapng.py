@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from analyzer.errors import SavefileError
+from analyzer.model.vantage import SO_FAR
 from analyzer.native.loads import Bytes
 from analyzer.savefile import blocks
 from analyzer.savefile.clocks import grown, new_clocks, set_clock, stamp_ns
@@ -144,7 +145,10 @@ class PcapngReader:
             statistics[name] = int(stamp_ns(high, low, index, self._clocks))
         if read.comment:
             statistics["comment"] = read.comment
-        self.interfaces[index].statistics = statistics
+        if f'"{SO_FAR}"' in read.comment:
+            self.interfaces[index].so_far = statistics
+        else:
+            self.interfaces[index].statistics = statistics
 
 
 def pcapng_reader(start: bytes) -> PcapngReader | None:

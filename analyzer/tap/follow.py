@@ -118,7 +118,7 @@ class Follower:
             if news or waiting:
                 self._try_to_look()
             elif self._mounts.fileno() in events:
-                self._known = self._mounted()
+                self._reserve()
             self._let_go()
 
     def _try_to_look(self) -> None:
@@ -166,13 +166,12 @@ class Follower:
                 ring.close()
 
     def _reserve(self) -> None:
-        """Listen in a namespace that has just got a name while a new veth has no other end yet.
+        """Listen in a namespace that has just got a name.
 
-        That end will be moved into it and come up there any moment.
+        The end of a veth will be made there, or moved into it, and come up any moment.
         """
         before, self._known = self._known, self._mounted()
-        fresh = self._known.items() - before.items()
-        for inode, path in fresh if self._newcomers.waiting else ():
+        for inode, path in self._known.items() - before.items():
             self._listen(inode, path)
 
     def _listen(self, inode: int, path: str) -> None:

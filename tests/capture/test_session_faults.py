@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from sessions import OURS, numbers, open_sockets, running, wait_for
 
+from analyzer.analysis.analyse import report_files
+from analyzer.analysis.reading import Reading
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.ring_settings import KIB, RingSettings
 from analyzer.capture.session import CaptureSession
@@ -96,6 +98,37 @@ def test_drops_are_counted_to_the_frame(lab: Any, tmp_path: Path, reading: Any) 
     assert "osdrop" not in found.statistics["veA"]
     assert found.statistics["veA"]["ring_dropped"] == host.dropped
     assert numbers(found.at("a:eth0")) == list(range(inside.frames))
+
+
+def test_drops_that_no_frame_follows_are_told_before_we_are_killed(
+    lab: Any, tmp_path: Path
+) -> None:
+    """A file that ends anywhere says which rings lacked frames."""
+    session = CaptureSession(
+        lab.vantages("veA", "a:eth0"),
+        lab.paths,
+        tmp_path / "a",
+        CaptureOptions(filter=OURS, ring=RingSettings(128 * KIB, 2, inside_bytes=0)),
+    )
+    with session:
+        lab.send(lab.numbered(20_000))
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(session.run)
+            wait_for(lambda: b'"so_far"' in (tmp_path / "a").read_bytes())
+            (tmp_path / "killed").write_bytes((tmp_path / "a").read_bytes())
+            session.stop()
+            future.result(timeout=60)
+    stats = session.close()
+    for name, ended in (("killed", False), ("a", True)):
+        found = Reading.open([str(tmp_path / name)])
+        found.foresee()
+        assert found.foreseen is not None
+        assert [one.ended for one in found.foreseen] == [ended] * 2
+        dropped = [stats.rings[one.ring].dropped for one in session.vantages]
+        assert [one.ring_dropped for one in found.foreseen] == dropped
+        assert min(dropped) > 0
+        report, _ = report_files([str(tmp_path / name)])
+        assert ("not-ended" in {one.code for one in report.findings}) is not ended
 
 
 def test_drops_stand_where_they_happened(lab: Any, tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ from analyzer.analysis.analyse import report_files
 from analyzer.analysis.options import AnalysisOptions
 from analyzer.analysis.stream import stream_files
 from analyzer.capture.options import CaptureOptions, Limits
+from analyzer.capture.ring import Ring
 from analyzer.capture.series import Rotation
+from analyzer.capture.source import Source
 from analyzer.engines.lab import Lab
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Status
@@ -133,7 +135,8 @@ def healthy(lab: Lab, tmp_path: Path) -> Iterator[Healthy]:
             stack.callback(one.kill)
             assert one.stdout.readline() == "ready\n"
         ping = ["ping", "-q", "-i", "0.01", "172.17.0.3"]
-        stack.callback(lab.start("tomcat01", ping, stdout=subprocess.DEVNULL).kill)
+        asking = stack.enter_context(lab.start("tomcat01", ping, stdout=subprocess.DEVNULL))
+        stack.callback(asking.kill)
         found = Healthy(lab, port, discover(lab), tmp_path, random.Random(7 if not LONG else None))
         yield found
         assert found.dropped() == 0
@@ -146,6 +149,26 @@ def test_stopped_at_random_moments(healthy: Healthy) -> None:
         frames = healthy.dice.randrange(20, 400)
         report = healthy.check(healthy.capture(None, frames))
         assert report.capture.frames == frames
+
+
+def test_rings_that_begin_one_after_the_other(
+    healthy: Healthy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And end so: what one of them hears alone is not lost to the others."""
+    start, hush = Ring.start, Source.hush
+
+    def start_late(ring: Ring) -> None:
+        start(ring)
+        time.sleep(0.03)
+
+    def hush_late(source: Source) -> None:
+        hush(source)
+        time.sleep(0.03)
+
+    monkeypatch.setattr(Ring, "start", start_late)
+    monkeypatch.setattr(Source, "hush", hush_late)
+    for _ in range(2 * TIMES):
+        assert healthy.check(healthy.capture(0.1)).capture.frames
 
 
 def test_rotated(healthy: Healthy) -> None:
