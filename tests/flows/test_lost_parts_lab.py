@@ -45,10 +45,14 @@ def test_the_losses_agree_with_the_queue_s_own_counter(tmp_path: Path) -> None:
             ["tomcat01", "tomcat02"], lambda: send_bulk(lab), filter_text="tcp", snaplen=128
         )
         (queue,) = json.loads(bench.host(f"tc -s -j qdisc show dev {device}"))
+    # IGMP and MLD reports wait in the same queue, and are not captured; other queues drop, too
+    assert report.capture.drops
+    others = report.capture.drops["anywhere"].get("QDISC_DROP", 0)
     dropped = queue["drops"]
     assert dropped >= 20
     (row,) = report.losses
-    assert abs(row.packets - dropped) <= max(2, dropped / 100)
+    assert row.packets <= dropped + max(2, dropped / 100)
+    assert dropped <= row.packets + others + max(2, dropped / 100)
     assert (row.expected, row.reason) == (device, "QDISC_DROP")
     assert f"tbf of 2 Mbit/s of {device} dropped {dropped} packets by its own counter" in row.advice
     (tcp,) = report.tcp
