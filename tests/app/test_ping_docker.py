@@ -191,7 +191,8 @@ def test_bridged_tcp_is_proved_too(engine: DockerEngine, container: Make, tmp_pa
     vantages = select_vantages(topology, targets=[one.name, two.name])
     file = str(tmp_path / "tcp.pcapng")
     tap = Tap(topology, vantages, file, TapOptions(CaptureOptions(filter="tcp")))
-    two.exec_run(["sh", "-c", "nc -l -p 9000 > /dev/null"], detach=True)
+    # with an input of its own that has ended, nc would close before it was told anything
+    two.exec_run(["nc", "-l", "-p", "9000", "-e", "cat"], detach=True)
     knock = f"echo hi | nc {address} 9000 && exit 0; sleep 0.1"
     script = f"for i in $(seq 50); do {knock}; done; exit 1"
     running = threading.Thread(target=tap.run)
@@ -208,7 +209,7 @@ def test_bridged_tcp_is_proved_too(engine: DockerEngine, container: Make, tmp_pa
     }
     assert report.losses == []
     assert {len(p.vantages) for p in report.packets} == {5}
-    assert max(row.bytes for row in report.tcp) == len("hi\n")
+    assert max(row.bytes for row in report.tcp) == 2 * len("hi\n")
     assert sum(row.packets for row in report.tcp) == len(report.packets)
 
 
