@@ -40,7 +40,8 @@ def test_a_rule_that_was_there_for_a_while_only(bench: Bench) -> None:
     report = bench.capture(["tomcat01", "tomcat02"], ban_for_a_while)
     row = the_loss(report)
     assert (row.packets, row.reason) == (3, "NETFILTER_DROP")
-    assert row.advice.startswith("a rule of nftables (or iptables-nft) dropped it, and none of")
+    assert "while these were sent a rule was added to ip filter FORWARD by iptables" in row.advice
+    assert "--dport 9" not in row.advice
     assert "--dport 9" in the_loss(report, "udp").advice
     (verdict,) = [v for v in report.verdicts if v.source == "tomcat01"]
     assert (verdict.result, verdict.delivered, verdict.packets) == ("proved", 3, 9)
