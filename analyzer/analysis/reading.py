@@ -8,7 +8,6 @@ without our topology has one vantage per interface, named as the file names it.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,11 +18,11 @@ from analyzer.analysis.decoded_chunk import DecodedChunk, decoded_chunk
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.gaps import Gaps
 from analyzer.analysis.notes import VantageNotes, read_section_notes
-from analyzer.analysis.own_blocks import is_evidence, needed_at_start, sort_own
+from analyzer.analysis.own_blocks import Malformed, is_evidence, needed_at_start, sort_own
 from analyzer.analysis.refusals import read_refusals
 from analyzer.analysis.twins import without_twins
 from analyzer.analysis.vantage_identity import VantageIdentities
-from analyzer.decode.cooked import cooked_headers, has_cooked
+from analyzer.decode.cooked import has_cooked
 from analyzer.decode.identity import KEY_BYTES, key_bytes_for
 from analyzer.decode.inner import TUNNEL_BYTES, follow_tunnels
 from analyzer.errors import SavefileError
@@ -32,7 +31,6 @@ from analyzer.model.census import Census
 from analyzer.model.frames import FLAG_LACKING, FrameChunk
 from analyzer.model.vantage import Vantage
 from analyzer.net.link_types import LINUX_SLL2
-from analyzer.recorders.own_blocks import malformed_kind
 from analyzer.savefile.ahead import Ahead, look_at_end, step_through
 from analyzer.savefile.interfaces import SavefileInterface, take_names
 from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
@@ -87,9 +85,7 @@ class Reading:
     """what was told of translations, as far as it is known: of whole files before their frames"""
     evidence: list[bytes] = field(default_factory=list)
     """what was told of counters, state and events (`analyzer.recorders.evidence`)"""
-    _malformed: Counter[str] = field(default_factory=Counter)
-    _malformed_sections: set[int] = field(default_factory=set)
-    """numbers of files"""
+    _malformed: Malformed = field(default_factory=Malformed)
     _expected: int = 0
     _places: VantageIdentities = field(init=False)
 
@@ -148,7 +144,7 @@ class Reading:
             if ahead is None:
                 stepped = step_through(file.path, needed_at_start)
                 ahead = Ahead(stepped.interfaces, stepped.names, stepped.own)
-            others, tracked = sort_own([b for b in ahead.own if not malformed_kind(b)])
+            others, tracked = sort_own(Malformed().pass_over(ahead.own))
             self.tracked += tracked
             explained = explained or bool(others)
             for interface in ahead.interfaces:
@@ -235,7 +231,8 @@ class Reading:
             self.frames += len(chunk)
             self._note_lacking(frames)
             if has_cooked(linktypes):
-                self._tell_devices(chunk, frames, savefile, number)
+                for at in self._places.place_devices(chunk, frames, savefile, number):
+                    self._noted(at)
             if self.tunnels:
                 follow_tunnels(chunk, frames, self.key_bytes)
             if peek:
@@ -254,11 +251,8 @@ class Reading:
         self.lacking |= {self.vantages[v].ring for v in np.unique(frames["vantage"][behind])}
 
     def _take_own(self, savefile: Savefile) -> None:
-        for block in savefile.own:
-            if kind := malformed_kind(block):
-                self._malformed[kind] += 1
-            else:
-                (self.evidence if is_evidence(block) else self.own).append(block)
+        for block in self._malformed.pass_over(savefile.own):
+            (self.evidence if is_evidence(block) else self.own).append(block)
         savefile.own.clear()
 
     def _place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
@@ -273,19 +267,6 @@ class Reading:
         if vantage == len(self.notes):
             self.notes.append(VantageNotes())
         return vantage
-
-    def _tell_devices(
-        self, chunk: FrameChunk, frames: Columns, savefile: Savefile, number: int
-    ) -> None:
-        """Of frames with cooked headers: the direction, and the device that each was seen at."""
-        headers = cooked_headers(chunk, frames["linktype"])
-        frames["flags"][:] = headers.flags
-        cooked = np.flatnonzero(frames["linktype"] == LINUX_SLL2)
-        places = chunk.interface[cooked].astype(np.int64) << 32 | headers.ifindex[cooked]
-        for place in np.unique(places).tolist():
-            interface, ifindex = savefile.interfaces[place >> 32], place & 0xFFFFFFFF
-            at = self._places.place_device(interface, number, savefile.path, ifindex)
-            frames["vantage"][cooked[places == place]] = self._noted(at)
 
     def _take_notes(self, savefile: Savefile, number: int) -> None:
         """What stands beside the frames: statistics, names, the section's comment."""
@@ -303,15 +284,12 @@ class Reading:
         if section.clock_offset_ns is not None:
             self.clocks.starts_ns[number] = section.clock_offset_ns
         if section.malformed and any(vantage.ifindex for vantage in self.vantages):
-            self._malformed_sections.add(number)
+            self._malformed.sections.add(number)
 
     def malformed(self) -> dict[str, int]:
         """What vethscope writes of itself and cannot have written so: kind → how many were left
         out."""
-        counts = {
-            "the section": len(self._malformed_sections),
-            "interfaces": len(self._places.malformed),
-            "statistics": sum(notes.malformed for notes in self.notes),
-            **self._malformed,
-        }
-        return {kind: count for kind, count in counts.items() if count}
+        return self._malformed.counts(
+            interfaces=len(self._places.malformed),
+            statistics=sum(notes.malformed for notes in self.notes),
+        )

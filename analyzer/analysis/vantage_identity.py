@@ -11,10 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from analyzer.analysis.notes import described_vantage, device_of, foreign_vantage
+from analyzer.decode.cooked import cooked_headers
+from analyzer.model.batch import Columns
+from analyzer.model.frames import FrameChunk
 from analyzer.model.untrusted import MALFORMED
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.link_types import LINUX_SLL2
 from analyzer.savefile.interfaces import SavefileInterface
+from analyzer.savefile.read import Savefile
 
 
 class VantageIdentities:
@@ -42,6 +49,22 @@ class VantageIdentities:
         same.append(len(self.vantages))
         self.vantages.append(self._with_generations(vantage))
         return same[-1]
+
+    def place_devices(
+        self, chunk: FrameChunk, frames: Columns, savefile: Savefile, file_number: int
+    ) -> list[int]:
+        """Of frames with cooked headers, fill in the direction and the vantage of the device that
+        each was seen at; all these vantages, new ones in their order."""
+        headers = cooked_headers(chunk, frames["linktype"])
+        frames["flags"][:] = headers.flags
+        cooked = np.flatnonzero(frames["linktype"] == LINUX_SLL2)
+        places = chunk.interface[cooked].astype(np.int64) << 32 | headers.ifindex[cooked]
+        found = []
+        for place in np.unique(places).tolist():
+            interface, ifindex = savefile.interfaces[place >> 32], place & 0xFFFFFFFF
+            found.append(self.place_device(interface, file_number, savefile.path, ifindex))
+            frames["vantage"][cooked[places == place]] = found[-1]
+        return found
 
     def place_device(
         self, interface: SavefileInterface, file_number: int, path: str, ifindex: int

@@ -9,6 +9,7 @@ when the ring closes, its part is reserved again.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -17,7 +18,10 @@ import threading
 import numpy as np
 
 from analyzer.capture.encode import Views, views
+from analyzer.capture.ring_settings import RingSettings
 
+_TIMES = 8
+"""rings come and go, and those of later containers are shares of the same memory once more"""
 _PROT_NONE = 0
 _MAP_FIXED = 0x10
 _RESERVED = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
@@ -112,3 +116,10 @@ class Arena:
             elif start < end:
                 joined.append((start, end))
         self._free = joined
+
+
+def reserve_arena(settings: RingSettings) -> Arena | None:
+    """Address space for several times what the rings of a host take; None where it is limited."""
+    with contextlib.suppress(OSError, OverflowError):
+        return Arena(_TIMES * (settings.size + settings.inside_bytes))
+    return None

@@ -105,9 +105,7 @@ class Listening:
 
     def _look(self, now_ns: int) -> None:
         """Now and then: at the counters, and for namespaces that are gone."""
-        if now_ns - self._looked_ns >= max(
-            _LOOK_NS, len(self._roster.open_sources) * _LOOK_EACH_NS
-        ):
+        if now_ns - self._looked_ns >= max(_LOOK_NS, self._roster.most_open * _LOOK_EACH_NS):
             self._looked_ns = now_ns
             self.count()
             self._tell_drops()

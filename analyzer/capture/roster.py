@@ -7,7 +7,6 @@ packet socket would keep a dead container's namespace (and its veth) in existenc
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
@@ -16,12 +15,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from analyzer.capture import bpf
-from analyzer.capture.arena import Arena
+from analyzer.capture.arena import reserve_arena
 from analyzer.capture.inside import open_inside
 from analyzer.capture.links import LinkWatch
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.ring import Ring
-from analyzer.capture.ring_settings import RingSettings
 from analyzer.capture.source import Source
 from analyzer.errors import UsageProblem, VethscopeError
 from analyzer.model.topology import Key
@@ -29,8 +27,6 @@ from analyzer.model.vantage import Role, Vantage
 
 _DESCRIPTOR = re.compile(r"/proc/[^/]+/fd/\d+")
 """a path by which somebody, perhaps we, keeps a namespace on purpose"""
-_ARENA_TIMES = 8
-"""rings come and go, and those of later containers are shares of the same memory once more"""
 _AT_ONCE = 32
 """rings opened or closed side by side: in each the kernel waits some 20 ms for its other CPUs
 (synchronize_net in net/packet/af_packet.c), and the waits are shared"""
@@ -188,6 +184,11 @@ class Roster:
         self._open = [source for source in self._open if source.is_open]
         return list(self._open)
 
+    @property
+    def most_open(self) -> int:
+        """So many sources at most are open: for those who ask at each wake-up."""
+        return len(self._open)
+
     def source_of(self, number: int) -> Source:
         """The source of a vantage."""
         return self.sources[self.vantages[number].ring]
@@ -260,13 +261,6 @@ class Roster:
     def _is_missing(self, number: int) -> bool:
         vantage = self.vantages[number]
         return self.sources[vantage.ring].ring.interface_name(vantage.ifindex) is None
-
-
-def reserve_arena(settings: RingSettings) -> Arena | None:
-    """Address space for several times what the rings of a host take; None where it is limited."""
-    with contextlib.suppress(OSError, OverflowError):
-        return Arena(_ARENA_TIMES * (settings.size + settings.inside_bytes))
-    return None
 
 
 def close_all(those: Collection[Ring | Source]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from analyzer.diagnosis.described_packets import describe_flow
 from analyzer.diagnosis.drop_places import INPUT, place_of_drop
 from analyzer.diagnosis.filtered import advise_at, chains_of
 from analyzer.diagnosis.lost_flows import STACK, Columns, LostFlow, Tied
@@ -24,7 +25,6 @@ from analyzer.diagnosis.way_out import is_on_the_way_out, port_of, way_out
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ethernet import GROUP_BIT, mac_text
-from analyzer.net.ip import address_text
 from analyzer.recorders.drops.record import UNKNOWN
 
 BY_COUNTERS = "packet filter, by its counters"
@@ -281,24 +281,3 @@ def place_of(vantage: Vantage, scene: Scene) -> Place:
     if vantage.role is Role.CONTAINER:
         return Place("inside", vantage.interface, vantage.container, scene.engine)
     return Place("host", vantage.interface, engine=scene.engine)
-
-
-def describe_flow(flow: LostFlow, frames: Columns, protocol: str) -> Packet:
-    """The flow's packets, for an explanation; the ports of several flows are not told."""
-    one = describe_packet(frames, flow.example, protocol)
-    packet = replace(one, count=flow.packets, sent_ns=(flow.first_ns or 0, flow.last_ns or 0))
-    return packet if flow.is_one else replace(packet, port=0, source_port=0)
-
-
-def describe_packet(frames: Columns, row: int, protocol: str) -> Packet:
-    """The frame's packet, for an explanation."""
-    ip = frames["ip_version"][row] > 0
-    return Packet(
-        protocol=protocol,
-        source_ip=address_text(frames["src_hi"][row], frames["src_lo"][row]) if ip else "",
-        destination_ip=address_text(frames["dst_hi"][row], frames["dst_lo"][row]) if ip else "",
-        port=int(frames["dst_port"][row]) if protocol in ("tcp", "udp") else 0,
-        source_port=int(frames["src_port"][row]) if protocol in ("tcp", "udp") else 0,
-        ttl=int(frames["ttl"][row]),
-        len_bytes=int(frames["wirelen"][row]),
-    )

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.diagnosis.departures import Departure, explain_departure
-from analyzer.diagnosis.explain import BY_COUNTERS, describe_packet, place_of
+from analyzer.diagnosis.described_packets import describe_packet
+from analyzer.diagnosis.explain import BY_COUNTERS, place_of
 from analyzer.diagnosis.filtered import advise_at, chains_of
 from analyzer.diagnosis.lost_flows import Columns
 from analyzer.diagnosis.meanwhile import covering, setting_spells

@@ -31,6 +31,7 @@ from analyzer.flows.frame_notes import FrameNotes
 from analyzer.flows.growing import Kept, widened
 from analyzer.flows.live_conversations import LiveConversations
 from analyzer.flows.lost_parts import PLACE, LostParts
+from analyzer.flows.openings import Openings
 from analyzer.flows.tcp import Segments
 from analyzer.flows.transport_packets import (
     conversation_keys,
@@ -61,15 +62,6 @@ SEGMENT = (
 )
 
 
-_OPENED = {
-    **dict.fromkeys(("protocol", "source", "destination"), pl.String),
-    **{f"{side}_{part}": pl.UInt64 for side in ("src", "dst") for part in ("hi", "lo")},
-    **dict.fromkeys(("src_port", "dst_port"), pl.UInt16),
-    **dict.fromkeys(("rank", "forward"), pl.Int64),
-}
-"""of the packet that tells best who opened"""
-
-
 @dataclass(frozen=True, slots=True)
 class ConversationNotes:
     """What is read from bytes of packets; None: it is not."""
@@ -93,7 +85,7 @@ class Conversations:
         self._datagrams = DatagramParts()
         self._notes = notes or ConversationNotes()
         self._speech = np.zeros((1, 0), np.int64)
-        self._openings = pl.DataFrame(schema=_OPENED)
+        self._openings = Openings()
         self._tables: dict[str | int, pl.DataFrame] = {}
         """made since the last batch: several kinds of flows ask for the same"""
 
@@ -128,11 +120,17 @@ class Conversations:
         gone = np.ones(self._live.count, np.bool_)
         gone[kept.conversations] = False
         port = pl.when(pl.col("rank") == 1).then("src_port").otherwise("dst_port").alias("port")
-        talks = self._openings.select("protocol", port).hstack(self._counts.totals())
+        talks = self._openings.table.select("protocol", port).hstack(self._counts.totals())
         self._live.count_others(talks.filter(gone))
-        self._openings = self._openings[kept.conversations]
         self._speech = self._speech[:, kept.conversations]
-        for part in (self._counts, self._tcp, self._agreed, self._lost, self.questions):
+        for part in (
+            self._openings,
+            self._counts,
+            self._tcp,
+            self._agreed,
+            self._lost,
+            self.questions,
+        ):
             part.keep(kept)
 
     def others(self) -> pl.DataFrame:
@@ -193,22 +191,7 @@ class Conversations:
         sized = (rows[name].to_numpy() for name in ("payload_len", "rank", "number", "piece"))
         packets = CountedPackets(numbers, forward, lost, one_way_times(rows), *sized)
         opening = self._counts.add(packets, self._live.count)
-        self._keep_openings(rows, forward, opening)
-
-    def _keep_openings(
-        self, rows: pl.DataFrame, forward: npt.NDArray[np.int64], opening: npt.NDArray[np.int64]
-    ) -> None:
-        """The rows of the packets that tell best who opened."""
-        conversations = np.flatnonzero(opening >= 0)
-        if not len(conversations):
-            return
-        before = len(self._openings)
-        sides = pl.Series("forward", forward[opening[conversations]])
-        first = rows[opening[conversations]].with_columns(sides)
-        cast = (pl.col(name).cast(kind) for name, kind in _OPENED.items())
-        place = np.arange(len(opening))
-        place[conversations] = before + np.arange(len(conversations))
-        self._openings = pl.concat([self._openings, first.select(cast)])[place]
+        self._openings.add(rows, forward, opening)
 
     def table(self) -> pl.DataFrame:
         """One row a conversation, in order of appearance.
@@ -240,7 +223,7 @@ class Conversations:
     def _table(self, parts: list[pl.DataFrame]) -> pl.DataFrame:
         """What is counted, with ``parts``: [conversations] each."""
         parts = [self._counts.table(), self._tcp.table(), *parts]
-        table = self._openings
+        table = self._openings.table
         if table.is_empty():
             return pl.DataFrame(schema={"protocol": pl.String})
         count = np.arange(len(table))
@@ -271,7 +254,7 @@ class Conversations:
         table, flows = table.filter(flows >= 0), flows[flows >= 0]
         named = []
         for flow in flows.tolist():
-            opened = self._openings.row(flow >> 1, named=True)
+            opened = self._openings.table.row(flow >> 1, named=True)
             ends = opened["source"], opened["destination"]
             named.append(ends if opened["forward"] == flow & 1 else ends[::-1])
         first = [self.parts.example(place) for place in table.select(PLACE).iter_rows()]
@@ -293,7 +276,7 @@ class Conversations:
         for flow, last, expected, segments in parts.iter_rows():
             counts.setdefault(flow >> 1, Counter())[flow & 1, last, expected] += segments
         for conversation, places in counts.items():
-            opened = self._openings.row(conversation, named=True)
+            opened = self._openings.table.row(conversation, named=True)
             client = int(opened["forward"] != (opened["rank"] == 1))
             texts[conversation] = [
                 f"{'client' if side == client else 'server'}: "
