@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
+from analyzer.diagnosis.drop_places import OUTPUT, ROUTE, place_of_drop
+from analyzer.diagnosis.meanwhile import address_gone, route_gone
 from analyzer.diagnosis.nat_rules import Translated, destination_rules, older_entry, target_of
 from analyzer.diagnosis.passing_rules import passing_rules, tell
 from analyzer.diagnosis.reasons import NETFILTER, NO_SOCKET, Packet, Place, advise
@@ -25,6 +27,11 @@ def advise_at(
         return entry
     if reason == NO_SOCKET and (other := _bound_elsewhere(packet, scene, netns)):
         return f"it listens on {other} only: {place.run('ss -lunp')}"
+    if place_of_drop(reason, location) in (ROUTE, OUTPUT) and reason != NETFILTER:
+        ends = netns, packet.destination_ip, packet.sent_ns
+        if gone := address_gone(scene.events, *ends) or route_gone(scene.events, *ends):
+            look = f"ip address show; ip route get {packet.destination_ip}"
+            return f"{place.container or 'the host'} {gone}: {place.run(look)}"
     if reason != NETFILTER:
         told = _error_dropped(packet, place, scene, netns) if reason == TOO_BIG else ""
         return advise(reason, location, place, packet) + told

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.nat_rules import Translated, older_entry
-from analyzer.diagnosis.reasons import NO_SOCKET
+from analyzer.diagnosis.reasons import NO_CLIENT, NO_SOCKET
 from analyzer.findings.counted import owned_ends
 from analyzer.findings.no_answer import refusal, routed
 from analyzer.findings.rejecting import reporting
@@ -84,9 +84,11 @@ def _rejected(row: IcmpErrorRow, inputs: FindingInputs) -> str:
             made = reporting(inputs, row, moment.netns, owner.place)
             if made.rule:
                 return f": {made.rule}"
-    ends = row.protocol, row.source, row.reporter, row.destination_port
+    ends = row.protocol, row.source, row.reporter
+    to_client = f"{NO_CLIENT} {row.protocol} port {row.destination_port} "
     for loss in inputs.losses:
-        if loss.reason == NO_SOCKET and (*_ends(loss), loss.port) == ends:
+        same = loss.port == row.destination_port or to_client in loss.advice
+        if loss.reason == NO_SOCKET and same and _ends(loss) == ends:
             return f": {loss.advice}"
     return ""
 

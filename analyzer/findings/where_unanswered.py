@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from analyzer.diagnosis.meanwhile import address_gone
 from analyzer.findings.at_the_socket import at_the_socket, is_quiet
 from analyzer.findings.changed_on_the_way import changed_on_the_way
 from analyzer.findings.counted import owner_of
@@ -36,6 +37,8 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     if has_address(one.last, one.destination_ip):
         cause = (
             no_way_back(inputs, one)
+            or _without_address(inputs, one)
+            or _nobody_has(inputs, one, one.source_ip)
             or sent_on(inputs, one)
             or at_the_socket(inputs, one)
             or _unknown(inputs, one)
@@ -49,7 +52,7 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
         return f"{_came_to(one)}, {came_back}"
     cause = (
         _no_port(inputs, one)
-        or _nobody_has_it(inputs, one)
+        or _nobody_has(inputs, one, one.destination_ip)
         or no_way_on(inputs, one)
         or _another_router(inputs, one)
         or translated_source(inputs, one)
@@ -75,6 +78,14 @@ def _sent_later(inputs: FindingInputs, one: Unanswered) -> bool:
     its = [at for at, v in enumerate(outlook.vantages) if has_address(v, one.destination_ip)]
     first_ns = min(gone for at in its if (gone := outlook.lifetime(at)[1]))
     return all(ns > first_ns - _AT_ONCE_NS for ns in one.sent_ns)
+
+
+def _without_address(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether the stack did not have the address when they came."""
+    owner = owner_of(inputs, one.last.netns) if one.last.role is not Role.HOST_VETH else None
+    events = inputs.evidence.events
+    gone = address_gone(events, one.last.netns, one.destination_ip, one.sent_ns)
+    return f"{owner.name} {gone}: {owner.run('ip address show')}" if owner and gone else ""
 
 
 def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
@@ -140,11 +151,12 @@ def _no_port(inputs: FindingInputs, one: Unanswered) -> str:
     )
 
 
-def _nobody_has_it(inputs: FindingInputs, one: Unanswered) -> str:
-    """Whether who had to send them on asked for the next hop's MAC in vain."""
+def _nobody_has(inputs: FindingInputs, one: Unanswered, address: str) -> str:
+    """Whether who had to send on to an address, or to answer to it, asked for the next hop's MAC in
+    vain."""
     owner = owner_of(inputs, one.last.netns)
-    onward = routed(inputs, one.last.netns, one.destination_ip)
-    hop = (onward.gateway if onward else "") or one.destination_ip
+    onward = routed(inputs, one.last.netns, address)
+    hop = (onward.gateway if onward else "") or address
     if owner is None or one.last.role is Role.HOST_VETH:
         return ""
     name = FLOWS_HOST if owner.is_host else one.last.container

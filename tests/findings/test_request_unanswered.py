@@ -43,9 +43,16 @@ def sockets(start: list[SocketState], end: list[SocketState], **more: Any) -> Ev
             f"0.0.0.0:123 listens there, so its process did not answer: {LOOK}",
         ),
         (
+            moments(
+                {"sockets": [SOCKET]},
+                {"sockets": [replace(SOCKET, drops=9)], "counters": {"UdpRcvbufErrors": 9}},
+            ),
+            "0.0.0.0:123 listens there, and dropped 9 packets meanwhile, for its receive buffer "
+            f"was full: {LOOK}",
+        ),
+        (
             sockets([SOCKET], [replace(SOCKET, drops=9)]),
-            "0.0.0.0:123 listens there, and its receive buffer was full, 9 packets dropped "
-            f"meanwhile: {LOOK}",
+            f"0.0.0.0:123 listens there, and dropped 9 packets meanwhile: {LOOK}",
         ),
         (
             sockets(*[[replace(SOCKET, address="127.0.0.1")]] * 2),
@@ -61,7 +68,7 @@ def sockets(start: list[SocketState], end: list[SocketState], **more: Any) -> Ev
             f"nsenter -n -t {PID} ip route get 172.17.0.3",
         ),
     ],
-    ids=["closed", "silent", "full", "loopback only", "opened meanwhile", "no way back"],
+    ids=["closed", "silent", "full", "dropped", "loopback only", "opened meanwhile", "no way back"],
 )
 def test_why_nothing_came_back(evidence: Evidence, cause: str) -> None:
     given = seen(evidence, outlook=Outlook(SEEN), silent_requests=[request()])
