@@ -17,6 +17,7 @@ from analyzer.flows.endpoints import HOST
 from analyzer.model.flow_rows import IcmpErrorRow
 from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ports import FIRST_EPHEMERAL
 
 ICMP_ERROR = Code(
     "icmp-error",
@@ -41,6 +42,10 @@ _ADVICE = {
 _RAN_OUT = ("TTL exceeded", "hop limit exceeded")
 _FEWEST_ROUTERS = 3
 """that tell one sender so: in a loop the hop limit runs out at one or two"""
+_NO_CLIENT = (
+    "nobody listens there; if it was a client's port, it is closed by now, or asked another "
+    "address (ss -uanp); or a rule with REJECT"
+)
 _PROHIBITED = "a rule with REJECT: iptables -nvL"
 
 
@@ -149,6 +154,8 @@ def _probed(row: IcmpErrorRow) -> tuple[str, str, str]:
 
 def _advice(row: IcmpErrorRow) -> str:
     advice = _PROHIBITED if "prohibited" in row.error else _ADVICE.get(row.error, "")
+    if row.error == "port unreachable" and (row.destination_port or 0) >= FIRST_EPHEMERAL:
+        advice = _NO_CLIENT
     return f": {advice.replace('ADDRESS', row.destination_ip)}" if advice else ""
 
 

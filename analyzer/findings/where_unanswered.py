@@ -12,6 +12,7 @@ from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     Unanswered,
     has_address,
+    inside_of,
     it_vanished,
     look_inside,
     next_hop,
@@ -51,7 +52,8 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     if came_back := _came_back(inputs, one):
         return f"{_came_to(one)}, {came_back}"
     cause = (
-        _no_port(inputs, one)
+        _to_nobody(inputs, one)
+        or _no_port(inputs, one)
         or _nobody_has(inputs, one, one.destination_ip)
         or no_way_on(inputs, one)
         or _another_router(inputs, one)
@@ -136,14 +138,36 @@ def _untranslated(inputs: FindingInputs, one: Unanswered) -> str:
     )
 
 
+def _to_nobody(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether they went to a MAC that nobody has, so that a bridge flooded them."""
+    outlook = inputs.outlook
+    ports = [v for v in outlook.vantages if v.bridge == one.last.bridge and v.bridge]
+    if not one.mac or not ports or one.last.container in ("", one.source, one.destination):
+        return ""
+    learnt = {mac for some in (outlook.fdb.values()) for mac, _ in some}
+    learnt |= {mac for v in outlook.vantages for mac, _ in v.fdb}
+    if one.mac in learnt | {mac for v in outlook.vantages for mac in (v.mac, v.peer_mac)}:
+        return ""
+    inside = inside_of(inputs, one.source)
+    owner = owner_of(inputs, inside.netns) if inside else None
+    return (
+        f"they were sent to {one.mac}, which nobody here has, and {ports[0].bridge} does not "
+        f"know: {look_inside(owner, 'ip neigh show')}"
+    )
+
+
 def _no_port(inputs: FindingInputs, one: Unanswered) -> str:
-    """Whether the destination's host end hangs in the air."""
+    """Whether the destination's host end hangs in the air; one with an address, or to which the
+    host routes, is no port by design."""
     ports = [
         v
         for v in inputs.outlook.vantages
         if v.role is Role.HOST_VETH and has_address(v, one.destination_ip)
     ]
-    if not ports or any(port.master_ifindex for port in ports):
+    if not ports or any(port.master_ifindex or port.addresses for port in ports):
+        return ""
+    way = routed(inputs, ports[0].netns, one.destination_ip)
+    if way is not None and way.device == ports[0].interface:
         return ""
     return (
         f"{ports[0].name}, behind which {one.destination} lives, is no port of a bridge: "

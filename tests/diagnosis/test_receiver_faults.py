@@ -1,4 +1,5 @@
-"""What reached a container and was not taken, and what never left one: five faults at once."""
+"""What reached a container and was not taken, what never left one, and what went to nobody: all
+faults at once."""
 
 from __future__ import annotations
 
@@ -26,6 +27,20 @@ print("ready", flush=True); time.sleep(60)
 """
 """a UDP socket whose filter takes nothing (SO_ATTACH_FILTER), and a TCP one that wants signatures
 (TCP_MD5SIG)"""
+HANGING = """
+import socket, time
+tcp = socket.socket(); tcp.bind(("", 80)); tcp.listen()
+print("ready", flush=True); time.sleep(60)
+"""
+READING = """
+import socket, time
+tcp = socket.socket(); tcp.bind(("", 514)); tcp.listen(); print("ready", flush=True)
+while True:
+    one, _ = tcp.accept()
+    while one.recv(100): pass
+    one.close()
+"""
+"""a protocol that does not answer (syslog)"""
 ASKING = """
 import socket
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -33,7 +48,10 @@ for _ in range(20): udp.sendto(bytes(30), ("172.17.0.3", 7000))
 tcp = socket.socket(); tcp.settimeout(0.5)
 try: tcp.connect(("172.17.0.3", 179))
 except TimeoutError: print("timed out")
+for port in (80, 514):
+    tcp = socket.create_connection(("172.17.0.3", port)); tcp.send(bytes(18)); tcp.close()
 """
+NOBODYS = "ip neigh replace 172.17.0.1 lladdr 02:42:aa:bb:cc:dd dev eth0 nud permanent"
 BLOCKED = "ping -c2 -i.01 -W.2 198.51.100.9 2>/dev/null || true"
 
 
@@ -46,7 +64,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
         bench.inside("tomcat04", "arptables-nft -A INPUT -s 172.17.0.2 -j DROP")
         bench.inside("tomcat01", "iptables -A OUTPUT -d 198.51.100.9 -j DROP")
         with ExitStack() as stack:
-            stack.enter_context(bench.serving("tomcat02", FILTERED))
+            for code in (FILTERED, HANGING, READING):
+                stack.enter_context(bench.serving("tomcat02", code))
             yield bench.capture(["all"], lambda: fail(bench))
 
 
@@ -55,6 +74,7 @@ def fail(bench: Bench) -> None:
     for last in (4, 5):
         bench.inside("tomcat01", f"ping -c1 -W.2 172.17.0.{last} || true")
     bench.inside("tomcat01", BLOCKED)
+    bench.inside("tomcat02", f"{NOBODYS}; ping -c2 -i.01 -W.2 198.51.100.2 || true")
     bench.inside("tomcat01", "ping -c1 -W1 172.17.0.6")
     bench.inside("tomcat05", "ip addr del 172.17.0.6/16 dev eth0")
     bench.inside("tomcat01", "sleep .1; ping -c3 -i.01 -W.2 172.17.0.6 || true; sleep .1")
@@ -106,7 +126,22 @@ def test_an_address_that_was_gone_for_a_time(report: Report) -> None:
     assert "ip address show" in loss.advice
 
 
+def test_a_process_that_hangs(report: Report) -> None:
+    told = finding(report, "server-silent", "tomcat02")
+    assert told.startswith("tomcat01 → tomcat02 TCP port 80: tomcat02's kernel took the connection")
+    assert " and 18 B, and its process neither answered nor closed after tomcat01 had " in told
+
+
+def test_a_gateway_with_a_mac_of_nobody(report: Report) -> None:
+    told = finding(report, "echo-unanswered", "198.51.100.2")
+    assert (
+        "they were sent to 02:42:aa:bb:cc:dd, which nobody here has, and docker0 does not" in told
+    )
+    assert "ip neigh show" in told
+    assert "no port of a bridge" not in told
+
+
 def test_nothing_else_is_said(report: Report) -> None:
     told = {f.code for f in report.findings if f.severity != "info"}
-    assert told == {"tcp-unanswered", "arp-unanswered"}
+    assert told == {"tcp-unanswered", "arp-unanswered", "echo-unanswered"}
     assert len(report.losses) == 3
