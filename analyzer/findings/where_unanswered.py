@@ -157,14 +157,14 @@ def _to_nobody(inputs: FindingInputs, one: Unanswered) -> str:
 
 
 def _no_port(inputs: FindingInputs, one: Unanswered) -> str:
-    """Whether the destination's host end hangs in the air; one with an address, or to which the
+    """Whether the destination's host end hangs in the air; one to which the
     host routes, is no port by design."""
     ports = [
         v
         for v in inputs.outlook.vantages
         if v.role is Role.HOST_VETH and has_address(v, one.destination_ip)
     ]
-    if not ports or any(port.master_ifindex or port.addresses for port in ports):
+    if not ports or any(port.master_ifindex for port in ports):
         return ""
     way = routed(inputs, ports[0].netns, one.destination_ip)
     if way is not None and way.device == ports[0].interface:
