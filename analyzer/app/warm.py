@@ -1,4 +1,4 @@
-"""Compile what is compiled at first use, by running everything once on a tiny capture."""
+"""Everything once, on a tiny capture: what calls each loop as commands do."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _IN, _COPY, _OUT, _UPLINK = range(4)
 """vantages: the sender's port, docker0, the receiver's port, the host's uplink"""
 
 
-def compile_all() -> None:
-    """Fill the machine-code cache; takes the better part of a minute where it is empty."""
+def run_all() -> None:
+    """Call each loop with arguments of every kind."""
     warm_capture()
     warm_drops()
     warm_conntrack()

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-from analyzer.native.trusted_folder import is_root_of_the_machine
+from analyzer.net.root import is_root_of_the_machine
 from analyzer.net.privsep import Task
 
 MODE = 0o600

@@ -1,0 +1,14 @@
+"""``python -m analyzer.native.building [FOLDER]``: build the library (``make build``)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from analyzer.native.building.build import CannotBuild, build
+
+if __name__ == "__main__":
+    try:
+        sys.stderr.write(f"vethscope: {build(*map(Path, sys.argv[1:]))}\n")
+    except CannotBuild as error:
+        sys.exit(f"vethscope: loops are not built, and will be interpreted: {error}")
