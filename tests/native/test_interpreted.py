@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 
 from analyzer.app.warm import run_all
+from analyzer.correlate import doubt
 from analyzer.native.building.signatures import read_signatures
 from analyzer.native.compiled import Loop, compiled, piece
 from analyzer.native.interpreted import call_interpreted
 
 _COMPILED_CALL = Loop.__call__
-
-
-def _copied(argument: Any) -> Any:
-    if isinstance(argument, np.ndarray):
-        return argument.copy()
-    if isinstance(argument, tuple):
-        members = map(_copied, argument)
-        named = hasattr(argument, "_fields")
-        return type(argument)(*members) if named else tuple(members)
-    return argument
 
 
 def _arrays(argument: Any) -> list[np.ndarray]:
@@ -36,7 +28,7 @@ def test_all_loops_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     differences, called = [], set()
 
     def call_both(loop: Loop, *arguments: Any) -> Any:
-        copies = _copied(arguments)
+        copies = deepcopy(arguments)
         result = _COMPILED_CALL(loop, *arguments)
         again = call_interpreted(loop.interpreted, copies)
         pairs = zip(_arrays(arguments), _arrays(copies), strict=True)
@@ -48,6 +40,9 @@ def test_all_loops_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Loop, "__call__", call_both)
     run_all()
+    keys, stamps = np.array([5, 6], np.uint64), np.array([0, 9])
+    some, others = doubt._Sightings(keys, keys, stamps), doubt._Sightings(keys, keys[::-1], stamps)
+    assert doubt._has_twin(some, others, (0, 10)).all()
     assert differences == []
     assert {one.name for one in read_signatures()} - called == set()
 
