@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.errors import VethscopeError
-from analyzer.net.root import is_root_of_the_machine
 from analyzer.net.capabilities import Capability, held
 from analyzer.net.programs import FOLDERS, PROGRAMS, find_program
+from analyzer.net.root import is_root_of_the_machine
 
 _CAPTURE = (Capability.NET_ADMIN, Capability.NET_RAW)
 """what a capture on the host's interfaces needs"""

@@ -17,8 +17,9 @@ def main() -> None:
     """Write the file."""
     called: set[Signature] = set()
 
-    def note(name: str, signature: str, _: str) -> None:
+    def note(name: str, signature: str, source: str) -> library.Code | None:
         called.add(Signature(name, signature))
+        return None
 
     library.find_code = note
     run_all()

@@ -176,10 +176,10 @@ def _chain(rows: Any, frames: FrameColumns, layout: VantageColumns, edges: Edges
 @piece
 def _is_alike(column: Any, rows: Any) -> Any:
     """Whether all rows have the same value."""
-    for row in rows:
-        if column[row] != column[rows[0]]:
-            return False
-    return True
+    k = 1
+    while k < len(rows) and column[rows[k]] == column[rows[0]]:
+        k += 1
+    return k >= len(rows)
 
 
 @piece

@@ -91,16 +91,14 @@ def _view(value: Any) -> Any:
 _NUMPY = _NumPy()
 
 
-class _Globals:
-    """The names of a module as an interpreted function sees them."""
+_globals: dict[int, dict[str, Any]] = {}
+"""by the identity of a module's names: these as an interpreted function sees them"""
 
-    _all: dict[int, dict[str, Any]] = {}
 
-    @classmethod
-    def of(cls, names: dict[str, Any]) -> dict[str, Any]:
-        if id(names) not in cls._all:
-            cls._all[id(names)] = {key: _converted(value) for key, value in names.items()}
-        return cls._all[id(names)]
+def _globals_of(names: dict[str, Any]) -> dict[str, Any]:
+    if id(names) not in _globals:
+        _globals[id(names)] = {key: _converted(value) for key, value in names.items()}
+    return _globals[id(names)]
 
 
 def _converted(value: Any) -> Any:
@@ -125,7 +123,7 @@ def interpreted(function: Any) -> Callable[..., Any]:
     """The function, to be called with what `call_interpreted` makes of arguments."""
     return FunctionType(
         function.__code__,
-        _Globals.of(function.__globals__),
+        _globals_of(function.__globals__),
         function.__name__,
         function.__defaults__,
         function.__closure__,

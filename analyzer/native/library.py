@@ -1,8 +1,9 @@
 """The shared library of the loops: opened once, each loop checked against its source.
 
 It lies beside this file, and is as trustworthy as the sources around it: whoever can change it can
-change those. It carries a table (JSON): the interface's number, the processor it was built for, for
-each source file that code was made from a digest, and each loop's symbols by the kinds of arguments.
+change those. It carries a table (JSON): the interface's number, the processor it was built for, a
+digest of each source file that code was made from, and each loop's symbols by the kinds of its
+arguments.
 """
 
 from __future__ import annotations

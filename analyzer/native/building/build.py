@@ -71,7 +71,7 @@ def _choose_processor() -> None:
     """Before numba is loaded."""
     name = os.environ.setdefault("NUMBA_CPU_NAME", _BASELINE.get(os.uname().machine, "generic"))
     os.environ.setdefault("NUMBA_CPU_FEATURES", "")
-    if "numba" in sys.modules and sys.modules["numba"].config.CPU_NAME != name:
+    if "numba" in sys.modules and name != sys.modules["numba"].config.CPU_NAME:
         raise CannotBuild("numba was loaded before")
 
 
@@ -139,7 +139,9 @@ def run_linker(objects: Sequence[Path], library: Path) -> None:
     linker = find_linker()
     unfinished = library.with_name(f".{library.name}.{os.getpid()}")
     command = [linker, "-shared", "-s", "-soname", library.name, "-o", str(unfinished)]
-    done = subprocess.run([*command, *map(str, objects)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *map(str, objects)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise CannotBuild(f"{linker}: {done.stderr.strip()}")
     unfinished.replace(library)

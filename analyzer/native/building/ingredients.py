@@ -47,9 +47,7 @@ class Ingredients:
         self._add_file(module)
         self.recipe.append(_text(function))
         if function.__closure__:
-            for name, cell in zip(
-                function.__code__.co_freevars, function.__closure__, strict=True
-            ):
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
                 self._add_value(name, cell.cell_contents)
         for name in sorted(set(_names(function.__code__))):
             if name in function.__globals__:

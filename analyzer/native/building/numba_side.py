@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import types as numba_types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import builtin_registry
@@ -23,12 +23,14 @@ from numba.extending import intrinsic
 from numba.np import arrayobj, numpy_support
 
 from analyzer.native.compiled import Intrinsic, Loop, Piece
-from analyzer.native.library import library_path
 
 _BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """without the code with which numba would call from Python"""
+types: Any = numba_types
 _WORD = ir.IntType(64)
-_FROM_ELSEWHERE = re.compile(r"llvm\..*|NRT_MemInfo_(alloc|alloc_aligned|call_dtor)|mem(cpy|move|set)")
+_FROM_ELSEWHERE = re.compile(
+    r"llvm\..*|NRT_MemInfo_(alloc|alloc_aligned|call_dtor)|mem(cpy|move|set)"
+)
 """what an object may need: instructions, `analyzer.native.building.memory`, the C library"""
 
 
@@ -49,7 +51,8 @@ class Made(NamedTuple):
 def dispatcher(piece: Piece) -> Any:
     """What compiled code calls: numba's own form of it."""
     options = _BARE | ({} if piece.counted else {"_nrt": False})
-    return numba.njit(**options, forceinline=piece.inlined)(piece.function)
+    njit: Any = numba.njit
+    return njit(**options, forceinline=piece.inlined)(piece.function)
 
 
 @cache
@@ -221,7 +224,7 @@ def _machine() -> Any:
 
 def data_object(symbols: dict[str, bytes | int]) -> bytes:
     """An object with constants: bytes, or 64-bit numbers."""
-    module = ir.Module(library_path().name)
+    module = ir.Module("table")
     for name, value in symbols.items():
         if isinstance(value, int):
             constant: Any = _WORD(value)
@@ -239,9 +242,3 @@ def text_object(source: str) -> bytes:
     module.verify()
     content: bytes = _machine().emit_object(module)
     return content
-
-
-def versions() -> str:
-    """Of what makes the code."""
-    codegen = cpu_target.target_context.codegen()
-    return f"{numba.__version__} {codegen._get_host_cpu_name()} {codegen._tm_features}"
