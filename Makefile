@@ -11,7 +11,7 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-SOURCES := $(shell find analyzer -name '*.py' 2>/dev/null)
+SOURCES := $(shell find analyzer -name '*.py' -o -name signatures.txt 2>/dev/null)
 WORKERS := -n auto --maxprocesses 4 --dist loadgroup
 KEEP := --preserve-env=VETHSCOPE_REQUIRE,VETHSCOPE_LONG,DOCKER_HOST,NO_COLOR,CI,PYTEST_ADDOPTS
 SUDO = $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || echo sudo -n $(KEEP))
