@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
@@ -24,12 +24,15 @@ class BuildWithLoops(build_py):
             subprocess.run([sys.executable, "-m", "analyzer.native.building", folder], check=False)
 
 
+class OfOneMachine(Distribution):
+    """The package goes where those with machine code go."""
+
+    def has_ext_modules(self) -> bool:
+        return True
+
+
 class WheelWithLoops(bdist_wheel):
     """For any Python 3 on this kind of machine; for any machine where there is no library."""
-
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.root_is_pure = False
 
     def get_tag(self) -> tuple[str, str, str]:
         platform = super().get_tag()[2]
@@ -38,4 +41,6 @@ class WheelWithLoops(bdist_wheel):
         return "py3", "none", known if is_built else "any"
 
 
-setup(cmdclass={"build_py": BuildWithLoops, "bdist_wheel": WheelWithLoops})
+setup(
+    distclass=OfOneMachine, cmdclass={"build_py": BuildWithLoops, "bdist_wheel": WheelWithLoops}
+)
