@@ -41,6 +41,4 @@ class WheelWithLoops(bdist_wheel):
         return "py3", "none", known if is_built else "any"
 
 
-setup(
-    distclass=OfOneMachine, cmdclass={"build_py": BuildWithLoops, "bdist_wheel": WheelWithLoops}
-)
+setup(distclass=OfOneMachine, cmdclass={"build_py": BuildWithLoops, "bdist_wheel": WheelWithLoops})
