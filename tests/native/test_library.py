@@ -24,9 +24,11 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     caches = (library._library, library._digest)
     for one in caches:
         one.cache_clear()
-    monkeypatch.setattr(library, "_said", [])
     monkeypatch.setattr(keys._find, "_callers", {})
+    before = list(library._said)
+    library._said.clear()
     yield
+    library._said[:] = before
     for one in caches:
         one.cache_clear()
 
