@@ -13,6 +13,9 @@ from setuptools.command.build_py import build_py
 OLDEST_C_LIBRARY = "manylinux_2_17"
 """the library needs memcpy, malloc and the like of it"""
 
+NO_TOOLS = 3
+"""exit code of the build where there is no numba or no linker"""
+
 
 class BuildWithLoops(build_py):
     """Builds the library into the wheel. Where it cannot be built, loops are interpreted."""
@@ -21,7 +24,9 @@ class BuildWithLoops(build_py):
         super().run()
         if not self.editable_mode:
             folder = str(Path(self.build_lib, "analyzer", "native").resolve())
-            subprocess.run([sys.executable, "-m", "analyzer.native.building", folder], check=False)
+            build = [sys.executable, "-m", "analyzer.native.building", folder]
+            if subprocess.run(build, check=False).returncode not in (0, NO_TOOLS):
+                raise SystemExit("the compiled loops could not be built")
 
 
 class OfOneMachine(Distribution):

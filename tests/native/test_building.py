@@ -141,3 +141,9 @@ def test_a_recipe_changes_with_what_makes_code(
         (SHARED, LOOPS.replace("numbers[0] =", "numbers[1] =")),
     ):
         assert Ingredients(module(shared, loops).loop).recipe != first.recipe
+
+
+def test_without_a_linker_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(build.NoTools, match="apt-get install binutils"):
+        build.build()

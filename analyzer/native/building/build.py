@@ -38,6 +38,10 @@ class CannotBuild(Exception):
     """Why, in words."""
 
 
+class NoTools(CannotBuild):
+    """What builds is not installed: loops will be interpreted."""
+
+
 class Item(NamedTuple):
     """One object of the library."""
 
@@ -91,7 +95,7 @@ def _versions() -> str:
         import llvmlite.binding as llvm
         from llvmlite import __version__
     except ImportError as error:
-        raise CannotBuild(f"numba is missing: pip install -e '.[dev]' ({error})") from error
+        raise NoTools(f"numba is missing: pip install -e '.[dev]' ({error})") from error
     here = Path(__file__).parent
     sources = [here / "numba_side.py", here.parent / "calling.py"]
     digest = blake2b(b"".join(file.read_bytes() for file in sources), digest_size=8)
@@ -148,10 +152,10 @@ def run_linker(objects: Sequence[Path], library: Path) -> None:
 
 
 def find_linker() -> str:
-    """Raises CannotBuild."""
+    """Raises NoTools."""
     linker = next(filter(None, map(shutil.which, _LINKERS)), None)
     if linker is None:
-        raise CannotBuild("there is no linker: apt-get install binutils")
+        raise NoTools("there is no linker: apt-get install binutils")
     return linker
 
 
