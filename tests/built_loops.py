@@ -32,4 +32,4 @@ def no_loop_is_interpreted() -> Iterator[None]:
     before = len(library._said)
     yield
     said = "; ".join(library._said[before:])
-    assert not said, f"{said} (analyzer/native/README.md: Signatures)"
+    assert not said, f"{said} (make signatures build)"

@@ -1,7 +1,7 @@
 """``python -m analyzer.app.signatures``: for arguments of which kinds loops are built, anew.
 
-Everything is run once (`analyzer.app.warm`), interpreted, and each call of a loop noted. What other
-calls need (a test says so) is added to the file by hand, and stays while its loop is there.
+Everything is run once (`analyzer.app.warm`), interpreted, and each call of a loop noted. Lines of
+loops that are not called so stay.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ def main() -> None:
 
     library.find_code = note
     run_all()
-    write_signatures(called | {one for one in read_signatures() if _can_be_called(one)})
+    names = {one.name for one in called}
+    write_signatures(called | {one for one in read_signatures() if _stays(one, names)})
 
 
-def _can_be_called(signature: Signature) -> bool:
-    """Whether the loop is there, and takes so many arguments."""
+def _stays(signature: Signature, called: set[str]) -> bool:
+    """Whether its loop is there, and was not called."""
     with suppress(AttributeError, ImportError):
-        return signature.loop.function.__code__.co_argcount == len(signature.kinds)
+        return bool(signature.loop) and signature.name not in called
     return False
 
 

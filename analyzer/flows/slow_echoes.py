@@ -35,6 +35,7 @@ def slowest_hops(
 ) -> npt.NDArray[np.int64]:
     """[4, n] SLOWEST of the journeys that end at the frames ``last``."""
     slowest = np.full((len(SLOWEST), len(last)), -1, np.int64)
+    last = last.astype(np.int64, copy=False)
     _find_slowest(last, journeys.parent, frames["ts_ns"], frames["vantage"], slowest)
     return slowest
 

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
+from analyzer.native import library
 from analyzer.native.calling import Kind, caller, take_apart, text_of
+from analyzer.native.interpreted import Interpretable, call_interpreted, interpreted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Piece:
+class Piece(Interpretable):
     """A function that is compiled into the loops that call it."""
 
     def __init__(self, function: Callable[..., Any], *, counted: bool, inlined: bool) -> None:
@@ -29,8 +31,6 @@ class Piece:
     @cached_property
     def interpreted(self) -> Callable[..., Any]:
         """The function as Python runs it, with the arithmetic of the compiled one."""
-        from analyzer.native.interpreted import interpreted
-
         return interpreted(self.function)
 
 
@@ -46,25 +46,18 @@ class Loop(Piece):
         words: list[Any] = []
         kinds = tuple([take_apart(argument, words) for argument in arguments])
         call = self._callers.get(kinds) or self._find(kinds)
-        return call(words) if call else self._interpret(arguments)
+        return call(words) if call else call_interpreted(self.interpreted, arguments)
 
     def _find(self, kinds: tuple[Kind, ...]) -> Callable[[Sequence[Any]], Any] | None:
-        from analyzer.native.library import find_code
-
         signature = ", ".join(map(text_of, kinds))
-        code = find_code(self.name, signature, self.function.__code__.co_filename)
+        code = library.find_code(self.name, signature, self.function.__code__.co_filename)
         if code is None:
             return None
         self._callers[kinds] = caller(code.address, kinds, code.results, self.name)
         return self._callers[kinds]
 
-    def _interpret(self, arguments: tuple[Any, ...]) -> Any:
-        from analyzer.native.interpreted import call_interpreted
 
-        return call_interpreted(self.interpreted, arguments)
-
-
-class Intrinsic:
+class Intrinsic(Interpretable):
     """A function that generates instructions."""
 
     def __init__(self, function: Callable[..., Any], interpreted: Callable[..., Any]) -> None:

@@ -12,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from analyzer.native.compiled import Intrinsic, Piece
+
+class Interpretable:
+    """What `analyzer.native.compiled` decorates."""
+
+    interpreted: Any
+    """the function as Python runs it"""
 
 
 class _Array(np.ndarray[Any, Any]):
@@ -104,7 +109,7 @@ def _globals_of(names: dict[str, Any]) -> dict[str, Any]:
 def _converted(value: Any) -> Any:
     if value is np:
         return _NUMPY
-    if isinstance(value, Piece | Intrinsic):
+    if isinstance(value, Interpretable):
         return _Later(value)
     return value
 
@@ -112,7 +117,7 @@ def _converted(value: Any) -> Any:
 class _Later:
     """A piece that another module's function may call; converted once it is called."""
 
-    def __init__(self, piece: Piece | Intrinsic) -> None:
+    def __init__(self, piece: Interpretable) -> None:
         self._piece = piece
 
     def __call__(self, *arguments: Any) -> Any:

@@ -62,7 +62,7 @@ def find_code(name: str, signature: str, source: str) -> Code | None:
         _say(f"{library_path().name} was built from another {changed}")
         return None
     if signature not in loop["codes"]:
-        _say(f"{name} is not in {library_path().name} for arguments ({signature})")
+        _say(f"{name} is not in {library_path().name} for such arguments", f"({signature})")
         return None
     symbol, results = loop["codes"][signature]
     address = ctypes.cast(library.handle[symbol], ctypes.c_void_p).value or 0
@@ -123,8 +123,8 @@ def digest_of(content: bytes) -> str:
     return blake2b(content, digest_size=8).hexdigest()
 
 
-def _say(what: str) -> None:
+def _say(what: str, more: str = "") -> None:
     """Once: why it is slow, and what helps."""
     if not _said:
         LOG.warning("%s: %s; %s", what, _SLOW, REMEDY)
-    _said.append(what)
+    _said.append(what + more)

@@ -104,4 +104,5 @@ def test_arguments_of_another_kind_reach_no_code(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING, "vethscope"):
         keys._find(wanted, table._slots, numbers)
     assert numbers.tolist() == [1, 0]
-    assert "for arguments (u8[A1], u8[C2], i4[C1])" in caplog.text
+    assert "keys._find is not in loops-" in caplog.text
+    assert library._said[-1].endswith("for such arguments(u8[A1], u8[C2], i4[C1])")
