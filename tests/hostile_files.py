@@ -74,6 +74,13 @@ def udp_flows(count: int) -> Frames:
     return _ends(one_flow(count))
 
 
+def udp_sources(count: int) -> Frames:
+    """A datagram each of another source address, as floods with forged ones are."""
+    frames = one_flow(count)
+    _put(frames, 26, 4, np.arange(count) + (10 << 24))
+    return frames
+
+
 def one_connection(count: int) -> Frames:
     """As many segments of one connection."""
     return _repeated(_tcp(0x10), count)
@@ -183,6 +190,7 @@ def mdns_names(count: int) -> Frames:
 FRAMES: tuple[Callable[[int], Frames], ...] = (
     one_flow,
     udp_flows,
+    udp_sources,
     one_connection,
     syn_flows,
     resets,

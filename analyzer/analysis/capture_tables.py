@@ -25,11 +25,12 @@ from analyzer.findings.catalogue import find_all
 from analyzer.findings.rule import Clocks, FileOffset, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
-from analyzer.flows.contradictions import count_packets, settle_losses
+from analyzer.flows.contradictions import Contradiction, count_packets, settle_losses
 from analyzer.flows.endpoints import inferred_address
 from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import FlowContext, without_times
+from analyzer.flows.live_numbers import OTHERS
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.multicast_streams import MulticastStreams
 from analyzer.flows.registry import flow_kinds
@@ -69,12 +70,15 @@ def build_tables(
     parts = partials.the(Conversations).lost_parts(_trusted(reading))
     lost = summarise_losses(outcomes, parts)
     losses = _losses(analysis, lost, outlook, flows, evidence)
-    losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
+    contradictions: list[Contradiction] = []
+    if not partials.outcomes.forgotten:
+        losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
     scene = Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
-    inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
+    followed = outcomes.filter(pl.col("source") != OTHERS)
+    inputs = _finding_inputs(analysis, outlook, (followed, lost), flows, claims)
     inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
     hops = partials.hops.table(lost)
-    paths = build_paths(outcomes, reading.vantages, flows["icmp"])
+    paths = build_paths(followed, reading.vantages, flows["icmp"])
     findings = list(find_all(inputs))
     left_out = partials.left_out(flows, top)
     return Tables(
@@ -133,6 +137,9 @@ def _losses(
     """The losses that the topology proves, with their reasons where those were recorded."""
     partials, reading = analysis.partials, analysis.reading
     diagnosis = partials.loss_diagnosis
+    others = table["source"] == OTHERS
+    together = name_losses(table.filter(others), reading.vantages, reading.sysctls)
+    table = table.filter(~others)
     losses = name_losses(table, reading.vantages, reading.sysctls)
     if diagnosis.recorded:
         beside = LossEvidence(
@@ -149,7 +156,7 @@ def _losses(
         losses = diagnosis.explain(losses, table, beside, scene)
     losses = explain_by_queues(losses, evidence, reading.vantages, reading.engine)
     returned = analysis.assembly.returned.rows()
-    losses = explain_by_loops(losses, returned, reading.vantages)
+    losses = [*explain_by_loops(losses, returned, reading.vantages), *together]
     return suggest_drops(losses) if diagnosis.summary() is None else losses
 
 
@@ -169,6 +176,7 @@ def _finding_inputs(
         flows=flows,
         not_followed=partials.the(Conversations).others(),
         outcomes=outcomes,
+        outcomes_whole=not partials.outcomes.forgotten,
         conversations=partials.the(Conversations).table(),
         hops=hops.table(lost),
         has_hops=len(hops.table(lost)) > 0,

@@ -47,7 +47,7 @@ class Unanswered:
 def unanswered(inputs: FindingInputs) -> Iterator[Unanswered]:
     """Of unicast; nothing where the capture may have missed answers."""
     table = inputs.outcomes
-    if table is None or table.is_empty() or not may_claim(inputs):
+    if table is None or table.is_empty() or not may_claim(inputs) or not inputs.outcomes_whole:
         return
     table = table.filter("judged")
     seen = set(table.select(_GROUP).iter_rows())

@@ -67,7 +67,9 @@ class FindingInputs:
     not_followed: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.others`"""
     outcomes: pl.DataFrame | None = None
-    """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
+    """see `analyzer.flows.outcomes.PacketOutcomes.table`, without what is counted together"""
+    outcomes_whole: bool = True
+    """nothing is: what is not among the outcomes was not in the capture"""
     conversations: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.table`"""
     hops: pl.DataFrame | None = None

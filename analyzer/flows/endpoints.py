@@ -20,10 +20,11 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.doors import INWARD, OUTWARD, find_doors, passing
+from analyzer.flows.live_numbers import LiveNumbers
 from analyzer.model.tenures import FOREVER_NS, Life, Tenures
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.compiled import compiled
-from analyzer.native.keys import KeyNumbers, mix
+from analyzer.native.keys import mix
 from analyzer.net.ethernet import GROUP_BIT, mac_text, mac_value
 from analyzer.net.ip import MAPPED, address_text, address_value
 
@@ -31,6 +32,7 @@ HOST = "host"
 BROADCAST = "broadcast"
 _BROADCAST_MAC = (1 << 48) - 1
 _DOCKER_PREFIX = 0x0242AC11
+_ALL_BITS = (1 << 64) - 1
 
 
 def _is_link_scoped(hi: int, lo: int) -> bool:
@@ -76,7 +78,9 @@ class Endpoints:
         self.texts: list[str] = []
         """names by their numbers"""
         self._text_numbers: dict[str, int] = {}
-        self._keys = KeyNumbers()
+        self._hashes = np.empty(0, np.uint64)
+        """of the texts"""
+        self._keys = LiveNumbers()
         self._name_of_key = np.empty(0, np.int32)
         self.learn((), np.empty(0, np.int32), np.empty(0, np.int32), {})
 
@@ -193,8 +197,29 @@ class Endpoints:
             since[rows] = _latest(self._addresses.handed_on(key), ns[rows])
         return since
 
+    def forget(self) -> None:
+        """Give up the names that were used least recently, where there are very many: names get
+        other numbers."""
+        kept = self._keys.shed()
+        if kept is None:
+            return
+        self.hashes(np.empty(0, np.int32))
+        numbers, name_of_key = np.unique(self._name_of_key[kept], return_inverse=True)
+        self._name_of_key = name_of_key.astype(np.int32)
+        self.texts = [self.texts[number] for number in numbers]
+        self._text_numbers = {text: number for number, text in enumerate(self.texts)}
+        self._hashes = self._hashes[numbers]
+
+    def hashes(self, numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
+        """[n] what tells names apart for ever, by their numbers."""
+        if len(self._hashes) < len(self.texts):
+            more = [hash(text) & _ALL_BITS for text in self.texts[len(self._hashes) :]]
+            self._hashes = np.concatenate([self._hashes, np.array(more, np.uint64)])
+        return self._hashes.take(numbers)
+
     def column(self, frames: Mapping[str, npt.NDArray[Any]], side: str) -> pl.Series:
         """[n] names of the ``src`` or ``dst`` of all frames."""
+        self.forget()
         rows = np.arange(len(frames["vantage"]), dtype=np.int32)
         numbers = self.numbers_of(frames, rows, side)
         return pl.Series(self.texts, dtype=pl.String).gather(numbers)
@@ -202,7 +227,8 @@ class Endpoints:
     def numbers_of(
         self, frames: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int32], side: str
     ) -> npt.NDArray[np.int32]:
-        """[len(rows)] places in ``texts``, of the ``src`` or ``dst`` of some frames.
+        """[len(rows)] places in ``texts``, of the ``src`` or ``dst`` of some frames; valid until
+        `forget`.
 
         Each distinct endpoint is resolved once: of a segment, or at a door, between two changes.
         """

@@ -2,7 +2,9 @@
 
 Losses, verdicts and drawn paths ask the same of every packet: between whom, by which vantages,
 seen where, lost or not. Packets that agree in all of it are one row with a count and the first
-of them as the example, so the table does not grow with the capture.
+of them as the example, so the table does not grow with the capture. Where there are very many
+fates, those that were met last stay, and of all that were lost rather than of others; the rest is
+counted together, between `OTHERS`.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.datagram_parts import DatagramParts
+from analyzer.flows.live_numbers import OTHERS, LiveNumbers, new_numbers
 from analyzer.flows.packets import path_matrix
 from analyzer.model.batch import Batch
 from analyzer.model.bundles import bundle
 from analyzer.model.frames import EXAMPLE, MARK_FRAGMENT
 from analyzer.model.journeys import Hop, Journeys, Status
 from analyzer.native.compiled import compiled, piece
-from analyzer.native.keys import KeyNumbers, mix
+from analyzer.native.keys import mix
 from analyzer.net.ethernet import GROUP_BIT_U64
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -52,16 +55,23 @@ class PacketOutcomes:
     """The table, batch by batch."""
 
     def __init__(self) -> None:
-        self._numbers = KeyNumbers()
+        self._numbers = LiveNumbers()
         self._rows: list[pl.DataFrame] = []
+        self._others: pl.DataFrame | None = None
         self._counts = np.zeros((_ROWS, 0), np.int64)
         self._examples: dict[int, tuple[int, list[int], list[int], list[int]]] = {}
         self._ends: dict[int, tuple[int, dict[str, int]]] = {}
+        self._ends_of_others: dict[int, dict[str, int]] = {}
         self._parts = DatagramParts()
+
+    @property
+    def forgotten(self) -> int:
+        """Fates that are counted together with others."""
+        return self._numbers.forgotten
 
     def ends(self) -> dict[int, dict[str, int]]:
         """By the number of a lost fate's first packet: EXAMPLE of the last frame of it."""
-        return dict(self._ends.values())
+        return self._ends_of_others | dict(self._ends.values())
 
     def add(self, batch: Batch) -> None:
         """Count the packets of one batch."""
@@ -79,6 +89,30 @@ class PacketOutcomes:
         _tally(ids, seen, self._counts, better)
         self._keep_examples(batch, np.flatnonzero(better >= 0), better)
         self._parts.add(batch, ids)
+        if self._numbers.count > self._numbers.most:
+            self._shed()
+
+    def _shed(self) -> None:
+        """Count the fates that were met least recently together."""
+        rows, count = pl.concat(self._rows), self._numbers.count
+        kept = self._numbers.shed((rows["status"] == Status.LOST).to_numpy())
+        if kept is None:
+            return
+        new = new_numbers(kept, count)
+        gone = np.flatnonzero(new < 0)
+        others = self._with_counts(rows, np.zeros(count, np.int64))[gone]
+        nobody = {"source": pl.lit(OTHERS), "destination": pl.lit(OTHERS)}
+        nothing = {n: pl.lit(0, pl.UInt64) for n in ("dst_mac", *_ADDRESSES)}
+        others = others.with_columns(pair=pl.lit(0, pl.Int64), **nobody, **nothing)
+        both = others if self._others is None else pl.concat([self._others, others])
+        self._others = _merged(both)
+        self._rows, self._counts = [rows[kept]], self._counts[:, kept]
+        self._examples = {new: self._examples[old] for new, old in enumerate(kept.tolist())}
+        wanted = set(self._others["number"])
+        told = [*self._ends_of_others.items(), *self._ends.values()]
+        self._ends_of_others = {number: end for number, end in told if number in wanted}
+        self._ends = {int(new[old]): end for old, end in self._ends.items() if new[old] >= 0}
+        self._parts.renumber(new)
 
     def _keep_examples(
         self, batch: Batch, outcomes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
@@ -118,33 +152,52 @@ class PacketOutcomes:
         """
         if not self._rows:
             return _EMPTY
+        short = self._parts.short(self._counts.shape[1], until_ns)
+        met = self._with_counts(pl.concat(self._rows), short)
+        both = met if self._others is None else pl.concat([met, self._others])
+        return both.sort("number", maintain_order=True)
+
+    def _with_counts(self, rows: pl.DataFrame, short: npt.NDArray[np.int64]) -> pl.DataFrame:
+        """The rows of the table, from what makes each fate."""
         stamps, paths, hops, seen = zip(
             *(self._examples[n] for n in range(self._counts.shape[1])), strict=True
         )
         places = pl.List(pl.Int64)
-        return (
-            pl.concat(self._rows)
-            .with_columns(
-                pl.Series("count", self._counts[_COUNT]),
-                pl.Series("number", self._counts[_NUMBER]),
-                pl.Series("last_number", self._counts[_LAST_NUMBER]),
-                pl.Series("first_ns", self._counts[_FIRST_NS]),
-                pl.Series("last_ns", self._counts[_LAST_NS]),
-                pl.Series("sure", self._counts[_SURE]),
-                pl.Series("short", self._parts.short(self._counts.shape[1], until_ns)),
-                pl.Series("ts_ns", stamps, pl.Int64),
-                pl.Series("path", paths, places),
-                pl.Series("hops", hops, places),
-                pl.Series("seen", seen, places),
-            )
-            .sort("number")
+        return rows.with_columns(
+            pl.Series("count", self._counts[_COUNT]),
+            pl.Series("number", self._counts[_NUMBER]),
+            pl.Series("last_number", self._counts[_LAST_NUMBER]),
+            pl.Series("first_ns", self._counts[_FIRST_NS]),
+            pl.Series("last_ns", self._counts[_LAST_NS]),
+            pl.Series("sure", self._counts[_SURE]),
+            pl.Series("short", short),
+            pl.Series("ts_ns", stamps, pl.Int64),
+            pl.Series("path", paths, places),
+            pl.Series("hops", hops, places),
+            pl.Series("seen", seen, places),
         )
+
+
+def _merged(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row for all that share what makes a fate, but for whom they were between."""
+    return (
+        rows.sort("number", maintain_order=True)
+        .group_by(*_FATE, "judged", maintain_order=True)
+        .agg(
+            pl.col("dst_mac", *_ADDRESSES).first(),
+            pl.col("count", "sure", "short").sum(),
+            pl.col("number", "last_number", "first_ns").min(),
+            pl.col("last_ns").max(),
+            pl.col("ts_ns", "path", "hops", "seen").first(),
+        )
+        .select(rows.columns)
+    )
 
 
 class _Facts(NamedTuple):
     """What makes the fate of packets; [packets] of each, see `_FATE`."""
 
-    pair: npt.NDArray[np.int32]
+    pair: npt.NDArray[np.int64]
     first_vantage: npt.NDArray[np.int32]
     last_vantage: npt.NDArray[np.int32]
     in_port: npt.NDArray[np.int32]
@@ -232,7 +285,7 @@ def _key_of_fate(facts: _Facts, q: int) -> Any:
     """All but the addresses."""
     ends = _both(facts.first_vantage[q] + 1, facts.last_vantage[q] + 1)
     ports = _both(facts.in_port[q] + 1, facts.out_port[q] + 1)
-    size = _both(facts.frames[q], facts.pair[q])
+    size = mix(facts.frames[q], facts.pair[q])
     marks = np.uint64(facts.stray[q]) << np.uint64(2) | np.uint64(facts.torn[q]) << np.uint64(1)
     marks |= np.uint64(facts.judged[q]) | np.uint64(facts.status[q]) << np.uint64(3)
     rest = _both(facts.expected[q] + 1, 0) | np.uint64(facts.evidence[q]) << np.uint64(8)
@@ -286,7 +339,8 @@ def _seen(
 _EMPTY = pl.DataFrame(
     schema={
         **dict.fromkeys(_NAMES, pl.String),
-        **dict.fromkeys(("pair", "first_vantage", "last_vantage", "in_port"), pl.Int32),
+        "pair": pl.Int64,
+        **dict.fromkeys(("first_vantage", "last_vantage", "in_port"), pl.Int32),
         **dict.fromkeys(("out_port", "expected"), pl.Int32),
         "status": pl.UInt8,
         "evidence": pl.UInt16,
