@@ -138,9 +138,7 @@ def _decode(
 
 
 @piece
-def _decode_frame(
-    frame: _FrameBytes, linktype: Any, hashing: _Hashing, row: int, out: Out
-) -> Any:
+def _decode_frame(frame: _FrameBytes, linktype: Any, hashing: _Hashing, row: int, out: Out) -> Any:
     """The frame's marks."""
     key_bytes, secret = hashing
     data, start, end, wire = frame

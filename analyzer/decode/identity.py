@@ -197,9 +197,13 @@ def store_ip_keys(packet: IpPacket, version: int, protocol: Any, row: int, out: 
     """
     data, l3, l4, stop, length, secret = packet
     if version == 4:
-        state = add_bytes(_ipv4_state(data, l3, secret), data, l3 + IPV4_HEADER, min(l4, stop), secret)
+        state = add_bytes(
+            _ipv4_state(data, l3, secret), data, l3 + IPV4_HEADER, min(l4, stop), secret
+        )
     else:
-        state = add_bytes(_ipv6_state(data, l3, secret), data, l3 + IPV6_HEADER, min(l4, stop), secret)
+        state = add_bytes(
+            _ipv6_state(data, l3, secret), data, l3 + IPV6_HEADER, min(l4, stop), secret
+        )
     state = add_word(state, np.uint64(length) ^ secret)
     kind = data[l4] if l4 < stop else 0
     keep0, keep1, keep2, ident = _masks(protocol, kind)

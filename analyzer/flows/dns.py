@@ -20,7 +20,8 @@ from analyzer.decode.dns import dns_messages
 from analyzer.flows.delays import Delays
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import padded, widened
-from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import ROWS, LiveNumbers, new_numbers
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_count, format_ns
 from analyzer.formatting.pieces import Piece, count_piece
@@ -29,7 +30,7 @@ from analyzer.model.bundles import bundle
 from analyzer.model.flow_rows import DnsRow
 from analyzer.model.journeys import Evidence
 from analyzer.native.compiled import compiled, piece
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 from analyzer.net.dns_names import rcode_name, type_name
 from analyzer.net.ip import address_text
 from analyzer.net.ports import DNS_PORT
@@ -66,7 +67,7 @@ class Dns:
         """noted: of `analyzer.decode.dns.dns_messages`."""
         self._noted = noted
         self._order = InOrder()
-        self._asked, self._groups = KeyNumbers(), KeyNumbers()
+        self._asked, self._groups = LiveNumbers(), LiveNumbers(ROWS)
         self._open = np.zeros((7, 0), np.int64)
         self._counts = np.zeros((4 + _RCODES, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
@@ -101,6 +102,28 @@ class Dns:
         _tie(messages, bundle(Sightings, rows), self._open, self._counts, latency)
         measured = latency >= 0
         self._latency.add(groups[measured], latency[measured])
+        self._shed()
+
+    @property
+    def forgotten(self) -> int:
+        """Rows of which nothing is told: there were too many."""
+        return self._groups.forgotten
+
+    def _shed(self) -> None:
+        """Forget the rows and the questions that were seen least recently, where there are too
+        many: of what is forgotten nothing is said."""
+        count = self._groups.count
+        groups = self._groups.shed()
+        if groups is not None:
+            self._rows = [pl.concat(self._rows)[groups]]
+            self._counts = self._counts[:, groups]
+            self._latency.keep(groups)
+            of_question = new_numbers(groups, count)[self._open[_GROUP]]
+            self._open[_OPEN, of_question < 0] = 0
+            self._open[_GROUP] = of_question
+        questions = self._asked.shed()
+        if questions is not None:
+            self._open = self._open[:, questions]
 
     def rows(self, end_ns: int) -> list[DnsRow]:
         """The report's rows, in order of appearance. end_ns: when the capture ended."""
@@ -296,5 +319,6 @@ KINDS = (
             noun="question",
             size=lambda row: row.queries,
         ),
+        left_out=forgotten,
     ),
 )

@@ -134,7 +134,7 @@ class Endpoints:
             return owner
         address = (seen.hi, seen.lo)
         key = (self._site_of.get(seen.segment, -1), address)
-        owners = self._addresses.at(key, seen.ns)
+        owners = self._addresses.at(key, seen.ns) if key in self._addresses else set()
         if seen.door and owners:
             return seen.door
         if len(owners) == 1:
@@ -146,7 +146,10 @@ class Endpoints:
         """Whose interface it is: that of the door, where the MAC is anybody's that is known."""
         if seen.mac & GROUP_BIT:
             return ""
-        owners = self._macs.at((seen.segment, seen.mac), seen.ns)
+        borne = seen.segment, seen.mac
+        if borne not in self._macs:
+            return ""
+        owners = self._macs.at(borne, seen.ns)
         if seen.door and owners:
             return seen.door
         return next(iter(owners)) if len(owners) == 1 else ""

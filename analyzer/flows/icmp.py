@@ -48,13 +48,14 @@ from analyzer.flows.echo_pairing import (
 from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside
 from analyzer.flows.group_echoes import GroupEchoes
 from analyzer.flows.growing import padded, widened
+from analyzer.flows.live_numbers import ROWS, LiveNumbers, new_numbers
 from analyzer.flows.sightings import Sightings, machine_of
 from analyzer.flows.silent_echoes import SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEcho, SlowEchoes
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.bundles import bundle
 from analyzer.model.journeys import Status
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 
 GRACE_NS = 100_000_000
 """a request sent this shortly before the capture's end may still have been answered after it"""
@@ -77,10 +78,12 @@ class Echoes:
         """keep: every echo as a row, too. outside: where only a time window is analysed."""
         self._outside = outside or NoEchoesOutside()
         self._order = InOrder(_AT_ONCE)
-        self._keys, self._groups = KeyNumbers(), KeyNumbers()
+        self._keys, self._groups = LiveNumbers(), LiveNumbers(ROWS)
         self._open = np.zeros((STATES, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
         self._counts = np.zeros((3, 0), np.int64)
+        self._unknown = np.zeros(0, np.int64)
+        """[conversations] requests that were forgotten before they were answered"""
         self._rtt, self._turnaround = Delays(), Delays()
         self._slow, self._silent = SlowEchoes(), SilentEchoes()
         self._to_groups = GroupEchoes()
@@ -131,6 +134,45 @@ class Echoes:
             messages, bundle(Sightings, events), state, self._echoes, pairing
         )
         self._measure(events, keys, pairing)
+        self._shed()
+
+    @property
+    def forgotten(self) -> int:
+        """Conversations of which nothing is told: there were too many."""
+        return self._groups.forgotten
+
+    def _shed(self) -> None:
+        """Forget conversations and requests that were seen least recently, where there are too
+        many: whether such a request was answered is not known."""
+        count = self._groups.count
+        self._unknown = np.concatenate([self._unknown, np.zeros(count - len(self._unknown), int)])
+        silent = self._silent.shed()
+        if silent is not None:
+            seen = self._open[SILENT]
+            self._open[SILENT] = np.where(seen >= 0, silent[seen], -1)
+        groups = self._groups.shed()
+        if groups is not None:
+            self._rows = [pl.concat(self._rows)[groups]]
+            self._counts, self._unknown = self._counts[:, groups], self._unknown[groups]
+            for delays in (self._rtt, self._turnaround):
+                delays.keep(groups)
+            of_key = self._open[GROUP]
+            of_key = np.where(of_key >= 0, new_numbers(groups, count)[of_key], -1)
+            self._open[GROUP] = of_key
+            self._keep_requests(np.flatnonzero(of_key[: self._keys.count] >= 0))
+        latest = self._keys.latest()
+        if latest is not None:
+            self._keep_requests(latest)
+
+    def _keep_requests(self, keys: npt.NDArray[np.int64]) -> None:
+        gone = np.ones(self._keys.count, np.bool_)
+        gone[keys] = False
+        state = self._open[:, : len(gone)][:, gone]
+        np.add.at(self._unknown, state[GROUP, (state[ANSWERED] == 0) & (state[GROUP] >= 0)], 1)
+        waiting = state[SILENT, (state[REPLIED] == 0) & (state[SILENT] >= 0)]
+        np.subtract.at(self._silent.counts, waiting, 1)
+        self._open = self._open[:, keys]
+        self._keys.keep(keys)
 
     def _measure(self, events: pl.DataFrame, keys: npt.NDArray[np.int32], pairing: Pairing) -> None:
         """Hand on what was measured of these events."""
@@ -206,7 +248,7 @@ class Echoes:
         return rows.with_columns(
             pl.Series("sent", self._counts[SENT]),
             pl.Series("answered", self._counts[HOME]),
-            pl.Series("unmatched", unmatched, pl.Int64),
+            pl.Series("unmatched", unmatched + self._unknown, pl.Int64),
             pl.Series("duplicates", self._counts[MORE]),
             *(
                 padded(rtt[f"{name}_ns"], len(rows)).alias(f"rtt_{name}_ns")

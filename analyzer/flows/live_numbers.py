@@ -14,7 +14,9 @@ import polars as pl
 from analyzer.native.keys import KeyNumbers
 
 MOST = 50_000
-"""rows of one kind that are kept at a time"""
+"""names, ways and open questions that are kept at a time"""
+ROWS = 20_000
+"""rows of one kind of flow"""
 OTHERS = "(others)"
 """the ends of what is counted together; no container is called so"""
 
@@ -50,14 +52,23 @@ class LiveNumbers:
     def shed(self, first: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.int64] | None:
         """[kept] the keys that stay where there are too many, by the numbers that they have had,
         in order; None: all of them. first: [count] those that stay rather than others."""
+        kept = self.latest(first)
+        if kept is not None:
+            self.keep(kept)
+        return kept
+
+    def latest(self, first: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.int64] | None:
+        """What `shed` would keep."""
         if self.count <= self.most:
             return None
         ranks = (self._used,) if first is None else (self._used, first)
-        kept = np.sort(np.lexsort(ranks)[-(self.most // 2) :])
+        return np.sort(np.lexsort(ranks)[-(self.most // 2) :])
+
+    def keep(self, kept: npt.NDArray[np.int64]) -> None:
+        """Only these keys: they get the numbers 0, 1, 2 …, in this order."""
         self.forgotten += self.count - len(kept)
         self._keys.keep(kept)
         self._used = self._used[kept]
-        return kept
 
 
 def new_numbers(kept: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
@@ -67,7 +78,7 @@ def new_numbers(kept: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64
     return new
 
 
-def latest_rows(table: pl.DataFrame, by: str, most: int = MOST) -> pl.DataFrame:
+def latest_rows(table: pl.DataFrame, by: str, most: int = ROWS) -> pl.DataFrame:
     """The half of ``most`` with the largest ``by``, in their order, where there are more than
     ``most``; else all."""
     if len(table) <= most:

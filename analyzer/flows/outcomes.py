@@ -16,12 +16,12 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.datagram_parts import DatagramParts
+from analyzer.flows.fate_examples import FateExamples
 from analyzer.flows.live_numbers import OTHERS, LiveNumbers, new_numbers
-from analyzer.flows.packets import path_matrix
 from analyzer.model.batch import Batch
 from analyzer.model.bundles import bundle
-from analyzer.model.frames import EXAMPLE, MARK_FRAGMENT
-from analyzer.model.journeys import Hop, Journeys, Status
+from analyzer.model.frames import MARK_FRAGMENT
+from analyzer.model.journeys import Status
 from analyzer.native.compiled import compiled, piece
 from analyzer.native.keys import mix
 from analyzer.net.ethernet import GROUP_BIT_U64
@@ -59,9 +59,7 @@ class PacketOutcomes:
         self._rows: list[pl.DataFrame] = []
         self._others: pl.DataFrame | None = None
         self._counts = np.zeros((_ROWS, 0), np.int64)
-        self._examples: dict[int, tuple[int, list[int], list[int], list[int]]] = {}
-        self._ends: dict[int, tuple[int, dict[str, int]]] = {}
-        self._ends_of_others: dict[int, dict[str, int]] = {}
+        self._examples = FateExamples()
         self._parts = DatagramParts()
 
     @property
@@ -71,7 +69,7 @@ class PacketOutcomes:
 
     def ends(self) -> dict[int, dict[str, int]]:
         """By the number of a lost fate's first packet: EXAMPLE of the last frame of it."""
-        return self._ends_of_others | dict(self._ends.values())
+        return self._examples.ends()
 
     def add(self, batch: Batch) -> None:
         """Count the packets of one batch."""
@@ -87,56 +85,28 @@ class PacketOutcomes:
         better = np.full(self._counts.shape[1], -1, np.int64)
         seen = bundle(_Sighted, packets.with_columns(pl.Series("last", last)))
         _tally(ids, seen, self._counts, better)
-        self._keep_examples(batch, np.flatnonzero(better >= 0), better)
         self._parts.add(batch, ids)
         if self._numbers.count > self._numbers.most:
-            self._shed()
+            better = better[self._shed()]
+        fates = np.flatnonzero(better >= 0)
+        if len(fates):
+            self._examples.keep(batch, fates, better[fates])
 
-    def _shed(self) -> None:
-        """Count the fates that were met least recently together."""
+    def _shed(self) -> npt.NDArray[np.int64]:
+        """Count the fates that were met least recently together; those that stay."""
         rows, count = pl.concat(self._rows), self._numbers.count
         kept = self._numbers.shed((rows["status"] == Status.LOST).to_numpy())
         if kept is None:
-            return
+            return np.arange(count)
         new = new_numbers(kept, count)
         gone = np.flatnonzero(new < 0)
-        others = self._with_counts(rows, np.zeros(count, np.int64))[gone]
-        nobody = {"source": pl.lit(OTHERS), "destination": pl.lit(OTHERS)}
-        nothing = {n: pl.lit(0, pl.UInt64) for n in ("dst_mac", *_ADDRESSES)}
-        others = others.with_columns(pair=pl.lit(0, pl.Int64), **nobody, **nothing)
-        both = others if self._others is None else pl.concat([self._others, others])
-        self._others = _merged(both)
+        out = _with_counts(rows[gone], self._counts[:, gone], np.zeros(len(gone), np.int64))
+        both = out if self._others is None else pl.concat([self._others, out])
+        self._others = _together(both)
         self._rows, self._counts = [rows[kept]], self._counts[:, kept]
-        self._examples = {new: self._examples[old] for new, old in enumerate(kept.tolist())}
-        wanted = set(self._others["number"])
-        told = [*self._ends_of_others.items(), *self._ends.values()]
-        self._ends_of_others = {number: end for number, end in told if number in wanted}
-        self._ends = {int(new[old]): end for old, end in self._ends.items() if new[old] >= 0}
+        self._examples.renumber(new)
         self._parts.renumber(new)
-
-    def _keep_examples(
-        self, batch: Batch, outcomes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-    ) -> None:
-        """The ways of the packets that are the first of their fate."""
-        packets = batch.packets[rows[outcomes]]
-        last = packets["last_frame"].to_numpy().astype(np.intp)
-        paths = path_matrix(last, batch.journeys.parent)
-        lost = packets["status"].to_numpy() == Status.LOST
-        vantage, hop = batch.frames["vantage"], batch.journeys.hop
-        stamps, numbers = packets["ts_ns"].to_list(), packets["number"].to_list()
-        for k, fate in enumerate(outcomes.tolist()):
-            path = paths[k][paths[k] >= 0]
-            seen = []
-            if lost[k]:
-                seen = _seen(path, batch.journeys, vantage)
-                end = {name: int(batch.frames[name][last[k]]) for name in EXAMPLE}
-                self._ends[fate] = numbers[k], end
-            self._examples[fate] = (
-                stamps[k],
-                vantage[path].tolist(),
-                hop[path[1:]].tolist(),
-                seen,
-            )
+        return kept
 
     def table(self, until_ns: int) -> pl.DataFrame:
         """One row a fate, in order of appearance. until_ns: what was sent later may still have
@@ -152,44 +122,44 @@ class PacketOutcomes:
         """
         if not self._rows:
             return _EMPTY
-        short = self._parts.short(self._counts.shape[1], until_ns)
-        met = self._with_counts(pl.concat(self._rows), short)
-        both = met if self._others is None else pl.concat([met, self._others])
-        return both.sort("number", maintain_order=True)
-
-    def _with_counts(self, rows: pl.DataFrame, short: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """The rows of the table, from what makes each fate."""
-        stamps, paths, hops, seen = zip(
-            *(self._examples[n] for n in range(self._counts.shape[1])), strict=True
-        )
-        places = pl.List(pl.Int64)
-        return rows.with_columns(
-            pl.Series("count", self._counts[_COUNT]),
-            pl.Series("number", self._counts[_NUMBER]),
-            pl.Series("last_number", self._counts[_LAST_NUMBER]),
-            pl.Series("first_ns", self._counts[_FIRST_NS]),
-            pl.Series("last_ns", self._counts[_LAST_NS]),
-            pl.Series("sure", self._counts[_SURE]),
-            pl.Series("short", short),
-            pl.Series("ts_ns", stamps, pl.Int64),
-            pl.Series("path", paths, places),
-            pl.Series("hops", hops, places),
-            pl.Series("seen", seen, places),
-        )
+        fates = self._counts.shape[1]
+        met = _with_counts(pl.concat(self._rows), self._counts, self._parts.short(fates, until_ns))
+        met = met.with_columns(self._examples.table())
+        if self._others is not None:
+            nowhere = {name: pl.lit([], pl.List(pl.Int64)) for name in ("path", "hops", "seen")}
+            others = self._others.with_columns(**nowhere, ts_ns="first_ns")
+            met = pl.concat([met, others.select(met.columns)])
+        return met.sort("number", maintain_order=True)
 
 
-def _merged(rows: pl.DataFrame) -> pl.DataFrame:
+def _with_counts(
+    rows: pl.DataFrame, counts: npt.NDArray[np.int64], short: npt.NDArray[np.int64]
+) -> pl.DataFrame:
+    """What makes each fate, with what was counted of it."""
+    return rows.with_columns(
+        pl.Series("count", counts[_COUNT]),
+        pl.Series("number", counts[_NUMBER]),
+        pl.Series("last_number", counts[_LAST_NUMBER]),
+        pl.Series("first_ns", counts[_FIRST_NS]),
+        pl.Series("last_ns", counts[_LAST_NS]),
+        pl.Series("sure", counts[_SURE]),
+        pl.Series("short", short),
+    )
+
+
+def _together(rows: pl.DataFrame) -> pl.DataFrame:
     """One row for all that share what makes a fate, but for whom they were between."""
+    nobody = {"source": pl.lit(OTHERS), "destination": pl.lit(OTHERS), "pair": pl.lit(0, pl.Int64)}
+    nothing = {name: pl.lit(0, pl.UInt64) for name in ("dst_mac", *_ADDRESSES)}
     return (
-        rows.sort("number", maintain_order=True)
+        rows.with_columns(**nobody)
         .group_by(*_FATE, "judged", maintain_order=True)
         .agg(
-            pl.col("dst_mac", *_ADDRESSES).first(),
             pl.col("count", "sure", "short").sum(),
             pl.col("number", "last_number", "first_ns").min(),
             pl.col("last_ns").max(),
-            pl.col("ts_ns", "path", "hops", "seen").first(),
         )
+        .with_columns(**nothing)
         .select(rows.columns)
     )
 
@@ -324,16 +294,6 @@ def _tally(ids: Any, seen: _Sighted, counts: Any, better: Any) -> None:
         counts[_FIRST_NS, fate] = min(counts[_FIRST_NS, fate], seen.ts_ns[q])
         counts[_LAST_NS, fate] = max(counts[_LAST_NS, fate], seen.ts_ns[q])
         counts[_SURE, fate] += not seen.likely[q]
-
-
-def _seen(
-    path: npt.NDArray[np.int32], journeys: Journeys, vantage: npt.NDArray[np.int32]
-) -> list[int]:
-    """Vantages along the lost packet's path, the bridge's copy after its ingress port."""
-    members = np.flatnonzero(journeys.packet == journeys.packet[path[0]])
-    copies = {int(journeys.parent[m]): int(m) for m in members if journeys.hop[m] == Hop.COPY}
-    both = (here for frame in path.tolist() for here in (frame, copies.get(frame, -1)))
-    return [int(vantage[here]) for here in both if here >= 0]
 
 
 _EMPTY = pl.DataFrame(

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.live_numbers import ROWS, LiveNumbers, new_numbers
 from analyzer.model.frames import EXAMPLE
 from analyzer.model.journeys import Status
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 
 LAST = tuple(f"last_{side}_{half}" for side in ("src", "dst") for half in ("hi", "lo"))
 """addresses in a message's last frame"""
@@ -26,7 +27,7 @@ class SilentEchoes:
     """By protocol, ends and the vantage that the requests reached."""
 
     def __init__(self) -> None:
-        self._numbers = KeyNumbers()
+        self._numbers = LiveNumbers(ROWS)
         self._rows: list[dict[str, Any]] = []
         self.counts = np.zeros(0, np.int64)
         self._first_ns, self._last_ns = self.counts, self.counts
@@ -51,6 +52,17 @@ class SilentEchoes:
         groups = np.full(len(events), -1, np.int64)
         groups[rows] = numbers
         return groups
+
+    def shed(self) -> npt.NDArray[np.int64] | None:
+        """[groups] the new numbers, -1 of those that are forgotten, where there were too many."""
+        count = self._numbers.count
+        kept = self._numbers.shed()
+        if kept is None:
+            return None
+        self._rows = [self._rows[at] for at in kept]
+        self.counts = self.counts[kept]
+        self._first_ns, self._last_ns = self._first_ns[kept], self._last_ns[kept]
+        return new_numbers(kept, count)
 
     def rows(
         self,

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from analyzer.flows.arrivals import arrived
+from analyzer.flows.live_numbers import OTHERS
 from analyzer.flows.ways import BRIDGED, Scene, another_way
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.journeys import Evidence, Status
@@ -32,7 +33,9 @@ def judge_pairs(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
     file holds no topology."""
     if not any(vantage.ifindex for vantage in scene.vantages):
         return _without_topology(outcomes, scene)
-    judged = outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
+    judged = outcomes.filter(
+        "judged", ~pl.col("stray"), ~pl.col("torn"), pl.col("source") != OTHERS
+    )
     pairs = _count_evidence(_with_arrivals(judged, scene))
     return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
 
