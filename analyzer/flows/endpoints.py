@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.decode.text import ipv4_column
 from analyzer.flows.doors import INWARD, OUTWARD, find_doors, passing
 from analyzer.flows.live_numbers import LiveNumbers
 from analyzer.model.tenures import FOREVER_NS, Life, Tenures
@@ -104,6 +105,9 @@ class Endpoints:
         self._names = {address_value(a): n for a, n in names.items() if _is_address(a)}
         for at, life in zip(range(len(vantages)), lives or [Life()] * len(vantages), strict=True):
             self._learn(vantages[at], int(segment[at]), int(site[at]), life)
+        addresses = [*(address for _, address in self._addresses), *self._names]
+        self._known_lows = np.array([low for _, low in addresses], np.uint64)
+        self._known_macs = np.array([_BROADCAST_MAC, *(mac for _, mac in self._macs)], np.uint64)
         self._doors = find_doors(vantages)
         self._changes = np.union1d(self._macs.all_changes(), self._addresses.all_changes())
 
@@ -244,12 +248,29 @@ class Endpoints:
         _fill_keys(rows, columns, self._segment, (door, side == "src"), self._changes, keys)
         numbers, fresh = self._keys.take(keys)
         if len(fresh):
-            more = [
-                self._text_number(self.name(seen))
-                for seen in self._sightings(fresh, rows, columns, (door, side == "src"))
-            ]
-            self._name_of_key = np.concatenate([self._name_of_key, np.array(more, np.int32)])
+            names = self._new_names(fresh, rows, columns, (door, side == "src"))
+            more = np.array([self._text_number(name) for name in names], np.int32)
+            self._name_of_key = np.concatenate([self._name_of_key, more])
         return self._name_of_key.take(numbers)
+
+    def _new_names(
+        self,
+        fresh: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int32],
+        columns: _Columns,
+        passes: tuple[npt.NDArray[np.int32], bool],
+    ) -> list[str]:
+        """[fresh] names. An IPv4 address that nobody known has is told without asking further."""
+        at = rows[fresh]
+        strange = (columns.version[at] == 4) & (columns.hi[at] == 0)
+        strange &= ~np.isin(columns.lo[at], self._known_lows)
+        strange &= ~np.isin(columns.mac[at], self._known_macs)
+        names = np.empty(len(fresh), object)
+        names[strange] = ipv4_column(columns.lo[at[strange]]).to_list()
+        told = self._sightings(fresh[~strange], rows, columns, passes)
+        names[~strange] = [self.name(seen) for seen in told]
+        listed: list[str] = names.tolist()
+        return listed
 
     def _sightings(
         self,

@@ -28,7 +28,7 @@ class SilentEchoes:
 
     def __init__(self) -> None:
         self._numbers = LiveNumbers(ROWS)
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[pl.DataFrame] = []
         self.counts = np.zeros(0, np.int64)
         self._first_ns, self._last_ns = self.counts, self.counts
 
@@ -42,7 +42,8 @@ class SilentEchoes:
         named = events[rows[fresh]].select(
             *_NAMES, "ttl", *LAST, pl.col("last_vantage").alias("at"), began="first_vantage"
         )
-        self._rows += named.iter_rows(named=True)
+        if len(named):
+            self._rows.append(named.with_columns(pl.col(_NAMES).cast(pl.String)))
         self.counts = np.concatenate([self.counts, np.zeros(len(fresh), np.int64)])
         stamps = events["ts_ns"].to_numpy()[rows]
         self._first_ns = np.concatenate([self._first_ns, stamps[fresh]])
@@ -59,7 +60,7 @@ class SilentEchoes:
         kept = self._numbers.shed()
         if kept is None:
             return None
-        self._rows = [self._rows[at] for at in kept]
+        self._rows = [pl.concat(self._rows)[kept]]
         self.counts = self.counts[kept]
         self._first_ns, self._last_ns = self._first_ns[kept], self._last_ns[kept]
         return new_numbers(kept, count)
@@ -82,7 +83,8 @@ class SilentEchoes:
         groups, sent_ns = (column[order] for column in unanswered)
         parts = np.split(sent_ns, np.searchsorted(groups, np.arange(1, len(self.counts))))
         spans = zip(self._first_ns.tolist(), self._last_ns.tolist(), strict=True)
-        for row, count, span, times in zip(self._rows, left.tolist(), spans, parts, strict=False):
+        rows = pl.concat(self._rows).iter_rows(named=True) if self._rows else ()
+        for row, count, span, times in zip(rows, left.tolist(), spans, parts, strict=False):
             if count:
                 example = {
                     **dict.fromkeys(EXAMPLE, 0),

@@ -294,7 +294,9 @@ def test_packets_that_were_made_to_have_one_key(
     one, other = 0x0102030405060708, 0x1112131415161718
     pairs = [(one, other), (_crafted(one, 1 << 36), _crafted(other, 1 << 63))]
     frames = [
-        bytes(E / IP4 / UDP(sport=1, dport=2, chksum=0) / Raw(bytes(16) + struct.pack("<QQ", *both)))
+        bytes(
+            E / IP4 / UDP(sport=1, dport=2, chksum=0) / Raw(bytes(16) + struct.pack("<QQ", *both))
+        )
         for both in pairs
     ]
     first, second = (row["l2key"] for row in decode(*frames))
