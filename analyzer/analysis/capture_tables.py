@@ -15,7 +15,6 @@ from analyzer.analysis.narrowing import takes_one_direction
 from analyzer.analysis.notes import count_dropped, files_not_ended, own_echoes, process_rtt
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
-from analyzer.analysis.partials import Partials
 from analyzer.analysis.reading import Reading
 from analyzer.correlate.loss import GRACE_NS
 from analyzer.diagnosis.looping import explain_by_loops
@@ -34,13 +33,12 @@ from analyzer.flows.live_numbers import OTHERS
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.multicast_streams import MulticastStreams
 from analyzer.flows.registry import flow_kinds
-from analyzer.flows.requests import Requests
 from analyzer.flows.transport import Conversations
-from analyzer.flows.verdict import judge_pairs
+from analyzer.flows.verdict import judge_pairs, largest_verdicts
 from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
-from analyzer.model.report import CaptureInfo, LossRow
+from analyzer.model.report import CaptureInfo, LeftOut, LossRow
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
 
@@ -81,6 +79,10 @@ def build_tables(
     paths = build_paths(followed, reading.vantages, flows["icmp"])
     findings = list(find_all(inputs))
     left_out = partials.left_out(flows, top)
+    verdicts, more = largest_verdicts(judge_pairs(outcomes, scene), top)
+    more += partials.outcomes.forgotten_pairs if scene.has_topology else 0
+    if more:
+        left_out["verdicts"] = LeftOut(more, [])
     return Tables(
         info=_info(analysis),
         vantages=vantages,
@@ -89,7 +91,7 @@ def build_tables(
         hops=hops,
         flows=flows,
         losses=losses,
-        verdicts=judge_pairs(outcomes, scene),
+        verdicts=verdicts,
         paths=paths,
         ends=assembly.endpoints.texts,
         findings=findings,
@@ -150,7 +152,7 @@ def _losses(
             end_ns=outlook.end_ns,
             arp=flows["arp"],
             nd=[row for row in flows["nd"] if row.state == "unanswered"],
-            requests=_silent_requests(partials, outlook.end_ns),
+            requests=partials.silent_requests(outlook.end_ns),
         )
         scene = _scene_of_losses(reading, outlook, evidence)
         losses = diagnosis.explain(losses, table, beside, scene)
@@ -174,6 +176,7 @@ def _finding_inputs(
         info=_info(analysis),
         outlook=outlook,
         flows=flows,
+        forgotten=partials.forgotten(),
         not_followed=partials.the(Conversations).others(),
         outcomes=outcomes,
         outcomes_whole=not partials.outcomes.forgotten,
@@ -222,16 +225,8 @@ def _finding_inputs(
         not_ended=files_not_ended(reading.savefiles),
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
-        silent_requests=_silent_requests(partials, outlook.end_ns),
+        silent_requests=partials.silent_requests(outlook.end_ns),
     )
-
-
-def _silent_requests(partials: Partials, end_ns: int) -> list[dict[str, Any]]:
-    """Those of clients to whom an answer would have been seen."""
-    if partials.receivers.one_sided:
-        return []
-    rows = partials.the(Requests).silent(end_ns)
-    return [row for row in rows if partials.receivers.hears(row["client_ip"])]
 
 
 def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:

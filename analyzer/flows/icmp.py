@@ -23,6 +23,7 @@ from analyzer.flows.echo_messages import (
     NAMES,
     echo_messages,
     echo_numbers,
+    first_replies,
     with_hops,
 )
 from analyzer.flows.echo_pairing import (
@@ -156,12 +157,10 @@ class Echoes:
             self._counts, self._unknown = self._counts[:, groups], self._unknown[groups]
             for delays in (self._rtt, self._turnaround):
                 delays.keep(groups)
-            of_key = self._open[GROUP]
-            of_key = np.where(of_key >= 0, new_numbers(groups, count)[of_key], -1)
-            self._open[GROUP] = of_key
+            new, of_key = new_numbers(groups, count), self._open[GROUP]
+            self._open[GROUP] = of_key = np.where(of_key >= 0, new[of_key], -1)
             self._keep_requests(np.flatnonzero(of_key[: self._keys.count] >= 0))
-        latest = self._keys.latest()
-        if latest is not None:
+        if (latest := self._keys.latest()) is not None:
             self._keep_requests(latest)
 
     def _keep_requests(self, keys: npt.NDArray[np.int64]) -> None:
@@ -272,7 +271,7 @@ class Echoes:
         requests = events.filter("asked", pl.col("tie") >= 0).drop(
             "ttl", "rtt_ns", "turnaround_ns", "answered"
         )
-        echoes = requests.join(_first_replies(events), on="tie", how="left", maintain_order="left")
+        echoes = requests.join(first_replies(events), on="tie", how="left", maintain_order="left")
         answered = pl.col("answered").fill_null(False)
         number = echo_numbers(echoes["id"].to_numpy(), echoes["seq"].to_numpy())
         late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(
@@ -286,21 +285,6 @@ class Echoes:
             *(pl.col(name).alias(f"request_{name}") for name in HOPS),
             pl.col("status").alias("request_status"),
         )
-
-
-def _first_replies(events: pl.DataFrame) -> pl.DataFrame:
-    """One row an echo that was answered: of its replies the one that came back, else the first."""
-    replies = events.filter(~pl.col("asked"), pl.col("tie") >= 0)
-    replies = replies.sort(~pl.col("answered"), maintain_order=True)
-    return replies.unique("tie", keep="first", maintain_order=True).select(
-        "tie",
-        "ttl",
-        "answered",
-        *(pl.when(pl.col(n) >= 0).then(n).alias(n) for n in ("rtt_ns", "turnaround_ns")),
-        pl.col("last_vantage").alias("reply_last"),
-        pl.col("status").alias("reply_status"),
-        *(pl.col(name).alias(f"reply_{name}") for name in HOPS),
-    )
 
 
 _EMPTY = pl.DataFrame(

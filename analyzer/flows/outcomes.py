@@ -17,16 +17,15 @@ import polars as pl
 
 from analyzer.flows.datagram_parts import DatagramParts
 from analyzer.flows.fate_examples import FateExamples
+from analyzer.flows.fate_keys import Addresses, Facts, fill_keys
 from analyzer.flows.live_numbers import OTHERS, LiveNumbers, new_numbers
 from analyzer.model.batch import Batch
 from analyzer.model.bundles import bundle
 from analyzer.model.frames import MARK_FRAGMENT
 from analyzer.model.journeys import Status
-from analyzer.native.compiled import compiled, piece
-from analyzer.native.keys import mix
+from analyzer.native.compiled import compiled
 from analyzer.net.ethernet import GROUP_BIT_U64
 
-_ODD = np.uint64(0x9E3779B97F4A7C15)
 _FATE = (
     "protocol",
     "source",
@@ -58,6 +57,7 @@ class PacketOutcomes:
         self._numbers = LiveNumbers()
         self._rows: list[pl.DataFrame] = []
         self._others: pl.DataFrame | None = None
+        self._forgotten_pairs = 0
         self._counts = np.zeros((_ROWS, 0), np.int64)
         self._examples = FateExamples()
         self._parts = DatagramParts()
@@ -66,6 +66,11 @@ class PacketOutcomes:
     def forgotten(self) -> int:
         """Fates that are counted together with others."""
         return self._numbers.forgotten
+
+    @property
+    def forgotten_pairs(self) -> int:
+        """Pairs of ends that a verdict would be about, of these, at the most."""
+        return self._forgotten_pairs
 
     def ends(self) -> dict[int, dict[str, int]]:
         """By the number of a lost fate's first packet: EXAMPLE of the last frame of it."""
@@ -101,6 +106,8 @@ class PacketOutcomes:
         new = new_numbers(kept, count)
         gone = np.flatnonzero(new < 0)
         out = _with_counts(rows[gone], self._counts[:, gone], np.zeros(len(gone), np.int64))
+        judged = out.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
+        self._forgotten_pairs += judged.select("source", "destination").n_unique()
         both = out if self._others is None else pl.concat([self._others, out])
         self._others = _together(both)
         self._rows, self._counts = [rows[kept]], self._counts[:, kept]
@@ -164,27 +171,7 @@ def _together(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-class _Facts(NamedTuple):
-    """What makes the fate of packets; [packets] of each, see `_FATE`."""
-
-    pair: npt.NDArray[np.int64]
-    first_vantage: npt.NDArray[np.int32]
-    last_vantage: npt.NDArray[np.int32]
-    in_port: npt.NDArray[np.int32]
-    out_port: npt.NDArray[np.int32]
-    expected: npt.NDArray[np.int32]
-    status: npt.NDArray[np.uint8]
-    evidence: npt.NDArray[np.uint16]
-    frames: npt.NDArray[np.int32]
-    stray: npt.NDArray[np.bool_]
-    torn: npt.NDArray[np.bool_]
-    judged: npt.NDArray[np.bool_]
-    """a verdict is about it: unicast IP"""
-    dst_mac: npt.NDArray[np.uint64]
-    """of those that are judged, else 0"""
-
-
-def _facts(batch: Batch) -> _Facts:
+def _facts(batch: Batch) -> Facts:
     packets, frames = batch.packets, batch.frames
     first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     mac = frames["eth_dst"][last]
@@ -192,10 +179,10 @@ def _facts(batch: Batch) -> _Facts:
     judged = (frames["ip_version"][first] > 0) & whole & ((mac & GROUP_BIT_U64) == 0)
     dst_mac = np.where(judged, mac, np.uint64(0))
     facts = packets.with_columns(judged=pl.Series(judged), dst_mac=pl.Series(dst_mac))
-    return bundle(_Facts, facts)
+    return bundle(Facts, facts)
 
 
-def _rows(batch: Batch, facts: _Facts, fresh: npt.NDArray[np.int64]) -> pl.DataFrame:
+def _rows(batch: Batch, facts: Facts, fresh: npt.NDArray[np.int64]) -> pl.DataFrame:
     """The facts of the packets that are the first of a new fate."""
     return (
         batch.packets[fresh]
@@ -219,53 +206,11 @@ def _ends(batch: Batch, packets: Any = slice(None)) -> list[tuple[str, npt.NDArr
     return [("src", first), ("dst", last)]
 
 
-def _keys(batch: Batch, facts: _Facts) -> npt.NDArray[np.uint64]:
+def _keys(batch: Batch, facts: Facts) -> npt.NDArray[np.uint64]:
     keys = np.empty(len(facts.pair), np.uint64)
     (_, first), (_, last) = _ends(batch)
-    _fill_keys(facts, _Addresses(first, last, *(batch.frames[n] for n in _ADDRESSES)), keys)
+    fill_keys(facts, Addresses(first, last, *(batch.frames[n] for n in _ADDRESSES)), keys)
     return keys
-
-
-class _Addresses(NamedTuple):
-    """The ends of packets: the source as first seen, the destination as last seen."""
-
-    first_frame: npt.NDArray[np.int32]
-    last_frame: npt.NDArray[np.int32]
-    """[packets] rows of those that follow"""
-    src_hi: npt.NDArray[np.uint64]
-    src_lo: npt.NDArray[np.uint64]
-    dst_hi: npt.NDArray[np.uint64]
-    dst_lo: npt.NDArray[np.uint64]
-    """[frames]"""
-
-
-@compiled
-def _fill_keys(facts: _Facts, addresses: _Addresses, keys: Any) -> None:
-    """One key of all columns; equal keys are equal rows but once in 2⁶⁴."""
-    for q in range(len(keys)):
-        key = mix(_key_of_fate(facts, q), facts.dst_mac[q])
-        first, last = addresses.first_frame[q], addresses.last_frame[q]
-        source = addresses.src_lo[first] ^ addresses.src_hi[first] * _ODD
-        destination = addresses.dst_lo[last] ^ addresses.dst_hi[last] * _ODD
-        keys[q] = mix(mix(key, source), destination)
-
-
-@piece
-def _key_of_fate(facts: _Facts, q: int) -> Any:
-    """All but the addresses."""
-    ends = _both(facts.first_vantage[q] + 1, facts.last_vantage[q] + 1)
-    ports = _both(facts.in_port[q] + 1, facts.out_port[q] + 1)
-    size = mix(facts.frames[q], facts.pair[q])
-    marks = np.uint64(facts.stray[q]) << np.uint64(2) | np.uint64(facts.torn[q]) << np.uint64(1)
-    marks |= np.uint64(facts.judged[q]) | np.uint64(facts.status[q]) << np.uint64(3)
-    rest = _both(facts.expected[q] + 1, 0) | np.uint64(facts.evidence[q]) << np.uint64(8)
-    return mix(mix(size, ends), mix(ports, rest | marks))
-
-
-@piece
-def _both(high: Any, low: Any) -> Any:
-    """Two numbers of 32 bits in one."""
-    return np.uint64(high) << np.uint64(32) | np.uint64(low)
 
 
 class _Sighted(NamedTuple):
