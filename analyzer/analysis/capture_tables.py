@@ -73,16 +73,15 @@ def build_tables(
         losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
     scene = Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
     followed = outcomes.filter(pl.col("source") != OTHERS)
-    inputs = _finding_inputs(analysis, outlook, (followed, lost), flows, claims)
-    inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
     hops = partials.hops.table(lost)
+    inputs = _finding_inputs(analysis, outlook, (followed, hops), flows, claims)
+    inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
     paths = build_paths(followed, reading.vantages, flows["icmp"])
     findings = list(find_all(inputs))
     left_out = partials.left_out(flows, top)
     verdicts, more = largest_verdicts(judge_pairs(outcomes, scene), top)
     more += partials.outcomes.forgotten_pairs if scene.has_topology else 0
-    if more:
-        left_out["verdicts"] = LeftOut(more, [])
+    left_out |= {"verdicts": LeftOut(more, [])} if more else {}
     return Tables(
         info=_info(analysis),
         vantages=vantages,
@@ -170,8 +169,8 @@ def _finding_inputs(
     claims: ArpClaimVerdicts,
 ) -> FindingInputs:
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
-    totals, hops = assembly.totals, partials.hops
-    outcomes, lost = packets
+    totals = assembly.totals
+    outcomes, hops = packets
     return FindingInputs(
         info=_info(analysis),
         outlook=outlook,
@@ -181,8 +180,8 @@ def _finding_inputs(
         outcomes=outcomes,
         outcomes_whole=not partials.outcomes.forgotten,
         conversations=partials.the(Conversations).table(),
-        hops=hops.table(lost),
-        has_hops=len(hops.table(lost)) > 0,
+        hops=hops,
+        has_hops=len(hops) > 0,
         census=reading.census,
         engine=reading.engine,
         segments=assembly.segments.tolist(),
@@ -190,7 +189,7 @@ def _finding_inputs(
         clocks=Clocks(
             steps=totals.steps.count,
             largest_step_ns=totals.steps.largest_ns,
-            negative_hops=hops.negative,
+            negative_hops=partials.hops.negative,
             set_ns=reading.clocks.set_ns(reading.notes),
             offsets=[
                 FileOffset(reading.paths[one.file], reading.paths[one.other], *one[2:])

@@ -54,6 +54,8 @@ class Neighbours:
         self._rows: list[pl.DataFrame] = []
         self._latency = Delays()
         self._claims: pl.DataFrame | None = None
+        self.forgotten = 0
+        """pairs of which nothing is told: there were too many"""
         self._seen = pl.DataFrame(schema={"pair": pl.Int32, "seen": pl.Int32})
         """vantages that saw the solicitations of each pair"""
 
@@ -84,24 +86,19 @@ class Neighbours:
         self._latency.add(pairs[measured], latency[measured])
         self._shed()
 
-    @property
-    def forgotten(self) -> int:
-        """Pairs of which nothing is told: there were too many."""
-        return self._pairs.forgotten
-
     def _shed(self) -> None:
         """Forget the pairs that were seen least recently, where there are too many."""
         count, kept = self._pairs.count, self._pairs.shed()
         if kept is None:
             return
-        self._rows = [pl.concat(self._rows)[kept]]
+        self.forgotten, self._rows = self._pairs.forgotten, [pl.concat(self._rows)[kept]]
         self._state = self._state[:, kept]
         self._latency.keep(kept)
-        moved = pl.Series("pair", new_numbers(kept, count)[self._seen["pair"].to_numpy()], pl.Int32)
-        self._seen = self._seen.with_columns(moved).filter(pl.col("pair") >= 0)
+        pairs = new_numbers(kept, count)[self._seen["pair"].to_numpy()]
+        self._seen = self._seen.with_columns(pair=pl.Series(pairs, dtype=pl.Int32))
+        self._seen = self._seen.filter(pl.col("pair") >= 0)
         if self._claims is not None:
-            place = self._claims.columns[:3]
-            self._claims = self._claims.join(self._rows[0], on=place, how="semi")
+            self._claims = self._claims.join(self._rows[0], on=self._claims.columns[:3], how="semi")
 
     def rows(
         self,
