@@ -18,9 +18,11 @@ from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.packet_selection import SelectedPackets
 from analyzer.analysis.reading import DecodedChunk, Reading
 from analyzer.analysis.window_edges import WindowEdges
+from analyzer.model.evidence import NamespaceEvidence
 from analyzer.model.report import Report
 from analyzer.model.vantage import Vantage
 from analyzer.net.link_types import ETHERNET
+from analyzer.recorders.evidence.record import encode_moment
 from analyzer.report.build import build_report
 from analyzer.savefile.read import CaptureFile
 
@@ -44,9 +46,11 @@ def report_on_frames(
     vantages: Sequence[Vantage],
     notes: Sequence[VantageNotes],
     options: AnalysisOptions = DEFAULTS,
+    evidence: Sequence[NamespaceEvidence] = (),
 ) -> Report:
     """The report on these frames, in file order."""
     reading = Reading([CaptureFile("x")], list(vantages), list(notes))
+    reading.evidence += [encode_moment(moment) for moment in evidence]
     count = len(frames["ts_ns"])
     numbered = {
         "number": np.arange(count, dtype=np.int64),

@@ -257,16 +257,10 @@ def _scene_of_losses(reading: Reading, outlook: Outlook, evidence: Evidence) -> 
 
 def _outlook(assembly: PacketAssembly, bridge: str) -> Outlook:
     reading, fdb = assembly.reading, _fdb_at_end(assembly.reading)
-    end_ns = max(
-        [notes.end_ns for notes in reading.notes if notes.end_ns] + [assembly.totals.end_ns or 0]
-    )
-    if assembly.edges:
-        end_ns = min(end_ns, assembly.edges.until_ns)
-    end_ns = min(end_ns, assembly.queues.since_ns)
     filters = {one.filter for savefile in reading.savefiles for one in savefile.interfaces}
     return Outlook(
         vantages=reading.vantages,
-        end_ns=end_ns,
+        end_ns=assembly.judged_until_ns,
         sysctls=reading.sysctls,
         fdb={v.name: (*v.fdb, *fdb.get(v.name, ())) for v in reading.vantages},
         complete=_is_complete(reading),

@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from analyzer.analysis.notes import VantageNotes
 from analyzer.correlate.match import identity_keys
-from analyzer.correlate.pairing import LONGEST_NS
-from analyzer.correlate.stages import build_layout
+from analyzer.correlate.stages import LONGEST_NS, build_layout
 from analyzer.decode.frames import decode_frames
 from analyzer.model.vantage import Vantage
 from analyzer.savefile.read import CaptureFile, open_savefile

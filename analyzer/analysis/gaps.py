@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from analyzer.analysis.notes import VantageNotes
 from analyzer.correlate.loss import GRACE_NS
-from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.stages import Layout
 from analyzer.flows.echo_messages import echoes_in
+from analyzer.flows.echoes_outside import may_be_answered
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Journeys, Status
 from analyzer.net.icmp import ECHO_REQUESTS
@@ -35,6 +35,11 @@ class Gaps:
     def __bool__(self) -> bool:
         return bool(self.gaps)
 
+    @property
+    def unseen_ns(self) -> list[tuple[int, int]]:
+        """(from, to) of the times of which something is missing."""
+        return sorted({gap[1:] for gap in self.gaps})
+
     @classmethod
     def between(cls, notes: Sequence[VantageNotes]) -> Gaps:
         """Those between the parts that the files tell of."""
@@ -43,10 +48,9 @@ class Gaps:
     def note(self, frames: Columns) -> None:
         """Take note of echo requests shortly before a gap."""
         ts = frames["ts_ns"]
-        for begins_ns, ends_ns in {gap[1:] for gap in self.gaps}:
-            near = (ts > begins_ns - LONGEST_NS) & (ts < ends_ns)
-            if near.any():
-                self.went_on = np.union1d(self.went_on, echoes_in(frames, near, ECHO_REQUESTS))
+        near = may_be_answered(ts, self.unseen_ns)
+        if near.any():
+            self.went_on = np.union1d(self.went_on, echoes_in(frames, near, ECHO_REQUESTS))
 
     def settle(self, frames: Columns, journeys: Journeys, layout: Layout) -> None:
         """Take back every loss of a packet that may have gone on in a gap."""
@@ -54,7 +58,7 @@ class Gaps:
         last, expected = journeys.last[lost], journeys.expected[lost]
         ts, before = frames["ts_ns"][last], frames["vantage"][last]
         queued = layout.queued[expected] & (layout.peer[before] != expected)
-        patience = np.where(queued, QUEUE_NS, GRACE_NS)
+        patience = np.where(queued, layout.patience_ns[expected], GRACE_NS)
         for vantage, begins_ns, ends_ns in self.gaps:
             here = (expected == vantage) & (ts > begins_ns - patience) & (ts < ends_ns)
             journeys.status[lost[here]] = Status.UNMATCHED

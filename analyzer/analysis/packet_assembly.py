@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,16 @@ from analyzer.analysis.frame_room import empty_frames, rows_of
 from analyzer.analysis.lifetimes import Lifetimes
 from analyzer.analysis.notes import VantageNotes
 from analyzer.analysis.own_blocks import sort_own
-from analyzer.analysis.queues_at_end import QueuesAtEnd
 from analyzer.analysis.reading import Reading
 from analyzer.analysis.returned_frames import ReturnedFrames
+from analyzer.analysis.slow_queues import SlowQueues
 from analyzer.analysis.totals import Totals
+from analyzer.analysis.waiting_packets import (
+    QueueState,
+    WaitingPackets,
+    slow_states,
+    states_at_end,
+)
 from analyzer.analysis.window_edges import WindowEdges
 from analyzer.correlate.correlate import Correlator
 from analyzer.correlate.loss import Watch
@@ -52,7 +59,7 @@ class PacketAssembly:
     """of a time window: only the frames in it are analysed"""
     totals: Totals = field(default_factory=Totals)
     returned: ReturnedFrames = field(default_factory=ReturnedFrames)
-    queues: QueuesAtEnd = field(default_factory=QueuesAtEnd)
+    waiting: WaitingPackets = field(default_factory=WaitingPackets)
     likely: int = 0
     """edges that are likely only"""
     chunks: int = 0
@@ -65,6 +72,7 @@ class PacketAssembly:
     _tables: PacketTables = field(default_factory=lambda: PacketTables(Endpoints()))
     _lifetimes: Lifetimes = field(default_factory=Lifetimes)
     _carried: Columns | None = None
+    _slow: SlowQueues = field(default_factory=SlowQueues)
     _evidence: tuple[int, Evidence] | None = None
     """of how many blocks, and that"""
 
@@ -88,6 +96,15 @@ class PacketAssembly:
         if self._evidence is None or self._evidence[0] != blocks:
             self._evidence = blocks, decode_evidence(self.reading.evidence)
         return self._evidence[1]
+
+    @property
+    def judged_until_ns(self) -> int:
+        """When the capture ended; of what was asked later than this the answer may be missing."""
+        notes, vantages = self.reading.notes, self.reading.vantages
+        ends = [one.end_ns for one in notes if one.end_ns] + [self.totals.end_ns or 0]
+        killed = any(v.ifindex and not n.ended for v, n in zip(vantages, notes, strict=False))
+        end_ns = min(max(ends) - killed * UNCLEAN_NS, self.waiting.since_ns)
+        return min(end_ns, self.edges.until_ns) if self.edges else end_ns
 
     def close(self, chunk: DecodedChunk) -> Batch:
         """The packets that are closed when a chunk is looked at with what is open."""
@@ -133,15 +150,18 @@ class PacketAssembly:
         vantages = self.reading.vantages
         fdb = {v.name: n.fdb for v, n in zip(vantages, notes, strict=False) if n.fdb}
         watch = self._watch(notes, final=final)
+        self._slow.learn(self.reading.evidence)
+        self._correlator.learn_queues(self._slow.patience_ns)
         journeys, links = self._correlator.correlate(frames, vantages, watch, fdb, self._translator)
         self._carried = None
         if self.edges:
             self.edges.settle_losses(frames, journeys)
         layout = self._correlator.layout
         self.reading.gaps.settle(frames, journeys, layout)
-        self.queues.add(frames, journeys, layout)
+        self.waiting.add(frames, journeys, layout)
+        states = partial(self._queue_states, watch, now_ns, final)
+        self.waiting.settle(frames, journeys, layout, states, final=final)
         if final:
-            self.queues.settle(frames, journeys, layout, lambda: self._settled(watch))
             return journeys, FOREVER_NS
         hold = self.reading.foreseen is None
         also = self.edges.hold(frames, journeys, now_ns) if self.edges else None
@@ -187,9 +207,12 @@ class PacketAssembly:
                 ns = self._lifetimes.first_ns(at) if joined else watch.start_ns[at] + UNCLEAN_NS
                 watch.start_ns[at] = ns
 
-    def _settled(self, watch: Watch) -> npt.NDArray[np.int64]:
-        """Of the queues at the end: see `QueuesAtEnd.settled`."""
-        return self.queues.settled(self.reading.vantages, self.evidence, watch.end_ns)
+    def _queue_states(self, watch: Watch, now_ns: int, final: bool) -> dict[int, QueueState]:
+        """Of the queues in which packets may wait now."""
+        vantages, slow = self.reading.vantages, self._slow.queues
+        if final:
+            return states_at_end(vantages, self.evidence, slow, watch.end_ns)
+        return slow_states(vantages, slow, now_ns)
 
     def _notes(self, final: bool) -> list[VantageNotes]:
         """What the files tell of the vantages, as far as it is known."""

@@ -72,6 +72,11 @@ class WindowEdges:
         since = self.since_ns if self.window.since else None
         return since, self.until_ns if self.window.until else None
 
+    @property
+    def unseen_ns(self) -> list[tuple[int, int]]:
+        """The time after the window: nobody looks whether a question is answered then."""
+        return [(self.until_ns, MAX_NS)] if self.window.until else []
+
     def inside(self, frames: Columns) -> npt.NDArray[np.bool_]:
         """[n] which frames of the next chunk lie in the window; the others are noted.
 

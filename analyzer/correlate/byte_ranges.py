@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from analyzer.correlate.columns import Edges, FrameColumns, VantageColumns
 from analyzer.correlate.group import group_rows
-from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS, precedes
+from analyzer.correlate.pairing import precedes
 from analyzer.correlate.stages import BRIDGE, FREE
 from analyzer.correlate.unique_match import edge_kind, fits
 from analyzer.model.frames import MARK_FRAGMENT
@@ -174,7 +174,7 @@ def _find_parent(
     The latest frame that holds c; else the first part of c. All its parts are marked as absorbed.
     """
     seq, size, v = stream.seq, stream.size, frames.vantage[c]
-    window = QUEUE_NS if layout.queued[v] else LONGEST_NS
+    window = layout.patience_ns[v]
     outer, several, first_part = -1, False, -1
     for k in range(count - 1, -1, -1):
         p = under_way.frame[k]

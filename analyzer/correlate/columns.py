@@ -48,7 +48,7 @@ class VantageColumns(NamedTuple):
     """[v] layer-2 segment"""
     mac: npt.NDArray[np.uint64]
     """[v] 48-bit value"""
-    queued: npt.NDArray[np.bool_]
+    patience_ns: npt.NDArray[np.int64]
     """[v]"""
     copied: npt.NDArray[np.bool_]
     """[v]"""

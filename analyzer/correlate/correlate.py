@@ -53,7 +53,14 @@ class Correlator:
         self._vantages: list[Vantage] = []
         self._doubted = np.empty(0, np.int64)
         """numbers of open frames that an identical packet, closed since, made unsure"""
+        self._patience_ns: Mapping[tuple[int, int], int] = {}
         self.layout = build_layout([])
+
+    def learn_queues(self, patience_ns: Mapping[tuple[int, int], int]) -> None:
+        """Take how long queues may hold a packet: see `build_layout`."""
+        if patience_ns != self._patience_ns:
+            self._patience_ns = dict(patience_ns)
+            self.layout = build_layout(self._vantages, self._patience_ns)
 
     def learn(self, refusals: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]) -> None:
         """Take what ICMP errors refuse: see `analyzer.correlate.doubt.Doubt.learn`."""
@@ -69,7 +76,8 @@ class Correlator:
     ) -> tuple[Journeys, Links]:
         """All packets of these frames. Arguments as of the function `correlate`."""
         if list(vantages) != self._vantages:
-            self._vantages, self.layout = list(vantages), build_layout(vantages)
+            self._vantages = list(vantages)
+            self.layout = build_layout(vantages, self._patience_ns)
         layout, vantage = self.layout, frames["vantage"]
         direction = (frames["flags"] & FLAG_DIRECTION).astype(np.uint8)
         stage = stages_of(layout.stage, vantage, direction)

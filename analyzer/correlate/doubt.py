@@ -30,8 +30,7 @@ from analyzer.correlate.answers import (
     syn_keys,
 )
 from analyzer.correlate.links import Links
-from analyzer.correlate.pairing import QUEUE_NS
-from analyzer.correlate.stages import BRIDGE, PORT, STATION, Layout
+from analyzer.correlate.stages import BRIDGE, PORT, QUEUE_NS, STATION, Layout
 from analyzer.model.frames import FLAG_DIRECTION, INGRESS
 from analyzer.model.journeys import Evidence, Journeys, Status
 from analyzer.native.compiled import compiled

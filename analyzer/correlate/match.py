@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.correlate.columns import Edges, FrameColumns, SeenTimes, VantageColumns
-from analyzer.correlate.pairing import LONGEST_NS, Pairs, pair, pair_copies
-from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, Layout
+from analyzer.correlate.pairing import Pairs, pair, pair_copies
+from analyzer.correlate.stages import BRIDGE, FREE, LONGEST_NS, LOOSE, Layout
 from analyzer.correlate.unique_match import comes_before, edge_kind, fits, link_unique
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import allocating, compiled, piece
@@ -108,7 +108,7 @@ def _link_many(rows: Any, frames: FrameColumns, layout: VantageColumns, edges: E
             if layout.kind[v] == BRIDGE and s == 2:
                 pair_copies(parents, children, times, pairs)
             else:
-                pair(parents, children, times, layout.queued[v], pairs)
+                pair(parents, children, times, layout.patience_ns[v], pairs)
             for k in range(len(children)):
                 if pairs.parent[k] >= 0:
                     p, c = parents[pairs.parent[k]], children[k]

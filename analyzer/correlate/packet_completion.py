@@ -20,9 +20,8 @@ from analyzer.correlate.columns import (
     vantage_columns,
 )
 from analyzer.correlate.links import Links
-from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS
 from analyzer.correlate.ports import Ports
-from analyzer.correlate.stages import BRIDGE, FREE, LOOSE, PORT, Layout, own_keys
+from analyzer.correlate.stages import BRIDGE, FREE, LONGEST_NS, LOOSE, PORT, Layout, own_keys
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Evidence, Journeys, Status
 from analyzer.native.compiled import allocating, compiled, piece
@@ -108,7 +107,7 @@ def find_open(
     if not waits.any() and len(clock.rings_ns) < 2:
         return waits
     open_ = np.zeros(len(waits), np.bool_)
-    horizon_ns = clock.now_ns - (QUEUE_NS if layout.queued.any() else LONGEST_NS)
+    horizon_ns = clock.now_ns - int(layout.patience_ns.max(initial=LONGEST_NS))
     times = SeenTimes(links.frames.ts_ns, links.frames.ring)
     members = _Members(journeys.packet, links.group)
     progress = _Progress(clock.rings_ns, clock.now_ns - FLUSH_NS, horizon_ns)

@@ -9,12 +9,8 @@ import numpy.typing as npt
 
 from analyzer.correlate.columns import SeenTimes
 from analyzer.correlate.group import group_rows
+from analyzer.correlate.stages import LONGEST_NS
 from analyzer.native.compiled import allocating, piece
-
-LONGEST_NS = 1_000_000_000
-"""Of identical frames a parent older than this is another one, unless a queue is between."""
-QUEUE_NS = 5_000_000_000
-"""a queue may hold a packet this long; a frame later than that is another packet's"""
 
 
 class Pairs(NamedTuple):
@@ -35,15 +31,15 @@ def precedes(a: Any, b: Any, times: Any) -> Any:
 
 
 @allocating
-def pair(parents: Any, children: Any, times: SeenTimes, queued: Any, pairs: Pairs) -> Any:
-    """Fill ``pairs``.
+def pair(parents: Any, children: Any, times: SeenTimes, window: Any, pairs: Pairs) -> Any:
+    """Fill ``pairs``. window: `VantageColumns.patience_ns` of the children.
 
     parents, children: frame numbers, each in the order of its own point. Every child has one
     parent. While only one can be meant, the pair is certain. Where several are under way the
     choice is open until all of them have arrived or are too old: such a stretch is aligned as
     a whole, and all of it is unsure.
     """
-    ts, window = times.ts_ns, QUEUE_NS if queued else LONGEST_NS
+    ts, queued = times.ts_ns, window > LONGEST_NS
     base, seen, k = 0, 0, 0
     while k < len(children):
         seen = _preceding(parents, seen, children[k], times)
@@ -161,7 +157,7 @@ def _pair_unstamped(parents: Any, children: Any, times: SeenTimes, taken: Any, p
     """Pair the children that have no parent yet. taken: [parents] those that have a child."""
     free, left = np.flatnonzero(~taken), np.flatnonzero(pairs.parent < 0)
     by_order = Pairs(np.empty(len(left), np.int64), np.empty(len(left), np.bool_))
-    pair(parents[free], children[left], times, False, by_order)
+    pair(parents[free], children[left], times, LONGEST_NS, by_order)
     for k in range(len(left)):
         if by_order.parent[k] >= 0:
             pairs.parent[left[k]] = free[by_order.parent[k]]
@@ -208,7 +204,7 @@ def _pair_groups(
             continue
         children = members[parents:]
         pairs = Pairs(np.empty(len(children), np.int64), np.zeros(len(children), np.bool_))
-        pair(rows[members[:parents]], rows[children], times, False, pairs)
+        pair(rows[members[:parents]], rows[children], times, LONGEST_NS, pairs)
         for k in range(len(children)):
             if pairs.parent[k] >= 0:
                 parent[children[k] - split] = rows[members[pairs.parent[k]]]

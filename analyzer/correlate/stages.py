@@ -27,6 +27,11 @@ from analyzer.model.vantage import Vantage
 from analyzer.native.keys import mixed
 from analyzer.net.ethernet import mac_value
 
+LONGEST_NS = 1_000_000_000
+"""Of identical frames a parent older than this is another one, unless a queue is between."""
+QUEUE_NS = 5_000_000_000
+"""a queue may hold a packet this long, where nothing tells of its own bound; a frame later than
+that is another packet's"""
 FREE = 4
 """no topology: frames of these vantages are tied by identity and time alone"""
 
@@ -61,8 +66,8 @@ class Layout:
     """[v] small number of the namespace; each LOOSE vantage has one of its own"""
     inode: npt.NDArray[np.int64]
     """[v] the namespace's inode number"""
-    queued: npt.NDArray[np.bool_]
-    """[v] a qdisc may hold frames back before the egress tap"""
+    patience_ns: npt.NDArray[np.int64]
+    """[v] of what is seen here, how long before it may have been seen at the point before"""
     mac: npt.NDArray[np.uint64]
     copied: npt.NDArray[np.bool_]
     """[v] of what enters here the bridge device, captured in promiscuous mode, shows a copy"""
@@ -94,6 +99,11 @@ class Layout:
     def count(self) -> int:
         return len(self.kind)
 
+    @property
+    def queued(self) -> npt.NDArray[np.bool_]:
+        """[v] a qdisc may hold frames back before the egress tap."""
+        return self.patience_ns > LONGEST_NS
+
 
 class _Union:
     """Disjoint sets of hashable nodes."""
@@ -111,8 +121,13 @@ class _Union:
         self._up[self.find(a)] = self.find(b)
 
 
-def build_layout(vantages: Sequence[Vantage]) -> Layout:
-    """Resolve peers, segments and stages of all vantages of a file."""
+def build_layout(
+    vantages: Sequence[Vantage], patience_ns: Mapping[tuple[int, int], int] | None = None
+) -> Layout:
+    """Resolve peers, segments and stages of all vantages of a file.
+
+    patience_ns: (netns, ifindex) → how long the queue there may hold a packet, where that is told.
+    """
     index = {v.key: i for i, v in enumerate(vantages) if v.ifindex}
     kinds = [_kind(v) for v in vantages]
     masters = [_master(v) for v in vantages]
@@ -132,7 +147,7 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         ring=_numbers([v.ring for v in vantages]),
         netns=netns,
         inode=np.array([v.netns for v in vantages], np.int64),
-        queued=np.array([v.qdisc not in ("", "noqueue") for v in vantages], np.bool_),
+        patience_ns=np.array([_patience_ns(v, patience_ns or {}) for v in vantages], np.int64),
         mac=np.array([mac_value(v.mac) for v in vantages], np.uint64),
         copied=np.array([_is_copied(v, vantages, index, bridges) for v in vantages], np.bool_),
         size=np.bincount(segment)[segment].astype(np.int32) if kinds else np.empty(0, np.int32),
@@ -155,6 +170,11 @@ def build_layout(vantages: Sequence[Vantage]) -> Layout:
         copies=np.array([bool(_BRIDGE_NAME.fullmatch(v.interface)) for v in vantages], np.bool_),
         own=_own_keys(vantages, netns),
     )
+
+
+def _patience_ns(vantage: Vantage, told: Mapping[tuple[int, int], int]) -> int:
+    usual = LONGEST_NS if vantage.qdisc in ("", "noqueue") else QUEUE_NS
+    return max(usual, told.get((vantage.netns, vantage.ifindex), 0))
 
 
 def _lower(vantage: Vantage) -> tuple[int, int] | None:

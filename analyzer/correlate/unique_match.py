@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from analyzer.correlate.columns import Edges, FrameColumns, VantageColumns
-from analyzer.correlate.pairing import LONGEST_NS, QUEUE_NS, precedes
-from analyzer.correlate.stages import BRIDGE, FREE
+from analyzer.correlate.pairing import precedes
+from analyzer.correlate.stages import BRIDGE, FREE, LONGEST_NS
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import compiled, piece
 from analyzer.net.ethernet import GROUP_BIT_U64
@@ -120,7 +120,7 @@ def _link(
     ts, vantage, stage, peer = frames.ts_ns, frames.vantage, frames.stage, layout.peer
     v, s = vantage[c], stage[c]
     upward = layout.kind[v] == BRIDGE and s == 2
-    window = QUEUE_NS if layout.queued[v] else LONGEST_NS
+    window = layout.patience_ns[v]
     best, count, stamped = np.int64(-1), 0, False
     for k in range(a, b):
         p = np.int64(order[k])

@@ -23,7 +23,7 @@ from analyzer.model.batch import Batch, InOrder
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION
 from analyzer.native.keys import KeyNumbers, mixed
 from analyzer.net.arp import REPLY, REQUEST
-from analyzer.net.ethernet import ARP, GROUP_BIT_U64
+from analyzer.net.ethernet import ARP, GROUP_BIT_U64, mac_value
 from analyzer.net.ip import MAPPED
 
 UNANSWERED, UNKNOWN = "unanswered", "unknown"
@@ -185,13 +185,15 @@ def _arp_packets(batch: Batch) -> pl.DataFrame:
 def _are_copies(batch: Batch, first: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
     """[len(first)] whether a packet begins where frames arrive, or leave a bridge, though its
     sender's own interface, or its port, is captured: of frames alike, one whose beginning is
-    another's."""
+    another's, or one that waited in a queue since before the capture."""
     doors = find_doors(batch.vantages)
     known = doors.owner > 0
     leaves = np.array([v.master_ifindex > 0 for v in batch.vantages], np.bool_) & ~known
     vantage = batch.frames["vantage"][first]
     direction = batch.frames["flags"][first] & FLAG_DIRECTION
-    from_inside = np.isin(batch.frames["eth_src"][first], doors.mac[known])
+    bridges = [mac_value(v.mac) for v in batch.vantages if v.is_bridge]
+    senders = np.append(doors.mac[known], np.array(bridges, np.uint64))
+    from_inside = np.isin(batch.frames["eth_src"][first], senders)
     arrives = known[vantage] & (direction != 0) & (direction != doors.out_flag[vantage])
     arrives |= leaves[vantage] & (direction == EGRESS)
     copies: npt.NDArray[np.bool_] = from_inside & arrives

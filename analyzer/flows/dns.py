@@ -1,4 +1,4 @@
-"""DNS: which answer is to which question, how long it took, what was not answered (RFC 1035).
+"""DNS (RFC 1035): which answer is to which question, how long it took, what was not answered.
 
 An answer belongs to the latest question with its ports, id, name and type. A question that is
 asked again before it is answered is one question and a retry, but for a copy of it: the same IP
@@ -30,6 +30,7 @@ from analyzer.flows.dns_pairing import (
     DnsMessages,
     tie_answers,
 )
+from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside, may_be_answered
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import padded, widened
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm, forgotten
@@ -63,8 +64,9 @@ _SIDES = [
 class Dns:
     """The questions of a capture: a row a (client, server, name, type)."""
 
-    def __init__(self, noted: FrameNotes) -> None:
+    def __init__(self, noted: FrameNotes, outside: EchoesOutside | None = None) -> None:
         """noted: of `analyzer.decode.dns.dns_messages`."""
+        self._outside = outside or NoEchoesOutside()
         self._noted = noted
         self._order = InOrder()
         self._asked, self._groups = LiveNumbers(), LiveNumbers(ROWS)
@@ -130,9 +132,11 @@ class Dns:
         if not self._rows:
             return []
         table = pl.concat(self._rows)
-        awaited = (self._open[OPEN] > 0) & (self._open[CAME] > 0) & ~self._may_come(end_ns)
-        waiting = self._open[GROUP, awaited]
-        unanswered = np.bincount(waiting, minlength=len(table))
+        asked_ns = self._open[ASKED_NS]
+        may_come = may_be_answered(asked_ns, self._outside.unseen_ns)
+        may_come |= asked_ns > end_ns - GRACE_NS
+        awaited = (self._open[OPEN] > 0) & (self._open[CAME] > 0) & ~may_come
+        unanswered = np.bincount(self._open[GROUP, awaited], minlength=len(table))
         latency = self._latency.table((0.5, 0.99))
         times = {n: padded(latency[f"{n}_ns"], len(table)) for n in ("p50", "p99", "max")}
         rows = [
@@ -143,10 +147,6 @@ class Dns:
         ]
         order = np.argsort(self._counts[FIRST], kind="stable")
         return [rows[at] for at in order]
-
-    def _may_come(self, end_ns: int) -> npt.NDArray[np.bool_]:
-        late: npt.NDArray[np.bool_] = self._open[ASKED_NS] > end_ns - GRACE_NS
-        return late
 
 
 def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
@@ -216,14 +216,14 @@ _READER = FrameReader("dns", partial(dns_messages, ports=(DNS_PORT,)))
 
 
 def _aggregator(inputs: AggregatorInputs) -> Dns:
-    return Dns(inputs.readers.notes(_READER))
+    return Dns(inputs.readers.notes(_READER), inputs.outside)
 
 
 def _rows(dns: Dns, context: FlowContext) -> list[DnsRow]:
     """Where an answer could not have been seen, no question is called unanswered."""
     rows = dns.rows(context.end_ns)
     for row in rows:
-        if context.one_way or not context.hears(row.client_ip):
+        if not context.shows_answers or not context.hears(row.client_ip):
             row.unanswered = 0
     return rows
 

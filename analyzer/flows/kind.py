@@ -79,6 +79,11 @@ class FlowContext:
     own_echoes: Mapping[int, int] = field(default_factory=dict)
     """ICMP ids of vethscope's own pings → answers that their processes got"""
 
+    @property
+    def shows_answers(self) -> bool:
+        """Whether no answer was filtered out, and no ring dropped one."""
+        return self.outlook.complete and not self.one_way
+
 
 @dataclass(frozen=True, slots=True)
 class SheetForm:

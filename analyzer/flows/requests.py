@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from analyzer.decode.requests import PROTOCOLS, occur, request_messages
+from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside, may_be_answered
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm, forgotten
 from analyzer.flows.live_numbers import latest_rows
@@ -66,9 +67,10 @@ class RequestRow:
 class Requests:
     """The requests of a capture, by client and server."""
 
-    def __init__(self, noted: FrameNotes) -> None:
+    def __init__(self, noted: FrameNotes, outside: EchoesOutside | None = None) -> None:
         """noted: of `analyzer.decode.requests.request_messages`."""
         self._noted = noted
+        self._outside = outside or NoEchoesOutside()
         self._order = InOrder()
         self._open: pl.DataFrame | None = None
         self._rows: pl.DataFrame | None = None
@@ -97,7 +99,7 @@ class Requests:
         asked = both.with_columns(answer_ns=later).filter("asks")
         answered = (pl.col("answer_ns") - pl.col("ts_ns") <= PATIENCE_NS).fill_null(value=False)
         over_ns = int(rows["ts_ns"][-1]) - PATIENCE_NS
-        asked = asked.with_columns(answered=answered, judged=pl.lit(value=True))
+        asked = asked.with_columns(answered=answered, judged=self._shown(asked))
         waiting = asked.filter(~pl.col("answered") & (pl.col("ts_ns") >= over_ns))
         done = asked.filter(pl.col("answered") | (pl.col("ts_ns") < over_ns))
         forgotten = waiting[: max(0, len(waiting) - MOST)]
@@ -106,14 +108,18 @@ class Requests:
         summed = _summed_rows(self._rows, pl.concat([done, forgotten]))
         self._rows = latest_rows(summed, by="last_number")
         self.forgotten += _told(summed) - _told(self._rows)
-        silent = _summed_silent(self._silent, done.filter(~pl.col("answered")))
+        silent = _summed_silent(self._silent, done.filter("judged", ~pl.col("answered")))
         self._silent = latest_rows(silent, by="last_ns")
+
+    def _shown(self, asked: pl.DataFrame) -> pl.Series:
+        """Whether an answer would have been seen."""
+        return pl.Series(~may_be_answered(asked["ts_ns"].to_numpy(), self._outside.unseen_ns))
 
     def _at_end(self, end_ns: int) -> tuple[pl.DataFrame, pl.DataFrame] | None:
         """(rows, silent) with what is still open."""
         if self._open is None:
             return None
-        judged = pl.col("ts_ns") < end_ns - GRACE_NS
+        judged = (self._open["ts_ns"] < end_ns - GRACE_NS) & self._shown(self._open)
         asked = self._open.with_columns(answered=pl.lit(value=False), judged=judged)
         silent = _summed_silent(self._silent, asked.filter("judged"))
         return _summed_rows(self._rows, asked), silent
@@ -246,13 +252,13 @@ _READER = FrameReader("requests", request_messages, occur)
 
 
 def _aggregator(inputs: AggregatorInputs) -> Requests:
-    return Requests(inputs.readers.notes(_READER))
+    return Requests(inputs.readers.notes(_READER), inputs.outside)
 
 
 def _rows(requests: Requests, context: FlowContext) -> list[RequestRow]:
     rows = requests.rows(context.end_ns)
     for row in rows:
-        if context.one_way or context.one_sided or not context.hears(row.client_ip):
+        if not context.shows_answers or context.one_sided or not context.hears(row.client_ip):
             row.unanswered = 0
     return rows
 

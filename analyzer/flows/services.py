@@ -203,6 +203,7 @@ def _row(
     tcp = row["protocol"] == "tcp"
     told, hello = (one.row(row["service"], named=True) for one in times)
     address = address_text(row["server_hi"], row["server_lo"])
+    unheard = context.one_sided or not context.shows_answers
     place = told["vantage"] if told["vantage"] >= 0 or not tcp else hello["vantage"]
     at = context.vantages[place] if place >= 0 else None
     names = dict.fromkeys(SPEECH_NAMES[code] for code in row["speech"] if code)
@@ -216,7 +217,7 @@ def _row(
         refused=row["refused"] if tcp else None,
         requests=row["requests"],
         timed=row["timed"],
-        unanswered=None if tcp or context.one_way or context.one_sided else row["unanswered"],
+        unanswered=None if tcp or unheard else row["unanswered"],
         retransmissions=row["retransmissions"] if tcp else None,
         handshake_p99_ns=percentile(row["connect_ns"], 0.99),
         **{name: told[name] for name in told if name.endswith("_ns")},

@@ -175,7 +175,9 @@ def _tcp_rows(talks: Conversations, context: FlowContext) -> list[TcpRow]:
     table, _ = largest_talks(talks.table(), "tcp", context.top)
     rows = name_tcp(table, lost, dict(parts.iter_rows()), context.vantages)
     for row in rows:
-        if row.state == "unanswered" and (context.one_way or not context.hears(row.client_ip)):
+        if row.state == "unanswered" and not (
+            context.shows_answers and context.hears(row.client_ip)
+        ):
             row.state = "unknown"
     return rows
 

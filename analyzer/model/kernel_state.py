@@ -190,6 +190,8 @@ class QdiscState:
     """packets that wait"""
     rate_bit_s: int = 0
     """of a tbf; 0: not told"""
+    limit_bytes: int = 0
+    """that a tbf lets wait; 0: not told"""
 
     @property
     def is_root(self) -> bool:

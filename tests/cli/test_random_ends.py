@@ -186,6 +186,18 @@ def test_rotated(healthy: Healthy) -> None:
                 healthy.check(some)
 
 
+def test_a_backlog_of_many_seconds_at_the_end(healthy: Healthy) -> None:
+    """What has waited for longer than other queues hold a packet is not lost either."""
+    shape = ["tbf", "rate", "256kbit", "burst", "2000", "limit", "10000000"]
+    healthy.lab.run("host", ["tc", "qdisc", "replace", "dev", healthy.port, "root", *shape])
+    report, _ = report_files([str(file) for file in healthy.capture(7)])
+    assert not healthy.dropped()
+    healthy.lab.run("host", ["tc", "qdisc", "del", "dev", healthy.port, "root"])
+    assert not report.losses
+    waits = [hop.max_ns for hop in report.hops if hop.kind == "bridge" and hop.packets]
+    assert max(filter(None, waits)) > 5_000_000_000
+
+
 def test_killed(healthy: Healthy) -> None:
     for number in range(2 * TIMES):
         file = healthy.folder / f"{number}.pcapng"

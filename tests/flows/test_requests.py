@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scapy.asn1.asn1 import ASN1_OID
+from scapy.layers.dns import DNS, DNSQR
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.ntp import NTPHeader
@@ -17,6 +19,9 @@ from tcp_streams import write_pcap
 
 from analyzer.analysis import reading
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
+from analyzer.analysis.window import parse_window
+from analyzer.flows.echoes_outside import may_be_answered
 
 S, MS = 1_000_000_000, 1_000_000
 CLIENT, SERVER, PORT = "172.17.0.2", "172.17.0.3", 40000
@@ -153,3 +158,33 @@ def test_nothing_is_unanswered_where_no_answer_could_have_been_seen(tmp_path: Pa
     write_pcap(path, [(1000 * S + n * S, datagram(NTP_ASK, 123)) for n in range(3)])
     (row,) = report_files([str(path)])[0].to_json()["requests"]
     assert (row["requests"], row["unanswered"]) == (3, 0)
+
+
+@pytest.mark.parametrize(("asked_s", "unanswered"), [(0.5, 1), (9.5, 0)])
+@pytest.mark.parametrize(
+    ("kind", "question"),
+    [
+        ("requests", datagram(NTP_ASK, 123)),
+        ("dns", datagram(bytes(DNS(id=1, qd=DNSQR(qname="a.test"))), 53)),
+    ],
+)
+def test_what_is_asked_just_before_a_window_ends_may_be_answered_after_it(
+    tmp_path: Path, kind: str, question: bytes, asked_s: float, unanswered: int
+) -> None:
+    path = tmp_path / "window.pcap"
+    steps = [
+        (0.0, datagram(b"x", 9, back=True)),
+        (asked_s, question),
+        (9.9, datagram(b"x", 9)),
+        (60.0, datagram(b"x", 9)),
+    ]
+    write_pcap(path, [(1000 * S + int(at * S), frame) for at, frame in steps])
+    options = AnalysisOptions(window=parse_window(None, "10"))
+    (row,) = report_files([str(path)], options)[0].to_json()[kind]
+    assert row["unanswered"] == unanswered
+
+
+def test_a_time_that_was_not_seen() -> None:
+    asked_ns = np.array([7 * S, 9 * S + 1, 10 * S, 12 * S])
+    assert may_be_answered(asked_ns, [(10 * S, 12 * S)]).tolist() == [False, True, True, False]
+    assert not may_be_answered(asked_ns, []).any()

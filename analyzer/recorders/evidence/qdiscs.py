@@ -28,9 +28,9 @@ _BASIC = struct.Struct("=QI")
 """bytes, packets"""
 _QUEUE = struct.Struct("=IIIII")
 """queued packets, backlog, drops, requeues, overlimits"""
-_RATE_AT, _CEIL_AT = 8, 20
+_RATE_AT, _CEIL_AT, _LIMIT_AT = 8, 20, 24
 """of a tc_tbf_qopt and a tc_htb_opt: the rate in bytes a second, 32 bits; of the second: the most
-that a class may borrow"""
+that a class may borrow; of the first: the bytes that may wait"""
 
 
 def read_qdiscs(netlink: RtnetlinkSocket) -> Iterator[QdiscState]:
@@ -48,8 +48,10 @@ def decode_qdisc(body: bytes) -> QdiscState:
     options = attributes(body, _TCMSG.size)
     kind = text_of(options.get(TCA_KIND))
     own = attributes(options.get(TCA_OPTIONS, b"")) if kind == "tbf" else {}
-    rate = _rate(own.get(TCA_TBF_RATE64), own.get(TCA_TBF_PARMS), _RATE_AT)
-    return QdiscState(ifindex, kind, handle, parent, *_statistics(options), rate)
+    parameters = own.get(TCA_TBF_PARMS, b"")
+    rate = _rate(own.get(TCA_TBF_RATE64), parameters, _RATE_AT)
+    limit = number_of(parameters[_LIMIT_AT : _LIMIT_AT + 4])
+    return QdiscState(ifindex, kind, handle, parent, *_statistics(options), rate, limit)
 
 
 def read_classes(netlink: RtnetlinkSocket, qdiscs: Iterable[QdiscState]) -> Iterator[ClassState]:
