@@ -3,18 +3,20 @@
 # make test-long  the same with many more drawn examples, and new ones each time
 # make lint    ruff, mypy, import-linter
 # make bench   benchmark tables
-# make setup   only install: system packages, .venv, compiled functions
+# make setup   only install: system packages, .venv, compiled loops
+# make build   compile the loops that have changed
+# make signatures  write anew for arguments of which kinds loops are compiled
 # Everything is installed by the first run; later runs find it.
 
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-SOURCES := $(shell find analyzer -name '*.py' 2>/dev/null)
+SOURCES := $(shell find analyzer -name '*.py' -o -name signatures.txt 2>/dev/null)
 WORKERS := -n auto --maxprocesses 4 --dist loadgroup
 KEEP := --preserve-env=VETHSCOPE_REQUIRE,VETHSCOPE_LONG,DOCKER_HOST,NO_COLOR,CI,PYTEST_ADDOPTS
 SUDO = $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || echo sudo -n $(KEEP))
 
-.PHONY: demo test test-long lint bench setup packages test-packages
+.PHONY: demo test test-long lint bench setup build signatures packages test-packages
 
 demo: setup
 	@$(SUDO) $(BIN)/vethscope demo
@@ -35,7 +37,10 @@ bench: setup
 	@if [ -d tests/bench ]; then $(SUDO) $(BIN)/python -m pytest tests/bench -q -s --bench; \
 	else echo "no benchmarks: tests/bench does not exist"; fi
 
-setup: $(VENV)/.compiled
+setup build: $(VENV)/.compiled
+
+signatures: $(VENV)/.installed
+	@$(BIN)/python -m analyzer.app.signatures
 
 packages:
 	@PYTHON=$(PYTHON) .ci/packages run
@@ -56,5 +61,5 @@ $(VENV)/.installed: setup.cfg pyproject.toml Makefile | packages
 $(VENV)/.compiled: $(VENV)/.installed $(SOURCES)
 	@echo "vethscope: compiling" >&2
 	@$(BIN)/python -m compileall -q analyzer
-	@$(BIN)/python -c 'from analyzer.app.warm import compile_all; compile_all()'
+	@$(BIN)/python -m analyzer.native.building || [ $$? = 3 ] # no linker: loops are interpreted
 	@touch $@

@@ -19,9 +19,10 @@ import image
 import leaks
 import prestarted
 import pytest
+from built_loops import build_where_outdated, no_loop_is_interpreted
 from lab_fixtures import bench, lab, never_busy
 
-__all__ = ["bench", "lab", "never_busy"]  # fixtures of all tests
+__all__ = ["bench", "lab", "never_busy", "no_loop_is_interpreted"]  # fixtures of all tests
 
 REQUIRED = {word.strip() for word in os.environ.get("VETHSCOPE_REQUIRE", "").split(",")} - {""}
 NO_ROOT = "needs root: sudo make test"
@@ -52,6 +53,11 @@ def docker_client() -> Any:
         return docker.from_env(version="auto", timeout=60)
     except docker.errors.DockerException:
         return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        build_where_outdated()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

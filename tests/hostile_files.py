@@ -23,6 +23,7 @@ _HEAD, _TAIL = 28, 4
 """bytes of an Enhanced Packet Block before the frame and behind it"""
 Frames = npt.NDArray[np.uint8]
 """[frames, bytes]"""
+Maker = Callable[[int], Frames]
 
 
 def _ethernet(kind: int, to: bytes = _MACS[6:]) -> bytes:
@@ -46,11 +47,13 @@ def _repeated(frame: bytes, count: int) -> Frames:
     """The frame so often; IPv4's identification counts."""
     frames = np.tile(np.frombuffer(frame, np.uint8), (count, 1))
     if frame[12:14] == b"\x08\x00":
-        _put(frames, 18, 2)
+        put_number(frames, 18, 2)
     return frames
 
 
-def _put(frames: Frames, at: int, size: int, numbers: npt.NDArray[np.int64] | None = None) -> None:
+def put_number(
+    frames: Frames, at: int, size: int, numbers: npt.NDArray[np.int64] | None = None
+) -> None:
     """A number into each frame, ``size`` bytes at ``at``; which: 0, 1, 2 …, unless given."""
     values = np.arange(len(frames)) if numbers is None else numbers
     for byte in range(size):
@@ -59,8 +62,8 @@ def _put(frames: Frames, at: int, size: int, numbers: npt.NDArray[np.int64] | No
 
 def _ends(frames: Frames) -> Frames:
     """Another source address and port in each."""
-    _put(frames, 26, 4, np.arange(len(frames)) // 20_000 + (10 << 24))
-    _put(frames, 34, 2, np.arange(len(frames)) % 20_000 + 40_000)
+    put_number(frames, 26, 4, np.arange(len(frames)) // 20_000 + (10 << 24))
+    put_number(frames, 34, 2, np.arange(len(frames)) % 20_000 + 40_000)
     return frames
 
 
@@ -72,6 +75,13 @@ def one_flow(count: int) -> Frames:
 def udp_flows(count: int) -> Frames:
     """A conversation a datagram."""
     return _ends(one_flow(count))
+
+
+def udp_sources(count: int) -> Frames:
+    """A datagram each of another source address, as floods with forged ones are."""
+    frames = one_flow(count)
+    put_number(frames, 26, 4, np.arange(count) + (10 << 24))
+    return frames
 
 
 def one_connection(count: int) -> Frames:
@@ -98,7 +108,7 @@ def arp_claims(count: int) -> Frames:
     """Replies that claim one address, each for another MAC."""
     frames = _repeated(_arp(2), count)
     for at in (6, 22):
-        _put(frames, at + 2, 4)
+        put_number(frames, at + 2, 4)
     return frames
 
 
@@ -106,7 +116,7 @@ def arp_scan(count: int) -> Frames:
     """Requests, each for another address."""
     frames = _repeated(_arp(1), count)
     frames[:, :6] = 255
-    _put(frames, 38, 4, np.arange(count) + (10 << 24))
+    put_number(frames, 38, 4, np.arange(count) + (10 << 24))
     return frames
 
 
@@ -115,7 +125,7 @@ def dns_names(count: int) -> Frames:
     name = b"\x0caaaaaaaaaaaa\x07example\x00"
     query = struct.pack("!HHHHHH", 0, 0x100, 1, 0, 0, 0) + name + struct.pack("!HH", 1, 1)
     frames = _repeated(_udp((40000, 53), query), count)
-    _put(frames, 42, 2)
+    put_number(frames, 42, 2)
     for digit in range(8):
         frames[:, 55 + digit] = 97 + (np.arange(count) >> (4 * digit) & 15)
     return frames
@@ -124,8 +134,8 @@ def dns_names(count: int) -> Frames:
 def echoes(count: int) -> Frames:
     """Echo requests, each of another sender with an identifier of its own."""
     frames = _repeated(_ipv4(1, struct.pack("!BBHHH", 8, 0, 0, 77, 1) + bytes(56)), count)
-    _put(frames, 26, 4, np.arange(count) + (10 << 24))
-    _put(frames, 38, 2)
+    put_number(frames, 26, 4, np.arange(count) + (10 << 24))
+    put_number(frames, 38, 2)
     return frames
 
 
@@ -133,23 +143,23 @@ def icmp_errors(count: int) -> Frames:
     """Errors, each about another datagram."""
     quoted = _udp((40000, 9999), b"x" * 18)[14:]
     frames = _repeated(_ipv4(1, struct.pack("!BBHI", 3, 3, 0, 0) + quoted), count)
-    _put(frames, 42 + 16, 4, np.arange(count) + (10 << 24))
+    put_number(frames, 42 + 16, 4, np.arange(count) + (10 << 24))
     return frames
 
 
 def multicast(count: int) -> Frames:
     """Datagrams, each to another group."""
     frames = one_flow(count)
-    _put(frames, 30, 4, np.arange(count) + (239 << 24))
+    put_number(frames, 30, 4, np.arange(count) + (239 << 24))
     frames[:, :3] = [1, 0, 0x5E]
-    _put(frames, 3, 3, np.arange(count) & 0x7FFFFF)
+    put_number(frames, 3, 3, np.arange(count) & 0x7FFFFF)
     return frames
 
 
 def macs(count: int) -> Frames:
     """Frames of no protocol that is known, each from another MAC."""
     frames = _repeated(_ethernet(0x88B5) + bytes(46), count)
-    _put(frames, 8, 4)
+    put_number(frames, 8, 4)
     return frames
 
 
@@ -166,23 +176,24 @@ def dhcp_clients(count: int) -> Frames:
     frames = _repeated(_udp((68, 67), body + b"\x63\x82\x53\x63\x35\x01\x01\xff"), count)
     frames[:, :6] = 255
     for at in (8, 42 + 4, 42 + 28 + 2):
-        _put(frames, at, 4)
+        put_number(frames, at, 4)
     return frames
 
 
 def mdns_names(count: int) -> Frames:
     """Questions of multicast DNS, each for another name."""
     frames = dns_names(count)
-    _put(frames, 34, 2, np.full(count, 5353))
-    _put(frames, 36, 2, np.full(count, 5353))
+    put_number(frames, 34, 2, np.full(count, 5353))
+    put_number(frames, 36, 2, np.full(count, 5353))
     frames[:, 30:34] = [224, 0, 0, 251]
     frames[:, :6] = [1, 0, 0x5E, 0, 0, 0xFB]
     return frames
 
 
-FRAMES: tuple[Callable[[int], Frames], ...] = (
+FRAMES: tuple[Maker, ...] = (
     one_flow,
     udp_flows,
+    udp_sources,
     one_connection,
     syn_flows,
     resets,

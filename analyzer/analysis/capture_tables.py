@@ -15,7 +15,6 @@ from analyzer.analysis.narrowing import takes_one_direction
 from analyzer.analysis.notes import count_dropped, files_not_ended, own_echoes, process_rtt
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.packet_assembly import PacketAssembly
-from analyzer.analysis.partials import Partials
 from analyzer.analysis.reading import Reading
 from analyzer.correlate.loss import GRACE_NS
 from analyzer.diagnosis.looping import explain_by_loops
@@ -25,21 +24,21 @@ from analyzer.findings.catalogue import find_all
 from analyzer.findings.rule import Clocks, FileOffset, FindingInputs
 from analyzer.flows.arp import Arp
 from analyzer.flows.arp_claims import ArpClaimVerdicts, judge_claims
-from analyzer.flows.contradictions import count_packets, settle_losses
+from analyzer.flows.contradictions import Contradiction, count_packets, settle_losses
 from analyzer.flows.endpoints import inferred_address
 from analyzer.flows.errors import IcmpErrors
 from analyzer.flows.icmp import Echoes
 from analyzer.flows.kind import FlowContext, without_times
+from analyzer.flows.live_numbers import OTHERS
 from analyzer.flows.losses import name_losses, suggest_drops, summarise_losses
 from analyzer.flows.multicast_streams import MulticastStreams
 from analyzer.flows.registry import flow_kinds
-from analyzer.flows.requests import Requests
 from analyzer.flows.transport import Conversations
-from analyzer.flows.verdict import judge_pairs
+from analyzer.flows.verdict import judge_pairs, largest_verdicts
 from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
-from analyzer.model.report import CaptureInfo, LossRow
+from analyzer.model.report import CaptureInfo, LeftOut, LossRow
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
 
@@ -69,14 +68,20 @@ def build_tables(
     parts = partials.the(Conversations).lost_parts(_trusted(reading))
     lost = summarise_losses(outcomes, parts)
     losses = _losses(analysis, lost, outlook, flows, evidence)
-    losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
+    contradictions: list[Contradiction] = []
+    if not partials.outcomes.forgotten:
+        losses, contradictions = settle_losses(losses, flows["icmp"], count_packets(outcomes))
     scene = Scene(outlook.bridge, outlook.vantages, outlook.fdb, outlook.complete)
-    inputs = _finding_inputs(analysis, outlook, (outcomes, lost), flows, claims)
-    inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
+    followed = outcomes.filter(pl.col("source") != OTHERS)
     hops = partials.hops.table(lost)
-    paths = build_paths(outcomes, reading.vantages, flows["icmp"])
+    inputs = _finding_inputs(analysis, outlook, (followed, hops), flows, claims)
+    inputs = replace(inputs, losses=losses, contradictions=contradictions, evidence=evidence)
+    paths = build_paths(followed, reading.vantages, flows["icmp"])
     findings = list(find_all(inputs))
     left_out = partials.left_out(flows, top)
+    verdicts, more = largest_verdicts(judge_pairs(outcomes, scene), top)
+    more += partials.outcomes.forgotten_pairs if scene.has_topology else 0
+    left_out |= {"verdicts": LeftOut(more, [])} if more else {}
     return Tables(
         info=_info(analysis),
         vantages=vantages,
@@ -85,7 +90,7 @@ def build_tables(
         hops=hops,
         flows=flows,
         losses=losses,
-        verdicts=judge_pairs(outcomes, scene),
+        verdicts=verdicts,
         paths=paths,
         ends=assembly.endpoints.texts,
         findings=findings,
@@ -133,6 +138,9 @@ def _losses(
     """The losses that the topology proves, with their reasons where those were recorded."""
     partials, reading = analysis.partials, analysis.reading
     diagnosis = partials.loss_diagnosis
+    others = table["source"] == OTHERS
+    together = name_losses(table.filter(others), reading.vantages, reading.sysctls)
+    table = table.filter(~others)
     losses = name_losses(table, reading.vantages, reading.sysctls)
     if diagnosis.recorded:
         beside = LossEvidence(
@@ -143,13 +151,13 @@ def _losses(
             end_ns=outlook.end_ns,
             arp=flows["arp"],
             nd=[row for row in flows["nd"] if row.state == "unanswered"],
-            requests=_silent_requests(partials, outlook.end_ns),
+            requests=partials.silent_requests(outlook.end_ns),
         )
         scene = _scene_of_losses(reading, outlook, evidence)
         losses = diagnosis.explain(losses, table, beside, scene)
     losses = explain_by_queues(losses, evidence, reading.vantages, reading.engine)
     returned = analysis.assembly.returned.rows()
-    losses = explain_by_loops(losses, returned, reading.vantages)
+    losses = [*explain_by_loops(losses, returned, reading.vantages), *together]
     return suggest_drops(losses) if diagnosis.summary() is None else losses
 
 
@@ -161,17 +169,19 @@ def _finding_inputs(
     claims: ArpClaimVerdicts,
 ) -> FindingInputs:
     assembly, partials, reading = analysis.assembly, analysis.partials, analysis.reading
-    totals, hops = assembly.totals, partials.hops
-    outcomes, lost = packets
+    totals = assembly.totals
+    outcomes, hops = packets
     return FindingInputs(
         info=_info(analysis),
         outlook=outlook,
         flows=flows,
+        forgotten=partials.forgotten(),
         not_followed=partials.the(Conversations).others(),
         outcomes=outcomes,
+        outcomes_whole=not partials.outcomes.forgotten,
         conversations=partials.the(Conversations).table(),
-        hops=hops.table(lost),
-        has_hops=len(hops.table(lost)) > 0,
+        hops=hops,
+        has_hops=len(hops) > 0,
         census=reading.census,
         engine=reading.engine,
         segments=assembly.segments.tolist(),
@@ -179,7 +189,7 @@ def _finding_inputs(
         clocks=Clocks(
             steps=totals.steps.count,
             largest_step_ns=totals.steps.largest_ns,
-            negative_hops=hops.negative,
+            negative_hops=partials.hops.negative,
             set_ns=reading.clocks.set_ns(reading.notes),
             offsets=[
                 FileOffset(reading.paths[one.file], reading.paths[one.other], *one[2:])
@@ -214,16 +224,8 @@ def _finding_inputs(
         not_ended=files_not_ended(reading.savefiles),
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
-        silent_requests=_silent_requests(partials, outlook.end_ns),
+        silent_requests=partials.silent_requests(outlook.end_ns),
     )
-
-
-def _silent_requests(partials: Partials, end_ns: int) -> list[dict[str, Any]]:
-    """Those of clients to whom an answer would have been seen."""
-    if partials.receivers.one_sided:
-        return []
-    rows = partials.the(Requests).silent(end_ns)
-    return [row for row in rows if partials.receivers.hears(row["client_ip"])]
 
 
 def _fdb_at_end(reading: Reading) -> Mapping[str, Sequence[tuple[str, int]]]:

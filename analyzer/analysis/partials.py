@@ -21,6 +21,7 @@ from analyzer.flows.kind import AggregatorInputs, FlowContext
 from analyzer.flows.outcomes import PacketOutcomes
 from analyzer.flows.receivers import Receivers
 from analyzer.flows.registry import flow_kind, flow_kinds
+from analyzer.flows.requests import Requests
 from analyzer.flows.resets import Resets
 from analyzer.flows.router_advertisements import RouterAdvertisements
 from analyzer.flows.slow_handshakes import SlowHandshakes
@@ -102,6 +103,19 @@ class Partials:
             if count:
                 found[name] = LeftOut(count, told.services if told else [])
         return found
+
+    def silent_requests(self, end_ns: int) -> list[dict[str, Any]]:
+        """Those of clients to whom an answer would have been seen."""
+        if self.receivers.one_sided:
+            return []
+        rows = self.the(Requests).silent(end_ns)
+        return [row for row in rows if self.receivers.hears(row["client_ip"])]
+
+    def forgotten(self) -> dict[str, int]:
+        """By kind of flow, how many rows it gave up, at the most."""
+        kept = {kind.name: self._of_flows[kind.aggregator] for kind in flow_kinds()}
+        counts = {name: getattr(one, "forgotten", 0) for name, one in kept.items()}
+        return {name: count for name, count in counts.items() if count}
 
     def _all(self) -> Iterator[Aggregator]:
         yield self.outcomes

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.errors import EnvironmentProblem, UsageProblem
-from analyzer.native.trusted_folder import is_root_of_the_machine
 from analyzer.net.capabilities import NOBODY
 from analyzer.net.programs import find_program
+from analyzer.net.root import is_root_of_the_machine
 from analyzer.savefile.read import open_savefile
 from analyzer.savefile.source import is_rereadable
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.errors import VethscopeError
-from analyzer.native.trusted_folder import is_root_of_the_machine
 from analyzer.net.capabilities import Capability, held
 from analyzer.net.programs import FOLDERS, PROGRAMS, find_program
+from analyzer.net.root import is_root_of_the_machine
 
 _CAPTURE = (Capability.NET_ADMIN, Capability.NET_RAW)
 """what a capture on the host's interfaces needs"""
@@ -55,7 +55,7 @@ def examine() -> list[Check]:
         _libpcap,
         _tshark,
         _iptables,
-        _jit_cache,
+        _loops,
         _tracefs,
         _prequeue,
         _bridge_netfilter,
@@ -171,16 +171,13 @@ def _isolation() -> Check:
     )
 
 
-def _jit_cache() -> Check:
-    """Loops are compiled once and kept beside the code, or in the user's cache."""
-    package = Path(__file__).resolve().parent.parent
-    ok = os.access(package, os.W_OK) or os.access(Path.home(), os.W_OK)
-    return Check(
-        "compiled code",
-        ok,
-        "can be kept" if ok else "cannot be kept: every start compiles anew",
-        "" if ok else "set XDG_CACHE_HOME to a folder that can be written",
-    )
+def _loops() -> Check:
+    """Whether there is machine code of the loops, of the sources that are there."""
+    from analyzer.native.library import REMEDY, built_for, what_is_wrong
+
+    wrong = what_is_wrong()
+    found = f"{wrong}: loops are interpreted" if wrong else f"built ahead, for {built_for()}"
+    return Check("compiled loops", not wrong, found, REMEDY if wrong else "")
 
 
 def _tracefs() -> Check:

@@ -43,7 +43,7 @@ _FRAME = bytes.fromhex(
 
 
 def warm() -> None:
-    """Have all loops at hand: code that is made only with the first frame could not be kept."""
+    """Have the code of its loops at hand: no frame should wait for it."""
     block = blocks.enhanced_packet(0, 1, _FRAME, len(_FRAME), flags=1)
     printer = PacketPrinter(lambda text: None)
     printer(np.frombuffer(block, np.uint8), [Vantage("lo", "lo")])

@@ -1,4 +1,4 @@
-"""Rights: what a lab needs is taken, and what a capture needs no longer is given up."""
+"""Rights: what a capture needs no longer is given up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Collection
 
 from analyzer.capture.series import names_of
 from analyzer.net.capabilities import Capability, held, keep_nothing, keep_only
-from analyzer.net.netns import become_root_in_user_namespace
 from analyzer.net.privsep import Task
 from analyzer.net.programs import ReadPrograms
 from analyzer.net.seccomp import forbid
@@ -17,16 +16,6 @@ from analyzer.savefile.creating import MakeFiles
 
 LOG = logging.getLogger("vethscope")
 _FOR_ENTERING = (Capability.NET_RAW, Capability.SYS_ADMIN, Capability.SYS_PTRACE)
-
-
-def ready_for(engine: str) -> None:
-    """Become root in a user namespace where a lab is asked for without the rights to build one.
-
-    Has to come before any thread, so before polars and numba are imported (unshare(2)): the
-    commands call it first. Raises EnvironmentProblem where the machine does not allow that.
-    """
-    if engine == "lab" and Capability.SYS_ADMIN not in held():
-        become_root_in_user_namespace()
 
 
 def monitor_tasks(rotated: str | None, *, drops: bool) -> list[Task]:

@@ -1,4 +1,4 @@
-"""Compile what is compiled at first use, by running everything once on a tiny capture."""
+"""Everything once, on a tiny capture: what calls each loop as commands do."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from analyzer.analysis.packet_assembly import PacketAssembly
 from analyzer.analysis.reading import Reading
 from analyzer.app.export import export_annotated, export_pcap
 from analyzer.capture.merge import warm as warm_capture
+from analyzer.capture.ring_loops import warm as warm_rings
 from analyzer.model.nat_entries import ROW as NAT_ROW
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.keys import KeyNumbers
 from analyzer.net import ethernet
 from analyzer.net.arp import REQUEST as ARP_REQUEST
 from analyzer.net.icmp import ECHO_REQUEST, NEIGHBOUR_SOLICITATION, UNREACHABLE
-from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
+from analyzer.net.ip import ICMP, ICMPV6, IGMP, TCP, UDP
+from analyzer.net.link_types import ETHERNET, LINUX_SLL2
 from analyzer.net.ports import DNS_PORT
 from analyzer.recorders.conntrack.record import Heard, encode_entries
 from analyzer.recorders.conntrack.watch import warm as warm_conntrack
@@ -33,7 +35,8 @@ from analyzer.recorders.drops.pages import warm as warm_drops
 from analyzer.recorders.drops.record import ROW, UNKNOWN, Drops, encode_drops
 from analyzer.savefile import blocks
 
-_PCAP_HEADER = bytes.fromhex("4d3cb2a1020004000000000000000000000004000100000000000000")
+_PCAP_HEADER = bytes.fromhex("4d3cb2a1020004000000000000000000ffff0000")
+"""up to the link type"""
 _MACS = bytes.fromhex("0242ac110002"), bytes.fromhex("0242ac110003")
 _BRIDGE = bytes.fromhex("0242000000ff")
 _ENDS = bytes([172, 17, 0, 2]), bytes([172, 17, 0, 3])
@@ -41,9 +44,10 @@ _IN, _COPY, _OUT, _UPLINK = range(4)
 """vantages: the sender's port, docker0, the receiver's port, the host's uplink"""
 
 
-def compile_all() -> None:
-    """Fill the machine-code cache; takes the better part of a minute where it is empty."""
+def run_all() -> None:
+    """Call each loop with arguments of every kind."""
     warm_capture()
+    warm_rings()
     warm_drops()
     warm_conntrack()
     keys, numbers = np.arange(2000, dtype=np.uint64), KeyNumbers()
@@ -58,11 +62,17 @@ def compile_all() -> None:
         export_annotated(str(file), str(Path(directory, "annotated.pcapng")))
         read_frames(file, depth=True)
         old = Path(directory, "tiny.pcap")
-        frame = _ipv4(UDP, bytes(12), 1)
-        header = np.array([1, 1, len(frame), len(frame)], "<u4").tobytes()
-        old.write_bytes(_PCAP_HEADER + 2 * (header + frame))
+        old.write_bytes(_pcap(ETHERNET, _ipv4(IGMP, b"\x16" + bytes(3) + _ENDS[0], 1)))
         report_files([str(old)])
         export_annotated(str(old), str(Path(directory, "annotated.pcapng")))
+        old.write_bytes(_pcap(LINUX_SLL2, bytes(20)))
+        read_frames(old)
+
+
+def _pcap(linktype: int, frame: bytes) -> bytes:
+    """A file with the frame twice."""
+    header = np.array([1, 1, len(frame), len(frame)], "<u4").tobytes()
+    return _PCAP_HEADER + struct.pack("<I", linktype) + 2 * (header + frame)
 
 
 def _in_chunks(path: str) -> None:

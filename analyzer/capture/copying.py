@@ -7,6 +7,7 @@ checks bounds**: positions and lengths are int64 and lie within the arrays.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,7 +54,10 @@ def _copier(generate: Callable[..., None]) -> Callable[..., Any]:
 
         return types.none(target, to, source, start, length), code
 
-    wrapped: Callable[..., Any] = intrinsic(copy)
+    def plain(target: Any, to: Any, source: Any, start: Any, length: Any) -> None:
+        target[to : to + length] = source[start : start + length]
+
+    wrapped: Callable[..., Any] = intrinsic(copy, plain)
     return wrapped
 
 
@@ -95,8 +99,17 @@ def _prefetch(typing: Any, data: Any, position: Any) -> Any:
     return types.none(data, position), code
 
 
-prefetch: Callable[..., Any] = intrinsic(_prefetch)
+prefetch: Callable[..., Any] = intrinsic(_prefetch, lambda data, position: None)
 """``prefetch(data, position)``: have a byte's cache line fetched; it need not be in the array"""
+
+
+_LOCK = Lock()
+
+
+def _plain_fence() -> None:
+    """To take a lock and to give it back orders what is before and behind."""
+    with _LOCK:
+        pass
 
 
 def _fence(typing: Any) -> Any:
@@ -109,7 +122,7 @@ def _fence(typing: Any) -> Any:
     return types.none(), code
 
 
-fence: Callable[..., Any] = intrinsic(_fence)
+fence: Callable[..., Any] = intrinsic(_fence, _plain_fence)
 """``fence()``: what memory others see, and what we see of theirs, is in order across it"""
 
 

@@ -265,7 +265,7 @@ def rewrite_blocks(blocks: Bytes, identifier: int) -> None:
 
 
 def warm() -> None:
-    """Compile the loops, or load their machine code: seconds that no frame should wait for."""
+    """Have the code of the loops at hand: no frame should wait for it."""
     none, counters = np.zeros(0, np.uint8), np.zeros((0, 2), np.int64)
     index, ints = np.zeros((2, 0), np.int64), np.zeros(0, np.int64)
     staged = Staged(none, none.view(np.uint32), index)

@@ -271,7 +271,7 @@ def look_ahead(rings: Rings, exact: bool, outlook: Ints) -> None:
 
 
 def warm() -> None:
-    """Compile the loops, or load their machine code."""
+    """Have the code of the loops at hand."""
     none, ints = views(np.zeros(0, np.uint8)), np.zeros(4, np.int64)
     table, counters = np.zeros((0, 2), np.int32), np.zeros((0, 2), np.int64)
     rings = Rings(none, np.zeros((0, HEAD), np.int64), ints)

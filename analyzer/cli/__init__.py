@@ -11,12 +11,13 @@ import importlib
 import io
 import logging
 import os
+import resource
 import sys
 
 import click
 
 from analyzer.cli.streams import fail, log_to_stderr, show_usage_error, tame_interpreter
-from analyzer.errors import VethscopeError
+from analyzer.errors import EnvironmentProblem, VethscopeError
 from analyzer.net.environment import use_safe_environment
 from analyzer.version import __version__
 
@@ -34,6 +35,11 @@ COMMANDS = (
 )
 
 
+_ANALYSING = ("demo", "ping", "report", "verify", "show", "export")
+"""they read captures; the others do without Polars"""
+_LEAST_BYTES = 1 << 30
+
+
 class LazyGroup(click.Group):
     """Finds each command in the module of its name."""
 
@@ -43,6 +49,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        _heed_memory_limit(cmd_name)
         module = importlib.import_module(f"analyzer.cli.{cmd_name}")
         command: click.Command = module.command
         return command
@@ -93,6 +100,24 @@ def main() -> None:
         code = 1
     gc.freeze()  # the interpreter's last collections would look at all objects, for 0.1 to 0.3 s
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _heed_memory_limit(command: str) -> None:
+    """One line where address space is limited so far that Polars cannot be loaded, or cannot work:
+    it would end with a traceback, or abort. Raises EnvironmentProblem.
+
+    Its allocator (jemalloc) starts no thread of its own then: it would say so on stderr, thousands
+    of times, when that is refused.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return
+    os.environ["_RJEM_MALLOC_CONF"] = "background_thread:false"
+    if limit < _LEAST_BYTES and command in _ANALYSING:
+        raise EnvironmentProblem(
+            f"{command} takes address space of {_LEAST_BYTES >> 20:,} MiB, and may have "
+            f"{limit >> 20:,}: see ulimit -v"
+        )
 
 
 def _speak_whatever() -> None:

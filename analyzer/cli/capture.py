@@ -91,7 +91,7 @@ def command(
     are of the targets. Ctrl-C ends it: the file is complete and the closing lines tell frames,
     received and dropped for each vantage. Without -w every packet is a line on the terminal.
     """
-    from analyzer.app.rights import ready_for
+    from analyzer.app.lab_rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
     from analyzer.app.capture import CapturePlan, run_capture

@@ -36,7 +36,7 @@ def command(
     In a lab of its own that builds Docker's picture in namespaces and is gone afterwards;
     with --engine docker in two throw-away containers. Needs no image that can ping.
     """
-    from analyzer.app.rights import ready_for
+    from analyzer.app.lab_rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
     from analyzer.app.demo import run_demo

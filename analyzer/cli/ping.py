@@ -72,7 +72,7 @@ def command(
     SRC is a container or "host"; DST a container, "host" or an address. The echo is
     vethscope's own, sent inside SRC's namespace. Exit 0 answered, 1 no answer, 2 error.
     """
-    from analyzer.app.rights import ready_for
+    from analyzer.app.lab_rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
     from analyzer.app.ping import PingPlan, run_ping

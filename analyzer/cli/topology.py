@@ -32,7 +32,7 @@ def command(
     """
     if (svg is not None) + dot + (watch or as_json) > 1:
         raise UsageProblem("choose one of --json, --dot, --svg and --watch (which --json may join)")
-    from analyzer.app.rights import ready_for
+    from analyzer.app.lab_rights import ready_for
 
     ready_for(engine)  # before anything that starts threads is imported
     from analyzer.app.topology import read_topology, watch_topology

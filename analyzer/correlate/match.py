@@ -151,7 +151,7 @@ def _chain(rows: Any, frames: FrameColumns, layout: VantageColumns, edges: Edges
     vantage stands for several interfaces, all of its sightings are of one packet.
     """
     m, vantage = len(rows), frames.vantage
-    if layout.mixed[vantage[rows[0]]] and (vantage[rows] == vantage[rows[0]]).all():
+    if layout.mixed[vantage[rows[0]]] and _is_alike(vantage, rows):
         _tie_in_turn(rows, edges, True)
         return
     by_point = _argsort(vantage[rows])
@@ -171,6 +171,15 @@ def _chain(rows: Any, frames: FrameColumns, layout: VantageColumns, edges: Edges
         for a in range(points):
             chain[a] = rows[by_point[a * per + k]]
         _tie_in_turn(_in_order(chain, frames, layout), edges, per > 1)
+
+
+@piece
+def _is_alike(column: Any, rows: Any) -> Any:
+    """Whether all rows have the same value."""
+    k = 1
+    while k < len(rows) and column[rows[k]] == column[rows[0]]:
+        k += 1
+    return k >= len(rows)
 
 
 @piece

@@ -155,13 +155,24 @@ def pair_copies(parents: Any, children: Any, times: SeenTimes, pairs: Pairs) -> 
 @allocating
 def _pair_unstamped(parents: Any, children: Any, times: SeenTimes, taken: Any, pairs: Pairs) -> Any:
     """Pair the children that have no parent yet. taken: [parents] those that have a child."""
-    free, left = np.flatnonzero(~taken), np.flatnonzero(pairs.parent < 0)
+    free, left = _rows_of(taken, False), _rows_of(pairs.parent < 0, True)
     by_order = Pairs(np.empty(len(left), np.int64), np.empty(len(left), np.bool_))
     pair(parents[free], children[left], times, LONGEST_NS, by_order)
     for k in range(len(left)):
         if by_order.parent[k] >= 0:
             pairs.parent[left[k]] = free[by_order.parent[k]]
             pairs.unsure[left[k]] = by_order.unsure[k]
+
+
+@allocating
+def _rows_of(column: Any, value: bool) -> Any:
+    """The rows that have this value, in order."""
+    rows, count = np.empty(len(column), np.int64), 0
+    for row in range(len(column)):
+        if column[row] == value:
+            rows[count] = row
+            count += 1
+    return rows[:count]
 
 
 @piece

@@ -121,7 +121,8 @@ def _walk(
             continue
         out.whole[row] = True
         out.start[row], out.end[row] = end, written
-        out.digest[row] = finished(add_bytes(np.uint64(written - end), text, end, written))
+        state = add_bytes(np.uint64(written - end), text, end, written, np.uint64(0))
+        out.digest[row] = finished(state)
         end = written
 
 

@@ -39,6 +39,7 @@ from analyzer.model.frames import (
     FrameChunk,
 )
 from analyzer.native.compiled import compiled, piece
+from analyzer.native.keys import SECRET
 from analyzer.native.loads import Bytes
 from analyzer.net.ethernet import ARP as ETHERTYPE_ARP
 from analyzer.net.ethernet import IPV4 as ETHERTYPE_IPV4
@@ -69,8 +70,18 @@ def decode_frames(
     """
     out = into or new_out(len(chunk))
     interfaces = np.ascontiguousarray(linktypes, np.int32)
-    _decode(chunk_frames(chunk), interfaces, key_bytes, out, base)
+    hashing = _Hashing(key_bytes, np.uint64(SECRET))
+    _decode(chunk_frames(chunk), interfaces, hashing, out, base)
     return {name: column[base : base + len(chunk)] for name, column in columns_of(out).items()}
+
+
+class _Hashing(NamedTuple):
+    """What keys are made with."""
+
+    key_bytes: int
+    """from the L3 header on"""
+    secret: np.uint64
+    """of this process; nothing that is told depends on it"""
 
 
 class _FrameBytes(NamedTuple):
@@ -103,7 +114,7 @@ class _Payload(NamedTuple):
 def _decode(
     frames: ChunkFrames,
     linktypes: npt.NDArray[np.int32],
-    key_bytes: int,
+    hashing: _Hashing,
     out: Out,
     base: int,
 ) -> None:
@@ -118,7 +129,7 @@ def _decode(
         linktype = linktypes[at] if 0 <= at < len(linktypes) else np.int32(_UNKNOWN_LINK)
         wire = max(np.int64(frames.wirelen[number]), end - start)
         frame = _FrameBytes(frames.data, start, end, wire)
-        marks = _decode_frame(frame, linktype, key_bytes, row, out)
+        marks = _decode_frame(frame, linktype, hashing, row, out)
         if frames.flags[number] & FLAG_CSUM_NOT_READY:
             marks |= MARK_CSUM_NOT_READY
         if frames.flags[number] & FLAG_UNTIMED:
@@ -127,8 +138,9 @@ def _decode(
 
 
 @piece
-def _decode_frame(frame: _FrameBytes, linktype: Any, key_bytes: int, row: int, out: Out) -> Any:
+def _decode_frame(frame: _FrameBytes, linktype: Any, hashing: _Hashing, row: int, out: Out) -> Any:
     """The frame's marks."""
+    key_bytes, secret = hashing
     data, start, end, wire = frame
     l3, link_length, ethertype, marks = parse_link(data, start, end, linktype, row, out)
     out.u16[ETHERTYPE, row] = ethertype
@@ -138,35 +150,37 @@ def _decode_frame(frame: _FrameBytes, linktype: Any, key_bytes: int, row: int, o
     stop = min(end, l3 + length)
     if ethertype in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
         packet = _Payload(data, start, l3, stop, length)
-        key, ip_marks = _decode_ip(packet, ethertype, key_bytes, row, out)
+        key, ip_marks = _decode_ip(packet, ethertype, hashing, row, out)
         marks |= ip_marks
     elif ethertype == ETHERTYPE_ARP:
         marks |= parse_arp(data, l3, stop, row, out)
-        key = other_key(data, l3, min(stop, l3 + ARP_LENGTH), ARP_LENGTH)
+        key = other_key(data, l3, min(stop, l3 + ARP_LENGTH), ARP_LENGTH, secret)
     else:
-        key = other_key(data, l3, min(stop, l3 + key_bytes), length)
-    store_l2_key(key, ethertype, row, out)
+        key = other_key(data, l3, min(stop, l3 + key_bytes), length, secret)
+    store_l2_key(key, ethertype, row, out, secret)
     return marks
 
 
 @piece
-def _decode_ip(packet: _Payload, ethertype: int, key_bytes: int, row: int, out: Out) -> Any:
+def _decode_ip(packet: _Payload, ethertype: int, hashing: _Hashing, row: int, out: Out) -> Any:
     """(key, marks) of an IPv4 or IPv6 packet."""
     data, frame, l3, stop, length = packet
+    key_bytes, secret = hashing
     version = 4 if ethertype == ETHERTYPE_IPV4 else 6
     if version == 4:
         l4, l4_len, marks = parse_ipv4(data, l3, stop, length, row, out)
     else:
         l4, l4_len, marks = parse_ipv6(data, l3, stop, length, row, out)
     if l4 < 0:
-        return other_key(data, l3, min(stop, l3 + key_bytes), length), marks
+        return other_key(data, l3, min(stop, l3 + key_bytes), length, secret), marks
     stop = min(stop, l4 + l4_len)
     out.u32[PAYLOAD_LEN, row] = l4_len
     protocol = np.int64(_NO_HEADER if marks & MARK_FRAGMENT else out.u8[PROTOCOL, row])
     if protocol != _NO_HEADER:
         segment = _Payload(data, frame, l4, stop, l4_len)
         marks |= _decode_transport(segment, protocol, marks, row, out)
-    hashed = IpPacket(data, l3, l4, min(stop, l3 + key_bytes), l4 - l3 + l4_len)
+    stop = min(stop, l3 + key_bytes)
+    hashed = IpPacket(data, l3, l4, stop, l4 - l3 + l4_len, secret)
     return store_ip_keys(hashed, version, protocol, row, out), marks
 
 

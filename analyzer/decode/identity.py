@@ -15,7 +15,9 @@ Ethernet's padding is left out: IP is hashed up to its own length, ARP for its 2
 left out too, so that vantages with different snaplens agree; the length on the wire is not.
 
 The hash is made of XXH64's rounds, 8 bytes each. A round is a bijection of the word for a
-given state, so two packets that differ within one word alone never collide.
+given state, so two packets that differ within one word alone never collide. Every word is changed
+by a secret of the process first: who sends frames could otherwise choose many that have one key,
+since what two rounds make of a difference does not depend on where they began.
 """
 
 from __future__ import annotations
@@ -122,10 +124,10 @@ def _word(data: Bytes, at: int, stop: int) -> Any:
 
 
 @piece
-def add_bytes(state: Any, data: Bytes, at: int, stop: int) -> Any:
+def add_bytes(state: Any, data: Bytes, at: int, stop: int, secret: Any) -> Any:
     """The state with data[at:stop] in it."""
     while at < stop:
-        state = add_word(state, _word(data, at, stop))
+        state = add_word(state, _word(data, at, stop) ^ secret)
         at += 8
     return state
 
@@ -150,7 +152,7 @@ def _masks(protocol: Any, kind: int) -> Any:
 
 
 @piece
-def _ipv4_state(data: Bytes, at: int) -> Any:
+def _ipv4_state(data: Bytes, at: int, secret: Any) -> Any:
     head = (
         (np.uint64(data[at]) << np.uint64(56))
         | (np.uint64(be16(data, at + TOTAL_LENGTH)) << np.uint64(40))
@@ -158,17 +160,17 @@ def _ipv4_state(data: Bytes, at: int) -> Any:
         | (np.uint64(be16(data, at + FRAGMENT)) << _BYTE)
         | np.uint64(data[at + PROTOCOL_AT])
     )
-    return add_word(_P5, head)
+    return add_word(_P5, head ^ secret)
 
 
 @piece
-def _ipv6_state(data: Bytes, at: int) -> Any:
+def _ipv6_state(data: Bytes, at: int, secret: Any) -> Any:
     head = (
         (np.uint64(be32(data, at) & 0xF00FFFFF) << np.uint64(32))
         | (np.uint64(be16(data, at + PAYLOAD_LENGTH)) << np.uint64(16))
         | np.uint64(data[at + NEXT_HEADER])
     )
-    return add_word(_P5, head)
+    return add_word(_P5, head ^ secret)
 
 
 class IpPacket(NamedTuple):
@@ -183,6 +185,7 @@ class IpPacket(NamedTuple):
     """where what is hashed of it ends: captured, and within the key's bytes"""
     length: int
     """bytes of the whole packet on the wire"""
+    secret: Any
 
 
 @piece
@@ -192,38 +195,42 @@ def store_ip_keys(packet: IpPacket, version: int, protocol: Any, row: int, out: 
     protocol: -1 where no L4 header stands at ``l4`` (a fragment other than the first): what does
     is hashed as it is.
     """
-    data, l3, l4, stop, length = packet
+    data, l3, l4, stop, length, secret = packet
     if version == 4:
-        state = add_bytes(_ipv4_state(data, l3), data, l3 + IPV4_HEADER, min(l4, stop))
+        state = add_bytes(
+            _ipv4_state(data, l3, secret), data, l3 + IPV4_HEADER, min(l4, stop), secret
+        )
     else:
-        state = add_bytes(_ipv6_state(data, l3), data, l3 + IPV6_HEADER, min(l4, stop))
-    state = add_word(state, np.uint64(length))
+        state = add_bytes(
+            _ipv6_state(data, l3, secret), data, l3 + IPV6_HEADER, min(l4, stop), secret
+        )
+    state = add_word(state, np.uint64(length) ^ secret)
     kind = data[l4] if l4 < stop else 0
     keep0, keep1, keep2, ident = _masks(protocol, kind)
     first = _word(data, l4, stop)
-    state = add_word(state, first & keep0)
+    state = add_word(state, (first & keep0) ^ secret)
     if l4 + 8 < stop:
-        state = add_word(state, _word(data, l4 + 8, stop) & keep1)
+        state = add_word(state, (_word(data, l4 + 8, stop) & keep1) ^ secret)
     if l4 + 16 < stop:
-        state = add_word(state, _word(data, l4 + 16, stop) & keep2)
-        state = add_bytes(state, data, l4 + 24, stop)
+        state = add_word(state, (_word(data, l4 + 16, stop) & keep2) ^ secret)
+        state = add_bytes(state, data, l4 + 24, stop, secret)
     out.u64[NATKEY, row] = finished(state)
     for column in (SRC_HI, SRC_LO, DST_HI, DST_LO):
-        state = add_word(state, out.u64[column, row])
-    key = finished(add_word(state, first & ident))
+        state = add_word(state, out.u64[column, row] ^ secret)
+    key = finished(add_word(state, (first & ident) ^ secret))
     out.u64[L3KEY, row] = key
     return key
 
 
 @piece
-def other_key(data: Bytes, at: int, stop: int, wire: int) -> Any:
+def other_key(data: Bytes, at: int, stop: int, wire: int, secret: Any) -> Any:
     """Of a packet that is not IP: its bytes, and its length on the wire."""
-    return finished(add_bytes(add_word(_P5, np.uint64(wire)), data, at, stop))
+    return finished(add_bytes(add_word(_P5, np.uint64(wire) ^ secret), data, at, stop, secret))
 
 
 @piece
-def store_l2_key(key: Any, ethertype: int, row: int, out: Out) -> None:
+def store_l2_key(key: Any, ethertype: int, row: int, out: Out, secret: Any) -> None:
     """l2key, from the key of what the frame carries."""
     to = (out.u64[ETH_DST, row] << np.uint64(16)) | np.uint64(ethertype)
     by = (out.u64[ETH_SRC, row] << _BYTE) | np.uint64(out.u8[TTL, row])
-    out.u64[L2KEY, row] = finished(add_word(add_word(key, to), by))
+    out.u64[L2KEY, row] = finished(add_word(add_word(key, to ^ secret), by ^ secret))

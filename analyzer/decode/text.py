@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,13 @@ def mac_texts(values: npt.NDArray[np.uint64]) -> pl.Series:
 def ipv4_texts(values: npt.NDArray[np.uint32]) -> pl.Series:
     """[n] IPv4 addresses in host order (``arp_spa``) → [n] strings."""
     return _texts(pl.DataFrame({"value": values}), ipv4_text)
+
+
+def ipv4_column(values: npt.NDArray[Any]) -> pl.Series:
+    """[n] the same of the lowest 32 bits, of values that are mostly different: without Python."""
+    bits = pl.DataFrame({"bits": (values & 0xFFFF_FFFF).astype(np.uint32)})
+    octets = (pl.col("bits") // (1 << shift) % 256 for shift in (24, 16, 8, 0))
+    return bits.select(text=pl.format("{}.{}.{}.{}", *octets))["text"]
 
 
 def address_texts(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pl.Series:

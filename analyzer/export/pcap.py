@@ -17,7 +17,7 @@ import numpy.typing as npt
 from analyzer.closing import Closing
 from analyzer.errors import UsageProblem
 from analyzer.model.frames import FrameChunk
-from analyzer.native.compiled import allocating
+from analyzer.native.compiled import compiled, piece
 from analyzer.savefile.creating import create_in, open_folder
 
 MAGIC_NS = 0xA1B23C4D
@@ -113,13 +113,13 @@ def build_records(chunk: FrameChunk, rows: npt.NDArray[np.intp]) -> npt.NDArray[
     return out
 
 
-@allocating
+@piece
 def _put32(out: Any, at: Any, value: Any) -> Any:
     for k in range(4):
         out[at + k] = (value >> (8 * k)) & 0xFF
 
 
-@allocating
+@compiled
 def _fill(
     buffer: Any, offset: Any, caplen: Any, wirelen: Any, ts_ns: Any, rows: Any, out: Any
 ) -> Any:
@@ -132,7 +132,8 @@ def _fill(
         _put32(out, at + 8, length)
         _put32(out, at + 12, np.int64(wirelen[r]))
         at += 16
-        out[at : at + length] = buffer[offset[r] : offset[r] + length]
+        for k in range(length):
+            out[at + k] = buffer[offset[r] + k]
         at += length
 
 

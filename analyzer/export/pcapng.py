@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzer.model.frames import FrameChunk
-from analyzer.native.compiled import allocating
+from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, file16, file32
 from analyzer.native.padding import padded_in_loop
 
@@ -69,7 +69,7 @@ def build_blocks(chunk: FrameChunk, notes: Notes) -> Bytes:
     return out[: _build(chunk.buffer, frames, notes, out)]
 
 
-@allocating
+@compiled
 def scan(data: Any, start: Any, limit: Any, swapped: Any, most: Any) -> Any:
     """(stop, packets, why) of the whole blocks from ``start`` on.
 
@@ -92,22 +92,23 @@ def scan(data: Any, start: Any, limit: Any, swapped: Any, most: Any) -> Any:
     return position, packets, DONE
 
 
-@allocating
+@piece
 def _put16(out: Any, at: Any, value: Any, big: Any) -> Any:
     out[at + (1 if big else 0)] = value & 0xFF
     out[at + (0 if big else 1)] = (value >> 8) & 0xFF
 
 
-@allocating
+@piece
 def _put32(out: Any, at: Any, value: Any, big: Any) -> Any:
     for k in range(4):
         out[at + (3 - k if big else k)] = (value >> (8 * k)) & 0xFF
 
 
-@allocating
+@piece
 def _put_bytes(out: Any, at: Any, data: Any, start: Any, stop: Any) -> Any:
     """Copy, padded to 32 bits; returns where it goes on."""
-    out[at : at + stop - start] = data[start:stop]
+    for k in range(stop - start):
+        out[at + k] = data[start + k]
     at += stop - start
     while at & 3:
         out[at] = 0
@@ -115,7 +116,7 @@ def _put_bytes(out: Any, at: Any, data: Any, start: Any, stop: Any) -> Any:
     return at
 
 
-@allocating
+@piece
 def _put_notes(out: Any, at: Any, row: Any, notes: Notes, big: Any) -> Any:
     """The packet id, the comment and the end of the options; returns where it goes on."""
     packet, start, stop = notes.packet[row], notes.end[row - 1] if row else 0, notes.end[row]
@@ -133,7 +134,7 @@ def _put_notes(out: Any, at: Any, row: Any, notes: Notes, big: Any) -> Any:
     return at + 4
 
 
-@allocating
+@piece
 def _keep_options(data: Any, position: Any, stop: Any, swapped: Any, out: Any, at: Any) -> Any:
     """Copy a packet's own options but its id; returns where it goes on."""
     while stop - position >= 4:
@@ -147,7 +148,7 @@ def _keep_options(data: Any, position: Any, stop: Any, swapped: Any, out: Any, a
     return at
 
 
-@allocating
+@compiled
 def _copy_blocks(data: Any, start: Any, stop: Any, swapped: Any, notes: Notes, out: Any) -> Any:
     """Fill ``out`` with the blocks data[start:stop]; how many bytes that are."""
     position: Any = np.int64(start)
@@ -173,7 +174,7 @@ def _copy_blocks(data: Any, start: Any, stop: Any, swapped: Any, notes: Notes, o
     return at
 
 
-@allocating
+@compiled
 def _build(data: Any, frames: _Frames, notes: Notes, out: Any) -> Any:
     """Fill ``out`` with a block for each of the frames; how many bytes that are."""
     at = np.int64(0)

@@ -12,6 +12,8 @@ from analyzer.findings.rule import FindingInputs, Rule
 from analyzer.model.report import Finding
 from analyzer.net.ip import address_text
 
+_PARTS = ("_hi", "_lo", "_port")
+
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     """UDP that is answered from another address of the container than the one that was asked."""
@@ -19,7 +21,8 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
     if talks is None or "server_packets" not in talks.columns:
         return
     alone = talks.filter(pl.col("protocol") == "udp", pl.col("server_packets") == 0)
-    rows = list(alone.iter_rows(named=True))
+    ends = [f"{end}{part}" for end in ("client", "server") for part in ("", *_PARTS)]
+    rows = list(alone.select(ends).iter_rows(named=True))
     asked: dict[tuple[object, ...], Mapping[str, Any]] = {}
     for row in rows:
         question = asked.get(_ends(row, "server", "client"))

@@ -55,7 +55,7 @@ class _Direction:
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
     """One a pair of addresses whose answers never take the way of the requests back."""
-    if inputs.outcomes is None:
+    if inputs.outcomes is None or not inputs.outcomes_whole:
         return
     vantages = inputs.outlook.vantages
     directions = _directions(inputs.outcomes, vantages)

@@ -3,15 +3,16 @@ routes there say of the way on, and of the way back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from analyzer.diagnosis.routing import TABLE_MAIN, Routed, route_to
 from analyzer.findings.counted import Owner, owner_of
 from analyzer.findings.lookups import moments_of
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.batch import Outlook
+from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.journeys import Status
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
@@ -48,7 +49,7 @@ class Unanswered:
 def unanswered(inputs: FindingInputs) -> Iterator[Unanswered]:
     """Of unicast; nothing where the capture may have missed answers."""
     table = inputs.outcomes
-    if table is None or table.is_empty() or not may_claim(inputs):
+    if table is None or table.is_empty() or not may_claim(inputs) or not inputs.outcomes_whole:
         return
     table = table.filter("judged")
     seen = set(table.select(_GROUP).iter_rows())
@@ -210,18 +211,36 @@ def refusal(refusing: Routed, address: str) -> str:
 
 def silent_echoes(inputs: FindingInputs) -> Iterator[Unanswered]:
     """Echo requests that came to their end and brought no reply, and of which no loss tells."""
-    for row in inputs.silent if may_claim(inputs) else ():
+    if not inputs.silent or not may_claim(inputs):
+        return
+    losses, pings = _by_ends(inputs.losses), _by_ends(inputs.flows.get("icmp", ()))
+    asking: dict[str, list[Vantage]] = {}
+    for vantage in inputs.outlook.vantages:
+        asking.setdefault(vantage.container, []).append(vantage)
+    for row in inputs.silent:
+        if inputs.outlook.vantages[row["at"]].role is Role.OTHER:
+            continue
         one = _as_unanswered(inputs, row)
-        told = any(_explains(loss, one) for loss in inputs.losses) or _lost_in_parts(inputs, one)
-        if one.last.role is not Role.OTHER and not told and not _is_copy(inputs, one):
+        ends = one.source, one.destination
+        lost, sent = losses.get(ends, []), pings.get(ends, [])
+        told = any(_explains(loss, one) for loss in lost) or _lost_in_parts(lost, sent, one)
+        if not told and not _is_copy(asking.get(one.source, []), sent, one):
             yield one
+
+
+R = TypeVar("R", LossRow, IcmpRow)
+
+
+def _by_ends(rows: Iterable[R]) -> dict[tuple[str, str], list[R]]:
+    by_ends: dict[tuple[str, str], list[R]] = {}
+    for row in rows:
+        by_ends.setdefault((row.source, row.destination), []).append(row)
+    return by_ends
 
 
 def silent_requests(inputs: FindingInputs) -> Iterator[Unanswered]:
     """Requests over UDP and SYNs that came to their end, and of which no loss tells."""
-    losses: dict[tuple[str, str], list[LossRow]] = {}
-    for loss in inputs.losses:
-        losses.setdefault((loss.source, loss.destination), []).append(loss)
+    losses = _by_ends(inputs.losses)
     for row in inputs.silent_requests if may_claim(inputs) else ():
         one = replace(_as_unanswered(inputs, row), port=row["port"], service=row["service"])
         if not any(_explains(loss, one) for loss in losses.get((one.source, one.destination), ())):
@@ -235,24 +254,19 @@ def _explains(loss: LossRow, one: Unanswered) -> bool:
     return same and ends == (one.source, one.destination, one.last.name)
 
 
-def _is_copy(inputs: FindingInputs, one: Unanswered) -> bool:
+def _is_copy(asking: Sequence[Vantage], pings: Sequence[IcmpRow], one: Unanswered) -> bool:
     """Whether they are translated copies of requests that were answered: a promiscuous bridge makes
-    the kernel deliver such packets twice."""
-    ends = one.source, one.destination
-    asking = [v for v in inputs.outlook.vantages if v.container == one.source]
+    the kernel deliver such packets twice. asking: vantages of their source; pings: of its ends."""
     translated = bool(asking) and not any(has_address(v, one.source_ip) for v in asking)
     translated &= has_address(one.last, one.destination_ip)
-    pings = [r for r in inputs.flows.get("icmp", ()) if (r.source, r.destination) == ends]
     return translated and any(row.answered for row in pings)
 
 
-def _lost_in_parts(inputs: FindingInputs, one: Unanswered) -> bool:
+def _lost_in_parts(losses: Sequence[LossRow], pings: Sequence[IcmpRow], one: Unanswered) -> bool:
     """Whether these are among the requests of which a loss tells: some fragments came farther than
-    the one that was lost."""
-    ends = one.source, one.destination
-    lost = [r.packets for r in inputs.losses if (r.source, r.destination) == ends]
-    pings = [r for r in inputs.flows.get("icmp", ()) if (r.source, r.destination) == ends]
-    return bool(lost) and sum(lost) + one.packets > sum(r.sent - r.answered for r in pings) > 0
+    the one that was lost. losses, pings: of their ends."""
+    lost = sum(row.packets for row in losses)
+    return lost > 0 and lost + one.packets > sum(r.sent - r.answered for r in pings) > 0
 
 
 def _as_unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:

@@ -8,6 +8,7 @@ import polars as pl
 
 from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
 from analyzer.flows.live_conversations import MOST
+from analyzer.flows.live_numbers import ROWS
 from analyzer.model.report import Finding
 
 NOT_FOLLOWED = Code(
@@ -20,7 +21,14 @@ _SERVICES = 3
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
-    """One line a protocol, with the services that most of the packets were for."""
+    """One line a protocol, with the services that most of the packets were for; one for all other
+    kinds of rows."""
+    if inputs.forgotten:
+        kinds = ", ".join(f"up to {count:,} of {kind}" for kind, count in inputs.forgotten.items())
+        yield NOT_FOLLOWED.finding(
+            f"more than {ROWS:,} rows of one kind at a time: of those that were not active last "
+            f"nothing is told ({kinds}); --since and --until look at a part of the capture"
+        )
     table = inputs.not_followed
     if table is None or table.is_empty():
         return

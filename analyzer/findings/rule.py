@@ -65,10 +65,14 @@ class FindingInputs:
     """vantages, sysctls, FDB, and when the capture ended"""
     flows: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """the report's rows by kind: see `analyzer.flows.registry`"""
+    forgotten: Mapping[str, int] = field(default_factory=dict)
+    """kind of flow → rows that it gave up, at the most: there were too many"""
     not_followed: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.others`"""
     outcomes: pl.DataFrame | None = None
-    """see `analyzer.flows.outcomes.PacketOutcomes.table`"""
+    """see `analyzer.flows.outcomes.PacketOutcomes.table`, without what is counted together"""
+    outcomes_whole: bool = True
+    """nothing is: what is not among the outcomes was not in the capture"""
     conversations: pl.DataFrame | None = None
     """see `analyzer.flows.transport.Conversations.table`"""
     hops: pl.DataFrame | None = None

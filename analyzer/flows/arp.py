@@ -17,6 +17,7 @@ import polars as pl
 from analyzer.flows.claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
 from analyzer.flows.doors import find_doors
+from analyzer.flows.live_numbers import latest_rows, new_numbers
 from analyzer.flows.packets import seen_at
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION
@@ -47,6 +48,10 @@ class Arp:
         self._replies: pl.DataFrame | None = None
         self.claims = Claims()
         self._pairs = KeyNumbers()
+        self.forgotten = 0
+        """pairs of which nothing is told: there were too many"""
+        self._forgotten_ns = -_PATIENCE_NS
+        """when the last of these asked"""
         self._latency = Delays()
 
     def add(self, batch: Batch) -> None:
@@ -59,7 +64,7 @@ class Arp:
         announces = pl.col("spa") == pl.col("tpa")
         asked = _asked(rows.filter((pl.col("op") == REQUEST) | announces), announces)
         tied = _tie(rows.filter((pl.col("op") == REPLY) & ~announces), self._requests, asked)
-        self.claims.take(_claims(rows, announces, tied))
+        self.claims.take(_claims(rows, announces, tied, self._forgotten_ns))
         first = tied.filter(pl.col("request").is_not_null(), ~pl.col("replied"))
         first = first.unique("request", keep="first", maintain_order=True)
         pairs, _ = self._pairs.take(mixed(*(first[name].to_numpy() for name in _KEY)))
@@ -102,6 +107,27 @@ class Arp:
         self._requests = requests.unique(_KEY, keep="last", maintain_order=True).with_columns(
             replied.alias("replied")
         )
+        self._shed()
+
+    def _shed(self) -> None:
+        """Forget the pairs that asked least recently, where there are too many."""
+        assert self._asked is not None
+        assert self._replies is not None
+        kept = latest_rows(self._asked, by="last_asked")
+        if len(kept) == len(self._asked):
+            return
+        self.forgotten += len(self._asked) - len(kept)
+        assert self._requests is not None
+        gone = self._asked.join(kept, on=_KEY, how="anti")["last_asked"].to_numpy()
+        self._forgotten_ns = max(self._forgotten_ns, int(gone.max()))
+        self._asked = kept
+        self._requests = self._requests.join(kept, on=_KEY, how="semi", maintain_order="left")
+        replies = self._replies.join(kept, on=_KEY, how="semi", maintain_order="left")
+        answered = np.unique(replies["pair"].drop_nulls().to_numpy()).astype(np.int64)
+        new = pl.Series(new_numbers(answered, self._pairs.count), dtype=pl.Int32)
+        self._replies = replies.with_columns(new.gather(replies["pair"]).alias("pair"))
+        self._latency.keep(answered)
+        self._pairs.keep(answered)
 
     def table(self, settled: Collection[Place] = ()) -> pl.DataFrame:
         """One row an (asker, target): requests, replies, latency, the answering MAC, state.
@@ -174,10 +200,14 @@ def _are_copies(batch: Batch, first: npt.NDArray[np.intp]) -> npt.NDArray[np.boo
     return copies
 
 
-def _claims(rows: pl.DataFrame, announces: pl.Expr, tied: pl.DataFrame) -> pl.DataFrame:
-    """What each message says of its sender's own address, see `Claims.take`."""
+def _claims(
+    rows: pl.DataFrame, announces: pl.Expr, tied: pl.DataFrame, forgotten_ns: int
+) -> pl.DataFrame:
+    """What each message says of its sender's own address, see `Claims.take`. forgotten_ns: what
+    was asked until then is not all remembered, so a reply may be to that."""
     late = pl.col("ts") - pl.col("asked_ts") > _PATIENCE_NS
-    unasked = tied.filter(pl.col("request").is_null() | late)["message"]
+    unknown = pl.col("request").is_null() & (pl.col("ts") <= forgotten_ns + _PATIENCE_NS)
+    unasked = tied.filter(pl.col("request").is_null() | late, ~unknown)["message"]
     return rows.filter(pl.col("spa") != 0).select(
         "segment",
         pl.lit(0, pl.UInt64).alias("hi"),

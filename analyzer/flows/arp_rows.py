@@ -9,7 +9,7 @@ import polars as pl
 
 from analyzer.flows.arp import UNANSWERED, UNKNOWN, Arp
 from analyzer.flows.endpoints import Endpoints, Sighting
-from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, forgotten
 from analyzer.formatting.pieces import Piece
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.vantage import Vantage
@@ -98,5 +98,6 @@ KINDS = (
         about="who asked for an address by ARP, and who answered (RFC 826)",
         aggregator=_aggregator,
         rows=_rows,
+        left_out=forgotten,
     ),
 )

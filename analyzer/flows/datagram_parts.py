@@ -48,6 +48,17 @@ class DatagramParts:
         if self._heads and sum(map(len, self._seen)) > _MOST // 2:
             self._settle(batch.settled_ns - _TOGETHER_NS)
 
+    def renumber(self, new: npt.NDArray[np.int64]) -> None:
+        """Give fates their new numbers; of those that are gone (-1) nothing is counted."""
+        short = new[np.concatenate([_NOTHING, *self._short])]
+        self._short = [short[short >= 0].astype(np.int32)]
+        self._heads = [
+            heads.with_columns(pl.Series("fate", new[heads["fate"].to_numpy()], pl.Int32)).filter(
+                pl.col("fate") >= 0
+            )
+            for heads in self._heads
+        ]
+
     def short(self, fates: int, until_ns: int) -> npt.NDArray[np.int64]:
         """[fates] how many datagrams came in part only. until_ns: later ones may still have been
         under way."""

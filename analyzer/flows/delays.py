@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.histograms import Histograms
+from analyzer.flows.live_numbers import new_numbers
 from analyzer.model.ranks import nearest_rank
 from analyzer.native.compiled import compiled
 
@@ -34,11 +35,13 @@ class Delays:
         self._histograms = Histograms()
         self._kept: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
         self._kept_count = 0
+        self._negative = 0
+        """of groups that are not kept any more"""
 
     @property
     def negative(self) -> int:
         """How many delays were negative, all groups together."""
-        return int(self._state[_NEGATIVE].sum())
+        return self._negative + int(self._state[_NEGATIVE].sum())
 
     def add(self, groups: npt.NDArray[np.int32], values: npt.NDArray[np.int64]) -> None:
         """Take in ``values`` [n], each of the group with the number ``groups`` [n]."""
@@ -55,6 +58,18 @@ class Delays:
             self._kept_count += len(self._kept[-1][0])
         if self._kept_count > _FLUSH:
             self._flush()
+
+    def keep(self, groups: npt.NDArray[np.int64]) -> None:
+        """Only these groups: they get the numbers 0, 1, 2 …, in this order."""
+        self._make_room(int(groups.max(initial=-1)) + 1)
+        self._flush()
+        new = new_numbers(groups, self._state.shape[1])
+        of_value, values = self._all_kept()
+        stay = new[of_value] >= 0
+        self._kept = [(new[of_value[stay]].astype(np.int32), values[stay])]
+        self._histograms = self._histograms.regrouped(new)
+        self._negative += int(self._state[_NEGATIVE, new < 0].sum())
+        self._state = self._state[:, groups]
 
     def table(self, quantiles: Sequence[float]) -> pl.DataFrame:
         """One row a group: group, timed (values), min_ns, max_ns, mean_ns, p50_ns …; null: none."""

@@ -11,7 +11,8 @@ import polars as pl
 from analyzer.decode.dhcp import PORTS, dhcp_messages
 from analyzer.decode.rows import has_transport
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
-from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import latest_rows
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece, state_piece
 from analyzer.model.batch import Batch
@@ -41,6 +42,8 @@ class Dhcp:
         """noted: of `analyzer.decode.dhcp.dhcp_messages`."""
         self._noted = noted
         self._clients: pl.DataFrame | None = None
+        self.forgotten = 0
+        """clients of which nothing is told: there were too many"""
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
@@ -49,10 +52,11 @@ class Dhcp:
             return
         rows = _messages(batch, noted)
         both = rows if self._clients is None else pl.concat([self._clients, rows])
-        self._clients = (
+        clients = (
             both.group_by(_KEY, maintain_order=True)
             .agg(
                 pl.col("number").min(),
+                pl.col("last_number").max(),
                 pl.col(*_COUNTED).sum(),
                 *(_latest(name) for name in ("address", "server_ip", "lease_s")),
                 *(pl.col(name).drop_nulls().first() for name in ("client", "server")),
@@ -60,6 +64,8 @@ class Dhcp:
             )
             .select(rows.columns)
         )
+        self._clients = latest_rows(clients, by="last_number")
+        self.forgotten += len(clients) - len(self._clients)
 
     def rows(self) -> list[DhcpRow]:
         """The report's rows, in order of appearance."""
@@ -79,6 +85,7 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     asks, gives = kind.is_in(_ASKS), kind.is_in([OFFER, ACK, NAK])
     return noted.sort("ts_ns", "number").select(
         "number",
+        pl.col("number").alias("last_number"),
         pl.Series("site", batch.journeys.site[vantage]).alias("site"),
         "mac",
         *((kind == code).cast(pl.Int64).alias(name) for name, code in _COUNTED.items()),
@@ -154,5 +161,6 @@ KINDS = (
             cells=_cells,
             noun="client",
         ),
+        left_out=forgotten,
     ),
 )

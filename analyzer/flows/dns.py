@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,23 @@ import polars as pl
 
 from analyzer.decode.dns import dns_messages
 from analyzer.flows.delays import Delays
+from analyzer.flows.dns_pairing import (
+    ANSWERED,
+    ASKED_NS,
+    CAME,
+    FIRST,
+    GROUP,
+    OPEN,
+    QUERIES,
+    RETRIES,
+    DnsMessages,
+    tie_answers,
+)
 from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside, may_be_answered
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import padded, widened
-from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import ROWS, LiveNumbers, new_numbers
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_count, format_ns
 from analyzer.formatting.pieces import Piece, count_piece
@@ -29,29 +42,17 @@ from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.bundles import bundle
 from analyzer.model.flow_rows import DnsRow
 from analyzer.model.journeys import Evidence
-from analyzer.native.compiled import compiled, piece
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 from analyzer.net.dns_names import rcode_name, type_name
 from analyzer.net.ip import address_text
 from analyzer.net.ports import DNS_PORT
 
 GRACE_NS = 100_000_000
 """a question so shortly before the capture's end may still have been answered after it"""
-_PATIENCE_NS = 30_000_000_000
-"""no resolver waits for an answer longer"""
 PORT = DNS_PORT
 """multicast DNS asks everybody and awaits nobody's answer: it is left out"""
 _RCODES = 16
 _ENDS = ("hi", "lo", "port")
-_COPY_NS, _NO_RETRY_NS = 100_000_000, 1_000_000
-"""a copy comes this soon; without an IP identification (RFC 6864) only one that comes at once"""
-_ASKED_NS, _FROM, _GROUP, _OPEN, _CAME, _AGAIN_NS, _IP_ID = range(7)
-"""of each transaction: when and where it was asked, its row, whether an answer is awaited, whether
-what became of a question is known (else nothing is said of the server), and when and with which IP
-identification it was asked last"""
-_QUERIES, _ANSWERED, _RETRIES, _FIRST = range(4)
-"""of each row, before the counts of its response codes"""
-
 _SIDES = [
     (f"{own}_{part}", f"{other}_{part}", role if part == "name" else f"{role}_{part}")
     for role, own, other in (("client", "src", "dst"), ("server", "dst", "src"))
@@ -68,7 +69,7 @@ class Dns:
         self._outside = outside or NoEchoesOutside()
         self._noted = noted
         self._order = InOrder()
-        self._asked, self._groups = KeyNumbers(), KeyNumbers()
+        self._asked, self._groups = LiveNumbers(), LiveNumbers(ROWS)
         self._open = np.zeros((7, 0), np.int64)
         self._counts = np.zeros((4 + _RCODES, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
@@ -96,24 +97,46 @@ class Dns:
         self._rows.append(rows[fresh])
         self._open = widened(self._open, self._asked.count)
         self._counts = widened(self._counts, self._groups.count)
-        self._counts[_FIRST, groups[fresh]] = rows["number"].to_numpy()[fresh]
+        self._counts[FIRST, groups[fresh]] = rows["number"].to_numpy()[fresh]
         latency = np.full(len(rows), -1, np.int64)
         response, code, came = (rows[name].to_numpy() for name in ("response", "code", "came"))
-        messages = _Messages(asked, groups, response, code, came, rows["ip_id"].to_numpy())
-        _tie(messages, bundle(Sightings, rows), self._open, self._counts, latency)
+        messages = DnsMessages(asked, groups, response, code, came, rows["ip_id"].to_numpy())
+        tie_answers(messages, bundle(Sightings, rows), self._open, self._counts, latency)
         measured = latency >= 0
         self._latency.add(groups[measured], latency[measured])
+        self._shed()
+
+    @property
+    def forgotten(self) -> int:
+        """Rows of which nothing is told: there were too many."""
+        return self._groups.forgotten
+
+    def _shed(self) -> None:
+        """Forget the rows and the questions that were seen least recently, where there are too
+        many: of what is forgotten nothing is said."""
+        count = self._groups.count
+        groups = self._groups.shed()
+        if groups is not None:
+            self._rows = [pl.concat(self._rows)[groups]]
+            self._counts = self._counts[:, groups]
+            self._latency.keep(groups)
+            of_question = new_numbers(groups, count)[self._open[GROUP]]
+            self._open[OPEN, of_question < 0] = 0
+            self._open[GROUP] = of_question
+        questions = self._asked.shed()
+        if questions is not None:
+            self._open = self._open[:, questions]
 
     def rows(self, end_ns: int) -> list[DnsRow]:
         """The report's rows, in order of appearance. end_ns: when the capture ended."""
         if not self._rows:
             return []
         table = pl.concat(self._rows)
-        asked_ns = self._open[_ASKED_NS]
+        asked_ns = self._open[ASKED_NS]
         may_come = may_be_answered(asked_ns, self._outside.unseen_ns)
         may_come |= asked_ns > end_ns - GRACE_NS
-        awaited = (self._open[_OPEN] > 0) & (self._open[_CAME] > 0) & ~may_come
-        unanswered = np.bincount(self._open[_GROUP, awaited], minlength=len(table))
+        awaited = (self._open[OPEN] > 0) & (self._open[CAME] > 0) & ~may_come
+        unanswered = np.bincount(self._open[GROUP, awaited], minlength=len(table))
         latency = self._latency.table((0.5, 0.99))
         times = {n: padded(latency[f"{n}_ns"], len(table)) for n in ("p50", "p99", "max")}
         rows = [
@@ -122,7 +145,7 @@ class Dns:
             )
             for at, row in enumerate(table.iter_rows(named=True))
         ]
-        order = np.argsort(self._counts[_FIRST], kind="stable")
+        order = np.argsort(self._counts[FIRST], kind="stable")
         return [rows[at] for at in order]
 
 
@@ -166,67 +189,6 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-class _Messages(NamedTuple):
-    """Questions and answers in order of time; [messages] of each."""
-
-    transaction: npt.NDArray[np.int32]
-    """number of what a question and its answer have in common"""
-    group: npt.NDArray[np.int32]
-    """number of the row that it counts for"""
-    response: npt.NDArray[np.bool_]
-    code: npt.NDArray[np.uint8]
-    """RCODE"""
-    came: npt.NDArray[np.bool_]
-    """nothing is odd about its packet's way"""
-    ip_id: npt.NDArray[np.uint32]
-
-
-@compiled
-def _tie(
-    messages: _Messages, seen: Sightings, transactions: Any, counts: Any, latency: Any
-) -> None:
-    """Count, and measure answers.
-
-    transactions: [7, transactions] _ASKED_NS …; counts: [_QUERIES …, groups]; latency: [messages],
-    filled where an answer came back to where its question was first seen.
-    """
-    for row in range(len(messages.group)):
-        one, group = messages.transaction[row], messages.group[row]
-        waits = (
-            transactions[_OPEN, one] > 0
-            and seen.ts_ns[row] - transactions[_ASKED_NS, one] < _PATIENCE_NS
-        )
-        if not messages.response[row]:
-            if not waits:
-                transactions[_CAME, one] = 0
-            transactions[_CAME, one] |= messages.came[row]
-            if waits:
-                counts[_RETRIES, group] += not _is_copy(messages, seen, row, transactions)
-            transactions[_AGAIN_NS, one] = seen.ts_ns[row]
-            transactions[_IP_ID, one] = messages.ip_id[row]
-            if waits:
-                continue
-            counts[_QUERIES, group] += 1
-            transactions[_ASKED_NS, one] = seen.ts_ns[row]
-            transactions[_FROM, one] = seen.first_vantage[row]
-            transactions[_GROUP, one], transactions[_OPEN, one] = group, 1
-        elif waits:
-            counts[_ANSWERED, group] += 1
-            counts[4 + (messages.code[row] & 0x0F), group] += 1
-            transactions[_OPEN, one] = 0
-            if seen.last_vantage[row] == transactions[_FROM, one]:
-                latency[row] = seen.last_ts_ns[row] - transactions[_ASKED_NS, one]
-
-
-@piece
-def _is_copy(messages: _Messages, seen: Sightings, row: int, transactions: Any) -> Any:
-    """Whether the network, and not the asker, repeated a question that is not answered yet."""
-    one, ip_id = messages.transaction[row], messages.ip_id[row]
-    since_ns = seen.ts_ns[row] - transactions[_AGAIN_NS, one]
-    same = ip_id != 0 and transactions[_IP_ID, one] == ip_id
-    return since_ns < (_COPY_NS if same else _NO_RETRY_NS)
-
-
 def _row(
     row: dict[str, Any], counts: npt.NDArray[np.int64], unanswered: int, times: dict[str, Any]
 ) -> DnsRow:
@@ -238,10 +200,10 @@ def _row(
         server_ip=address_text(row["server_hi"], row["server_lo"]),
         name=row["name"],
         type=type_name(kind),
-        queries=int(counts[_QUERIES]),
-        answered=int(counts[_ANSWERED]),
+        queries=int(counts[QUERIES]),
+        answered=int(counts[ANSWERED]),
         unanswered=unanswered,
-        retries=int(counts[_RETRIES]),
+        retries=int(counts[RETRIES]),
         failures=int(codes[1:].sum()),
         rcodes=[rcode_name(c) for c in np.argsort(-codes, kind="stable") if codes[c]],
         latency_p50_ns=times["p50"],
@@ -296,5 +258,6 @@ KINDS = (
             noun="question",
             size=lambda row: row.queries,
         ),
+        left_out=forgotten,
     ),
 )

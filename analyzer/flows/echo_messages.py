@@ -99,6 +99,21 @@ def with_hops(events: pl.DataFrame, batch: Batch) -> pl.DataFrame:
     return numbered.join(hops, on="row", how="left", maintain_order="left").drop("row")
 
 
+def first_replies(events: pl.DataFrame) -> pl.DataFrame:
+    """One row an echo that was answered: of its replies the one that came back, else the first."""
+    replies = events.filter(~pl.col("asked"), pl.col("tie") >= 0)
+    replies = replies.sort(~pl.col("answered"), maintain_order=True)
+    return replies.unique("tie", keep="first", maintain_order=True).select(
+        "tie",
+        "ttl",
+        "answered",
+        *(pl.when(pl.col(n) >= 0).then(n).alias(n) for n in ("rtt_ns", "turnaround_ns")),
+        pl.col("last_vantage").alias("reply_last"),
+        pl.col("status").alias("reply_status"),
+        *(pl.col(name).alias(f"reply_{name}") for name in HOPS),
+    )
+
+
 def echo_numbers(ident: npt.NDArray[Any], seq: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """What echoes are told by, in one number: id << 16 | seq."""
     return ident.astype(np.int64) << 16 | seq.astype(np.int64)

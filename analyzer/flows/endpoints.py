@@ -19,24 +19,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.decode.text import ipv4_column
 from analyzer.flows.doors import INWARD, OUTWARD, find_doors, passing
+from analyzer.flows.endpoint_keys import EndpointColumns, fill_keys, is_address, is_link_scoped
+from analyzer.flows.live_numbers import LiveNumbers
 from analyzer.model.tenures import FOREVER_NS, Life, Tenures
 from analyzer.model.vantage import Role, Vantage
-from analyzer.native.compiled import compiled
-from analyzer.native.keys import KeyNumbers, mix
 from analyzer.net.ethernet import GROUP_BIT, mac_text, mac_value
-from analyzer.net.ip import MAPPED, address_text, address_value
+from analyzer.net.ip import address_text, address_value
 
 HOST = "host"
 BROADCAST = "broadcast"
 _BROADCAST_MAC = (1 << 48) - 1
 _DOCKER_PREFIX = 0x0242AC11
-
-
-def _is_link_scoped(hi: int, lo: int) -> bool:
-    """Unspecified or link-local: an address that no router passes on (RFC 4291, RFC 3927)."""
-    v4_link_local = lo >> 16 == (MAPPED | 169 << 24 | 254 << 16) >> 16
-    return hi >> 54 == 0xFE80 >> 6 or (hi == 0 and (lo in (0, MAPPED) or v4_link_local))
+_ALL_BITS = (1 << 64) - 1
 
 
 def inferred_address(mac: int) -> str:
@@ -76,7 +72,9 @@ class Endpoints:
         self.texts: list[str] = []
         """names by their numbers"""
         self._text_numbers: dict[str, int] = {}
-        self._keys = KeyNumbers()
+        self._hashes = np.empty(0, np.uint64)
+        """of the texts"""
+        self._keys = LiveNumbers()
         self._name_of_key = np.empty(0, np.int32)
         self.learn((), np.empty(0, np.int32), np.empty(0, np.int32), {})
 
@@ -97,9 +95,12 @@ class Endpoints:
         self._site_of = dict(zip(segment.tolist(), site.tolist(), strict=True))
         self._macs, self._addresses = Tenures(), Tenures()
         self._links: dict[str, list[IPv4Network | IPv6Network]] = {}
-        self._names = {address_value(a): n for a, n in names.items() if _is_address(a)}
+        self._names = {address_value(a): n for a, n in names.items() if is_address(a)}
         for at, life in zip(range(len(vantages)), lives or [Life()] * len(vantages), strict=True):
             self._learn(vantages[at], int(segment[at]), int(site[at]), life)
+        addresses = [*(address for _, address in self._addresses), *self._names]
+        self._known_lows = np.array([low for _, low in addresses], np.uint64)
+        self._known_macs = np.array([_BROADCAST_MAC, *(mac for _, mac in self._macs)], np.uint64)
         self._doors = find_doors(vantages)
         self._changes = np.union1d(self._macs.all_changes(), self._addresses.all_changes())
 
@@ -113,7 +114,7 @@ class Endpoints:
         for who, mac, addresses in bears:
             if mac:
                 self._macs.add((segment, mac_value(mac)), who, life)
-            for address in filter(_is_address, addresses):
+            for address in filter(is_address, addresses):
                 self._addresses.add((site, address_value(address)), who, life)
                 self._links.setdefault(who, []).append(ip_interface(address).network)
 
@@ -126,11 +127,11 @@ class Endpoints:
             return owner or self._infer(seen.mac) or (mac_text(seen.mac) if seen.mac else UNTOLD)
         if owner and owner != HOST and (seen.sends or not self._is_beyond(owner, seen)):
             return owner
-        if owner and _is_link_scoped(seen.hi, seen.lo):
+        if owner and is_link_scoped(seen.hi, seen.lo):
             return owner
         address = (seen.hi, seen.lo)
         key = (self._site_of.get(seen.segment, -1), address)
-        owners = self._addresses.at(key, seen.ns)
+        owners = self._addresses.at(key, seen.ns) if key in self._addresses else set()
         if seen.door and owners:
             return seen.door
         if len(owners) == 1:
@@ -142,7 +143,10 @@ class Endpoints:
         """Whose interface it is: that of the door, where the MAC is anybody's that is known."""
         if seen.mac & GROUP_BIT:
             return ""
-        owners = self._macs.at((seen.segment, seen.mac), seen.ns)
+        borne = seen.segment, seen.mac
+        if borne not in self._macs:
+            return ""
+        owners = self._macs.at(borne, seen.ns)
         if seen.door and owners:
             return seen.door
         return next(iter(owners)) if len(owners) == 1 else ""
@@ -151,7 +155,7 @@ class Endpoints:
         """Whether a container routes for the address, which can be no address of its own: nobody
         known has it, and it is in none of the container's networks."""
         address = (seen.hi, seen.lo)
-        if (seen.hi == 0 and seen.lo >> 32 != 0xFFFF) or _is_link_scoped(*address):
+        if (seen.hi == 0 and seen.lo >> 32 != 0xFFFF) or is_link_scoped(*address):
             return False
         if self._addresses.at((self._site_of.get(seen.segment, -1), address), seen.ns):
             return False
@@ -193,8 +197,29 @@ class Endpoints:
             since[rows] = _latest(self._addresses.handed_on(key), ns[rows])
         return since
 
+    def forget(self) -> None:
+        """Give up the names that were used least recently, where there are very many: names get
+        other numbers."""
+        kept = self._keys.shed()
+        if kept is None:
+            return
+        self.hashes(np.empty(0, np.int32))
+        numbers, name_of_key = np.unique(self._name_of_key[kept], return_inverse=True)
+        self._name_of_key = name_of_key.astype(np.int32)
+        self.texts = [self.texts[number] for number in numbers]
+        self._text_numbers = {text: number for number, text in enumerate(self.texts)}
+        self._hashes = self._hashes[numbers]
+
+    def hashes(self, numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
+        """[n] what tells names apart for ever, by their numbers."""
+        if len(self._hashes) < len(self.texts):
+            more = [hash(text) & _ALL_BITS for text in self.texts[len(self._hashes) :]]
+            self._hashes = np.concatenate([self._hashes, np.array(more, np.uint64)])
+        return self._hashes.take(numbers)
+
     def column(self, frames: Mapping[str, npt.NDArray[Any]], side: str) -> pl.Series:
         """[n] names of the ``src`` or ``dst`` of all frames."""
+        self.forget()
         rows = np.arange(len(frames["vantage"]), dtype=np.int32)
         numbers = self.numbers_of(frames, rows, side)
         return pl.Series(self.texts, dtype=pl.String).gather(numbers)
@@ -202,31 +227,49 @@ class Endpoints:
     def numbers_of(
         self, frames: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int32], side: str
     ) -> npt.NDArray[np.int32]:
-        """[len(rows)] places in ``texts``, of the ``src`` or ``dst`` of some frames.
+        """[len(rows)] places in ``texts``, of the ``src`` or ``dst`` of some frames; valid until
+        `forget`.
 
         Each distinct endpoint is resolved once: of a segment, or at a door, between two changes.
         """
-        columns = _Columns(
+        columns = EndpointColumns(
             *(frames[name] for name in ("vantage", "ts_ns", f"eth_{side}", "ip_version")),
             *(frames[f"{side}_{half}"] for half in ("hi", "lo")),
         )
         door = passing(frames, rows, self._doors, OUTWARD if side == "src" else INWARD)
         keys = np.empty(len(rows), np.uint64)
-        _fill_keys(rows, columns, self._segment, (door, side == "src"), self._changes, keys)
+        fill_keys(rows, columns, self._segment, (door, side == "src"), self._changes, keys)
         numbers, fresh = self._keys.take(keys)
         if len(fresh):
-            more = [
-                self._text_number(self.name(seen))
-                for seen in self._sightings(fresh, rows, columns, (door, side == "src"))
-            ]
-            self._name_of_key = np.concatenate([self._name_of_key, np.array(more, np.int32)])
+            names = self._new_names(fresh, rows, columns, (door, side == "src"))
+            more = np.array([self._text_number(name) for name in names], np.int32)
+            self._name_of_key = np.concatenate([self._name_of_key, more])
         return self._name_of_key.take(numbers)
+
+    def _new_names(
+        self,
+        fresh: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int32],
+        columns: EndpointColumns,
+        passes: tuple[npt.NDArray[np.int32], bool],
+    ) -> list[str]:
+        """[fresh] names. An IPv4 address that nobody known has is told without asking further."""
+        at = rows[fresh]
+        strange = (columns.version[at] == 4) & (columns.hi[at] == 0)
+        strange &= ~np.isin(columns.lo[at], self._known_lows)
+        strange &= ~np.isin(columns.mac[at], self._known_macs)
+        names = np.empty(len(fresh), object)
+        names[strange] = ipv4_column(columns.lo[at[strange]]).to_list()
+        told = self._sightings(fresh[~strange], rows, columns, passes)
+        names[~strange] = [self.name(seen) for seen in told]
+        listed: list[str] = names.tolist()
+        return listed
 
     def _sightings(
         self,
         fresh: npt.NDArray[np.int64],
         rows: npt.NDArray[np.int32],
-        columns: _Columns,
+        columns: EndpointColumns,
         passes: tuple[npt.NDArray[np.int32], bool],
     ) -> list[Sighting]:
         at, (door, sends) = rows[fresh], passes
@@ -242,41 +285,6 @@ class Endpoints:
         return self._text_numbers[text]
 
 
-class _Columns(NamedTuple):
-    """What a name depends on, of each frame."""
-
-    vantage: npt.NDArray[np.int32]
-    ts_ns: npt.NDArray[np.int64]
-    mac: npt.NDArray[np.uint64]
-    version: npt.NDArray[np.uint8]
-    """of IP"""
-    hi: npt.NDArray[np.uint64]
-    """of the address"""
-    lo: npt.NDArray[np.uint64]
-
-
-@compiled
-def _fill_keys(
-    rows: Any, columns: _Columns, segment: Any, passes: Any, changes: Any, keys: Any
-) -> None:
-    """One key an endpoint: of its segment, door, MAC, IP version and address, between changes.
-
-    segment: [v]. passes: door [rows], and whether it sends. changes: in order, the first is 0.
-    """
-    at = 0
-    door, sends = passes
-    side = np.uint64(256 if sends else 0)
-    for k in range(len(rows)):
-        i = rows[k]
-        while columns.ts_ns[i] < changes[at] and at > 0:
-            at -= 1
-        while at + 1 < len(changes) and columns.ts_ns[i] >= changes[at + 1]:
-            at += 1
-        where = np.uint64(segment[columns.vantage[i]]) << np.uint64(32) | np.uint64(door[k])
-        where = mix(where, changes[at]) ^ np.uint64(columns.version[i]) ^ side
-        keys[k] = mix(mix(columns.mac[i], where), mix(columns.hi[i], columns.lo[i]))
-
-
 def _latest(changes: npt.NDArray[np.int64], ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """[n] the last change until each time; changes: in order, the first is 0."""
     return changes[np.maximum(np.searchsorted(changes, ns, side="right") - 1, 0)]
@@ -286,11 +294,3 @@ def _prefix(seen: Sighting) -> str:
     """An IPv4 address that an IPv6 packet bears (::ffff:1.2.3.4) stays one of IPv6."""
     mapped = seen.version == 6 and seen.hi == 0 and seen.lo >> 32 == 0xFFFF
     return "::ffff:" if mapped else ""
-
-
-def _is_address(text: str) -> bool:
-    try:
-        address_value(text)
-    except ValueError:
-        return False
-    return True

@@ -63,6 +63,15 @@ class ErrorCopies:
             least = min(before[1], cause), min(before[2], number)
             self._pairs[one, other] = before[0] + count, *least
 
+    def renumber(self, new: npt.NDArray[np.int64]) -> None:
+        """Give groups their new numbers; those that are gone have -1."""
+        if self._recent is not None:
+            numbers = pl.Series("group", new[self._recent["group"].to_numpy()])
+            moved = self._recent.with_columns(numbers.cast(self._recent.schema["group"]))
+            self._recent = moved.filter(pl.col("group") >= 0)
+        moved_pairs = ((int(new[a]), int(new[b]), told) for (a, b), told in self._pairs.items())
+        self._pairs = {(a, b): told for a, b, told in moved_pairs if a >= 0 and b >= 0}
+
     def pairs(self) -> Iterator[tuple[int, int, int, int, int]]:
         """(group of an error, group of it translated, how many, the first one's cause, its number),
         in order of the last."""

@@ -22,13 +22,14 @@ from analyzer.flows.error_causes import RecentPackets, quoted_keys
 from analyzer.flows.error_copies import ErrorCopies
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import widened
-from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import ROWS, LiveNumbers, new_numbers
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, Columns, InOrder
 from analyzer.model.flow_rows import IcmpErrorRow
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 from analyzer.net.icmp import (
     FRAGMENTATION_NEEDED,
     PACKET_TOO_BIG,
@@ -66,7 +67,7 @@ class IcmpErrors:
         self._noted = noted
         self._order = InOrder()
         self._recent = RecentPackets()
-        self._groups = KeyNumbers()
+        self._groups = LiveNumbers(ROWS)
         self._counts = np.zeros((5, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
         self._expired: pl.DataFrame | None = None
@@ -95,6 +96,17 @@ class IcmpErrors:
         one = ~self._copies.take(rows, cause, groups, mixed(*_quoted(rows)))
         numbers = (rows[name].to_numpy()[one] for name in ("mtu", "number"))
         _tally(self._counts, groups[one], cause[one], *numbers)
+        count = self._groups.count
+        kept = self._groups.shed()
+        if kept is not None:
+            self._rows = [pl.concat(self._rows)[kept]]
+            self._counts = self._counts[:, kept]
+            self._copies.renumber(new_numbers(kept, count))
+
+    @property
+    def forgotten(self) -> int:
+        """Rows of which nothing is told: there were too many."""
+        return self._groups.forgotten
 
     def _note_expired(self, rows: pl.DataFrame) -> None:
         ran_out = pl.col("icmp_type") == pl.col("expired"), pl.col("icmp_code") == 0
@@ -260,5 +272,6 @@ KINDS = (
             noun="kind",
             size=lambda row: row.errors,
         ),
+        left_out=forgotten,
     ),
 )

@@ -34,7 +34,7 @@ class Histograms:
         """Take in ``values`` [n], each of the group with the number ``groups`` [n]; negative ones
         are none."""
         keys = np.empty(len(groups), np.uint64)
-        keys = keys[: _bucket_keys(groups, values, keys)]
+        keys = keys[: _bucket_keys(groups.astype(np.int64, copy=False), values, keys)]
         numbers, fresh = self._numbers.take(keys)
         self._keys.append(keys[fresh])
         self._counts = np.concatenate([self._counts, np.zeros(len(fresh), np.int64)])

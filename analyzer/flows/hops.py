@@ -10,11 +10,12 @@ import polars as pl
 
 from analyzer.flows.delays import Delays
 from analyzer.flows.growing import padded
+from analyzer.flows.live_numbers import OTHERS, LiveNumbers, new_numbers
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_UNTIMED, UNTIMED
 from analyzer.model.journeys import Hop
 from analyzer.native.compiled import compiled
-from analyzer.native.keys import KeyNumbers, mix
+from analyzer.native.keys import mix
 
 GROUP = ["protocol", "source", "destination", "from", "to"]
 _QUANTILES = (0.5, 0.9, 0.99)
@@ -22,10 +23,14 @@ _COPY, _SPAN = int(Hop.COPY), int(Hop.SPAN)
 
 
 class Hops:
-    """The hops of all packets: a row a (protocol, source, destination, from, to, kind)."""
+    """The hops of all packets: a row a (protocol, source, destination, from, to, kind).
+
+    Of very many, those that were passed last; the others are counted together, between `OTHERS`.
+    """
 
     def __init__(self) -> None:
-        self._numbers = KeyNumbers()
+        self._numbers = LiveNumbers()
+        self._others: pl.DataFrame | None = None
         self._rows: list[pl.DataFrame] = []
         self._delays = Delays()
         self._counts = np.zeros((2, 0), np.int64)
@@ -59,6 +64,27 @@ class Hops:
         delay_ns = edges.delay_ns[:count]
         timed = delay_ns != UNTIMED
         self._delays.add(groups[timed], delay_ns[timed])
+        self._shed()
+
+    def _shed(self) -> None:
+        """Count the hops that were passed least recently together, where there are too many."""
+        count = self._numbers.count
+        kept = self._numbers.shed()
+        if kept is None:
+            return
+        gone = np.flatnonzero(new_numbers(kept, count) < 0)
+        rows = pl.concat(self._rows)
+        out = rows[gone].with_columns(
+            pl.lit(OTHERS).alias("source"),
+            pl.lit(OTHERS).alias("destination"),
+            packets=pl.Series(self._counts[0, gone]),
+            number=pl.Series(self._counts[1, gone]),
+        )
+        both = out if self._others is None else pl.concat([self._others, out])
+        grouped = both.group_by(*GROUP, "hop", maintain_order=True)
+        self._others = grouped.agg(pl.col("packets").sum(), pl.col("number").min())
+        self._rows, self._counts = [rows[kept]], self._counts[:, kept]
+        self._delays.keep(kept)
 
     def table(self, losses: pl.DataFrame) -> pl.DataFrame:
         """One row a hop: packets, lost, delays; ``from`` and ``to`` are vantage indices.
@@ -88,11 +114,14 @@ class Hops:
     def _timed(self) -> pl.DataFrame:
         rows = pl.concat(self._rows) if self._rows else _EMPTY
         delays = self._delays.table(_QUANTILES).head(len(rows)).drop("group")
-        return rows.with_columns(
+        followed = rows.with_columns(
             pl.Series("packets", self._counts[0]),
             pl.Series("number", self._counts[1]),
             *(padded(delays[name], len(rows)) for name in delays.columns),
         )
+        if self._others is None:
+            return followed
+        return pl.concat([followed, self._others], how="diagonal")
 
 
 def _rows(batch: Batch, child: npt.NDArray[np.int32]) -> pl.DataFrame:
@@ -156,7 +185,7 @@ def _find_edges(steps: _Steps, pair: Any, edges: _Edges) -> Any:
         if hop == _SPAN and steps.vantage[parent] == steps.vantage[frame]:
             continue
         ends = np.uint64(steps.vantage[parent]) << np.uint64(32) | np.uint64(steps.vantage[frame])
-        edges.key[count] = mix(ends, np.uint64(pair[packet]) << np.uint64(8) | np.uint64(hop))
+        edges.key[count] = mix(mix(ends, hop), pair[packet])
         edges.child[count] = frame
         told = (steps.marks[frame] | steps.marks[parent]) & MARK_UNTIMED == 0
         edges.delay_ns[count] = steps.ts_ns[frame] - steps.ts_ns[parent] if told else UNTIMED

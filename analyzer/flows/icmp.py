@@ -23,6 +23,7 @@ from analyzer.flows.echo_messages import (
     NAMES,
     echo_messages,
     echo_numbers,
+    first_replies,
     with_hops,
 )
 from analyzer.flows.echo_pairing import (
@@ -48,13 +49,14 @@ from analyzer.flows.echo_pairing import (
 from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside
 from analyzer.flows.group_echoes import GroupEchoes
 from analyzer.flows.growing import padded, widened
+from analyzer.flows.live_numbers import ROWS, LiveNumbers, new_numbers
 from analyzer.flows.sightings import Sightings, machine_of
 from analyzer.flows.silent_echoes import SilentEchoes
 from analyzer.flows.slow_echoes import SLOWEST, SlowEcho, SlowEchoes
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.bundles import bundle
 from analyzer.model.journeys import Status
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 
 GRACE_NS = 100_000_000
 """a request sent this shortly before the capture's end may still have been answered after it"""
@@ -77,10 +79,12 @@ class Echoes:
         """keep: every echo as a row, too. outside: where only a time window is analysed."""
         self._outside = outside or NoEchoesOutside()
         self._order = InOrder(_AT_ONCE)
-        self._keys, self._groups = KeyNumbers(), KeyNumbers()
+        self._keys, self._groups = LiveNumbers(), LiveNumbers(ROWS)
         self._open = np.zeros((STATES, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
         self._counts = np.zeros((3, 0), np.int64)
+        self._unknown = np.zeros(0, np.int64)
+        """[conversations] requests that were forgotten before they were answered"""
         self._rtt, self._turnaround = Delays(), Delays()
         self._slow, self._silent = SlowEchoes(), SilentEchoes()
         self._to_groups = GroupEchoes()
@@ -131,6 +135,43 @@ class Echoes:
             messages, bundle(Sightings, events), state, self._echoes, pairing
         )
         self._measure(events, keys, pairing)
+        self._shed()
+
+    @property
+    def forgotten(self) -> int:
+        """Conversations of which nothing is told: there were too many."""
+        return self._groups.forgotten
+
+    def _shed(self) -> None:
+        """Forget conversations and requests that were seen least recently, where there are too
+        many: whether such a request was answered is not known."""
+        count = self._groups.count
+        self._unknown = np.concatenate([self._unknown, np.zeros(count - len(self._unknown), int)])
+        silent = self._silent.shed()
+        if silent is not None:
+            seen = self._open[SILENT]
+            self._open[SILENT] = np.where(seen >= 0, silent[seen], -1)
+        groups = self._groups.shed()
+        if groups is not None:
+            self._rows = [pl.concat(self._rows)[groups]]
+            self._counts, self._unknown = self._counts[:, groups], self._unknown[groups]
+            for delays in (self._rtt, self._turnaround):
+                delays.keep(groups)
+            new, of_key = new_numbers(groups, count), self._open[GROUP]
+            self._open[GROUP] = of_key = np.where(of_key >= 0, new[of_key], -1)
+            self._keep_requests(np.flatnonzero(of_key[: self._keys.count] >= 0))
+        if (latest := self._keys.latest()) is not None:
+            self._keep_requests(latest)
+
+    def _keep_requests(self, keys: npt.NDArray[np.int64]) -> None:
+        gone = np.ones(self._keys.count, np.bool_)
+        gone[keys] = False
+        state = self._open[:, : len(gone)][:, gone]
+        np.add.at(self._unknown, state[GROUP, (state[ANSWERED] == 0) & (state[GROUP] >= 0)], 1)
+        waiting = state[SILENT, (state[REPLIED] == 0) & (state[SILENT] >= 0)]
+        np.subtract.at(self._silent.counts, waiting, 1)
+        self._open = self._open[:, keys]
+        self._keys.keep(keys)
 
     def _measure(self, events: pl.DataFrame, keys: npt.NDArray[np.int32], pairing: Pairing) -> None:
         """Hand on what was measured of these events."""
@@ -206,7 +247,7 @@ class Echoes:
         return rows.with_columns(
             pl.Series("sent", self._counts[SENT]),
             pl.Series("answered", self._counts[HOME]),
-            pl.Series("unmatched", unmatched, pl.Int64),
+            pl.Series("unmatched", unmatched + self._unknown, pl.Int64),
             pl.Series("duplicates", self._counts[MORE]),
             *(
                 padded(rtt[f"{name}_ns"], len(rows)).alias(f"rtt_{name}_ns")
@@ -230,7 +271,7 @@ class Echoes:
         requests = events.filter("asked", pl.col("tie") >= 0).drop(
             "ttl", "rtt_ns", "turnaround_ns", "answered"
         )
-        echoes = requests.join(_first_replies(events), on="tie", how="left", maintain_order="left")
+        echoes = requests.join(first_replies(events), on="tie", how="left", maintain_order="left")
         answered = pl.col("answered").fill_null(False)
         number = echo_numbers(echoes["id"].to_numpy(), echoes["seq"].to_numpy())
         late = (pl.col("ts_ns") > end_ns - GRACE_NS) | pl.Series(
@@ -244,21 +285,6 @@ class Echoes:
             *(pl.col(name).alias(f"request_{name}") for name in HOPS),
             pl.col("status").alias("request_status"),
         )
-
-
-def _first_replies(events: pl.DataFrame) -> pl.DataFrame:
-    """One row an echo that was answered: of its replies the one that came back, else the first."""
-    replies = events.filter(~pl.col("asked"), pl.col("tie") >= 0)
-    replies = replies.sort(~pl.col("answered"), maintain_order=True)
-    return replies.unique("tie", keep="first", maintain_order=True).select(
-        "tie",
-        "ttl",
-        "answered",
-        *(pl.when(pl.col(n) >= 0).then(n).alias(n) for n in ("rtt_ns", "turnaround_ns")),
-        pl.col("last_vantage").alias("reply_last"),
-        pl.col("status").alias("reply_status"),
-        *(pl.col(name).alias(f"reply_{name}") for name in HOPS),
-    )
 
 
 _EMPTY = pl.DataFrame(

@@ -10,7 +10,7 @@ import polars as pl
 from analyzer.flows.contradictions import settle_echoes
 from analyzer.flows.echo_messages import KEY
 from analyzer.flows.icmp import Echoes
-from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, forgotten
 from analyzer.model.echo_rows import Echo, EchoHop, EchoProcess, IcmpRow
 from analyzer.model.journeys import HOP_NAMES, Status
 from analyzer.model.ranks import percentile
@@ -140,6 +140,7 @@ KINDS = (
         aggregator=_aggregator,
         rows=_rows,
         nested=("echoes", "process"),
+        left_out=forgotten,
         knows_untimed=True,
     ),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from analyzer.formatting.pieces import Piece
 from analyzer.model.batch import Outlook
@@ -128,6 +128,21 @@ class FlowKind:
     """fields of the row that are lists of rows: they are no columns of the table"""
     knows_untimed: bool = False
     """it takes no time from a frame of which the file tells none"""
+
+
+class Forgetful(Protocol):
+    """An aggregator that keeps a bounded number of rows."""
+
+    @property
+    def forgotten(self) -> int:
+        """How many rows it had and gave up."""
+
+
+def forgotten(aggregator: Forgetful, top: int | None) -> LeftOut:
+    """What a kind leaves out that forgets the rows that were seen least recently."""
+    from analyzer.model.report import LeftOut
+
+    return LeftOut(aggregator.forgotten, [])
 
 
 def without_times(rows: Sequence[Any]) -> list[Any]:

@@ -16,13 +16,12 @@ import polars as pl
 
 from analyzer.decode.membership import JOIN, LEAVE, QUERY, has_membership, membership_messages
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
-from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import latest_rows
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
 from analyzer.net.ip import address_text
 
-MOST = 100_000
-"""rows that are kept; a flood of reports ends there"""
 _KEY = ["site", "hi", "lo", "node", "node_hi", "node_lo", "asks"]
 _ALL_NODES_V4, _ALL_NODES_V6 = 0xFFFF_E0000001, 1
 _SOLICITED_LO = 0x0000_0001_FF00_0000
@@ -58,6 +57,8 @@ class Memberships:
         """notes: of `analyzer.decode.membership.membership_messages`."""
         self._notes = notes
         self._table: pl.DataFrame | None = None
+        self.forgotten = 0
+        """rows of which nothing is told: there were too many"""
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
@@ -66,7 +67,7 @@ class Memberships:
             return
         rows = _records(batch, noted)
         both = rows if self._table is None else pl.concat([self._table, rows])
-        self._table = (
+        table = (
             both.sort("last_ns", maintain_order=True)
             .group_by(_KEY, maintain_order=True)
             .agg(
@@ -77,8 +78,9 @@ class Memberships:
                 pl.col("number").min(),
             )
             .select(rows.columns)
-            .head(MOST)
         )
+        self._table = latest_rows(table, by="last_ns")
+        self.forgotten += len(table) - len(self._table)
 
     def rows(self) -> list[MulticastRow]:
         """The report's rows, in order of appearance."""
@@ -172,5 +174,6 @@ KINDS = (
             noun="membership",
             size=lambda row: row.messages,
         ),
+        left_out=forgotten,
     ),
 )

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import latest_rows
 from analyzer.flows.multicast_receivers import MulticastStreamRow, stream_rows
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
@@ -20,8 +21,6 @@ from analyzer.model.frames import FLAG_DIRECTION
 from analyzer.net.ethernet import GROUP_BIT_U64
 from analyzer.net.ip import MAPPED, UDP
 
-MOST = 10_000
-"""rows of either table"""
 _STREAM = ["segment", "src_hi", "src_lo", "dst_hi", "dst_lo"]
 _SHOWN = 5
 """names"""
@@ -35,6 +34,8 @@ class MulticastStreams:
     def __init__(self) -> None:
         self._packets: pl.DataFrame | None = None
         self._frames: pl.DataFrame | None = None
+        self.forgotten = 0
+        """streams of which nothing is told: there were too many"""
 
     def add(self, batch: Batch) -> None:
         """Count the packets of one batch."""
@@ -68,7 +69,12 @@ class MulticastStreams:
             pl.col("last_ns").max(),
             pl.col("packets").sum(),
         ]
-        self._packets = _merged(self._packets, new, _STREAM, totals)
+        packets_of = _merged(self._packets, new, _STREAM, totals)
+        self._packets = latest_rows(packets_of, by="last_ns")
+        if len(self._packets) < len(packets_of):
+            self.forgotten += len(packets_of) - len(self._packets)
+            kept = self._packets.select(_STREAM)
+            self._frames = self._frames.join(kept, on=_STREAM, how="semi", maintain_order="left")
 
     def _keys(self, batch: Batch, rows: npt.NDArray[Any]) -> pl.DataFrame:
         frames = batch.frames
@@ -103,7 +109,7 @@ def _merged(
     before: pl.DataFrame | None, new: pl.DataFrame, group: list[str], totals: list[pl.Expr]
 ) -> pl.DataFrame:
     both = new if before is None else pl.concat([before, new.select(before.columns)])
-    return both.group_by(group, maintain_order=True).agg(totals).head(MOST)
+    return both.group_by(group, maintain_order=True).agg(totals)
 
 
 def _aggregator(inputs: AggregatorInputs) -> MulticastStreams:
@@ -147,5 +153,6 @@ KINDS = (
             noun="stream",
             size=lambda row: row.packets,
         ),
+        left_out=forgotten,
     ),
 )

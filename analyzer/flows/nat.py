@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import LiveNumbers
 from analyzer.flows.nat_tuples import PARTS, end_text, translations, tuple_at, tuple_columns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, Columns
@@ -22,7 +23,7 @@ from analyzer.model.flow_rows import NatRow
 from analyzer.model.journeys import Status
 from analyzer.model.nat_entries import ENDED, NatEntries
 from analyzer.model.vantage import Vantage
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 from analyzer.net.ip import ICMP_PROTOCOLS, address_text
 
 CONNTRACK, PACKETS = "conntrack", "packets"
@@ -36,7 +37,7 @@ class Translations:
     """The translated connections of all batches, each direction for itself."""
 
     def __init__(self) -> None:
-        self._numbers = KeyNumbers()
+        self._numbers = LiveNumbers()
         self._rows: list[pl.DataFrame] = []
         self._counts = np.zeros((2, 0), np.int64)
         """packets, and the least number of one"""
@@ -70,6 +71,14 @@ class Translations:
         self._counts = np.concatenate([self._counts, more], axis=1)
         np.add.at(self._counts[0], numbers, 1)
         np.minimum.at(self._counts[1], numbers, packet["number"].to_numpy())
+        kept = self._numbers.shed()
+        if kept is not None:
+            self._rows, self._counts = [pl.concat(self._rows)[kept]], self._counts[:, kept]
+
+    @property
+    def forgotten(self) -> int:
+        """Connections of which nothing is told: there were too many."""
+        return self._numbers.forgotten
 
     def rows(self, vantages: Sequence[Vantage], entries: NatEntries) -> list[NatRow]:
         """One row a translation: its connections have all but the client's port in common."""
@@ -233,5 +242,6 @@ KINDS = (
             noun="translation",
             size=lambda row: row.packets,
         ),
+        left_out=forgotten,
     ),
 )

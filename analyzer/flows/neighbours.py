@@ -21,7 +21,8 @@ from analyzer.flows.delays import Delays
 from analyzer.flows.endpoints import Endpoints, Sighting
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
 from analyzer.flows.growing import padded, widened
-from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import ROWS, LiveNumbers, new_numbers
 from analyzer.flows.packets import seen_at
 from analyzer.flows.sightings import Sightings
 from analyzer.formatting.numbers import format_ns
@@ -31,7 +32,7 @@ from analyzer.model.bundles import bundle
 from analyzer.model.flow_rows import ArpRow
 from analyzer.model.vantage import Vantage
 from analyzer.native.compiled import compiled
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 from analyzer.net.ethernet import GROUP_BIT, mac_text
 from analyzer.net.icmp import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
 from analyzer.net.ip import ICMPV6, address_text
@@ -48,11 +49,13 @@ class Neighbours:
         """noted: of `analyzer.decode.neighbour.neighbour_messages`."""
         self._noted = noted
         self._order = InOrder()
-        self._pairs = KeyNumbers()
+        self._pairs = LiveNumbers(ROWS)
         self._state = np.zeros((8, 0), np.int64)
         self._rows: list[pl.DataFrame] = []
         self._latency = Delays()
         self._claims: pl.DataFrame | None = None
+        self.forgotten = 0
+        """pairs of which nothing is told: there were too many"""
         self._seen = pl.DataFrame(schema={"pair": pl.Int32, "seen": pl.Int32})
         """vantages that saw the solicitations of each pair"""
 
@@ -81,6 +84,21 @@ class Neighbours:
         _tie(messages, bundle(Sightings, rows), self._state, latency)
         measured = latency >= 0
         self._latency.add(pairs[measured], latency[measured])
+        self._shed()
+
+    def _shed(self) -> None:
+        """Forget the pairs that were seen least recently, where there are too many."""
+        count, kept = self._pairs.count, self._pairs.shed()
+        if kept is None:
+            return
+        self.forgotten, self._rows = self._pairs.forgotten, [pl.concat(self._rows)[kept]]
+        self._state = self._state[:, kept]
+        self._latency.keep(kept)
+        pairs = new_numbers(kept, count)[self._seen["pair"].to_numpy()]
+        self._seen = self._seen.with_columns(pair=pl.Series(pairs, dtype=pl.Int32))
+        self._seen = self._seen.filter(pl.col("pair") >= 0)
+        if self._claims is not None:
+            self._claims = self._claims.join(self._rows[0], on=self._claims.columns[:3], how="semi")
 
     def rows(
         self,
@@ -277,5 +295,6 @@ KINDS = (
             cells=_cells,
             noun="pair",
         ),
+        left_out=forgotten,
     ),
 )

@@ -2,7 +2,9 @@
 
 Losses, verdicts and drawn paths ask the same of every packet: between whom, by which vantages,
 seen where, lost or not. Packets that agree in all of it are one row with a count and the first
-of them as the example, so the table does not grow with the capture.
+of them as the example, so the table does not grow with the capture. Where there are very many
+fates, those that were met last stay, and of all that were lost rather than of others; the rest is
+counted together, between `OTHERS`.
 """
 
 from __future__ import annotations
@@ -14,16 +16,16 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.datagram_parts import DatagramParts
-from analyzer.flows.packets import path_matrix
+from analyzer.flows.fate_examples import FateExamples
+from analyzer.flows.fate_keys import Addresses, Facts, fill_keys
+from analyzer.flows.live_numbers import OTHERS, LiveNumbers, new_numbers
 from analyzer.model.batch import Batch
 from analyzer.model.bundles import bundle
-from analyzer.model.frames import EXAMPLE, MARK_FRAGMENT
-from analyzer.model.journeys import Hop, Journeys, Status
-from analyzer.native.compiled import compiled, piece
-from analyzer.native.keys import KeyNumbers, mix
+from analyzer.model.frames import MARK_FRAGMENT
+from analyzer.model.journeys import Status
+from analyzer.native.compiled import compiled
 from analyzer.net.ethernet import GROUP_BIT_U64
 
-_ODD = np.uint64(0x9E3779B97F4A7C15)
 _FATE = (
     "protocol",
     "source",
@@ -52,16 +54,27 @@ class PacketOutcomes:
     """The table, batch by batch."""
 
     def __init__(self) -> None:
-        self._numbers = KeyNumbers()
+        self._numbers = LiveNumbers()
         self._rows: list[pl.DataFrame] = []
+        self._others: pl.DataFrame | None = None
+        self._forgotten_pairs = 0
         self._counts = np.zeros((_ROWS, 0), np.int64)
-        self._examples: dict[int, tuple[int, list[int], list[int], list[int]]] = {}
-        self._ends: dict[int, tuple[int, dict[str, int]]] = {}
+        self._examples = FateExamples()
         self._parts = DatagramParts()
+
+    @property
+    def forgotten(self) -> int:
+        """Fates that are counted together with others."""
+        return self._numbers.forgotten
+
+    @property
+    def forgotten_pairs(self) -> int:
+        """Pairs of ends that a verdict would be about, of these, at the most."""
+        return self._forgotten_pairs
 
     def ends(self) -> dict[int, dict[str, int]]:
         """By the number of a lost fate's first packet: EXAMPLE of the last frame of it."""
-        return dict(self._ends.values())
+        return self._examples.ends()
 
     def add(self, batch: Batch) -> None:
         """Count the packets of one batch."""
@@ -77,32 +90,30 @@ class PacketOutcomes:
         better = np.full(self._counts.shape[1], -1, np.int64)
         seen = bundle(_Sighted, packets.with_columns(pl.Series("last", last)))
         _tally(ids, seen, self._counts, better)
-        self._keep_examples(batch, np.flatnonzero(better >= 0), better)
         self._parts.add(batch, ids)
+        if self._numbers.count > self._numbers.most:
+            better = better[self._shed()]
+        fates = np.flatnonzero(better >= 0)
+        if len(fates):
+            self._examples.keep(batch, fates, better[fates])
 
-    def _keep_examples(
-        self, batch: Batch, outcomes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-    ) -> None:
-        """The ways of the packets that are the first of their fate."""
-        packets = batch.packets[rows[outcomes]]
-        last = packets["last_frame"].to_numpy().astype(np.intp)
-        paths = path_matrix(last, batch.journeys.parent)
-        lost = packets["status"].to_numpy() == Status.LOST
-        vantage, hop = batch.frames["vantage"], batch.journeys.hop
-        stamps, numbers = packets["ts_ns"].to_list(), packets["number"].to_list()
-        for k, fate in enumerate(outcomes.tolist()):
-            path = paths[k][paths[k] >= 0]
-            seen = []
-            if lost[k]:
-                seen = _seen(path, batch.journeys, vantage)
-                end = {name: int(batch.frames[name][last[k]]) for name in EXAMPLE}
-                self._ends[fate] = numbers[k], end
-            self._examples[fate] = (
-                stamps[k],
-                vantage[path].tolist(),
-                hop[path[1:]].tolist(),
-                seen,
-            )
+    def _shed(self) -> npt.NDArray[np.int64]:
+        """Count the fates that were met least recently together; those that stay."""
+        rows, count = pl.concat(self._rows), self._numbers.count
+        kept = self._numbers.shed((rows["status"] == Status.LOST).to_numpy())
+        if kept is None:
+            return np.arange(count)
+        new = new_numbers(kept, count)
+        gone = np.flatnonzero(new < 0)
+        out = _with_counts(rows[gone], self._counts[:, gone], np.zeros(len(gone), np.int64))
+        judged = out.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
+        self._forgotten_pairs += judged.select("source", "destination").n_unique()
+        both = out if self._others is None else pl.concat([self._others, out])
+        self._others = _together(both)
+        self._rows, self._counts = [rows[kept]], self._counts[:, kept]
+        self._examples.renumber(new)
+        self._parts.renumber(new)
+        return kept
 
     def table(self, until_ns: int) -> pl.DataFrame:
         """One row a fate, in order of appearance. until_ns: what was sent later may still have
@@ -118,50 +129,49 @@ class PacketOutcomes:
         """
         if not self._rows:
             return _EMPTY
-        stamps, paths, hops, seen = zip(
-            *(self._examples[n] for n in range(self._counts.shape[1])), strict=True
+        fates = self._counts.shape[1]
+        met = _with_counts(pl.concat(self._rows), self._counts, self._parts.short(fates, until_ns))
+        met = met.with_columns(self._examples.table())
+        if self._others is not None:
+            nowhere = {name: pl.lit([], pl.List(pl.Int64)) for name in ("path", "hops", "seen")}
+            others = self._others.with_columns(**nowhere, ts_ns="first_ns")
+            met = pl.concat([met, others.select(met.columns)])
+        return met.sort("number", maintain_order=True)
+
+
+def _with_counts(
+    rows: pl.DataFrame, counts: npt.NDArray[np.int64], short: npt.NDArray[np.int64]
+) -> pl.DataFrame:
+    """What makes each fate, with what was counted of it."""
+    return rows.with_columns(
+        pl.Series("count", counts[_COUNT]),
+        pl.Series("number", counts[_NUMBER]),
+        pl.Series("last_number", counts[_LAST_NUMBER]),
+        pl.Series("first_ns", counts[_FIRST_NS]),
+        pl.Series("last_ns", counts[_LAST_NS]),
+        pl.Series("sure", counts[_SURE]),
+        pl.Series("short", short),
+    )
+
+
+def _together(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row for all that share what makes a fate, but for whom they were between."""
+    nobody = {"source": pl.lit(OTHERS), "destination": pl.lit(OTHERS), "pair": pl.lit(0, pl.Int64)}
+    nothing = {name: pl.lit(0, pl.UInt64) for name in ("dst_mac", *_ADDRESSES)}
+    return (
+        rows.with_columns(**nobody)
+        .group_by(*_FATE, "judged", maintain_order=True)
+        .agg(
+            pl.col("count", "sure", "short").sum(),
+            pl.col("number", "last_number", "first_ns").min(),
+            pl.col("last_ns").max(),
         )
-        places = pl.List(pl.Int64)
-        return (
-            pl.concat(self._rows)
-            .with_columns(
-                pl.Series("count", self._counts[_COUNT]),
-                pl.Series("number", self._counts[_NUMBER]),
-                pl.Series("last_number", self._counts[_LAST_NUMBER]),
-                pl.Series("first_ns", self._counts[_FIRST_NS]),
-                pl.Series("last_ns", self._counts[_LAST_NS]),
-                pl.Series("sure", self._counts[_SURE]),
-                pl.Series("short", self._parts.short(self._counts.shape[1], until_ns)),
-                pl.Series("ts_ns", stamps, pl.Int64),
-                pl.Series("path", paths, places),
-                pl.Series("hops", hops, places),
-                pl.Series("seen", seen, places),
-            )
-            .sort("number")
-        )
+        .with_columns(**nothing)
+        .select(rows.columns)
+    )
 
 
-class _Facts(NamedTuple):
-    """What makes the fate of packets; [packets] of each, see `_FATE`."""
-
-    pair: npt.NDArray[np.int32]
-    first_vantage: npt.NDArray[np.int32]
-    last_vantage: npt.NDArray[np.int32]
-    in_port: npt.NDArray[np.int32]
-    out_port: npt.NDArray[np.int32]
-    expected: npt.NDArray[np.int32]
-    status: npt.NDArray[np.uint8]
-    evidence: npt.NDArray[np.uint16]
-    frames: npt.NDArray[np.int32]
-    stray: npt.NDArray[np.bool_]
-    torn: npt.NDArray[np.bool_]
-    judged: npt.NDArray[np.bool_]
-    """a verdict is about it: unicast IP"""
-    dst_mac: npt.NDArray[np.uint64]
-    """of those that are judged, else 0"""
-
-
-def _facts(batch: Batch) -> _Facts:
+def _facts(batch: Batch) -> Facts:
     packets, frames = batch.packets, batch.frames
     first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     mac = frames["eth_dst"][last]
@@ -169,10 +179,10 @@ def _facts(batch: Batch) -> _Facts:
     judged = (frames["ip_version"][first] > 0) & whole & ((mac & GROUP_BIT_U64) == 0)
     dst_mac = np.where(judged, mac, np.uint64(0))
     facts = packets.with_columns(judged=pl.Series(judged), dst_mac=pl.Series(dst_mac))
-    return bundle(_Facts, facts)
+    return bundle(Facts, facts)
 
 
-def _rows(batch: Batch, facts: _Facts, fresh: npt.NDArray[np.int64]) -> pl.DataFrame:
+def _rows(batch: Batch, facts: Facts, fresh: npt.NDArray[np.int64]) -> pl.DataFrame:
     """The facts of the packets that are the first of a new fate."""
     return (
         batch.packets[fresh]
@@ -196,53 +206,11 @@ def _ends(batch: Batch, packets: Any = slice(None)) -> list[tuple[str, npt.NDArr
     return [("src", first), ("dst", last)]
 
 
-def _keys(batch: Batch, facts: _Facts) -> npt.NDArray[np.uint64]:
+def _keys(batch: Batch, facts: Facts) -> npt.NDArray[np.uint64]:
     keys = np.empty(len(facts.pair), np.uint64)
     (_, first), (_, last) = _ends(batch)
-    _fill_keys(facts, _Addresses(first, last, *(batch.frames[n] for n in _ADDRESSES)), keys)
+    fill_keys(facts, Addresses(first, last, *(batch.frames[n] for n in _ADDRESSES)), keys)
     return keys
-
-
-class _Addresses(NamedTuple):
-    """The ends of packets: the source as first seen, the destination as last seen."""
-
-    first_frame: npt.NDArray[np.int32]
-    last_frame: npt.NDArray[np.int32]
-    """[packets] rows of those that follow"""
-    src_hi: npt.NDArray[np.uint64]
-    src_lo: npt.NDArray[np.uint64]
-    dst_hi: npt.NDArray[np.uint64]
-    dst_lo: npt.NDArray[np.uint64]
-    """[frames]"""
-
-
-@compiled
-def _fill_keys(facts: _Facts, addresses: _Addresses, keys: Any) -> None:
-    """One key of all columns; equal keys are equal rows but once in 2⁶⁴."""
-    for q in range(len(keys)):
-        key = mix(_key_of_fate(facts, q), facts.dst_mac[q])
-        first, last = addresses.first_frame[q], addresses.last_frame[q]
-        source = addresses.src_lo[first] ^ addresses.src_hi[first] * _ODD
-        destination = addresses.dst_lo[last] ^ addresses.dst_hi[last] * _ODD
-        keys[q] = mix(mix(key, source), destination)
-
-
-@piece
-def _key_of_fate(facts: _Facts, q: int) -> Any:
-    """All but the addresses."""
-    ends = _both(facts.first_vantage[q] + 1, facts.last_vantage[q] + 1)
-    ports = _both(facts.in_port[q] + 1, facts.out_port[q] + 1)
-    size = _both(facts.frames[q], facts.pair[q])
-    marks = np.uint64(facts.stray[q]) << np.uint64(2) | np.uint64(facts.torn[q]) << np.uint64(1)
-    marks |= np.uint64(facts.judged[q]) | np.uint64(facts.status[q]) << np.uint64(3)
-    rest = _both(facts.expected[q] + 1, 0) | np.uint64(facts.evidence[q]) << np.uint64(8)
-    return mix(mix(size, ends), mix(ports, rest | marks))
-
-
-@piece
-def _both(high: Any, low: Any) -> Any:
-    """Two numbers of 32 bits in one."""
-    return np.uint64(high) << np.uint64(32) | np.uint64(low)
 
 
 class _Sighted(NamedTuple):
@@ -273,20 +241,11 @@ def _tally(ids: Any, seen: _Sighted, counts: Any, better: Any) -> None:
         counts[_SURE, fate] += not seen.likely[q]
 
 
-def _seen(
-    path: npt.NDArray[np.int32], journeys: Journeys, vantage: npt.NDArray[np.int32]
-) -> list[int]:
-    """Vantages along the lost packet's path, the bridge's copy after its ingress port."""
-    members = np.flatnonzero(journeys.packet == journeys.packet[path[0]])
-    copies = {int(journeys.parent[m]): int(m) for m in members if journeys.hop[m] == Hop.COPY}
-    both = (here for frame in path.tolist() for here in (frame, copies.get(frame, -1)))
-    return [int(vantage[here]) for here in both if here >= 0]
-
-
 _EMPTY = pl.DataFrame(
     schema={
         **dict.fromkeys(_NAMES, pl.String),
-        **dict.fromkeys(("pair", "first_vantage", "last_vantage", "in_port"), pl.Int32),
+        "pair": pl.Int64,
+        **dict.fromkeys(("first_vantage", "last_vantage", "in_port"), pl.Int32),
         **dict.fromkeys(("out_port", "expected"), pl.Int32),
         "status": pl.UInt8,
         "evidence": pl.UInt16,

@@ -17,7 +17,7 @@ from analyzer.flows.endpoints import Endpoints
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_UNTIMED
 from analyzer.model.journeys import Evidence, Journeys
-from analyzer.native.keys import KeyNumbers
+from analyzer.native.keys import mixed
 from analyzer.net import ethernet, ethertypes, ip
 from analyzer.net.ports import VXLAN_PORTS
 
@@ -35,18 +35,17 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class PacketTables:
-    """Makes the table of packets of each batch; names and pairs keep their numbers."""
+    """Makes the table of packets of each batch."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.endpoints = endpoints
-        self._pairs = KeyNumbers()
 
     def build(self, frames: Columns, journeys: Journeys) -> pl.DataFrame:
         """[p] rows.
 
         packet (its row in ``journeys``), number (of its first frame in the capture), ts_ns,
         last_ts_ns, first_frame, last_frame, first_vantage, last_vantage, protocol, source,
-        destination (categorical), pair (number of these three, the same in every batch),
+        destination (categorical), pair (a hash of these three, the same in every batch),
         status, expected, evidence, in_port, out_port, frames, likely, stray, torn,
         first_told, last_told, len_bytes. A stray is a bridge device's copy without its packet:
         nothing to count. torn: some of its frames lie outside of the window that is analysed.
@@ -58,10 +57,11 @@ class PacketTables:
         vantage, marks = frames["vantage"], frames["marks"]
         protocol = protocol_codes(frames, first)
         begin, end = unwrapped_ends(frames, journeys)
+        self.endpoints.forget()
         source = self.endpoints.numbers_of(frames, begin, "src")
         destination = self.endpoints.numbers_of(frames, end, "dst")
-        pair = protocol.astype(np.uint64) << np.uint64(56)
-        pair |= source.astype(np.uint64) << np.uint64(28) | destination.astype(np.uint64)
+        ends = self.endpoints.hashes(source), self.endpoints.hashes(destination)
+        pair = mixed(protocol, *ends).view(np.int64)
         texts = pl.Series(self.endpoints.texts, dtype=pl.Categorical)
         return pl.DataFrame(
             {
@@ -76,7 +76,7 @@ class PacketTables:
                 "protocol": pl.Series(PROTOCOL_NAMES, dtype=pl.Categorical).gather(protocol),
                 "source": texts.gather(source),
                 "destination": texts.gather(destination),
-                "pair": self._pairs.take(pair)[0],
+                "pair": pair,
                 "status": journeys.status,
                 "expected": journeys.expected,
                 "evidence": journeys.evidence,

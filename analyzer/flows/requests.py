@@ -18,7 +18,9 @@ import polars as pl
 from analyzer.decode.requests import PROTOCOLS, occur, request_messages
 from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside, may_be_answered
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
-from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm
+from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm, forgotten
+from analyzer.flows.live_numbers import latest_rows
+from analyzer.flows.opening_segments import opening_segments
 from analyzer.formatting.numbers import format_count
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch, InOrder, in_order_of_time
@@ -26,8 +28,7 @@ from analyzer.model.frames import EXAMPLE
 from analyzer.model.journeys import Evidence, Status
 from analyzer.native.keys import mixed
 from analyzer.net.ethernet import GROUP_BIT_U64
-from analyzer.net.ip import TCP, address_text
-from analyzer.net.tcp_flags import RST, SYN, SYN_ACK
+from analyzer.net.ip import address_text
 
 GRACE_NS = 100_000_000
 """a request so shortly before the capture's end may still have been answered after it"""
@@ -74,12 +75,14 @@ class Requests:
         self._open: pl.DataFrame | None = None
         self._rows: pl.DataFrame | None = None
         self._silent: pl.DataFrame | None = None
+        self.forgotten = 0
+        """rows of which nothing is told: there were too many"""
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
         noted = self._noted.take(batch)
         tables = [] if noted is None else [_messages(batch, noted)]
-        if len(opening := _opening(batch)):
+        if len(opening := opening_segments(batch, _SYN)):
             tables.append(_messages(batch, opening))
         if not tables and self._order.held is None:
             return
@@ -102,8 +105,11 @@ class Requests:
         forgotten = waiting[: max(0, len(waiting) - MOST)]
         self._open = waiting[len(forgotten) :].select(rows.columns)
         forgotten = forgotten.with_columns(judged=pl.lit(value=False))
-        self._rows = _summed_rows(self._rows, pl.concat([done, forgotten]))
-        self._silent = _summed_silent(self._silent, done.filter("judged", ~pl.col("answered")))
+        summed = _summed_rows(self._rows, pl.concat([done, forgotten]))
+        self._rows = latest_rows(summed, by="last_number")
+        self.forgotten += _told(summed) - _told(self._rows)
+        silent = _summed_silent(self._silent, done.filter("judged", ~pl.col("answered")))
+        self._silent = latest_rows(silent, by="last_ns")
 
     def _shown(self, asked: pl.DataFrame) -> pl.Series:
         """Whether an answer would have been seen."""
@@ -158,21 +164,6 @@ class Requests:
             }
 
 
-def _opening(batch: Batch) -> pl.DataFrame:
-    """SYNs, and what answers them or refuses them."""
-    first = batch.packets["first_frame"].to_numpy()
-    flags = batch.frames["tcp_flags"][first]
-    opens = (batch.frames["protocol"][first] == TCP) & ((flags & (SYN | RST)) != 0)
-    opens &= ~batch.packets["stray"].to_numpy()
-    rows = np.flatnonzero(opens)
-    asks = flags[rows] & (SYN_ACK | RST) == SYN
-    return batch.packets[rows].with_columns(
-        pl.Series("asks", asks, dtype=pl.Boolean),
-        kind=pl.lit(_SYN, pl.UInt8),
-        ident=pl.lit(0, pl.UInt64),
-    )
-
-
 def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     """One row a message: client and server whichever way it goes; requests to groups are none."""
     frames = batch.frames
@@ -209,12 +200,18 @@ def _messages(batch: Batch, noted: pl.DataFrame) -> pl.DataFrame:
     ).filter(pl.Series(~(asks & group)))
 
 
+def _told(rows: pl.DataFrame) -> int:
+    """How many of them a report tells."""
+    return len(rows) - int(rows["kind"].is_in([_SYN, _DNS]).sum())
+
+
 def _summed_rows(before: pl.DataFrame | None, asked: pl.DataFrame) -> pl.DataFrame:
     """asked: requests; answered, and judged: whether that is known."""
     unanswered = pl.col("judged") & ~pl.col("answered")
     rows = asked.select(
         *_ROW,
         "number",
+        last_number="number",
         requests=pl.lit(1, pl.Int64),
         answered=pl.col("answered").cast(pl.Int64),
         unanswered=unanswered.cast(pl.Int64),
@@ -223,6 +220,7 @@ def _summed_rows(before: pl.DataFrame | None, asked: pl.DataFrame) -> pl.DataFra
     return both.group_by("row", maintain_order=True).agg(
         pl.col(_ROW[1:]).first(),
         pl.col("number").min(),
+        pl.col("last_number").max(),
         pl.col("requests", "answered", "unanswered").sum(),
     )
 
@@ -293,5 +291,6 @@ KINDS = (
             noun="request",
             size=lambda row: row.requests,
         ),
+        left_out=forgotten,
     ),
 )

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analyzer.flows.live_numbers import ROWS, LiveNumbers, new_numbers
 from analyzer.model.frames import EXAMPLE
 from analyzer.model.journeys import Status
-from analyzer.native.keys import KeyNumbers, mixed
+from analyzer.native.keys import mixed
 
 LAST = tuple(f"last_{side}_{half}" for side in ("src", "dst") for half in ("hi", "lo"))
 """addresses in a message's last frame"""
@@ -26,8 +27,8 @@ class SilentEchoes:
     """By protocol, ends and the vantage that the requests reached."""
 
     def __init__(self) -> None:
-        self._numbers = KeyNumbers()
-        self._rows: list[dict[str, Any]] = []
+        self._numbers = LiveNumbers(ROWS)
+        self._rows: list[pl.DataFrame] = []
         self.counts = np.zeros(0, np.int64)
         self._first_ns, self._last_ns = self.counts, self.counts
 
@@ -41,7 +42,8 @@ class SilentEchoes:
         named = events[rows[fresh]].select(
             *_NAMES, "ttl", *LAST, pl.col("last_vantage").alias("at"), began="first_vantage"
         )
-        self._rows += named.iter_rows(named=True)
+        if len(named):
+            self._rows.append(named.with_columns(pl.col(_NAMES).cast(pl.String)))
         self.counts = np.concatenate([self.counts, np.zeros(len(fresh), np.int64)])
         stamps = events["ts_ns"].to_numpy()[rows]
         self._first_ns = np.concatenate([self._first_ns, stamps[fresh]])
@@ -51,6 +53,17 @@ class SilentEchoes:
         groups = np.full(len(events), -1, np.int64)
         groups[rows] = numbers
         return groups
+
+    def shed(self) -> npt.NDArray[np.int64] | None:
+        """[groups] the new numbers, -1 of those that are forgotten, where there were too many."""
+        count = self._numbers.count
+        kept = self._numbers.shed()
+        if kept is None:
+            return None
+        self._rows = [pl.concat(self._rows)[kept]]
+        self.counts = self.counts[kept]
+        self._first_ns, self._last_ns = self._first_ns[kept], self._last_ns[kept]
+        return new_numbers(kept, count)
 
     def rows(
         self,
@@ -70,7 +83,8 @@ class SilentEchoes:
         groups, sent_ns = (column[order] for column in unanswered)
         parts = np.split(sent_ns, np.searchsorted(groups, np.arange(1, len(self.counts))))
         spans = zip(self._first_ns.tolist(), self._last_ns.tolist(), strict=True)
-        for row, count, span, times in zip(self._rows, left.tolist(), spans, parts, strict=False):
+        rows = pl.concat(self._rows).iter_rows(named=True) if self._rows else ()
+        for row, count, span, times in zip(rows, left.tolist(), spans, parts, strict=False):
             if count:
                 example = {
                     **dict.fromkeys(EXAMPLE, 0),

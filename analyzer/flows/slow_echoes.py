@@ -14,10 +14,10 @@ import polars as pl
 
 from analyzer.flows.delays import Delays
 from analyzer.flows.growing import widened
+from analyzer.flows.live_numbers import ROWS, LiveNumbers
 from analyzer.model.batch import Columns
 from analyzer.model.journeys import Journeys
 from analyzer.native.compiled import compiled
-from analyzer.native.keys import KeyNumbers
 
 SLOWEST = ("slow_ns", "slow_from", "slow_to", "seen_last")
 """of a message's journey: the delay of its slowest hop (-1: it has none), the vantages; the
@@ -35,6 +35,7 @@ def slowest_hops(
 ) -> npt.NDArray[np.int64]:
     """[4, n] SLOWEST of the journeys that end at the frames ``last``."""
     slowest = np.full((len(SLOWEST), len(last)), -1, np.int64)
+    last = last.astype(np.int64, copy=False)
     _find_slowest(last, journeys.parent, frames["ts_ns"], frames["vantage"], slowest)
     return slowest
 
@@ -54,7 +55,7 @@ class SlowEchoes:
     """By the pair of ends: how long round trips take, and all of the longest one."""
 
     def __init__(self) -> None:
-        self._numbers = KeyNumbers()
+        self._numbers = LiveNumbers(ROWS)
         self._names: list[tuple[str, str]] = []
         self._times = Delays()
         self._longest = np.zeros((len(ROUND_TRIP), 0), np.int64)
@@ -68,6 +69,11 @@ class SlowEchoes:
         columns = np.stack([trips[name].to_numpy().astype(np.int64) for name in ROUND_TRIP])
         self._times.add(pairs, columns[_RTT])
         _keep_longest(pairs, columns, self._longest)
+        kept = self._numbers.shed()
+        if kept is not None:
+            self._names = [self._names[at] for at in kept]
+            self._longest = self._longest[:, kept]
+            self._times.keep(kept)
 
     def rows(self) -> list[SlowEcho]:
         """One a pair that is far off its usual time."""

@@ -14,15 +14,19 @@ from typing import Any
 import polars as pl
 
 from analyzer.flows.arrivals import arrived
+from analyzer.flows.live_numbers import OTHERS
 from analyzer.flows.ways import BRIDGED, Scene, another_way
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.journeys import Evidence, Status
+from analyzer.model.ranks import largest
 from analyzer.model.report import Fact, Verdict
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ethernet import mac_text
 
 PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
 NO_TOPOLOGY = "the file holds no topology: it does not say which interface is what"
+MOST = 2_000
+"""verdicts of one report"""
 ANYBODY = "anybody"
 """source and destination of the one verdict on a file without topology"""
 
@@ -30,11 +34,24 @@ ANYBODY = "anybody"
 def judge_pairs(outcomes: pl.DataFrame, scene: Scene) -> list[Verdict]:
     """One verdict a (source, destination), in order of appearance; one for all of them where the
     file holds no topology."""
-    if not any(vantage.ifindex for vantage in scene.vantages):
+    if not scene.has_topology:
         return _without_topology(outcomes, scene)
-    judged = outcomes.filter("judged", ~pl.col("stray"), ~pl.col("torn"))
+    judged = outcomes.filter(
+        "judged", ~pl.col("stray"), ~pl.col("torn"), pl.col("source") != OTHERS
+    )
     pairs = _count_evidence(_with_arrivals(judged, scene))
     return [_judge(row, scene) for row in pairs.iter_rows(named=True)]
+
+
+def largest_verdicts(verdicts: list[Verdict], top: int | None) -> tuple[list[Verdict], int]:
+    """(no more than `MOST` or ``top``: those that are refuted, then those of most packets; how
+    many others there are)."""
+    most = MOST if top is None else min(top, MOST)
+
+    def size(verdict: Verdict) -> tuple[bool, int]:
+        return verdict.result == REFUTED, verdict.packets
+
+    return largest(verdicts, most, size), max(len(verdicts) - most, 0)
 
 
 def _with_arrivals(outcomes: pl.DataFrame, scene: Scene) -> pl.DataFrame:

@@ -39,6 +39,11 @@ class Scene:
         object.__setattr__(self, "host_names", frozenset(addresses | {"host"}))
 
     @property
+    def has_topology(self) -> bool:
+        """The file tells which interface is what."""
+        return any(vantage.ifindex for vantage in self.vantages)
+
+    @property
     def device(self) -> Vantage | None:
         """The bridge's own vantage, where it was captured."""
         bridges = (v for v in self.vantages if v.role is Role.BRIDGE)

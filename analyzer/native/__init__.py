@@ -1,1 +1,1 @@
-"""The machinery of the compiled loops: made by numba, kept on the disk, called without numba."""
+"""The machinery of the compiled loops: built ahead by numba into one library, called without it."""

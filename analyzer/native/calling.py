@@ -1,15 +1,15 @@
-"""How machine code of numba's is called without numba: arguments as words, results from memory.
+"""How a built loop is called: arguments as 64-bit words, and words for results.
 
-A compiled function takes a pointer to its result, a pointer for the description of an error, and
-its arguments, of which numba takes structures apart: an array is its owner twice (none here), its
-number of elements, the size of one, the address, the shape and the strides; a tuple is its members.
-It returns 0 when all went well. What is told of an argument beside its words is its *kind*: code
-was made for arguments of some kinds and must never see others.
+The interface is our own: ``int32_t loop(const int64_t *words, int64_t *results)``, 0 where all went
+well. An array is its address, its shape and its strides (bytes); a number is one word; a tuple is
+its members. What is told of an argument beside its words is its *kind*: code was made for
+arguments of some kinds and must never see others.
 """
 
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -20,30 +20,17 @@ Kind: TypeAlias = Hashable
 the kinds of its members). Whether an array may be written does not matter: code is the same, and
 Polars hands out either. A loop must not write into what its caller may not write into."""
 
-_NUMBERS: dict[str, Any] = {
-    "?": ctypes.c_bool,
-    "b": ctypes.c_int8,
-    "B": ctypes.c_uint8,
-    "h": ctypes.c_int16,
-    "H": ctypes.c_uint16,
-    "i": ctypes.c_int32,
-    "I": ctypes.c_uint32,
-    "l": ctypes.c_int64,
-    "L": ctypes.c_uint64,
-    "f": ctypes.c_float,
-    "d": ctypes.c_double,
-}
-"""by NumPy's character of the dtype (LP64)"""
 _BOOL, _INT, _UINT, _FLOAT = (np.dtype(kind) for kind in ("?", "l", "L", "d"))
 _LARGEST = (1 << 63) - 1
+_WORD = {"b": "?7x", "i": "q", "u": "Q", "f": "d"}
+"""by NumPy's kind of the dtype: how its numbers are packed into a word (struct)"""
 
 
 def take_apart(argument: Any, words: list[Any]) -> Kind:
     """Append the argument's words; its kind."""
     if isinstance(argument, np.ndarray):
         flags = argument.flags
-        address = argument.__array_interface__["data"][0]
-        words += (None, None, argument.size, argument.itemsize, address)
+        words.append(argument.__array_interface__["data"][0])
         words += argument.shape
         words += argument.strides
         layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
@@ -63,37 +50,46 @@ def take_apart(argument: Any, words: list[Any]) -> Kind:
     raise TypeError(f"a compiled loop takes arrays, numbers and tuples of them, not {argument!r}")
 
 
-def _types_of(kind: Any) -> Iterator[Any]:
-    """The types of the words of an argument of that kind."""
+def text_of(kind: Any) -> str:
+    """A kind as `signatures.txt` has it: ``i8``, ``u4[C1]``, ``analyzer.x.Rows(u4[C1], i8)``."""
     if isinstance(kind, np.dtype):
-        yield _NUMBERS[kind.char]
+        return kind.str[1:]
+    if len(kind) == 2:
+        members = ", ".join(map(text_of, kind[1]))
+        name = "" if kind[0] is tuple else f"{kind[0].__module__}.{kind[0].__qualname__}"
+        return f"{name}({members})"
+    dtype, dimensions, layout, aligned = kind
+    return f"{dtype.str[1:]}[{layout}{dimensions}{'' if aligned else ' unaligned'}]"
+
+
+def _formats(kind: Any) -> Iterator[str]:
+    """How the words of an argument of that kind are packed."""
+    if isinstance(kind, np.dtype):
+        yield _WORD[kind.kind]
     elif len(kind) == 2:
         for member in kind[1]:
-            yield from _types_of(member)
+            yield from _formats(member)
     else:
-        pointer, size = ctypes.c_void_p, ctypes.c_int64
-        yield from (pointer, pointer, size, size, pointer, *[size] * (2 * kind[1]))
+        yield f"Q{2 * kind[1]}q"
 
 
 def caller(
-    address: int, kinds: Sequence[Kind], result: str, name: str
+    address: int, kinds: Sequence[Kind], results: str, name: str
 ) -> Callable[[Sequence[Any]], Any]:
     """A function that calls the code at ``address``, without the GIL, with words.
 
-    result: characters of the dtypes of what it returns: none, one number, or a tuple.
+    results: NumPy's kinds of the dtypes of what it returns: none, one number, or a tuple.
     """
-    types = [word for kind in kinds for word in _types_of(kind)]
-    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)
-    code = prototype(address)
-    fields = [(f"_{n}", _NUMBERS[kind]) for n, kind in enumerate(result)]
-    space = type("Result", (ctypes.Structure,), {"_fields_": fields or [("_0", ctypes.c_void_p)]})
-    names = [field for field, _ in fields]
+    code = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_char_p, ctypes.c_void_p)(address)
+    packed = struct.Struct("=" + "".join(word for kind in kinds for word in _formats(kind))).pack
+    space = ctypes.c_int64 * len(results)
+    unpack = struct.Struct("=" + "".join(_WORD[kind] for kind in results)).unpack
 
     def call(words: Sequence[Any]) -> Any:
-        returned, error = space(), ctypes.c_void_p()
-        if code(ctypes.addressof(returned), ctypes.addressof(error), *words):
+        returned = space()
+        if code(packed(*words), ctypes.addressof(returned)):
             raise RuntimeError(f"the compiled loop {name} failed")
-        values = [getattr(returned, field) for field in names]
-        return tuple(values) if len(values) > 1 else values[0] if values else None
+        values = unpack(returned)
+        return values if len(values) > 1 else values[0] if values else None
 
     return call

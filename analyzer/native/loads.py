@@ -25,6 +25,11 @@ _LITTLE = sys.byteorder == "little"
 
 def _loader(bits: int, swap: bool) -> Callable[..., Any]:
     """An intrinsic ``load(data, position)`` of ``bits`` bits, zero-extended."""
+    dtype = np.dtype(f"u{bits // 8}").newbyteorder("S" if swap else "=")
+
+    def plain(data: Any, position: Any) -> Any:
+        loaded = int(np.frombuffer(data[position : position + dtype.itemsize], dtype)[0])
+        return np.uint64(loaded) if bits == 64 else loaded
 
     def load(typing: Any, data: Any, position: Any) -> Any:
         from llvmlite import ir
@@ -42,7 +47,7 @@ def _loader(bits: int, swap: bool) -> Callable[..., Any]:
 
         return result(data, position), generate
 
-    wrapped: Callable[..., Any] = intrinsic(load)
+    wrapped: Callable[..., Any] = intrinsic(load, plain)
     return wrapped
 
 

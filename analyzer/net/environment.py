@@ -13,8 +13,8 @@ import os
 import pwd
 from collections.abc import MutableMapping
 
-from analyzer.native.trusted_folder import is_root_of_the_machine
 from analyzer.net.programs import FOLDERS
+from analyzer.net.root import is_root_of_the_machine
 
 KEPT = frozenset(
     {

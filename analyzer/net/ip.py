@@ -45,7 +45,8 @@ def address_text(high: int, low: int) -> str:
 
 def ipv4_text(value: int) -> str:
     """``172.17.0.2`` for 0xac110002."""
-    return str(ipaddress.IPv4Address(int(value) & 0xFFFF_FFFF))
+    bits = int(value)
+    return f"{bits >> 24 & 255}.{bits >> 16 & 255}.{bits >> 8 & 255}.{bits & 255}"
 
 
 def address_value(text: str) -> tuple[int, int]:

@@ -18,9 +18,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from analyzer.native.trusted_folder import is_root_of_the_machine
 from analyzer.net.netns import SELF, enter_for_good, open_netns
 from analyzer.net.privsep import Task, monitor_of
+from analyzer.net.root import is_root_of_the_machine
 
 FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """where programs are looked for, in this order"""

@@ -27,9 +27,13 @@ def shown(
     noun: str,
     size: Callable[[R], Any] | None = None,
     most: int = ROWS_SHOWN,
+    left_out: int = 0,
 ) -> tuple[Sequence[R], str]:
-    """(the rows that are shown: the largest, in their order; how many more there are, in words)."""
-    hidden = len(rows) - most
+    """(the rows that are shown: the largest, in their order; how many more there are, in words).
+
+    left_out: rows that the report does not have.
+    """
+    hidden = max(len(rows) - most, 0) + left_out
     if hidden <= 0:
         return rows, ""
     return largest(rows, most, size), f"and {format_plural(hidden, f'more {noun}')}: see --json"

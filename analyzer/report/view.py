@@ -257,7 +257,7 @@ def refuted_line(report: Report) -> str:
     refuted = [verdict for verdict in report.verdicts if verdict.result == "refuted"]
     if not refuted:
         return ""
-    pairs = format_plural(len(report.verdicts), "pair")
+    pairs = format_plural(len(report.verdicts) + report.more_rows("verdicts"), "pair")
     return f"refuted  {refuted[0].claim}: {format_count(len(refuted))} of {pairs} went another way"
 
 

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-from analyzer.native.trusted_folder import is_root_of_the_machine
 from analyzer.net.privsep import Task
+from analyzer.net.root import is_root_of_the_machine
 
 MODE = 0o600
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC

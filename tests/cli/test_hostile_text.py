@@ -328,6 +328,7 @@ STREAMS = {"sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
 EXITS = {
     "cli/streams.py": PRINTING | STREAMS,
     "echo.py": {"print"} | STREAMS,  # our own echo speaks to its parent, in JSON
+    "native/building/__main__.py": PRINTING | STREAMS,  # the build, in a checkout
     "cli/__init__.py": STREAMS,  # sets their encoding
     "app/binary_output.py": STREAMS,  # refuses terminals
     "export/tables.py": STREAMS,  # NDJSON, escaped

@@ -32,7 +32,7 @@ START = [
 """as the installed command starts: see test_the_installed_command_is_isolated"""
 STRANGER = 65534
 IN_OPEN, IN_NONBLOCK = 0x20, 0o4000
-MODULES = ("socket", "json", "numba", "polars", "click", "analyzer", "sitecustomize", "site")
+MODULES = ("socket", "json", "numpy", "polars", "click", "analyzer", "sitecustomize", "site")
 SITE = f".local/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 LAB = f"vsstranger{os.getpid()}"
 
@@ -119,7 +119,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     tshark = made.home / "bin/tshark"
     made.put("config.ini", f"[tshark]\ntshark_path={tshark}\n[dumpcap]\ndumpcap_path={tshark}\n")
     for name in (
-        *(".numba_config.yaml", ".netrc", ".bashrc", ".docker/config.json", "openssl.cnf"),
+        *(".netrc", ".bashrc", ".docker/config.json", "openssl.cnf"),
         *(".config/wireshark/preferences", ".config/wireshark/init.lua", "plugins/4.0/epan/x.so"),
         *("xdg/CONFIG/wireshark/preferences", "xdg/CONFIG/scapy/prestart.py", "xtables/libxt_x.so"),
         *("xdg/CACHE/vethscope/x.o", "xdg/DATA/x", "terminfo/x/xterm", "tmp/x"),
@@ -191,23 +191,6 @@ def test_the_watch_sees_what_python_takes_unless_it_is_isolated(
         check=False,
     )
     assert folder.opened()
-
-
-def test_numba_takes_no_settings_of_the_current_folder(folder: Folder) -> None:
-    code = f"""import os, sys; sys.path.insert(0, {str(ROOT)!r})
-from analyzer.native.loading import load_numba
-numba = load_numba()
-numba.core.config.reload_config()
-print(os.getcwd())"""
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code],
-        cwd=folder.home,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (done.stdout, done.stderr) == (f"{folder.home}\n", "")
-    assert folder.opened() == set()
 
 
 def test_the_installed_command_is_isolated() -> None:

@@ -167,6 +167,7 @@ def test_nothing_is_unanswered_where_no_answer_could_have_been_seen(tmp_path: Pa
         ("requests", datagram(NTP_ASK, 123)),
         ("dns", datagram(bytes(DNS(id=1, qd=DNSQR(qname="a.test"))), 53)),
     ],
+    ids=("ntp", "dns"),  # a question to a clock has the time in it
 )
 def test_what_is_asked_just_before_a_window_ends_may_be_answered_after_it(
     tmp_path: Path, kind: str, question: bytes, asked_s: float, unanswered: int

@@ -192,7 +192,7 @@ class ConntrackWatch:
 
 
 def warm() -> None:
-    """Compile what a watch needs: once a capture runs, nothing that is compiled can be kept."""
+    """Have the code of its loops at hand: a running capture can open no file for it."""
     ConntrackWatch(0)._understand(np.zeros(4, np.uint8), 0)
     _living(np.empty(0, ROW))
 

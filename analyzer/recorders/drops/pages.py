@@ -83,7 +83,7 @@ def walk_page(data: Bytes, used: int, tables: Tables, row: int) -> Any:
 
 
 def warm() -> None:
-    """Compile the loop, or load its machine code."""
+    """Have the code of the loop at hand."""
     layout, state = np.zeros(LAYOUT, np.int64), np.zeros(STATE, np.uint64)
     table, tally = np.zeros((1, OUT), np.uint64), np.zeros((1, TALLY), np.uint64)
     pending, neighbours = (np.zeros(s, np.uint64) for s in ((MOST_PENDING, OUT), (1, NEIGHBOUR)))

@@ -93,7 +93,9 @@ def build_icmp(report: Report) -> Iterable[Markup]:
     if not report.icmp:
         return
     rows, known = [], losses_known(report)
-    chosen, more = _listed(report.icmp, "conversation", lambda row: row.sent)
+    chosen, more = _listed(
+        report.icmp, "conversation", lambda row: row.sent, left_out=report.more_rows("icmp")
+    )
     for row in chosen:
         times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
         rows.append(
@@ -122,7 +124,7 @@ def _more(words: str) -> Iterable[Markup]:
 def build_arp(report: Report) -> Iterable[Markup]:
     """Who asked for whom and who answered."""
     rows = []
-    chosen, more = _listed(report.arp, "pair", arp_size)
+    chosen, more = _listed(report.arp, "pair", arp_size, left_out=report.more_rows("arp"))
     for row in chosen:
         answer = answer_piece(row)
         rows.append(
@@ -174,7 +176,8 @@ def build_losses(report: Report) -> Iterable[Markup]:
 
 def build_verdicts(report: Report) -> Iterable[Markup]:
     """The verdicts with their evidence."""
-    verdicts, more = _listed(report.verdicts, "pair", view.verdict_size)
+    left_out = report.more_rows("verdicts")
+    verdicts, more = _listed(report.verdicts, "pair", view.verdict_size, left_out=left_out)
     brief = view.brief_verdicts(verdicts)
     for place, verdict in enumerate(verdicts):
         yield _verdict(verdict)

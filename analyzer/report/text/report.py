@@ -97,7 +97,8 @@ def _icmp(report: Report) -> Iterable[RenderableType]:
         return
     table = new_table(("",), ("sent", "ans", "lost", "dup", "min", "p50", "p99", "max"))
     known = losses_known(report)
-    chosen, more = shown(report.icmp, "conversation", size=lambda row: row.sent)
+    left_out = report.more_rows("icmp")
+    chosen, more = shown(report.icmp, "conversation", lambda row: row.sent, left_out=left_out)
     for row in chosen:
         times = (row.rtt_min_ns, row.rtt_p50_ns, row.rtt_p99_ns, row.rtt_max_ns)
         table.add_row(
@@ -118,7 +119,7 @@ def _arp(report: Report) -> Iterable[RenderableType]:
     if not report.arp:
         return
     table = new_table(("who asks", "for whom", "answer"), ("req", "repl", "p50", "max"))
-    chosen, more = shown(report.arp, "pair", size=arp_size)
+    chosen, more = shown(report.arp, "pair", arp_size, left_out=report.more_rows("arp"))
     for row in chosen:
         answer = answer_piece(row)
         table.add_row(
@@ -165,7 +166,8 @@ def _losses(report: Report) -> Iterable[RenderableType]:
 
 
 def _verdicts(report: Report) -> Iterable[RenderableType]:
-    verdicts, more = shown(report.verdicts, "pair", size=view.verdict_size)
+    left_out = report.more_rows("verdicts")
+    verdicts, more = shown(report.verdicts, "pair", view.verdict_size, left_out=left_out)
     brief = view.brief_verdicts(verdicts)
     for number, verdict in enumerate(verdicts):
         yield _verdict_line(verdict)
