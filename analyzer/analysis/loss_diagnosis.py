@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.analysis.notes import VantageNotes
-from analyzer.diagnosis.counted_drops import stays_in
+from analyzer.diagnosis.counted_drops import may_have_dropped, stays_in
 from analyzer.diagnosis.drop_places import arrived_at, behind_vantage, between_vantages
 from analyzer.diagnosis.dropped_packets import DroppedPackets
 from analyzer.diagnosis.example import Examples
@@ -116,18 +116,25 @@ class LossDiagnosis:
         losses += self._asked.went_away(gone, since, scene, scene.events)
         in_vain = _in_vain(losses, [*silent, *evidence.requests], scene)
         asked = {one: row for row in evidence.arp if (one := _asked_in_vain(row, losses))}
-        own = (self._dropped_requests(one, row) for one, row in asked.items())
+        own = (self._dropped_requests(one, row, scene) for one, row in asked.items())
         told = [one for one in own if one]
-        solicited = (self._dropped_requests(_solicited(row), row) for row in evidence.nd)
+        solicited = (self._dropped_requests(_solicited(row), row, scene) for row in evidence.nd)
         told += [one for one in solicited if one]
         rest = [one for one in asked if one not in {cause.of for cause in told}]
         in_vain += rest
         self.likely = [*likely_causes(in_vain, self._untied(), scene), *told]
         return losses
 
-    def _dropped_requests(self, one: InVain, row: ArpRow) -> LikelyCause | None:
-        drops = self._ended.requests.of(row.asker_ip, row.target_ip)
-        fitting = tuple(drop for drop in drops if drop.packets == one.packets)
+    def _dropped_requests(self, one: InVain, row: ArpRow, scene: Scene) -> LikelyCause | None:
+        ends = {v.container for v in scene.vantages if arrived_at(v, row.target_ip)}
+        others = _ports_of_others(row, ends, scene.vantages)
+        drops = self._ended.requests.of(row.asker_ip, row.target_ip, others)
+        spaces = {v.netns for v in scene.vantages if _is_concerned(v, {*ends, row.asker})}
+        fitting = tuple(
+            drop
+            for drop in drops
+            if drop.packets == one.packets and may_have_dropped(spaces, drop, scene)
+        )
         return LikelyCause(one, fitting, tied=True) if fitting else None
 
     def _flows(self, table: pl.DataFrame) -> list[list[LostFlow]]:
@@ -179,6 +186,17 @@ class LossDiagnosis:
             "lost": log.told.lost,
             "partly_untied_s": sum(until - since for since, until, _ in log.told.deaf_ns) / 1e9,
         }
+
+
+def _is_concerned(vantage: Vantage, ends: Collection[str]) -> bool:
+    """Whether what one of these asks another passes its namespace: theirs, and the host's."""
+    return vantage.role is not Role.CONTAINER or vantage.container in ends
+
+
+def _ports_of_others(row: ArpRow, ends: Collection[str], vantages: Sequence[Vantage]) -> list[str]:
+    """Host veths of containers that neither ask nor have the address."""
+    ports = [v for v in vantages if v.role is Role.HOST_VETH and v.container]
+    return [v.interface for v in ports if v.container not in {*ends, row.asker}]
 
 
 def _host_names(vantages: Sequence[Vantage]) -> set[str]:

@@ -12,10 +12,13 @@ from collections.abc import Collection
 from analyzer.diagnosis.settings import Scene
 from analyzer.model.evidence import Evidence, counter_source
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ethernet import ARP
 from analyzer.recorders.drops.untied import UntiedDrop
 
 _BY_RULES = ("nft_do_chain", "ipt_do_table", "ip6t_do_table")
 """functions that drop by a rule or by a chain's policy"""
+_OF_ARP = ("arp", "bridge", "netdev")
+"""families of nftables that ARP passes; the first one nothing else"""
 _COUNTERS = {
     ("IP_RPFILTER", ""): ("TcpExtIPReversePathFilter",),
     ("IP_OUTNOROUTES", ""): ("IpOutNoRoutes", "Ip6OutNoRoutes"),
@@ -51,21 +54,33 @@ def stays_in(vantage: Vantage, arrived: bool, scene: Scene) -> frozenset[int]:
 def _may(netns: int, drop: UntiedDrop, scene: Scene) -> bool:
     function = drop.location.partition("+")[0]
     if function.startswith(_BY_RULES):
-        return not scene.read_rules(netns) or _has_rules(netns, scene)
+        return not scene.read_rules(netns) or _has_rules(netns, drop.ethertype, scene)
     for (reason, beginning), names in _COUNTERS.items():
         if drop.reason == reason and function.startswith(beginning):
             return _may_have_counted(netns, names, scene)
     return True
 
 
-def _has_rules(netns: int, scene: Scene) -> bool:
+def _has_rules(netns: int, ethertype: int, scene: Scene) -> bool:
     """That dropped, or may have: uncounted, or there only for a time."""
+    rules = [
+        rule
+        for facts in scene.facts
+        for some in (facts.moved, facts.uncounted)
+        for rule in some.get(netns, ())
+    ]
     return any(
         [
-            *(one.moved.get(netns) or one.uncounted.get(netns) for one in scene.facts),
+            *(_is_passed(rule.table, ethertype) for rule in rules),
             *(event.what == "nftables" and event.netns == netns for event in scene.events),
         ]
     )
+
+
+def _is_passed(table: str, ethertype: int) -> bool:
+    """Whether such packets come to rules of a table, of nftables with its family before it."""
+    family = table.partition(" ")[0]
+    return family in _OF_ARP if ethertype == ARP else family != _OF_ARP[0]
 
 
 def _may_have_counted(netns: int, names: Collection[str], scene: Scene) -> bool:

@@ -174,7 +174,7 @@ class DroppedPackets:
 def _table(ties: Ties, log: DropLog) -> pl.DataFrame:
     """A row a tie: reason, location, answer, flow, and what was kept of the packet."""
     drops = log.told
-    names = {"reason": drops.reasons, "location": drops.locations}
+    names = {"reason": drops.reasons, "location": drops.locations, "device": drops.devices}
     texts = {n: pl.Series(t, dtype=pl.String).gather(ties.drop[n]) for n, t in names.items()}
     columns = {n: c for n, c in ties.frame.items() if n.startswith("packet_") or n in EXAMPLE}
     flows = flow_keys(ties.frame)

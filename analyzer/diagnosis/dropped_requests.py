@@ -6,7 +6,7 @@ loss of the packet. Where it stays unanswered, that is the likely cause.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -32,6 +32,7 @@ _KEPT = {
     "packet_ts_ns": pl.Int64,
     "reason": pl.String,
     "location": pl.String,
+    "device": pl.String,
 }
 
 
@@ -70,20 +71,28 @@ class DroppedRequests:
     _table: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEPT))
 
     def add(self, ties: pl.DataFrame) -> None:
-        """ties: a row a drop; of its packet `asked_by`, number and time; its reason and place."""
+        """ties: a row a drop; of its packet `asked_by`, number and time; its reason and place, and
+        the device."""
         asked = ties.filter(pl.col("packet_asked") != 0).select(
             pl.col(n).cast(_KEPT[n]) for n in _KEPT
         )
         if len(asked):
             self._table = pl.concat([self._table, asked]).unique(maintain_order=True).tail(MOST)
 
-    def of(self, asker: str, target: str) -> Iterator[UntiedDrop]:
-        """The drops of what one asked for another: how many requests, by reason and place."""
+    def of(self, asker: str, target: str, others: Collection[str]) -> Iterator[UntiedDrop]:
+        """The drops of what one asked for another: how many requests, by reason and place.
+
+        others: interfaces of the host, to those whom a request reaches only because it goes to
+        all: what becomes of it there matters to nobody.
+        """
         if self._table.is_empty():
             return
         key, ethertype = _key(asker, target), IPV6 if ":" in target else ARP
         kinds = (
-            self._table.filter(pl.col("packet_asked") == key)
+            self._table.filter(
+                pl.col("packet_asked") == key,
+                ~pl.col("device").is_in(list(others)),
+            )
             .group_by("reason", "location", maintain_order=True)
             .agg(
                 pl.col("packet_number").n_unique(),

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
+from analyzer.diagnosis.drop_places import OUTPUT, ROUTE, place_of_drop
+from analyzer.diagnosis.meanwhile import address_gone, covering, route_gone, setting_spells
 from analyzer.diagnosis.nat_rules import Translated, destination_rules, older_entry, target_of
 from analyzer.diagnosis.passing_rules import passing_rules, tell
 from analyzer.diagnosis.reasons import NETFILTER, NO_SOCKET, Packet, Place, advise
@@ -14,7 +16,10 @@ from analyzer.diagnosis.unnamed_rules import no_rule, one_of
 from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.nftables_rules import look_at
 
-TOO_BIG = "PKT_TOO_BIG"
+TOO_BIG, NO_FORWARDING = "PKT_TOO_BIG", "IP_INADDRERRORS"
+_BY_OTHERS = (NETFILTER, "IP_RPFILTER")
+"""what drops at the same places, and asks for other routes, or none"""
+FORWARDING = "net.ipv4.ip_forward"
 
 
 def advise_at(
@@ -25,6 +30,9 @@ def advise_at(
         return entry
     if reason == NO_SOCKET and (other := _bound_elsewhere(packet, scene, netns)):
         return f"it listens on {other} only: {place.run('ss -lunp')}"
+    of_routes = place_of_drop(reason, location) in (ROUTE, OUTPUT) and reason not in _BY_OTHERS
+    if of_routes and (otherwise := _routed_otherwise(reason, place, packet, scene, netns)):
+        return otherwise
     if reason != NETFILTER:
         told = _error_dropped(packet, place, scene, netns) if reason == TOO_BIG else ""
         return advise(reason, location, place, packet) + told
@@ -46,6 +54,20 @@ def advise_at(
             f"one network (docker network connect NETWORK CONTAINER); {look}"
         )
     return f"{name_rules(rules)}: {look}"
+
+
+def _routed_otherwise(reason: str, place: Place, packet: Packet, scene: Scene, netns: int) -> str:
+    """What of addresses, routes and forwarding was otherwise just then; '' where nothing was."""
+    whose, ends = place.container or "the host", (netns, packet.destination_ip, packet.sent_ns)
+    if gone := address_gone(scene.events, *ends) or route_gone(scene.events, *ends):
+        look = f"ip address show; ip route get {packet.destination_ip}"
+        return f"{whose} {gone}: {place.run(look)}"
+    if reason != NO_FORWARDING or ":" in packet.destination_ip:
+        return ""
+    spells = setting_spells(scene.events, netns, FORWARDING, "0")
+    spell = covering(spells or (), packet.sent_ns)
+    look = place.run(f"sysctl {FORWARDING}")
+    return f"{whose} did not forward {spell.when} ({FORWARDING} = 0): {look}" if spell else ""
 
 
 def _no_rule(location: str, place: Place, packet: Packet, scene: Scene, netns: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from analyzer.diagnosis.port_settings import Explanation
@@ -98,6 +99,46 @@ def setting_spells(
     begins = [Spell(value, 0, told[0].ts_ns, 0)] if before == value else []
     marked = [e if e.detail == value else replace(e, detail=_OTHER) for e in told]
     return [*begins, *spells(marked, _OTHER)]
+
+
+def address_gone(
+    events: Sequence[KernelEvent], netns: int, address: str, sent_ns: Sequence[int]
+) -> str:
+    """When a namespace did not have an address that it had before, if all was sent in that time."""
+    its = [e for e in _of_kind(events, netns, "address") if e.subject.split("/")[0] == address]
+    spell = covering(_absences(its), sent_ns)
+    return f"did not have {address} {spell.when}" if spell else ""
+
+
+def route_gone(
+    events: Sequence[KernelEvent], netns: int, address: str, sent_ns: Sequence[int]
+) -> str:
+    """The same of a route to the address."""
+    its: dict[tuple[str, str], list[KernelEvent]] = {}
+    for event in _of_kind(events, netns, "route"):
+        if _leads_to(event.subject, address):
+            its.setdefault((event.subject, event.detail), []).append(event)
+    for (subject, _), told in its.items():
+        if spell := covering(_absences(told), sent_ns):
+            return f"did not have the route {subject} {spell.when}"
+    return ""
+
+
+def _of_kind(events: Sequence[KernelEvent], netns: int, what: str) -> list[KernelEvent]:
+    return [event for event in events if (event.what, event.netns) == (what, netns)]
+
+
+def _absences(events: Iterable[KernelEvent]) -> Iterator[Spell]:
+    """From where something that is new or gone was gone, until it is new again."""
+    return spells((replace(e, action="changed", detail=e.action) for e in events), "new")
+
+
+def _leads_to(destination: str, address: str) -> bool:
+    """Also of texts that a file tells, which may be anything."""
+    try:
+        return destination == "default" or ip_address(address) in ip_network(destination, False)
+    except ValueError:
+        return False
 
 
 def covering(times: Iterable[Spell], sent_ns: Sequence[int]) -> Spell | None:

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analyzer.net.ports import FIRST_EPHEMERAL
+
 NOT_SPECIFIED, NO_SOCKET, NETFILTER = "NOT_SPECIFIED", "NO_SOCKET", "NETFILTER_DROP"
-_TCP_SERIOUS = {"TCP_CSUM", "TCP_LISTEN_OVERFLOW", "TCP_MD5FAILURE", "TCP_AOFAILURE"}
+NO_CLIENT = "no socket takes answers to"
+"""begins what is said of datagrams to a client's port"""
+_TCP_SERIOUS = {"TCP_CSUM", "TCP_LISTEN_OVERFLOW"}
+_SIGNED = ("TCP_MD5", "TCP_AO")
+"""begin the names of those for signatures that are missing or wrong (RFC 2385, RFC 5925)"""
 _HARMLESS = {
     "SOCKET_CLOSE",
     "QUEUE_PURGE",
@@ -22,9 +28,11 @@ _HARMLESS = {
     "UNIX_SKIP_OOB",
     "RECURSION_LIMIT",
     "PACKET_SOCK_ERROR",
-    "SOCKET_FILTER",
 }
-"""closing sockets, other protocols than the stack speaks, a filter that an application wants"""
+"""closing sockets, other protocols than the stack speaks"""
+_SOCKET_FILTER = "SOCKET_FILTER"
+_OF_ONE_SOCKET = ("udp", "tcp", "__udp")
+"""begin the names of functions that give a packet to one socket and no other"""
 _OF_PARTS = {"skb_release_data", "kfree_skb_list_reason"}
 """they free the parts of a packet with it (fragments, once they are put together; segments): if the
 packet itself was dropped, the kernel has said so of it"""
@@ -85,6 +93,11 @@ class Packet:
     sent_ns: tuple[int, int] = (0, 0)
     """of these, when the first one was seen first, and the last one; 0: not known"""
 
+    @property
+    def is_to_client(self) -> bool:
+        """Whether its ports are those of an answer."""
+        return 0 < self.source_port < FIRST_EPHEMERAL <= self.port
+
 
 def full_reason(reason: str, location: str) -> str:
     """The reason, also where the kernel gives none but the function says it.
@@ -106,26 +119,31 @@ def is_harmless(reason: str, location: str, protocol: str, opens: bool) -> bool:
         return True
     if protocol in ("icmp", "icmpv6") and reason == NO_SOCKET:
         return True  # a raw socket got a copy of its own: ping's
+    if reason == _SOCKET_FILTER:  # others get copies, of which an application wants some
+        return not function.startswith(_OF_ONE_SOCKET)
     if protocol == "tcp":
         if reason == NO_SOCKET:
             return not opens  # the rest of a connection that is closed
-        return reason == NOT_SPECIFIED or (reason.startswith("TCP_") and reason not in _TCP_SERIOUS)
+        usual = reason.startswith("TCP_") and reason not in _TCP_SERIOUS
+        return reason == NOT_SPECIFIED or (usual and not reason.startswith(_SIGNED))
     return reason == NOT_SPECIFIED and function.startswith(_OF_GROUPS)
 
 
 def advise(reason: str, location: str, place: Place, packet: Packet) -> str:
     """One line: what the reason means, and the command to look further."""
+    if reason == NO_SOCKET and packet.protocol == "udp" and packet.is_to_client:
+        return (
+            f"{NO_CLIENT} udp port {packet.port} there: it is closed by now, or asked another "
+            f"address than this one: {place.run('ss -uanp')}"
+        )
     if reason == NO_SOCKET:
         kind = {"tcp": "-ltnp", "udp": "-lunp"}.get(packet.protocol, "-lnp")
         port = f" {packet.protocol} port {packet.port}" if packet.port else " its protocol"
         if packet.protocol in ("tcp", "udp") and not packet.port:
             port = f" the {packet.protocol} ports that they ask for"
         return f"nobody listens on{port} there: {place.run(f'ss {kind}')}"
-    if reason == "IP_INHDR" and packet.ttl == 1 and "forward" in location:
-        return (
-            "its hop limit ran out at this router (TTL 1 on arrival): raise it (ping -t), or look "
-            f"for a loop: {place.run(f'ip route get {packet.destination_ip}')}"
-        )
+    if reason == "IP_INHDR" and "forward" in location:
+        return _hop_limit(place, packet)
     text = _MEANING.get(reason) or _by_prefix(reason)
     if not text:
         text = _BY_FUNCTION.get(location.partition("+")[0].partition(".")[0], "")
@@ -134,6 +152,20 @@ def advise(reason: str, location: str, place: Place, packet: Packet) -> str:
     if location:
         return f"the kernel's function {location.partition('+')[0]} dropped it"
     return "the kernel gives no reason, and hides the place: sysctl kernel.kptr_restrict=0"
+
+
+def _hop_limit(place: Place, packet: Packet) -> str:
+    """Of what a router dropped for its header: ip_forward does so for nothing else (net/ipv4)."""
+    if packet.ttl > 1:
+        commands = "iptables -t mangle -S; ip6tables -t mangle -S; nft list ruleset"
+        return (
+            f"its hop limit ran out at this router, and was {packet.ttl} where it was seen last: "
+            f"a rule lowers it (-j TTL, -j HL): {place.run(commands)}"
+        )
+    return (
+        "its hop limit ran out at this router (TTL 1 on arrival): raise it (ping -t), or look "
+        f"for a loop: {place.run(f'ip route get {packet.destination_ip}')}"
+    )
 
 
 def _filled(text: str, place: Place, packet: Packet) -> str:
@@ -172,6 +204,14 @@ _MEANING = {
     "TCP_CSUM": "its TCP checksum is wrong: nstat -az TcpInCsumErrors",
     "ICMP_CSUM": "its ICMP checksum is wrong: nstat -az IcmpInCsumErrors",
     "IP_CSUM": "its IP header's checksum is wrong: nstat -az IpExtInCsumErrors",
+    "SOCKET_FILTER": "the filter of the process's own socket (SO_ATTACH_FILTER, BPF) refuses it: "
+    "ss -anpe",
+    "TCP_MD5NOTFOUND": "the socket wants TCP-MD5 signatures (RFC 2385), and it has none: "
+    "nstat -az 'TcpExtTCPMD5*'",
+    "TCP_MD5UNEXPECTED": "it has a TCP-MD5 signature (RFC 2385), and the socket knows no key: "
+    "nstat -az 'TcpExtTCPMD5*'",
+    "TCP_MD5FAILURE": "its TCP-MD5 signature (RFC 2385) is wrong, another key: "
+    "nstat -az 'TcpExtTCPMD5*'",
     "TCP_LISTEN_OVERFLOW": "the queue of new connections was full: ss -ltn",
     "TC_INGRESS": "a tc filter dropped it: tc filter show dev {device} ingress",
     "TC_EGRESS": "a tc filter dropped it: tc filter show dev {device} egress",
@@ -216,6 +256,7 @@ _PREFIXES = {
     "NEIGH_": "no answer to ARP for its next hop: ip neigh show; ip route get {destination}",
     "FRAG_": "its fragments did not all come: nstat -az 'IpReasm*'",
     "XFRM_": "an IPsec policy dropped it: ip xfrm policy",
+    "TCP_AO": "its TCP-AO signature (RFC 5925) is missing or wrong: nstat -az 'TcpExtTCPAO*'",
     "TCP_": "TCP refused it: nstat -az 'TcpExt*'",
 }
 

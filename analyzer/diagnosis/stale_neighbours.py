@@ -16,6 +16,7 @@ from analyzer.diagnosis.explain import place_of
 from analyzer.diagnosis.reasons import Packet
 from analyzer.diagnosis.settings import Scene, explain_bridge
 from analyzer.model.batch import Batch
+from analyzer.model.journeys import Hop
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.keys import KeyNumbers, mixed
@@ -60,13 +61,24 @@ class Addressed:
         self._counts = np.concatenate([self._counts, more], axis=1)
         self._counts[0] += np.bincount(groups, minlength=self._counts.shape[1])
         np.minimum.at(self._counts[1], groups, packets["number"].to_numpy()[rows])
-        self._add_ends(groups, packets["last_vantage"].to_numpy()[rows], batch.vantages)
+        self._add_places(groups, packets["last_vantage"].to_numpy()[rows], batch.vantages)
+        self._add_routers(groups, rows, batch)
 
-    def _add_ends(
-        self, groups: npt.NDArray[Any], last: npt.NDArray[Any], vantages: Sequence[Vantage]
+    def _add_routers(self, groups: npt.NDArray[Any], rows: npt.NDArray[Any], batch: Batch) -> None:
+        """Who routed a packet on was reached by it."""
+        journeys = batch.journeys
+        on = np.flatnonzero((journeys.hop == Hop.ROUTE) & (journeys.packet >= 0))
+        group_of = np.full(len(batch.packets), -1, np.int64)
+        group_of[rows] = groups
+        group = group_of[journeys.packet[on]]
+        places = batch.frames["vantage"][on[group >= 0]]
+        self._add_places(group[group >= 0], places, batch.vantages)
+
+    def _add_places(
+        self, groups: npt.NDArray[Any], places: npt.NDArray[Any], vantages: Sequence[Vantage]
     ) -> None:
-        _, fresh = self._ends.take(mixed(groups, last))
-        for group, vantage in zip(groups[fresh].tolist(), last[fresh].tolist(), strict=True):
+        _, fresh = self._ends.take(mixed(groups, places))
+        for group, vantage in zip(groups[fresh].tolist(), places[fresh].tolist(), strict=True):
             self._reached[group].add(vantages[vantage].container)
 
     def _add_claims(self, batch: Batch) -> None:

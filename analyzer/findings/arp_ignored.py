@@ -26,7 +26,17 @@ def arp_ignored(row: ArpRow, inside: Vantage, inputs: FindingInputs) -> str:
         if when := _stood(row, inside, inputs, name):
             look = look_inside(owner_of(inputs, inside.netns), f"sysctl {name}")
             return f"its stack {when}: {look}"
-    return ""
+    return _speaks_none(inside, inputs)
+
+
+def _speaks_none(inside: Vantage, inputs: FindingInputs) -> str:
+    """Whether the interface was told to speak no ARP, all the capture long."""
+    moments = [one for one in inputs.evidence.moments if one.netns == inside.netns]
+    links = [link.noarp for m in moments for link in m.links if link.ifindex == inside.ifindex]
+    if not links or not all(links):
+        return ""
+    commands = f"ip link show dev {inside.interface}; ip link set {inside.interface} arp on"
+    return f"it speaks no ARP (NOARP): {look_inside(owner_of(inputs, inside.netns), commands)}"
 
 
 def _stood(row: ArpRow, inside: Vantage, inputs: FindingInputs, name: str) -> str:

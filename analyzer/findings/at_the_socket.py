@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analyzer.diagnosis.bound_elsewhere import ANY_ADDRESS, endpoint, on_port
 from analyzer.diagnosis.nat_rules import Translated, destination_rules, were_read
@@ -14,7 +14,25 @@ from analyzer.model.evidence import Span
 from analyzer.model.kernel_state import SocketState
 from analyzer.model.vantage import Role
 
-_FULL = {"udp": "its receive buffer was full", "tcp": "its queue of connections was full"}
+_WHY: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "udp": {
+        "its receive buffer was full": ("UdpRcvbufErrors", "Udp6RcvbufErrors"),
+        "their checksums are wrong": ("UdpInCsumErrors", "Udp6InCsumErrors"),
+    },
+    "tcp": {
+        "its queue of connections was full": ("TcpExtListenOverflows",),
+        "it wants TCP-MD5 signatures (RFC 2385), which they lack": ("TcpExtTCPMD5NotFound",),
+        "it wants no TCP-MD5 signatures (RFC 2385), which they bear": ("TcpExtTCPMD5Unexpected",),
+        "their TCP-MD5 signatures (RFC 2385) are wrong: another key": ("TcpExtTCPMD5Failure",),
+        "it wants TCP-AO signatures (RFC 5925), which they lack": ("TcpExtTCPAORequired",),
+        "their TCP-AO signatures (RFC 5925) are wrong": ("TcpExtTCPAOBad",),
+        "no TCP-AO key (RFC 5925) fits theirs": ("TcpExtTCPAOKeyNotFound",),
+        "their TTL is below what it takes (RFC 5082)": ("TcpExtTCPMinTTLDrop",),
+        "their checksums are wrong": ("TcpInCsumErrors",),
+    },
+}
+"""by protocol: why a socket drops what comes to it → the namespace's counters of that
+(net/ipv4/udp.c, tcp_ipv4.c); what the socket itself counts is all of it"""
 _LOOK = {"udp": "ss -lunmp", "tcp": "ss -ltnp"}
 
 
@@ -47,12 +65,19 @@ def _of_sockets(span: Span, one: Unanswered, owner: Owner) -> str:
     here = [socket for socket in after if socket.address in (*ANY_ADDRESS, one.destination_ip)]
     if not here and not _at(before, one.destination_ip):
         return f"on {port}, only {', '.join(map(endpoint, after or before))} listens there: {look}"
-    if full := sum(drops for socket, drops in socket_drops(span, one.protocol) if socket in here):
-        dropped = f"{_FULL[one.protocol]}, {format_plural(full, 'packet')} dropped meanwhile"
+    if count := sum(drops for socket, drops in socket_drops(span, one.protocol) if socket in here):
+        dropped = f"dropped {format_plural(count, 'packet')} meanwhile{_why(span, one.protocol)}"
         return f"{endpoint(here[0])} listens there, and {dropped}: {look}"
     if here and _at(before, one.destination_ip):
         return f"{endpoint(here[0])} listens there, so its process did not answer: {look}"
     return f"{port} was not open there all the time: {look}"
+
+
+def _why(span: Span, protocol: str) -> str:
+    """Of what the sockets there dropped, by the counters; '' where none of them grew, or several
+    did."""
+    grown = [why for why, names in _WHY[protocol].items() if any(map(span.grown, names))]
+    return f", for {grown[0]}" if len(grown) == 1 else ""
 
 
 def _at(sockets: Sequence[SocketState], address: str) -> bool:

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.nat_rules import Translated, older_entry
-from analyzer.diagnosis.reasons import NO_SOCKET
+from analyzer.diagnosis.reasons import NO_CLIENT, NO_SOCKET
 from analyzer.findings.counted import owned_ends
 from analyzer.findings.no_answer import refusal, routed
 from analyzer.findings.rejecting import reporting
@@ -17,6 +17,7 @@ from analyzer.flows.endpoints import HOST
 from analyzer.model.flow_rows import IcmpErrorRow
 from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ports import FIRST_EPHEMERAL
 
 ICMP_ERROR = Code(
     "icmp-error",
@@ -41,6 +42,10 @@ _ADVICE = {
 _RAN_OUT = ("TTL exceeded", "hop limit exceeded")
 _FEWEST_ROUTERS = 3
 """that tell one sender so: in a loop the hop limit runs out at one or two"""
+_NO_CLIENT = (
+    "nobody listens there; if it was a client's port, it is closed by now, or asked another "
+    "address (ss -uanp); or a rule with REJECT"
+)
 _PROHIBITED = "a rule with REJECT: iptables -nvL"
 
 
@@ -84,9 +89,11 @@ def _rejected(row: IcmpErrorRow, inputs: FindingInputs) -> str:
             made = reporting(inputs, row, moment.netns, owner.place)
             if made.rule:
                 return f": {made.rule}"
-    ends = row.protocol, row.source, row.reporter, row.destination_port
+    ends = row.protocol, row.source, row.reporter
+    to_client = f"{NO_CLIENT} {row.protocol} port {row.destination_port} "
     for loss in inputs.losses:
-        if loss.reason == NO_SOCKET and (*_ends(loss), loss.port) == ends:
+        same = loss.port == row.destination_port or to_client in loss.advice
+        if loss.reason == NO_SOCKET and same and _ends(loss) == ends:
             return f": {loss.advice}"
     return ""
 
@@ -147,6 +154,8 @@ def _probed(row: IcmpErrorRow) -> tuple[str, str, str]:
 
 def _advice(row: IcmpErrorRow) -> str:
     advice = _PROHIBITED if "prohibited" in row.error else _ADVICE.get(row.error, "")
+    if row.error == "port unreachable" and (row.destination_port or 0) >= FIRST_EPHEMERAL:
+        advice = _NO_CLIENT
     return f": {advice.replace('ADDRESS', row.destination_ip)}" if advice else ""
 
 

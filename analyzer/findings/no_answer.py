@@ -16,6 +16,7 @@ from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.journeys import Status
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Role, Vantage
+from analyzer.net.ethernet import mac_text
 from analyzer.net.ip import address_text
 
 _GROUP = ("protocol", "source", "destination")
@@ -42,6 +43,8 @@ class Unanswered:
     """of the server; 0: none, or not told apart"""
     service: str = ""
     """of a request: NTP, SNMP … (`analyzer.decode.requests`), TCP"""
+    mac: str = ""
+    """to which the last frame of one of them went; empty: not told"""
     sent_ns: tuple[int, ...] = ()
     """when each of them was sent, where that is known"""
 
@@ -276,5 +279,8 @@ def _as_unanswered(inputs: FindingInputs, row: Mapping[str, Any]) -> Unanswered:
     )
     last = inputs.outlook.vantages[row["at"]]
     names = row["protocol"], row["source"], row["destination"]
+    mac = mac_text(example["eth_dst"]) if example["eth_dst"] else ""
     times = tuple(row.get("times_ns", ()))
-    return Unanswered(*names, source, target, last, row["packets"], lost=False, sent_ns=times)
+    return Unanswered(
+        *names, source, target, last, row["packets"], lost=False, mac=mac, sent_ns=times
+    )

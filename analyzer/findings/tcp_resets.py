@@ -10,6 +10,7 @@ from analyzer.findings.at_the_socket import listens_throughout
 from analyzer.findings.invalid_segments import reset_unasked
 from analyzer.findings.rejecting import Rejecting, rejecting, would_be_seen
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
+from analyzer.findings.untranslated_answers import untranslated
 from analyzer.flows.endpoints import HOST
 from analyzer.model.flow_rows import TcpRow
 from analyzer.model.report import Finding
@@ -170,7 +171,9 @@ def _cut(inputs: FindingInputs) -> Iterator[Finding]:
             yield TCP_RESET.finding(f"{source} {what}: the host had reset the connection before")
         else:
             who = f"the host in {source}'s name" if forged else source
-            yield TCP_RESET.finding(f"{who} {what}: {why[key]}", WARNING if forged else INFO)
+            unknown = untranslated(inputs, source, destination, port) if maker == source else ""
+            severity = WARNING if forged or unknown else INFO
+            yield TCP_RESET.finding(f"{who} {what}: {unknown or why[key]}", severity)
 
 
 def _why_cut(row: Mapping[str, Any], maker: str, inputs: FindingInputs) -> str:

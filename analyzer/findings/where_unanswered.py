@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import polars as pl
 
+from analyzer.diagnosis.meanwhile import address_gone
 from analyzer.findings.at_the_socket import at_the_socket, is_quiet
 from analyzer.findings.changed_on_the_way import changed_on_the_way
 from analyzer.findings.counted import owner_of
 from analyzer.findings.no_answer import (
     Unanswered,
     has_address,
+    inside_of,
     it_vanished,
     look_inside,
     next_hop,
@@ -36,6 +38,8 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     if has_address(one.last, one.destination_ip):
         cause = (
             no_way_back(inputs, one)
+            or _without_address(inputs, one)
+            or _nobody_has(inputs, one, one.source_ip)
             or sent_on(inputs, one)
             or at_the_socket(inputs, one)
             or _unknown(inputs, one)
@@ -48,8 +52,9 @@ def where_it_ended(inputs: FindingInputs, one: Unanswered, answer: str) -> str:
     if came_back := _came_back(inputs, one):
         return f"{_came_to(one)}, {came_back}"
     cause = (
-        _no_port(inputs, one)
-        or _nobody_has_it(inputs, one)
+        _to_nobody(inputs, one)
+        or _no_port(inputs, one)
+        or _nobody_has(inputs, one, one.destination_ip)
         or no_way_on(inputs, one)
         or _another_router(inputs, one)
         or translated_source(inputs, one)
@@ -75,6 +80,14 @@ def _sent_later(inputs: FindingInputs, one: Unanswered) -> bool:
     its = [at for at, v in enumerate(outlook.vantages) if has_address(v, one.destination_ip)]
     first_ns = min(gone for at in its if (gone := outlook.lifetime(at)[1]))
     return all(ns > first_ns - _AT_ONCE_NS for ns in one.sent_ns)
+
+
+def _without_address(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether the stack did not have the address when they came."""
+    owner = owner_of(inputs, one.last.netns) if one.last.role is not Role.HOST_VETH else None
+    events = inputs.evidence.events
+    gone = address_gone(events, one.last.netns, one.destination_ip, one.sent_ns)
+    return f"{owner.name} {gone}: {owner.run('ip address show')}" if owner and gone else ""
 
 
 def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
@@ -125,8 +138,27 @@ def _untranslated(inputs: FindingInputs, one: Unanswered) -> str:
     )
 
 
+def _to_nobody(inputs: FindingInputs, one: Unanswered) -> str:
+    """Whether they went to a MAC that nobody has, so that a bridge flooded them."""
+    outlook = inputs.outlook
+    ports = [v for v in outlook.vantages if v.bridge == one.last.bridge and v.bridge]
+    if not one.mac or not ports or one.last.container in ("", one.source, one.destination):
+        return ""
+    learnt = {mac for some in (outlook.fdb.values()) for mac, _ in some}
+    learnt |= {mac for v in outlook.vantages for mac, _ in v.fdb}
+    if one.mac in learnt | {mac for v in outlook.vantages for mac in (v.mac, v.peer_mac)}:
+        return ""
+    inside = inside_of(inputs, one.source)
+    owner = owner_of(inputs, inside.netns) if inside else None
+    return (
+        f"they were sent to {one.mac}, which nobody here has, and {ports[0].bridge} does not "
+        f"know: {look_inside(owner, 'ip neigh show')}"
+    )
+
+
 def _no_port(inputs: FindingInputs, one: Unanswered) -> str:
-    """Whether the destination's host end hangs in the air."""
+    """Whether the destination's host end hangs in the air; one to which the
+    host routes, is no port by design."""
     ports = [
         v
         for v in inputs.outlook.vantages
@@ -134,17 +166,21 @@ def _no_port(inputs: FindingInputs, one: Unanswered) -> str:
     ]
     if not ports or any(port.master_ifindex for port in ports):
         return ""
+    way = routed(inputs, ports[0].netns, one.destination_ip)
+    if way is not None and way.device == ports[0].interface:
+        return ""
     return (
         f"{ports[0].name}, behind which {one.destination} lives, is no port of a bridge: "
         f"ip -d link show dev {ports[0].interface}"
     )
 
 
-def _nobody_has_it(inputs: FindingInputs, one: Unanswered) -> str:
-    """Whether who had to send them on asked for the next hop's MAC in vain."""
+def _nobody_has(inputs: FindingInputs, one: Unanswered, address: str) -> str:
+    """Whether who had to send on to an address, or to answer to it, asked for the next hop's MAC in
+    vain."""
     owner = owner_of(inputs, one.last.netns)
-    onward = routed(inputs, one.last.netns, one.destination_ip)
-    hop = (onward.gateway if onward else "") or one.destination_ip
+    onward = routed(inputs, one.last.netns, address)
+    hop = (onward.gateway if onward else "") or address
     if owner is None or one.last.role is Role.HOST_VETH:
         return ""
     name = FLOWS_HOST if owner.is_host else one.last.container

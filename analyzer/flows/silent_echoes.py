@@ -18,8 +18,8 @@ from analyzer.model.frames import EXAMPLE
 from analyzer.model.journeys import Status
 from analyzer.native.keys import mixed
 
-LAST = tuple(f"last_{side}_{half}" for side in ("src", "dst") for half in ("hi", "lo"))
-"""addresses in a message's last frame"""
+LAST = ("last_eth_dst", *(f"last_{end}_{half}" for end in ("src", "dst") for half in ("hi", "lo")))
+"""MAC to which a message's last frame went, and its addresses"""
 _NAMES = ("protocol", "source", "destination")
 
 

@@ -28,6 +28,8 @@ class LinkState:
     route_localnet: bool = False
     accept_ra: int = 0
     disable_ipv6: bool = False
+    noarp: bool = False
+    """``ip link set arp off``: it neither asks nor answers"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ IFA_ADDRESS, IFA_LOCAL = 1, 2
 NDA_LLADDR, NDA_VLAN, NDA_MASTER = 2, 5, 9
 RTA_OIF, RTA_MULTIPATH = 4, 9
 RTEXT_FILTER_SKIP_STATS = 1 << 3
-IFF_UP, IFF_RUNNING = 0x1, 0x40
+IFF_UP, IFF_RUNNING, IFF_NOARP = 0x1, 0x40, 0x80
 NUD_PERMANENT, NTF_SELF = 0x80, 0x02
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
 BR_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
@@ -53,6 +53,8 @@ class LinkFacts:
     up: bool = False
     running: bool = False
     """IFF_RUNNING: up, and the other end is too"""
+    noarp: bool = False
+    """IFF_NOARP: it neither asks nor answers"""
     promiscuous: bool = False
     qdisc: str = ""
     alias: str = ""
@@ -157,6 +159,7 @@ def link_facts(body: bytes, fields: dict[int, bytes]) -> LinkFacts:
         mtu=_number(fields.get(IFLA_MTU)) or 0,
         up=bool(flags & IFF_UP),
         running=bool(flags & IFF_RUNNING),
+        noarp=bool(flags & IFF_NOARP),
         promiscuous=bool(_number(fields.get(IFLA_PROMISCUITY))),
         qdisc=text_of(fields.get(IFLA_QDISC)),
         alias=text_of(fields.get(IFLA_IFALIAS)),

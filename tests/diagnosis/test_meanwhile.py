@@ -10,7 +10,14 @@ import pytest
 from faulty import Bench, the_loss
 from finding_inputs import BRIDGE, PORTS
 
-from analyzer.diagnosis.meanwhile import Known, covering, explain_meanwhile, setting_spells
+from analyzer.diagnosis.meanwhile import (
+    Known,
+    address_gone,
+    covering,
+    explain_meanwhile,
+    route_gone,
+    setting_spells,
+)
 from analyzer.model.evidence import KernelEvent
 from analyzer.model.tenures import FOREVER_NS
 from analyzer.model.vantage import Role, Vantage
@@ -98,7 +105,35 @@ def test_what_is_inside_is_looked_at_inside() -> None:
     )
 
 
-def pinging(bench: Bench, change: str, back: str, inside: str = "") -> Callable[[], None]:
+def route(second: int, action: str, to: str = "198.51.100.0/24") -> KernelEvent:
+    return KernelEvent(second * S, 1, "route", action, to, "unicast metric 0 table 254", 4)
+
+
+@pytest.mark.parametrize("to", ["198.51.100.0/24", "default", "198.51.100.2", "\x1b[31m", "::/0"])
+def test_a_route_that_was_gone(to: str) -> None:
+    """What a file tells may be nonsense."""
+    events = [route(3, "gone", to), route(5, "new", to)]
+    leads = to in ("198.51.100.0/24", "default", "198.51.100.2")
+    told = route_gone(events, 1, "198.51.100.2", [4 * S])
+    assert told.startswith(f"did not have the route {to} from ") is leads
+    assert not route_gone(events, 1, "198.51.100.2", [4 * S, 6 * S])
+    assert not route_gone(events, 2, "198.51.100.2", [4 * S])
+
+
+def test_an_address_that_was_gone() -> None:
+    events = [
+        KernelEvent(second * S, 2, "address", action, "172.17.0.3/16", "", 5)
+        for second, action in ((3, "gone"), (5, "new"))
+    ]
+    told = address_gone(events, 2, "172.17.0.3", [4 * S])
+    assert told.startswith("did not have 172.17.0.3 from 1970-01-01 00:00:03")
+    assert not address_gone(events, 2, "172.17.0.4", [4 * S])
+    assert not address_gone(events, 2, "172.17.0.3", [])
+
+
+def pinging(
+    bench: Bench, change: str, back: str, inside: str = "", to: str = "172.17.0.3"
+) -> Callable[[], None]:
     """Echoes before, while, and after something is changed; those of the middle are in vain."""
 
     def run(command: str) -> None:
@@ -106,7 +141,7 @@ def pinging(bench: Bench, change: str, back: str, inside: str = "") -> Callable[
 
     def act() -> None:
         for command, answered in ((change, True), (back, False), ("true", True)):
-            ping = "ping -q -c4 -i.05 -W.1 172.17.0.3"
+            ping = f"ping -q -c4 -i.05 -W.1 {to}"
             told = bench.inside("tomcat01", ping, check=False)
             assert ("4 received" in told) is answered, told
             run(command)
@@ -161,3 +196,33 @@ def test_what_was_changed_before_explains_nothing_later(bench: Bench) -> None:
     report = bench.capture(["tomcat01", "tomcat02"], act)
     assert "echo ignored" not in [row.reason for row in report.losses]
     assert the_loss(report).reason.startswith("NETFILTER_DROP")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("change", "back", "reason", "advice"),
+    [
+        (
+            "ip route del default; ip route del 198.51.100.0/24",
+            "ip route add 198.51.100.0/24 dev uplink0; ip route add default via 198.51.100.2",
+            "IP_INNOROUTES",
+            "the host did not have the route ",
+        ),
+        (
+            "sysctl -qw net.ipv4.ip_forward=0",
+            "sysctl -qw net.ipv4.ip_forward=1",
+            "IP_INADDRERRORS",
+            "the host did not forward from ",
+        ),
+    ],
+    ids=["route", "forwarding"],
+)
+def test_what_the_host_did_not_route_for_a_moment(
+    bench: Bench, change: str, back: str, reason: str, advice: str
+) -> None:
+    act = pinging(bench, change, back, to="198.51.100.2")
+    report = bench.capture(["all"], act, uplink=True)
+    row = the_loss(report)
+    assert (row.packets, row.reason) == (4, reason)
+    assert row.advice.startswith(advice)
+    assert " until " in row.advice

@@ -24,3 +24,21 @@ def test_a_container_routes_back_by_its_only_interface(bench: Bench) -> None:
     assert there.reason == "6 of 6 packets were routed through tomcat02 (hop limit one less)"
     assert all(fact.holds for fact in there.evidence)
     assert (back.source, back.result) == ("tomcat03", "proved")
+
+
+def test_an_address_that_moved_while_its_old_owner_still_routes(bench: Bench) -> None:
+    """What comes to the old owner is routed to the new one: no bridge has led it away."""
+    address = "172.17.0.100/32 dev eth0"
+    bench.inside("tomcat02", f"sysctl -qw net.ipv4.ip_forward=1; ip addr add {address}")
+
+    def move() -> None:
+        bench.inside("tomcat01", "ping -c3 -i.05 -W1 172.17.0.100")
+        bench.inside("tomcat02", f"ip addr del {address}")
+        bench.inside("tomcat03", f"ip addr add {address}")
+        bench.inside("tomcat01", "ping -c3 -i.05 -W1 172.17.0.100")
+
+    report = bench.capture(["all"], move)
+    assert report.losses == []
+    assert "contradiction" not in {one.code for one in report.findings}
+    asked = {row.destination: (row.sent, row.answered) for row in report.icmp}
+    assert asked == {"tomcat02": (3, 3), "tomcat03": (3, 3)}

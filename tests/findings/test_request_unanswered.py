@@ -43,9 +43,26 @@ def sockets(start: list[SocketState], end: list[SocketState], **more: Any) -> Ev
             f"0.0.0.0:123 listens there, so its process did not answer: {LOOK}",
         ),
         (
+            moments(
+                {"sockets": [SOCKET]},
+                {"sockets": [replace(SOCKET, drops=9)], "counters": {"UdpRcvbufErrors": 9}},
+            ),
+            "0.0.0.0:123 listens there, and dropped 9 packets meanwhile, for its receive buffer "
+            f"was full: {LOOK}",
+        ),
+        (
+            moments(
+                {"sockets": [SOCKET]},
+                {
+                    "sockets": [replace(SOCKET, drops=9)],
+                    "counters": {"UdpRcvbufErrors": 4, "UdpInCsumErrors": 5},
+                },
+            ),
+            f"0.0.0.0:123 listens there, and dropped 9 packets meanwhile: {LOOK}",
+        ),
+        (
             sockets([SOCKET], [replace(SOCKET, drops=9)]),
-            "0.0.0.0:123 listens there, and its receive buffer was full, 9 packets dropped "
-            f"meanwhile: {LOOK}",
+            f"0.0.0.0:123 listens there, and dropped 9 packets meanwhile: {LOOK}",
         ),
         (
             sockets(*[[replace(SOCKET, address="127.0.0.1")]] * 2),
@@ -61,7 +78,16 @@ def sockets(start: list[SocketState], end: list[SocketState], **more: Any) -> Ev
             f"nsenter -n -t {PID} ip route get 172.17.0.3",
         ),
     ],
-    ids=["closed", "silent", "full", "loopback only", "opened meanwhile", "no way back"],
+    ids=[
+        "closed",
+        "silent",
+        "full",
+        "two counters",
+        "dropped",
+        "loopback only",
+        "opened meanwhile",
+        "no way back",
+    ],
 )
 def test_why_nothing_came_back(evidence: Evidence, cause: str) -> None:
     given = seen(evidence, outlook=Outlook(SEEN), silent_requests=[request()])
@@ -200,3 +226,26 @@ def test_questions_of_dns_tell_how_far_they_came() -> None:
         "tomcat01:eth0, and no answer came out there: nobody listens on udp port 53 there: "
         f"{LOOK}: dig @172.17.0.1 db. A"
     ]
+
+
+@pytest.mark.parametrize(
+    ("counter", "why"),
+    [
+        ("TcpExtListenOverflows", ", for its queue of connections was full"),
+        ("TcpExtTCPMD5NotFound", ", for it wants TCP-MD5 signatures (RFC 2385), which they lack"),
+        ("TcpExtListenDrops", ""),
+    ],
+)
+def test_why_a_socket_dropped_syns(counter: str, why: str) -> None:
+    socket = replace(SOCKET, protocol="tcp", port=80)
+    evidence = moments(
+        {"sockets": [socket]}, {"sockets": [replace(socket, drops=4)], "counters": {counter: 4}}
+    )
+    given = seen(
+        evidence,
+        outlook=Outlook(SEEN),
+        silent_requests=[request("TCP", 80)],
+        flows={"tcp": [tcp(client="tomcat02", server="tomcat01", state="unanswered")]},
+    )
+    (text,) = texts(tcp_unanswered.find, given)
+    assert f"0.0.0.0:80 listens there, and dropped 4 packets meanwhile{why}: nsenter" in text

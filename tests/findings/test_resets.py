@@ -272,3 +272,42 @@ def test_echoes_to_a_container_that_went_away(bench: Bench) -> None:
     told = texts(report, "echo-unanswered") + [loss.location for loss in report.losses]
     assert any("tomcat02" in one for one in told), told
     assert not any("the cause lies beyond" in one for one in told), told
+
+
+@pytest.mark.parametrize("masqueraded", [False, True])
+def test_answers_that_nobody_translates_back(bench: Bench, masqueraded: bool) -> None:
+    """Two containers of one bridge, the one asking for the other by the host's address."""
+    bench.host("sysctl -qw net.bridge.bridge-nf-call-iptables=0")
+    bench.host("iptables -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to 172.17.0.3:80")
+    if masqueraded:
+        ends = "-s 172.17.0.0/16 -d 172.17.0.0/16"
+        bench.host(f"iptables -t nat -A POSTROUTING {ends} -j MASQUERADE")
+
+    def ask() -> None:
+        try:
+            socket.create_connection(("172.17.0.1", 8080), timeout=0.5).close()
+        except TimeoutError:
+            assert not masqueraded
+        else:
+            assert masqueraded
+
+    netns = bench.lab.netns_path("tomcat01")
+    with bench.serving("tomcat02", SERVING):
+        report = bench.capture(["all"], lambda: run_inside(netns, ask))
+    alarms = [one for one in report.findings if one.severity != "info"]
+    if masqueraded:
+        assert alarms == []
+        return
+    (told,) = alarms
+    assert told.code == "tcp-reset"
+    assert told.text.startswith("tomcat01 reset TCP towards tomcat02, port 80, ")
+    assert (
+        "it asked 172.17.0.1 port 8080, which the host gives to 172.17.0.3 port 80, and tomcat02 "
+        "answers it without the host, untranslated: "
+    ) in told.text
+
+
+SERVING = """
+import socket, time
+s = socket.socket(); s.bind(("", 80)); s.listen(); print("ready", flush=True); time.sleep(60)
+"""

@@ -42,13 +42,16 @@ from analyzer.model.flow_rows import (
 )
 from analyzer.model.journeys import Hop, Status
 from analyzer.model.nat_entries import NatEntries
-from analyzer.model.report import Finding
+from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.recorders.drops.untied import UntiedDrop
+from analyzer.recorders.settings.facts import Facts
+from analyzer.recorders.settings.iptables_rules import Rule as PacketFilterRule
 
 S = 1_000_000_000
 IN_VAIN = InVain("icmp", "tomcat01", "tomcat02", UNANSWERED, 5, 1, 2)
 MAC = 0x0242AC110003
+OUTPUT = ("iptables", "filter", "OUTPUT", 1, "-j DROP")
 ARP = ArpRow(
     "tomcat01",
     "172.17.0.2",
@@ -489,6 +492,53 @@ CASES: list[tuple[str, FindingInputs, str]] = [
             census=Census((Resident("db", "bridge", "172.17.0.9", running=False),)),
         ),
         "it is db's in network bridge, which does not run: docker start db",
+    ),
+    (
+        "arp-unanswered",
+        inputs(
+            {"arp": [replace(ARP, asker="outside", target_ip="172.17.0.2", seen=["uplink0"])]},
+            outlook=Outlook([*VANTAGES, Vantage("uplink0", "uplink0", Role.UPLINK, 1, 9)]),
+        ),
+        "it is tomcat01's, behind docker0, and outside asks at uplink0, another segment: the host "
+        "would have to answer for it (proxy), or outside needs a route by the host: "
+        "sysctl net.ipv4.conf.uplink0.proxy_arp",
+    ),
+    (
+        "icmp-error",
+        inputs(
+            {
+                "icmp_errors": [
+                    replace(
+                        ERROR,
+                        protocol="udp",
+                        reporter="tomcat02",
+                        error="port unreachable",
+                        destination_port=port,
+                        mtu=None,
+                    )
+                    for port in (40_000, 40_001)
+                ]
+            },
+            losses=[
+                LossRow(
+                    *("udp", "tomcat01", "tomcat02", "veth2", "", 3, "NO_SOCKET", ""),
+                    advice="no socket takes answers to udp port 40000 there: it is closed by now",
+                    port=53,
+                )
+            ],
+        ),
+        "about udp to 10.9.9.9 port 40000: no socket takes answers to udp port 40000 there",
+    ),
+    (
+        "dropped-before-sent",
+        inputs(
+            facts=[Facts(moved={2: [PacketFilterRule(*OUTPUT, packets=1)]})],
+            outlook=Outlook(
+                [*VANTAGES, Vantage("tomcat01:eth0", "eth0", Role.CONTAINER, 2, 5, container="c1")]
+            ),
+        ),
+        "1 packet that c1 sent was dropped by its own packet filter before it came to an "
+        "interface: iptables OUTPUT rule 1 (-j DROP) counted 1: in c1's namespace: iptables -nvL",
     ),
     ("nd-unanswered", inputs({"nd": [ARP]}), "tomcat01 solicited 3× 172.17.0.9 and nobody"),
     ("dns-unanswered", inputs({"dns": [DNS]}), "host left 2 questions of tomcat01 for db. A unans"),

@@ -80,6 +80,7 @@ def _link(facts: links.LinkFacts, fields: dict[int, bytes]) -> LinkState:
         route_localnet=bool(four[ROUTE_LOCALNET]),
         accept_ra=six[ACCEPT_RA],
         disable_ipv6=bool(six[DISABLE_IPV6]),
+        noarp=facts.noarp,
     )
 
 

@@ -36,6 +36,8 @@ _PLAIN_MATCHES = ("tcp", "udp", "icmp", "icmp6", "multiport", "comment")
 _DEVICES = {"i": "incoming", "o": "outgoing"}
 _PORTS = {"i": "incoming_port", "o": "outgoing_port"}
 """the same of nftables' ``iifname`` and ``oifname``; _PORTS: in its bridge family"""
+_ARP, _OF_IP = "arp", ("ip", "ip6", "inet")
+"""families of nftables whose hooks only ARP passes, and never"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ def passes(rule: Rule, hooks: frozenset[str]) -> bool:
 
 
 def _fits_iptables(rule: Rule, packet: Traits) -> bool:
+    if packet.protocol == _ARP:
+        return False
     if packet.source and (":" in packet.source) != rule.tool.startswith("ip6tables"):
         return False
     words = ["", *shlex.split(rule.text)]
@@ -111,7 +115,10 @@ def _agrees(word: str, value: str, packet: Traits) -> bool | None:
 
 
 def _fits_nft(rule: Rule, packet: Traits) -> bool:
-    wanted_six = {"ip": False, "ip6": True}.get(rule.table.partition(" ")[0])
+    family = rule.table.partition(" ")[0]
+    if family in (_ARP, *_OF_IP) and (family == _ARP) is not (packet.protocol == _ARP):
+        return False
+    wanted_six = {"ip": False, "ip6": True}.get(family)
     if packet.source and wanted_six is not (":" in packet.source) and wanted_six is not None:
         return False
     protocols = {

@@ -9,6 +9,7 @@ import pytest
 from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.matching import NFT, Traits, fits, fits_wholly, passes
 
+ASKED = Traits("172.17.0.2", "", "arp", incoming="eth0")
 PING = Traits("172.17.0.2", "172.17.0.3", "icmp")
 WEB = Traits("172.17.0.2", "198.51.100.2", "tcp", 80, 40000, "docker0", "eth0")
 
@@ -123,3 +124,20 @@ def test_a_chain_that_others_call_is_not_traced() -> None:
     assert not passes(rule("-j DROP"), frozenset({"INPUT"}))
     assert passes(Rule("iptables", "filter", "DOCKER-USER", 1, "-j DROP", 1), forward)
     assert not passes(rule("drop", NFT, hook="input"), forward)
+
+
+@pytest.mark.parametrize(
+    ("table", "arp", "ip"),
+    [
+        ("arp filter", True, False),
+        ("ip filter", False, True),
+        ("ip6 filter", False, False),
+        ("inet filter", False, True),
+        ("bridge filter", True, True),
+        ("netdev filter", True, True),
+    ],
+)
+def test_only_rules_of_its_families_are_a_packets(table: str, arp: bool, ip: bool) -> None:
+    one = rule("counter drop", NFT, table=table, hook="input")
+    assert (fits(one, ASKED), fits(one, PING)) == (arp, ip)
+    assert not fits(rule("-j DROP"), ASKED)

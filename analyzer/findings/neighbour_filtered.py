@@ -1,4 +1,4 @@
-"""Rules of ip6tables that may have kept solicitations, or advertisements, from who waited."""
+"""Rules that may have kept ARP requests and solicitations, or the answers, from who waited."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def filtered_between(row: ArpRow, port: Vantage, inputs: FindingInputs) -> str:
 
 
 def filtered_inside(row: ArpRow, inside: Vantage, inputs: FindingInputs) -> str:
-    """The rule of the target's own that counted meanwhile and may have dropped solicitations, or
-    what answered them; '' where none did."""
+    """The rule of the target's own that counted meanwhile and may have dropped requests, or what
+    answered them; '' where none did."""
     scene = Scene(inputs.outlook.vantages, facts=inputs.facts)
-    asked = Packet("icmpv6", source_ip=row.asker_ip, incoming=inside.interface)
-    answer = Packet("icmpv6", destination_ip=row.asker_ip, outgoing=inside.interface)
+    protocol = "icmpv6" if ":" in row.target_ip else "arp"
+    asked = Packet(protocol, source_ip=row.asker_ip, incoming=inside.interface)
+    answer = Packet(protocol, destination_ip=row.asker_ip, outgoing=inside.interface)
     moved = scene.moved(inside.netns, asked, {"PREROUTING", "INPUT"})
     moved = moved or scene.moved(inside.netns, answer, {"OUTPUT", "POSTROUTING"})
     if not moved:
