@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzer.diagnosis.reasons import Place
+from analyzer.findings.lookups import vantages_at, vantages_in
 from analyzer.findings.rule import FindingInputs
 from analyzer.formatting.numbers import format_time
 from analyzer.model.evidence import NamespaceEvidence, Span
@@ -40,7 +41,7 @@ class Owner:
 
 def owner_of(inputs: FindingInputs, netns: int) -> Owner | None:
     """None where nobody of the capture is there, or more than one by and by."""
-    here = [v for v in inputs.outlook.vantages if v.netns == netns]
+    here = [inputs.outlook.vantages[at] for at in vantages_in(inputs, netns)]
     names = {v.container if v.role is Role.CONTAINER else HOST for v in here}
     if len(names) != 1 or not (name := names.pop()):
         return None
@@ -53,9 +54,9 @@ def owner_of(inputs: FindingInputs, netns: int) -> Owner | None:
 
 def has_just_come(inputs: FindingInputs, netns: int, ns: int) -> bool:
     """Whether an interface of the namespace came at about that time, while the capture ran."""
-    here = zip(inputs.outlook.vantages, inputs.outlook.lives, strict=False)
-    begun = [life.from_ns for vantage, life in here if vantage.netns == netns and life.from_ns]
-    return any(abs(ns - begun_ns) < SETTLING_NS for begun_ns in begun)
+    lives = inputs.outlook.lives
+    begun = [lives[at].from_ns for at in vantages_in(inputs, netns) if at < len(lives)]
+    return any(abs(ns - begun_ns) < SETTLING_NS for begun_ns in begun if begun_ns)
 
 
 def owned_spans(inputs: FindingInputs) -> Iterator[tuple[Span, Owner]]:
@@ -97,8 +98,8 @@ def socket_drops(span: Span, protocol: str) -> list[tuple[SocketState, int]]:
 
 def vantage_at(inputs: FindingInputs, netns: int, ifindex: int) -> Vantage | None:
     """The captured interface; None where it is none, or several had its number by and by."""
-    vantages = [v for v in inputs.outlook.vantages if (v.netns, v.ifindex) == (netns, ifindex)]
-    return vantages[0] if len(vantages) == 1 else None
+    here = vantages_at(inputs, netns, ifindex)
+    return inputs.outlook.vantages[here[0]] if len(here) == 1 else None
 
 
 def bearer_of(inputs: FindingInputs, at: int, mac: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from analyzer.findings.counted import SETTLING_NS, Owner, has_just_come, owner_of, vantage_at
+from analyzer.findings.lookups import events_at, moments_of, vantages_at
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.findings.socket_overflows import NEEDS
 from analyzer.formatting.numbers import format_time
@@ -75,8 +76,8 @@ def _changed(inputs: FindingInputs) -> list[tuple[int, int]]:
 
 def states(inputs: FindingInputs, what: str, netns: int, ifindex: int) -> list[tuple[int, str]]:
     """(time, state) of one interface, as it stood at the start among them."""
-    starts = [one for one in inputs.evidence.moments if one.netns == netns and one.at_start]
-    of_it = [e for e in inputs.evidence.events if (e.netns, e.ifindex) == (netns, ifindex)]
+    starts = [one for one in moments_of(inputs, netns) if one.at_start]
+    of_it = events_at(inputs, netns, ifindex)
     changes = [(e.ts_ns, _state(e)) for e in of_it if e.what == what or _is_end(e)]
     starting = [
         (one.ts_ns, state)
@@ -102,9 +103,7 @@ def _is_being_made(
 
 def _lives(inputs: FindingInputs, netns: int, ifindex: int) -> list[Life]:
     """Of the vantages with these numbers, which the next container's interface may have again."""
-    outlook = inputs.outlook
-    here = [at for at, v in enumerate(outlook.vantages) if (v.netns, v.ifindex) == (netns, ifindex)]
-    return [outlook.life(at) for at in here]
+    return [inputs.outlook.life(at) for at in vantages_at(inputs, netns, ifindex)]
 
 
 def _is_within(ns: int, lives: Sequence[Life]) -> bool:

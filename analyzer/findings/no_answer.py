@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from analyzer.diagnosis.routing import TABLE_MAIN, Routed, route_to
 from analyzer.findings.counted import Owner, owner_of
+from analyzer.findings.lookups import moments_of
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.batch import Outlook
 from analyzer.model.echo_rows import IcmpRow
@@ -78,7 +79,7 @@ def may_claim(inputs: FindingInputs) -> bool:
 def routed(inputs: FindingInputs, netns: int, destination: str, source: str = "") -> Routed | None:
     """What a namespace did with packets to an address, all the capture long; None: not known, or
     it changed meanwhile."""
-    moments = [one for one in inputs.evidence.moments if one.netns == netns]
+    moments = moments_of(inputs, netns)
     if not moments or owner_of(inputs, netns) is None:
         return None
     first, *others = (route_to(one, destination, source) for one in moments)
@@ -104,7 +105,7 @@ def filters_by_path(inputs: FindingInputs, vantage: Vantage) -> bool:
 
 def _setting(inputs: FindingInputs, netns: int, name: str) -> str | None:
     """Its value all the capture long; None: not known, or it changed."""
-    moments = [one for one in inputs.evidence.moments if one.netns == netns]
+    moments = moments_of(inputs, netns)
     values = {s.value for one in moments for s in one.settings if s.name == name}
     return values.pop() if len(values) == 1 else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from analyzer.findings.lookups import events_of_container
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_time
 from analyzer.model.report import Finding
@@ -36,9 +37,7 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
 def _times(inputs: FindingInputs, name: str) -> Iterator[str]:
     """``from … until …``, of pauses that began while the capture ran, by the engine's events."""
     since: int | None = None
-    for event in inputs.evidence.events:
-        if (event.what, event.subject) != ("container", name):
-            continue
+    for event in events_of_container(inputs, name):
         if event.action == "pause" and since is None:
             since = event.ts_ns
         elif event.action in ("unpause", "die") and since is not None:

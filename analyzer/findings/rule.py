@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from analyzer.flows.contradictions import Contradiction
     from analyzer.recorders.settings.facts import Facts
 
+T = TypeVar("T")
 INFO, WARNING, ERROR = "info", "warning", "error"
 TOLD = 5
 """findings of one code; those behind them are counted"""
@@ -146,6 +147,14 @@ class FindingInputs:
     `analyzer.flows.requests.Requests.silent`"""
     evidence: Evidence = field(default_factory=Evidence)
     """what namespaces counted and how they stood, at both ends, and what changed in between"""
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, make: Callable[[FindingInputs], T]) -> T:
+        """What a function makes of these inputs; made when it is asked for first."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from analyzer.diagnosis.nat_rules import Translated, source_rules
 from analyzer.findings.counted import Owner, owned_ends
+from analyzer.findings.lookups import moments_of
 from analyzer.findings.no_answer import Unanswered, routed
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.evidence import NamespaceEvidence
@@ -19,7 +20,7 @@ from analyzer.net.ip import PROTOCOL_NAMES, address_text, address_value
 def translated_source(inputs: FindingInputs, one: Unanswered) -> str:
     """Such a translation of these requests, with the rule; '' where there is none."""
     source, target = address_value(one.source_ip), address_value(one.destination_ip)
-    for moment, owner, rows in _strangers(inputs):
+    for moment, owner, rows in inputs.once(_strangers):
         for row in rows:
             of_these = _protocol(row) == one.protocol and moment.netns == one.last.netns
             seen = _address(row, "src"), _address(row, "back_dst")
@@ -31,19 +32,25 @@ def translated_source(inputs: FindingInputs, one: Unanswered) -> str:
 def stands_for(inputs: FindingInputs, address: str) -> str:
     """The translation by which an address that nobody has is asked for; '' where there is none."""
     hi, lo = address_value(address)
-    for moment, owner, rows in _strangers(inputs):
+    for moment, owner, rows in inputs.once(_strangers):
         for row in rows[(rows["back_dst_hi"] == hi) & (rows["back_dst_lo"] == lo)]:
             return f"{_told(inputs, moment, owner, row)}: {_look(owner, row)}"
     return ""
 
 
-def _strangers(inputs: FindingInputs) -> Iterator[tuple[NamespaceEvidence, Owner, Rows]]:
+def _strangers(inputs: FindingInputs) -> list[tuple[NamespaceEvidence, Owner, Rows]]:
+    return list(_find_strangers(inputs))
+
+
+def _find_strangers(
+    inputs: FindingInputs,
+) -> Iterator[tuple[NamespaceEvidence, Owner, Rows]]:
     """Of each namespace the translations of sources to addresses that are not its own."""
     for moment, owner in owned_ends(inputs):
         ours = np.flatnonzero(inputs.nat.netns == moment.netns)
         if not len(ours) or "addresses" in moment.absent or "addresses" in moment.truncated:
             continue
-        every = [one for one in inputs.evidence.moments if one.netns == moment.netns]
+        every = moments_of(inputs, moment.netns)
         own = {address_value(a.address) for one in every for a in one.addresses}
         rows = inputs.nat.rows[ours]
         changed = (rows["back_dst_hi"] != rows["src_hi"]) | (rows["back_dst_lo"] != rows["src_lo"])

@@ -155,11 +155,13 @@ def _facts(row: dict[str, Any], scene: Scene) -> list[Fact]:
 
 def _foreign_ports(name: str, text: str, ports: Sequence[Vantage], scene: Scene) -> list[Fact]:
     """What speaks against an end's name: its frames passed somebody else's port."""
-    owners = {v.container for v in scene.vantages if v.role is Role.HOST_VETH} - {""}
     foreign = [v for v in ports if v.container and v.container != name]
+    owned = foreign and any(
+        v.role is Role.HOST_VETH and v.container == name for v in scene.vantages
+    )
     return [
         Fact(f"{text.format(name)} {v.name}, the port of {v.container}", False)
-        for v in (foreign if name in owners else ())
+        for v in (foreign if owned else ())
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from analyzer.model.vantage import Role, Vantage
@@ -30,6 +30,13 @@ class Scene:
     """bridge vantage name → (MAC, port ifindex), start and end of the capture together"""
     complete: bool
     """no ring dropped anything"""
+    host_names: frozenset[str] = field(init=False)
+    """what an end in the host's namespace is called"""
+
+    def __post_init__(self) -> None:
+        devices = (v for v in self.vantages if v.role in (Role.BRIDGE, Role.HOST, Role.UPLINK))
+        addresses = {address.partition("/")[0] for v in devices for address in v.addresses}
+        object.__setattr__(self, "host_names", frozenset(addresses | {"host"}))
 
     @property
     def has_topology(self) -> bool:
@@ -81,7 +88,7 @@ def _routers(row: dict[str, Any], scene: Scene) -> str:
 def _by_the_host(row: dict[str, Any], scene: Scene) -> tuple[str, str]:
     """Of packets that a bridge's own device took up or gave out."""
     device = _own_device(row, scene)
-    if not {row["source"], row["destination"]} & _names_of_the_host(scene):
+    if not {row["source"], row["destination"]} & scene.host_names:
         return ROUTED, (
             f"{device} hands it to the host's stack, or has it from there: the host routes "
             "it, nothing is bridged port to port"
@@ -90,13 +97,6 @@ def _by_the_host(row: dict[str, Any], scene: Scene) -> tuple[str, str]:
         "the host itself is one end (host, or a container in its network): it speaks "
         f"through {device} as its own interface, nothing is bridged port to port"
     )
-
-
-def _names_of_the_host(scene: Scene) -> set[str]:
-    """What an end in the host's namespace is called."""
-    devices = (v for v in scene.vantages if v.role in (Role.BRIDGE, Role.HOST, Role.UPLINK))
-    addresses = {address.partition("/")[0] for v in devices for address in v.addresses}
-    return addresses | {"host"}
 
 
 def _own_device(row: dict[str, Any], scene: Scene) -> str:

@@ -47,6 +47,24 @@ def test_anothers_and_what_was_there_before_is_not_its() -> None:
     assert addresses(event(11, "172.17.0.9/16"), life=Life()) == [(), ()]
 
 
+def test_the_next_namespace_with_its_numbers_has_its_own() -> None:
+    """A number of a namespace that is gone is the next one's at once."""
+    lives = [Life(10 * S, 11 * S, 11 * S), Life(12 * S, 13 * S, 13 * S)]
+    told = event(10, "172.17.0.9/16"), event(12, "172.17.0.10/16")
+    ours, theirs = "02:42:ac:11:00:09", "02:42:ac:11:00:0a"
+    links = [
+        event(at, "eth0", what="link", detail=f"up mac {mac}")
+        for at, mac in ((10, ours), (12, theirs))
+    ]
+    evidence = Evidence(events=(*told, *links))
+    for one in (INSIDE, PORT):
+        first, second = with_late_addresses([one, one], lives, evidence)
+        addresses = [v.addresses or v.peer_addresses for v in (first, second)]
+        assert addresses == [("172.17.0.9/16",), ("172.17.0.10/16",)]
+    borne = [replace(INSIDE, mac=mac) for mac in (ours, theirs)]
+    assert later_macs(borne, lives, evidence) == {}
+
+
 @pytest.mark.parametrize("text", ["", "nobody", "172.17.0.9/99", "172.17.0/16", "::1/200", "x/y"])
 def test_what_is_no_address_is_left_out(text: str) -> None:
     """A file may tell anything."""

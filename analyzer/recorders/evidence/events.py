@@ -21,7 +21,14 @@ from analyzer.errors import VethscopeError
 from analyzer.model.evidence import KernelEvent
 from analyzer.net import rtnetlink
 from analyzer.net.capabilities import Capability, keep_nothing, keep_only
-from analyzer.net.netlink import NETLINK_NETFILTER, RECEIVE_BYTES, SOL_NETLINK, NetlinkSocket
+from analyzer.net.netlink import (
+    NETLINK_NETFILTER,
+    RECEIVE_BYTES,
+    SOL_NETLINK,
+    NetlinkSocket,
+    attributes,
+    messages,
+)
 from analyzer.net.netns import run_inside
 from analyzer.net.rtnetlink import RtnetlinkSocket
 from analyzer.recorders.evidence.bridging import read_fdb
@@ -33,6 +40,8 @@ from analyzer.recorders.evidence.sysctl_samples import SysctlSamples
 MOST_EVENTS = 8192
 """that a file keeps; those beyond are counted"""
 GATHER_S = 0.02
+GROUP_NSID, RTM_DELNSID = 1 << 27, 89
+"""of linux/rtnetlink.h: namespaces get numbers in this one, and lose them when they are gone"""
 GROUPS = (
     rtnetlink.RTMGRP_LINK
     | rtnetlink.RTMGRP_NEIGH
@@ -43,6 +52,7 @@ GROUPS = (
     | rtnetlink.GROUP_IPV4_NETCONF
     | rtnetlink.GROUP_IPV6_NETCONF
     | rtnetlink.GROUP_MDB
+    | GROUP_NSID
 )
 NFNLGRP_NFTABLES = 7
 NETLINK_LISTEN_ALL_NSID = 8
@@ -62,7 +72,8 @@ class EventWatch:
         self._host_path = ""
         self._sockets: list[NetlinkSocket] = []
         self._namespaces: dict[int, int] = {}
-        """number in the host's namespace → inode"""
+        """number in the host's namespace → inode; the kernel gives both again at once"""
+        self._hearing = threading.Lock()
         self._understanding = Understanding()
         self._samples = SysctlSamples()
         self._tables: LegacyTables | None = None
@@ -116,7 +127,9 @@ class EventWatch:
                 return _numbers(netlink, paths, self._host)
 
         with contextlib.suppress(OSError, VethscopeError):
-            self._namespaces |= run_inside(self._host_path, find)
+            fresh = run_inside(self._host_path, find)
+            self._hear()  # that those that had these numbers before are gone waits there
+            self._namespaces |= fresh
 
     def sample(
         self, paths: Mapping[int, str], devices: Mapping[int, Sequence[str]] | None = None
@@ -196,11 +209,12 @@ class EventWatch:
     def _hear(self) -> None:
         """Take all notifications that wait."""
         events: list[KernelEvent] = []
-        for one in self._sockets:
-            while (got := self._receive(one.socket)) is not None:
-                data, netns = got
-                if netns is not None:
-                    events += self._understanding.events(data, netns, time.time_ns())
+        with self._hearing:
+            for one in self._sockets:
+                while (got := self._receive(one.socket)) is not None:
+                    data, netns = got
+                    if netns is not None:
+                        events += self._understanding.events(data, netns, time.time_ns())
         self._keep(events)
 
     def _receive(self, sock: socket.socket) -> tuple[bytes, int | None] | None:
@@ -216,7 +230,15 @@ class EventWatch:
             if (level, kind) == (SOL_NETLINK, NETLINK_LISTEN_ALL_NSID):
                 number = int.from_bytes(value[:4], "little", signed=True)
                 return data, self._namespaces.get(number)
+        self._forget_number(data)
         return data, self._host
+
+    def _forget_number(self, data: bytes) -> None:
+        """Of a namespace that is gone: what the next one with its number does is not its."""
+        for kind, _, _, body in messages(data):
+            number = attributes(body, 4).get(rtnetlink.NETNSA_NSID) if kind == RTM_DELNSID else None
+            if number:
+                self._namespaces.pop(int.from_bytes(number, "little", signed=True), None)
 
     def _keep(self, events: list[KernelEvent]) -> None:
         with self._lock:

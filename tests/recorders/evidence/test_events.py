@@ -257,3 +257,37 @@ def test_messages_that_are_cut_short_are_no_events(length: int) -> None:
     )
     told = Understanding().events(data[: length or None], 1, 2)
     assert all(isinstance(event, KernelEvent) for event in told)
+
+
+def test_a_namespace_that_is_gone_does_nothing_more(pair: Pair) -> None:
+    """The kernel gives its number in the host to the next one at once: what happens there before
+    that is known to be captured is not told as the old one's."""
+    script = "ip link add v{0} type veth peer name eth0 netns {1}; ip link set v{0} up"
+    inside = "ip addr add 10.1.2.{0}/24 dev eth0; ip link set eth0 up"
+    for number in range(1, 6):
+        fd = new_netns()
+        pair.run(0, script.format(number, f"/proc/{os.getpid()}/fd/{fd}"))
+        if number % 2:
+            pair.watch.welcome({netns_inode(fd): f"/proc/self/fd/{fd}"})
+        old = pair.fds[1]
+        pair.fds[1] = fd
+        pair.run(1, inside.format(number))
+        pair.fds[1] = old
+        os.close(fd)
+        _wait_for_link_to_go(pair, f"v{number}")
+    told = [(e.subject, e.netns) for e in pair.told() if e.what == "address"]
+    assert {subject for subject, _ in told if "." in subject} == {
+        f"10.1.2.{number}/24" for number in (1, 3, 5)
+    }
+
+
+def _wait_for_link_to_go(pair: Pair, name: str) -> None:
+    """A namespace is torn down a moment after its last descriptor is closed."""
+    give_up = time.monotonic() + 10
+    while True:
+        try:
+            pair.run(0, f"ip link show {name} 2>&1")
+        except subprocess.CalledProcessError:
+            return
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
