@@ -74,9 +74,11 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             f"other's clock, and delays between the two take {way}"
         )
     if clocks.negative_hops:
+        adjusted = clocks.steps or abs(clocks.set_ns) > SET_NS
+        why = "the clock was adjusted" if adjusted else "by their stamps; why is not known"
         yield NEGATIVE_DELAY.finding(
-            f"{format_plural(clocks.negative_hops, 'hop')} would end before they begin (the clock "
-            "was adjusted): counted, but without a delay"
+            f"{format_plural(clocks.negative_hops, 'hop')} would end before they begin ({why}): "
+            "counted, but without a delay"
         )
 
 
