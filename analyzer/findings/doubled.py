@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
+from analyzer.findings.rule import MANY, WARNING, Code, FindingInputs, Rule
 from analyzer.model.report import Finding
 
 DOUBLED = Code(
@@ -35,4 +35,4 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             )
 
 
-RULE = Rule((DOUBLED,), find, needs="a topology", most=None, place=170)
+RULE = Rule((DOUBLED,), find, needs="a topology", most=MANY, place=170)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzer.findings.rule import ERROR, Code, FindingInputs, Rule
+from analyzer.findings.rule import ERROR, MANY, Code, FindingInputs, Rule
 from analyzer.model.report import Finding
 from analyzer.model.tenures import Tenures
 from analyzer.model.vantage import Role
@@ -43,4 +43,4 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
             )
 
 
-RULE = Rule((DUPLICATE_MAC,), find, needs="a topology", most=None, place=200)
+RULE = Rule((DUPLICATE_MAC,), find, needs="a topology", most=MANY, place=200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
+from analyzer.findings.rule import INFO, MANY, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.report import Finding
 from analyzer.net.ethernet import mac_text
@@ -36,4 +36,4 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         )
 
 
-RULE = Rule((FLOODED,), find, needs="a topology", most=None, place=190)
+RULE = Rule((FLOODED,), find, needs="a topology", most=MANY, place=190)

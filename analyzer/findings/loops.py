@@ -10,7 +10,7 @@ from typing import Any
 
 from analyzer.diagnosis.looping import Loop, loops_of, returns
 from analyzer.findings.counted import bearer_of, owner_of
-from analyzer.findings.rule import ERROR, Code, FindingInputs, Rule
+from analyzer.findings.rule import ERROR, MANY, Code, FindingInputs, Rule
 from analyzer.formatting.numbers import format_ns, format_plural, format_time
 from analyzer.model.evidence import NamespaceEvidence
 from analyzer.model.report import Finding
@@ -98,4 +98,4 @@ def _cut(inputs: FindingInputs, port: Vantage) -> str:
     return (owner.run(command) if owner else command) + tree
 
 
-RULE = Rule((LOOP,), find, place=58, needs="a topology", most=None)
+RULE = Rule((LOOP,), find, place=58, needs="a topology", most=MANY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
+from analyzer.findings.rule import INFO, MANY, Code, FindingInputs, Rule
 from analyzer.flows.nat import CONNTRACK, changes
 from analyzer.formatting.numbers import format_plural
 from analyzer.model.report import Finding
@@ -32,4 +32,4 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         yield NAT.finding(f"{text} ({format_plural(count, 'packet')}{sure})")
 
 
-RULE = Rule((NAT,), find, most=None, place=160)
+RULE = Rule((NAT,), find, most=MANY, place=160)

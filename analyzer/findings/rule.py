@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 INFO, WARNING, ERROR = "info", "warning", "error"
-TOLD = 5
-"""findings of one code; those behind them are counted"""
+TOLD, MANY = 5, 20
+"""findings of one code, and of one that each pair or MAC has of its own; those behind them are
+counted"""
 
 
 class FileOffset(NamedTuple):

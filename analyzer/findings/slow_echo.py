@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from analyzer.findings.rule import INFO, Code, FindingInputs, Rule
+from analyzer.findings.rule import INFO, MANY, Code, FindingInputs, Rule
 from analyzer.findings.slow_hop import queue_at
 from analyzer.model.report import Finding
 
@@ -39,4 +39,4 @@ def _slowest_part(trip: Mapping[str, int], inputs: FindingInputs) -> tuple[str, 
     return f"between {before.name} → {after.name}{queue_at(inputs, after)}", delay
 
 
-RULE = Rule((SLOW_ECHO,), find, most=None, place=210)
+RULE = Rule((SLOW_ECHO,), find, most=MANY, place=210)
