@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analyzer.diagnosis.meanwhile import address_gone
+from analyzer.diagnosis.meanwhile import Known, address_gone, explain_meanwhile
 from analyzer.findings.arp_ignored import arp_ignored
 from analyzer.findings.counted import owner_of
 from analyzer.findings.neighbour_filtered import filtered_between, filtered_inside
@@ -78,6 +78,10 @@ def where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
         if (loss.protocol, loss.source, loss.expected) == ("arp", row.asker, port.name):
             why = f"{loss.reason}: {loss.advice}"
             return f"{whose}, and they never left by its port {port.name}: {why}"
+    sent_ns = [ns for ns in (row.first_ns, row.last_ns) if ns is not None]
+    known = Known(vantages, inputs.evidence.events, inputs.engine)
+    if changed := explain_meanwhile([*asking, port], port.peer_mac, sent_ns, known):
+        return f"{whose}, and they never left by its port {port.name}: {': '.join(changed)}"
     last = next((v.name for v in asking if v.name in seen), row.seen[-1])
     if counted := filtered_between(row, port, inputs):
         return (

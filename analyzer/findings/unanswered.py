@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 
 from analyzer.diagnosis.routing import Routed
@@ -19,6 +20,7 @@ from analyzer.findings.no_answer import (
 from analyzer.findings.resolution_path import where_they_ended
 from analyzer.findings.rule import INFO, WARNING, Code, FindingInputs, Rule
 from analyzer.findings.translated_source import stands_for
+from analyzer.formatting.numbers import format_time
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
 from analyzer.model.flow_rows import ArpRow
@@ -39,6 +41,9 @@ ND_UNANSWERED = Code(
 )
 
 
+_RESOLUTION = 3
+"""requests in vain after which a kernel gives up what waited for the answer (mcast_solicit in
+arp(7)); fewer only delay it"""
 DOCKER = "docker"
 
 
@@ -51,7 +56,9 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         (ND_UNANSWERED, "solicited {times}×", "nd"),
     ):
         for row in inputs.flows.get(kind, ()):
-            if row.state == "unanswered":
+            if row.missed >= _RESOLUTION:
+                yield code.finding(_for_a_time(row, verb, inputs))
+            elif row.state == "unanswered":
                 asked = f"{row.asker} {verb.format(times=row.requests)} {row.target_ip}"
                 only_polls = row.polls == row.requests and who_vanished(
                     inputs.outlook, row.target_ip
@@ -60,6 +67,26 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
                     f"{asked} and nobody answered: {_cause(row, inputs)}{_dropped(row, inputs)}",
                     INFO if only_polls else WARNING,
                 )
+
+
+def _for_a_time(row: ArpRow, verb: str, inputs: FindingInputs) -> str:
+    """Of who was answered before, or later."""
+    assert row.missed_first_ns is not None
+    assert row.missed_last_ns is not None
+    missed = replace(
+        row,
+        requests=row.missed,
+        first_ns=row.missed_first_ns,
+        last_ns=row.missed_last_ns,
+        seen=row.missed_seen,
+    )
+    first, last = format_time(row.missed_first_ns), format_time(row.missed_last_ns)
+    when = f"between {first} and {last.removeprefix(first.partition(' ')[0] + ' ')}"
+    asked = f"{row.asker} {verb.format(times=row.missed)} {row.target_ip} {when}"
+    return (
+        f"{asked} and nobody answered then, of {row.requests} times in all: "
+        f"{_cause(missed, inputs)}"
+    )
 
 
 def _dropped(row: ArpRow, inputs: FindingInputs) -> str:

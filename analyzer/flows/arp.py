@@ -18,6 +18,7 @@ from analyzer.flows.claims import Claim, Claims, Place
 from analyzer.flows.delays import Delays
 from analyzer.flows.doors import find_doors
 from analyzer.flows.live_numbers import latest_rows, new_numbers
+from analyzer.flows.missed_requests import MissedRequests
 from analyzer.flows.packets import seen_at
 from analyzer.model.batch import Batch, InOrder
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION
@@ -53,6 +54,7 @@ class Arp:
         self._forgotten_ns = -_PATIENCE_NS
         """when the last of these asked"""
         self._latency = Delays()
+        self._missed = MissedRequests(_KEY)
 
     def add(self, batch: Batch) -> None:
         """Take in the ARP packets of one batch."""
@@ -104,9 +106,9 @@ class Arp:
         )
         replied = pl.col("request").is_in(first["request"].implode()) | pl.col("replied")
         requests = asked if self._requests is None else pl.concat([self._requests, asked])
-        self._requests = requests.unique(_KEY, keep="last", maintain_order=True).with_columns(
-            replied.alias("replied")
-        )
+        requests = requests.with_columns(replied.alias("replied"))
+        self._requests = requests.unique(_KEY, keep="last", maintain_order=True)
+        self._missed.take(requests.join(self._requests, on="request", how="anti"))
         self._shed()
 
     def _shed(self) -> None:
@@ -122,6 +124,7 @@ class Arp:
         self._forgotten_ns = max(self._forgotten_ns, int(gone.max()))
         self._asked = kept
         self._requests = self._requests.join(kept, on=_KEY, how="semi", maintain_order="left")
+        self._missed.keep(kept)
         replies = self._replies.join(kept, on=_KEY, how="semi", maintain_order="left")
         answered = np.unique(replies["pair"].drop_nulls().to_numpy()).astype(np.int64)
         new = pl.Series(new_numbers(answered, self._pairs.count), dtype=pl.Int32)
@@ -129,13 +132,16 @@ class Arp:
         self._latency.keep(answered)
         self._pairs.keep(answered)
 
-    def table(self, settled: Collection[Place] = ()) -> pl.DataFrame:
-        """One row an (asker, target): requests, replies, latency, the answering MAC, state.
+    def table(self, settled: Collection[Place] = (), end_ns: int = 0) -> pl.DataFrame:
+        """One row an (asker, target): requests, replies, latency, the answering MAC, state; and
+        what `MissedRequests.table` tells.
 
-        settled: addresses that more than one MAC claimed without any conflict.
+        settled: addresses that more than one MAC claimed without any conflict. end_ns: of the
+        capture; what was asked right before may yet be answered.
         """
-        if self._asked is None or self._replies is None:
+        if self._asked is None or self._replies is None or self._requests is None:
             return _EMPTY
+        over = self._requests.filter(pl.col("ts") + _PATIENCE_NS < end_ns)
         latency = self._latency.table((0.5,)).select(
             pl.col("group").alias("pair"),
             pl.col("p50_ns").alias("latency_p50_ns"),
@@ -146,7 +152,8 @@ class Arp:
             self._asked.join(self._replies, on=_KEY, how="left", maintain_order="left")
             .join(latency, on="pair", how="left", maintain_order="left")
             .join(claims, on=["segment", "target_ip"], how="left", maintain_order="left")
-            .with_columns(pl.col("replies").fill_null(0))
+            .join(self._missed.table(over), on=_KEY, how="left", maintain_order="left")
+            .with_columns(pl.col("replies", "missed").fill_null(0))
             .with_columns(_state())
             .sort("ts", maintain_order=True)
         )

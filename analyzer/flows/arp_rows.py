@@ -48,7 +48,17 @@ def _row(row: dict[str, Any], endpoints: Endpoints, vantages: Sequence[Vantage])
         first_ns=row["ts"],
         last_ns=row["last_asked"],
         seen=[vantages[v].name for v in row["seen"]] if row["state"] == "unanswered" else [],
+        **(_missed(row, vantages) if row["state"] == "resolved" and row["missed"] else {}),
     )
+
+
+def _missed(row: dict[str, Any], vantages: Sequence[Vantage]) -> dict[str, Any]:
+    return {
+        "missed": row["missed"],
+        "missed_first_ns": row["missed_first"],
+        "missed_last_ns": row["missed_last"],
+        "missed_seen": [vantages[v].name for v in row["missed_seen"]],
+    }
 
 
 def _ip(value: int) -> str:
@@ -81,12 +91,14 @@ def _aggregator(inputs: AggregatorInputs) -> Arp:
 
 
 def _rows(arp: Arp, context: FlowContext) -> list[ArpRow]:
-    table = arp.table(context.settled_claims)
+    table = arp.table(context.settled_claims, context.end_ns)
     rows = name_arp(table, context.endpoints, context.vantages)
     for row, segment, mac in zip(rows, *table["segment", "asker_mac"], strict=True) if rows else ():
         heard = context.receives(segment, mac) and not context.one_way
         if row.state == UNANSWERED and not heard:
             row.state = UNKNOWN
+        if not heard:
+            row.missed = 0
     context.settle_arp(rows)
     return rows
 

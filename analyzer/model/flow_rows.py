@@ -35,6 +35,14 @@ class ArpRow:
     """when it asked first"""
     last_ns: int | None = None
     """when it asked last; null: not told (ND)"""
+    missed: int = 0
+    """of a resolved pair: requests to all that brought no answer, before others did or after"""
+    missed_first_ns: int | None = None
+    """when the first of these was asked"""
+    missed_last_ns: int | None = None
+    """and the last"""
+    missed_seen: list[str] = field(default_factory=list)
+    """vantages that saw them"""
 
 
 @dataclass(slots=True)

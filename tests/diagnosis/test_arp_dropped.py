@@ -111,3 +111,61 @@ def test_a_queue_that_takes_none(bench: Bench) -> None:
     told = unanswered(bench.capture(["all"], lambda: bench.inside("tomcat01", ASK)))
     assert f"never left by its port {port}: dropped in bridge docker0, or by that port: " in told
     assert "; the kernel dropped as many of them, or of the answers to them: QDISC_DROP at " in told
+
+
+FAST = "sysctl -qw net.ipv4.neigh.eth0.retrans_time_ms=100"
+ANEW = "ip neigh flush all; ping -c1 -W.4 172.17.0.3 >/dev/null || true"
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_an_owner_that_was_silent_for_a_time(bench: Bench, back: bool) -> None:
+    """It answered before, and does later, or never again."""
+    bench.inside("tomcat01", FAST)
+    address = "172.17.0.3/16 dev eth0"
+
+    def act() -> None:
+        bench.inside("tomcat01", ANEW)
+        bench.inside("tomcat02", f"ip addr del {address}; sleep .2")
+        bench.inside("tomcat01", f"{ANEW}; sleep .2")
+        if back:
+            bench.inside("tomcat02", f"ip addr add {address}; sleep .2")
+            bench.inside("tomcat01", ANEW)
+        else:
+            bench.inside("tomcat01", "sleep 1.2")  # an answer would have come by then
+
+    report = bench.capture(["tomcat01", "tomcat02"], act)
+    (row,) = [row for row in report.arp if row.target_ip == "172.17.0.3"]
+    asked = 1 + back + row.missed
+    assert (row.state, row.replies, row.requests - row.polls) == ("resolved", 1 + back, asked)
+    assert row.missed == 3
+    assert "tomcat02:eth0" in row.missed_seen
+    told = unanswered(report)
+    assert told.startswith("tomcat01 asked 3× who has 172.17.0.3 between 20")
+    assert f" and nobody answered then, of {row.requests} times in all: " in told
+    assert "they reached tomcat02:eth0: tomcat02 did not have 172.17.0.3 from " in told
+
+
+def test_a_port_that_was_shut_for_a_time(bench: Bench) -> None:
+    bench.inside("tomcat01", FAST)
+    port = bench.veth("tomcat02")
+
+    def act() -> None:
+        for command in (f"bridge link set dev {port} state {one}" for one in (0, 3)):
+            bench.host(f"{command}; sleep .2")
+            bench.inside("tomcat01", f"{ANEW}; sleep .2")
+
+    told = unanswered(bench.capture(["tomcat01", "tomcat02"], act))
+    assert f"they never left by its port {port}: port {port} was disabled: it was so from " in told
+
+
+def test_a_request_that_is_repeated_once_is_no_fault(bench: Bench) -> None:
+    port = f"bridge link set dev {bench.veth('tomcat02')} state"
+
+    def act() -> None:
+        for command in (f"{port} 0", f"{port} 3"):
+            bench.host(f"sleep .1; {command}")
+            bench.inside("tomcat01", "ip neigh flush all; ping -c1 -W.2 172.17.0.3 || true")
+        bench.inside("tomcat01", "sleep 1.2")
+
+    report = bench.capture(["tomcat01", "tomcat02"], act)
+    assert not [f.text for f in report.findings if f.code == "arp-unanswered"]
