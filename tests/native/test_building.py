@@ -87,6 +87,7 @@ def test_code_that_would_need_numba_is_not_made() -> None:
 
 
 SHARED = "WIDTH = 2\n"
+PAIR = "import collections\nPair = collections.namedtuple('Pair', 'left right')\n"
 LOOPS = '''
 from analyzer.native.compiled import compiled, piece
 from analyzer.{shared} import WIDTH
@@ -135,6 +136,11 @@ def test_a_recipe_changes_with_what_makes_code(
     assert {Path(file).name for file in first.files} == {"shared_for_test.py", "loops_for_test.py"}
     described = LOOPS.replace("Doc.", "Another.").replace("# comment", "# other\n")
     assert Ingredients(module("# new\n" + SHARED, described).loop).recipe == first.recipe
+    module(SHARED + PAIR, LOOPS)
+    pair = sys.modules["analyzer.shared_for_test"].Pair
+    numbers = np.dtype(np.int64), 1, "C", True
+    of_pair = Ingredients(module(SHARED, LOOPS).loop, ((pair, (numbers, numbers)),))
+    assert of_pair.recipe[-1].endswith("Pair ('left', 'right')")
     for shared, loops in (
         (SHARED.replace("2", "3"), LOOPS),
         (SHARED, LOOPS.replace("value * WIDTH", "value + WIDTH")),

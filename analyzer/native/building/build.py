@@ -6,7 +6,9 @@ are read by the next build only.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -29,6 +31,7 @@ from analyzer.native.library import (
     library_path,
 )
 
+LOG = logging.getLogger("vethscope")
 _LINKERS = ("ld", "ld.lld", "ld.gold", "ld.bfd")
 _BASELINE = {"x86_64": "x86-64-v2", "aarch64": "generic"}
 """the processor that code is made for: any server of the last 15 years"""
@@ -63,10 +66,16 @@ def build(into: Path = PACKAGE / "native", keep: Path | None = None) -> str:
     _choose_processor()
     kept = keep or PACKAGE.parent / "build" / "loops"
     kept.mkdir(parents=True, exist_ok=True)
-    items = [_item(signature) for signature in read_signatures()]
+    with open(kept / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time; gone with this process
+        return _build(kept, library_path(into))
+
+
+def _build(kept: Path, library: Path) -> str:
+    items = [item for signature in read_signatures() if (item := _item(signature))]
     missing = [item for item in items if not _object_file(kept, item).exists()]
     _compile(missing, kept)
-    _link(items, kept, library_path(into))
+    _link(items, kept, library)
     _tidy(kept, items)
     return f"{len(missing)} of {len(items)} loops compiled"
 
@@ -79,11 +88,13 @@ def _choose_processor() -> None:
         raise CannotBuild("numba was loaded before")
 
 
-def _item(signature: Signature) -> Item:
+def _item(signature: Signature) -> Item | None:
+    """None, and a line that says so: there is no such loop any more."""
     try:
-        ingredients = Ingredients(signature.loop)
+        ingredients = Ingredients(signature.loop, signature.kinds)
     except (AttributeError, ImportError) as error:
-        raise CannotBuild(f"there is no {signature.name}: make signatures ({error})") from error
+        LOG.warning("%s is not built, make signatures: %s", signature.name, error)
+        return None
     text = "\n".join((signature.name, signature.text, _versions(), *ingredients.recipe))
     return Item(signature, tuple(sorted(ingredients.files)), digest_of(text.encode()))
 

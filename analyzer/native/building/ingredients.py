@@ -27,12 +27,21 @@ from analyzer.native.library import PACKAGE
 class Ingredients:
     """Of one loop."""
 
-    def __init__(self, piece: Piece | Intrinsic) -> None:
+    def __init__(self, piece: Piece | Intrinsic, kinds: tuple[Any, ...] = ()) -> None:
+        """kinds: of its arguments, of which tuples are classes with names for their members."""
         self._seen: set[int] = set()
         self.recipe: list[str] = []
         self.files: set[str] = set()
         """relative to the folder that the package lies in"""
         self._add_piece(piece)
+        self._add_classes(kinds)
+
+    def _add_classes(self, kinds: tuple[Any, ...]) -> None:
+        for kind in kinds:
+            if isinstance(kind, tuple) and isinstance(kind[0], type):
+                self.recipe.append(_constant(kind[0]))
+                self._add_file(sys.modules[kind[0].__module__])
+                self._add_classes(kind[1])
 
     def _add_piece(self, piece: Piece | Intrinsic) -> None:
         options = (piece.counted, piece.inlined) if isinstance(piece, Piece) else ()
@@ -65,8 +74,9 @@ class Ingredients:
             self.recipe.append(f"{name} = {_constant(value)}")
 
     def _add_file(self, module: ModuleType) -> None:
-        if module.__file__ and Path(module.__file__).is_relative_to(PACKAGE):
-            self.files.add(str(Path(module.__file__).relative_to(PACKAGE.parent)))
+        file = Path(getattr(module, "__file__", None) or "/")
+        if file.is_relative_to(PACKAGE):
+            self.files.add(str(file.relative_to(PACKAGE.parent)))
 
 
 @cache
