@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -22,11 +23,15 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_ns(pid: int) -> int:
-    """User plus system time of a living family, to the nanosecond (schedstat, proc(5))."""
+    """User plus system time of a living family, to the nanosecond (schedstat, proc(5)).
+
+    Threads may end while they are gone through.
+    """
     total = 0
     for one in family(pid):
         for task in Path(f"/proc/{one}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
+            with suppress(OSError):
+                total += int((task / "schedstat").read_text().split()[0])
     return total
 
 
