@@ -27,7 +27,13 @@ __all__ = ["bench", "lab", "never_busy", "no_loop_is_interpreted"]  # fixtures o
 REQUIRED = {word.strip() for word in os.environ.get("VETHSCOPE_REQUIRE", "").split(",")} - {""}
 NO_ROOT = "needs root: sudo make test"
 NO_DOCKER = "no Docker Engine answers: Docker tests are skipped (start one, or run .ci/run)"
-WORDS = {f"tests/cli/test_{name}.py" for name in ("commands", "hostile_text", "topology_picture")}
+WORDS = {
+    *(
+        f"tests/cli/test_{name}.py"
+        for name in ("commands", "faults", "hostile_text", "topology_picture")
+    ),
+    "tests/app/test_ping_lab.py",
+}
 LEFT = pytest.StashKey[list[str]]()
 NEW = pytest.StashKey[list[str]]()
 PREFIX = f"vs{os.environ.setdefault('VETHSCOPE_TEST_PREFIX', str(os.getpid()))}-"
