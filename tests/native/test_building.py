@@ -112,6 +112,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
         for name, text in (("shared_for_test", shared), ("loops_for_test", loops)):
             path = tmp_path / f"{name}.py"
             path.write_text(text.replace("{shared}", "shared_for_test"))
+            # what Python keeps of it is told from the next one by seconds and size alone
+            Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
             spec = importlib.util.spec_from_file_location(f"analyzer.{name}", path)
             assert spec
             assert spec.loader
