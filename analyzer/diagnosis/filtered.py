@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.drop_places import OUTPUT, ROUTE, place_of_drop
-from analyzer.diagnosis.meanwhile import address_gone, covering, route_gone, setting_spells
+from analyzer.diagnosis.meanwhile import FORWARDING, address_gone, not_forwarding, route_gone
 from analyzer.diagnosis.nat_rules import Translated, destination_rules, older_entry, target_of
 from analyzer.diagnosis.passing_rules import passing_rules, tell
 from analyzer.diagnosis.reasons import NETFILTER, NO_SOCKET, Packet, Place, advise
@@ -19,7 +19,6 @@ from analyzer.recorders.settings.nftables_rules import look_at
 TOO_BIG, NO_FORWARDING = "PKT_TOO_BIG", "IP_INADDRERRORS"
 _BY_OTHERS = (NETFILTER, "IP_RPFILTER")
 """what drops at the same places, and asks for other routes, or none"""
-FORWARDING = "net.ipv4.ip_forward"
 
 
 def advise_at(
@@ -64,10 +63,8 @@ def _routed_otherwise(reason: str, place: Place, packet: Packet, scene: Scene, n
         return f"{whose} {gone}: {place.run(look)}"
     if reason != NO_FORWARDING or ":" in packet.destination_ip:
         return ""
-    spells = setting_spells(scene.events, netns, FORWARDING, "0")
-    spell = covering(spells or (), packet.sent_ns)
-    look = place.run(f"sysctl {FORWARDING}")
-    return f"{whose} did not forward {spell.when} ({FORWARDING} = 0): {look}" if spell else ""
+    shut = not_forwarding(scene.events, netns, packet.sent_ns)
+    return f"{whose} {shut}: {place.run(f'sysctl {FORWARDING}')}" if shut else ""
 
 
 def _no_rule(location: str, place: Place, packet: Packet, scene: Scene, netns: int) -> str:

@@ -20,6 +20,7 @@ from analyzer.model.vantage import Role, Vantage
 
 HEARD_NS = 20_000_000
 """an event is heard of, and gets its time, so long after it was so"""
+FORWARDING = "net.ipv4.ip_forward"
 _GOOD = {"link": "up", "port": "forwarding"}
 _LOOK = {"link": "ip -s link show dev", "port": "bridge -d link show dev"}
 _OTHER = "other"
@@ -122,6 +123,12 @@ def route_gone(
         if spell := covering(_absences(told), sent_ns):
             return f"did not have the route {subject} {spell.when}"
     return ""
+
+
+def not_forwarding(events: Sequence[KernelEvent], netns: int, sent_ns: Sequence[int]) -> str:
+    """When a namespace did not forward IPv4, if all was sent in that time."""
+    spell = covering(setting_spells(events, netns, FORWARDING, "0") or (), sent_ns)
+    return f"did not forward {spell.when} ({FORWARDING} = 0)" if spell else ""
 
 
 def _of_kind(events: Sequence[KernelEvent], netns: int, what: str) -> list[KernelEvent]:

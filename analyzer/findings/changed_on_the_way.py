@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analyzer.diagnosis.meanwhile import Known, covering, explain_meanwhile, setting_spells
+from analyzer.diagnosis.meanwhile import FORWARDING, Known, explain_meanwhile, not_forwarding
 from analyzer.findings.counted import owner_of
-from analyzer.findings.no_answer import FORWARDING, Unanswered, has_address
+from analyzer.findings.no_answer import Unanswered, has_address
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.vantage import Role
 
@@ -30,9 +30,5 @@ def _not_forwarded(inputs: FindingInputs, one: Unanswered) -> str:
     owner = owner_of(inputs, one.last.netns)
     if owner is None or not owner.is_host or ":" in one.destination_ip:
         return ""
-    spells = setting_spells(inputs.evidence.events, one.last.netns, FORWARDING, "0")
-    spell = covering(spells or [], one.sent_ns)
-    if spell is None:
-        return ""
-    look = owner.run(f"sysctl {FORWARDING}")
-    return f"{owner.name} did not forward {spell.when} ({FORWARDING} = 0): {look}"
+    shut = not_forwarding(inputs.evidence.events, one.last.netns, one.sent_ns)
+    return f"{owner.name} {shut}: {owner.run(f'sysctl {FORWARDING}')}" if shut else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from analyzer.diagnosis.meanwhile import FORWARDING, address_gone
 from analyzer.diagnosis.routing import TABLE_MAIN, Routed, route_to
 from analyzer.findings.counted import Owner, owner_of
 from analyzer.findings.lookups import moments_of
@@ -21,7 +22,6 @@ from analyzer.net.ip import address_text
 
 _GROUP = ("protocol", "source", "destination")
 _ENDS = ("src_hi", "src_lo", "dst_hi", "dst_lo")
-FORWARDING = "net.ipv4.ip_forward"
 FORWARDING_V6 = "net.ipv6.conf.all.forwarding"
 RP_FILTER = "net.ipv4.conf.all.rp_filter"
 
@@ -142,6 +142,13 @@ def it_vanished(owners: Sequence[str]) -> str:
     whose = ", ".join(owners) + ("'s" if len(owners) == 1 else "'s in turn")
     ended = "interface" if len(owners) == 1 else "interfaces"
     return f"it was {whose}, whose {ended} vanished while the capture ran"
+
+
+def without_address(inputs: FindingInputs, netns: int, address: str, sent_ns: Sequence[int]) -> str:
+    """Whether a namespace did not have the address just when it was asked there."""
+    owner = owner_of(inputs, netns)
+    gone = address_gone(inputs.evidence.events, netns, address, sent_ns)
+    return f"{owner.name} {gone}: {owner.run('ip address show')}" if owner and gone else ""
 
 
 def no_way_back(inputs: FindingInputs, one: Unanswered) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analyzer.diagnosis.meanwhile import Known, address_gone, explain_meanwhile
+from analyzer.diagnosis.meanwhile import Known, explain_meanwhile
 from analyzer.findings.arp_ignored import arp_ignored
 from analyzer.findings.counted import owner_of
 from analyzer.findings.neighbour_filtered import filtered_between, filtered_inside
@@ -15,6 +15,7 @@ from analyzer.findings.no_answer import (
     has_address,
     look_inside,
     routed,
+    without_address,
 )
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.batch import Outlook
@@ -96,13 +97,8 @@ def where_they_ended(row: ArpRow, inputs: FindingInputs) -> str:
 
 
 def _without_address(row: ArpRow, inside: Vantage, inputs: FindingInputs) -> str:
-    """Whether it did not have the address just then."""
-    owner = owner_of(inputs, inside.netns)
     sent_ns = [ns for ns in (row.first_ns, row.last_ns) if ns is not None]
-    gone = address_gone(inputs.evidence.events, inside.netns, row.target_ip, sent_ns)
-    if gone and owner:
-        return f"{owner.name} {gone}: {owner.run('ip address show')}"
-    return ""
+    return without_address(inputs, inside.netns, row.target_ip, sent_ns)
 
 
 def _beyond_a_router(row: ArpRow, port: Vantage, vantages: Sequence[Vantage]) -> str:

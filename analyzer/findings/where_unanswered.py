@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from analyzer.diagnosis.meanwhile import address_gone
 from analyzer.findings.at_the_socket import at_the_socket, is_quiet
 from analyzer.findings.changed_on_the_way import changed_on_the_way
 from analyzer.findings.counted import owner_of
@@ -20,6 +19,7 @@ from analyzer.findings.no_answer import (
     no_way_on,
     routed,
     who_vanished,
+    without_address,
 )
 from analyzer.findings.rule import FindingInputs
 from analyzer.findings.sent_on import sent_on
@@ -83,11 +83,10 @@ def _sent_later(inputs: FindingInputs, one: Unanswered) -> bool:
 
 
 def _without_address(inputs: FindingInputs, one: Unanswered) -> str:
-    """Whether the stack did not have the address when they came."""
-    owner = owner_of(inputs, one.last.netns) if one.last.role is not Role.HOST_VETH else None
-    events = inputs.evidence.events
-    gone = address_gone(events, one.last.netns, one.destination_ip, one.sent_ns)
-    return f"{owner.name} {gone}: {owner.run('ip address show')}" if owner and gone else ""
+    """Whether the stack did not have the address when they came; a port's stack is the host's."""
+    if one.last.role is Role.HOST_VETH:
+        return ""
+    return without_address(inputs, one.last.netns, one.destination_ip, one.sent_ns)
 
 
 def _unknown(inputs: FindingInputs, one: Unanswered) -> str:
