@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from analyzer.capture import bpf
 from analyzer.capture.arena import reserve_arena
@@ -57,7 +58,8 @@ class Roster:
         may be hundreds, because they are asked for many times a second"""
         self._options = options
         self._arena = reserve_arena(options.ring)
-        self._program: bpf.Program | None = None
+        self.program: bpf.Program | None = None
+        """the user's filter, once there is a vantage to compile it for"""
         self._paths: dict[int, str] = {}
         """namespace inode → where it was found"""
 
@@ -66,7 +68,7 @@ class Roster:
         rings = len(self.open_sources) + 1
         ring = Ring(path, inode, self._options.ring.inside(rings), self._arena)
         try:
-            ring.attach(self._program or bpf.accept(self._options.snaplen))
+            ring.attach(self.program or bpf.accept(self._options.snaplen))
             ring.start()
         except BaseException:
             ring.close()
@@ -170,6 +172,11 @@ class Roster:
         """Interface ids of the vantages that did not vanish."""
         return self._living.keys()
 
+    def heard(self) -> list[Vantage]:
+        """The vantages of which every frame is heard now."""
+        rings = {one.number for one in self.open_sources if one.ring.listens and not one.hushed}
+        return [one for one in self._living.values() if one.ring in rings]
+
     @property
     def all_gone(self) -> bool:
         return not self._living
@@ -227,13 +234,13 @@ class Roster:
         self, inode: int, group: list[Vantage], rings: dict[int, Ring], paths: Mapping[int, str]
     ) -> None:
         """Add a namespace's vantages to its source; a new one takes its ring out of ``rings``."""
-        if self._program is None:
-            self._program = self._compile(_path(inode, paths), inode, group)
+        if self.program is None:
+            self.program = self._compile(_path(inode, paths), inode, group)
         source = self.serving(inode)
         if source is None:
             host, newest = self._options.newcomers or (None, 0)
             newer_than = newest if host == inode else None
-            source = Source(rings[inode], len(self.sources), self._program, newer_than)
+            source = Source(rings[inode], len(self.sources), self.program, newer_than)
             self.sources.append(source)
             self._open.append(source)
             del rings[inode]
@@ -242,6 +249,8 @@ class Roster:
         except VethscopeError:
             self._forget(source)
             raise
+        cut_bytes = self._options.cut_bytes
+        admitted = [replace(one, cut_bytes=cut_bytes) for one in admitted]
         self._living |= enumerate(admitted, len(self.vantages))
         self.vantages += admitted
 

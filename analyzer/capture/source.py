@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analyzer.capture import bpf, encode
+from analyzer.capture.bpf_payload import Lengths, keep
 from analyzer.capture.ring import Ring
 from analyzer.capture.stats import RingStats
-from analyzer.errors import UsageProblem
+from analyzer.errors import CaptureError, UsageProblem
 from analyzer.model.vantage import Role, Vantage
 
 _SETTLE_NS = 2_000_000
@@ -51,6 +52,8 @@ class Source:
         self.table = encode.build_table({})
         self._newer_than = newer_than
         self._program = program
+        self._lengths: Lengths | None = None
+        """what is kept of a frame; None: whole frames"""
         self._hushed_ns: int | None = None
         if self.curious:
             ring.cursor[encode.CURIOUS] = 1
@@ -115,6 +118,18 @@ class Source:
         else:
             self.hush()
 
+    def cut(self, lengths: Lengths | None) -> None:
+        """Keep so much of a frame from now on; where the kernel cannot take that, whole frames."""
+        if self.hushed or lengths == self._lengths:
+            return
+        before, self._lengths = self._lengths, lengths
+        try:
+            self.ring.attach(self._filter(self.live))
+        except (UsageProblem, CaptureError):
+            self._lengths = None
+            if before is not None:
+                self.ring.attach(self._filter(self.live))
+
     def skip(self, frames: int) -> None:
         """Frames that were walked and turned out to be nobody's."""
         self.ring.cursor[encode.SKIPPED] += frames
@@ -157,9 +172,8 @@ class Source:
         return RingStats(ring.netns, ring.received, ring.dropped, int(ring.cursor[encode.SKIPPED]))
 
     def _filter(self, ifindexes: set[int]) -> bpf.Program:
-        return bpf.for_interfaces(
-            sorted(ifindexes), self._program, self._newer_than, sorted(self.ignored)
-        )
+        then = keep(self._program, self._lengths) if self._lengths else self._program
+        return bpf.for_interfaces(sorted(ifindexes), then, self._newer_than, sorted(self.ignored))
 
     def _tabulate(self) -> None:
         now_ns = time.monotonic_ns()
