@@ -114,10 +114,9 @@ class Reading:
         return reading
 
     def _fit_keys(self) -> None:
-        """Make identity of what every vantage has of a frame, as far as they are known."""
-        most = [max(one - TUNNEL_BYTES * self.tunnels, 1) for one in self._snaplens if one]
-        # What a tunnel carries is not cut.
-        self.key_bytes = key_bytes_for([*most, *(one.cut_bytes for one in self.vantages)])
+        """Make identity of what every vantage has of a frame; what a tunnel carries is not cut."""
+        kept = [max(one - TUNNEL_BYTES * self.tunnels, 1) for one in self._snaplens if one]
+        self.key_bytes = key_bytes_for(kept + [one.cut_bytes for one in self.vantages])
 
     @property
     def paths(self) -> list[str]:

@@ -13,7 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from analyzer.capture import bpf
 from analyzer.capture.arena import reserve_arena
@@ -58,8 +57,7 @@ class Roster:
         may be hundreds, because they are asked for many times a second"""
         self._options = options
         self._arena = reserve_arena(options.ring)
-        self.program: bpf.Program | None = None
-        """the user's filter, once there is a vantage to compile it for"""
+        self.program: bpf.Program | None = None  # the user's filter
         self._paths: dict[int, str] = {}
         """namespace inode → where it was found"""
 
@@ -174,8 +172,7 @@ class Roster:
 
     def heard(self) -> list[Vantage]:
         """The vantages of which every frame is heard now."""
-        rings = {one.number for one in self.open_sources if one.ring.listens and not one.hushed}
-        return [one for one in self._living.values() if one.ring in rings]
+        return [one for one in self._living.values() if self.sources[one.ring].hears]
 
     @property
     def all_gone(self) -> bool:
@@ -245,12 +242,10 @@ class Roster:
             self._open.append(source)
             del rings[inode]
         try:
-            admitted = source.admit(group, len(self.vantages), self._options.promiscuous)
+            admitted = source.admit(group, len(self.vantages), self._options)
         except VethscopeError:
             self._forget(source)
             raise
-        cut_bytes = self._options.cut_bytes
-        admitted = [replace(one, cut_bytes=cut_bytes) for one in admitted]
         self._living |= enumerate(admitted, len(self.vantages))
         self.vantages += admitted
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from analyzer.capture import bpf, encode
 from analyzer.capture.bpf_payload import Lengths, keep
+from analyzer.capture.options import CaptureOptions
 from analyzer.capture.ring import Ring
 from analyzer.capture.stats import RingStats
 from analyzer.errors import CaptureError, UsageProblem
@@ -59,12 +60,14 @@ class Source:
             ring.cursor[encode.CURIOUS] = 1
             ring.attach(self._filter(self.live))
 
-    def admit(self, vantages: Sequence[Vantage], first: int, promiscuous: bool) -> list[Vantage]:
+    def admit(
+        self, vantages: Sequence[Vantage], first: int, options: CaptureOptions
+    ) -> list[Vantage]:
         """Take vantages in; ``first`` is the file's next interface id.
 
-        Returns them with ``ring`` and ``promiscuous`` as they really are. Raises UsageProblem
-        where an interface does not exist, unless the ring may have heard it before it went, or
-        where it has no Ethernet frames.
+        Returns them with ``ring``, ``promiscuous`` and ``cut_bytes`` as they really are. Raises
+        UsageProblem where an interface does not exist, unless the ring may have heard it before it
+        went, or where it has no Ethernet frames.
         """
         for vantage in vantages:
             _check(self.ring, vantage, lenient=self.curious or self.ring.listens)
@@ -77,7 +80,7 @@ class Source:
         self.live |= fresh.keys()
         self.pending = {i: row for i, row in self.pending.items() if i not in fresh}
         self._tabulate()
-        return [self._as_captured(vantage, promiscuous) for vantage in vantages]
+        return [self._as_captured(vantage, options) for vantage in vantages]
 
     @property
     def alone(self) -> bool:
@@ -148,6 +151,11 @@ class Source:
     def hushed(self) -> bool:
         return self._hushed_ns is not None and self.is_open
 
+    @property
+    def hears(self) -> bool:
+        """Whether every frame of its vantages comes in."""
+        return self.is_open and self.ring.listens and self._hushed_ns is None
+
     def overdue(self, now_ns: int) -> bool:
         """Whether it was hushed so long ago that its frames should not wait in the ring longer."""
         return self._hushed_ns is not None and now_ns - self._hushed_ns > _OVERDUE_NS
@@ -182,11 +190,11 @@ class Source:
         ignored = dict.fromkeys(self.ignored, encode.IGNORED)
         self.table = encode.build_table({**ignored, **self.pending, **self.identifiers})
 
-    def _as_captured(self, vantage: Vantage, promiscuous: bool) -> Vantage:
+    def _as_captured(self, vantage: Vantage, options: CaptureOptions) -> Vantage:
         heard = vantage.promiscuous
-        if vantage.role == Role.BRIDGE and promiscuous:
+        if vantage.role == Role.BRIDGE and options.promiscuous:
             heard = self.ring.be_promiscuous(vantage.ifindex) or heard
-        return replace(vantage, ring=self.number, promiscuous=heard)
+        return replace(vantage, ring=self.number, promiscuous=heard, cut_bytes=options.cut_bytes)
 
 
 def _check(ring: Ring, vantage: Vantage, *, lenient: bool) -> None:
