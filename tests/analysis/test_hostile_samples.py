@@ -1,7 +1,7 @@
 """Captures whose notes are nonsense, as they came from outside, through every command that reads.
 
-Among them are infinite numbers, a drop longer than its block, an open quotation in a rule, a vantage
-that is its own peer, and a list nested 100,000 deep.
+Among them are infinite numbers, a drop longer than its block, an open quotation in a rule, a
+vantage that is its own peer, and a list nested 100,000 deep.
 """
 
 from __future__ import annotations
