@@ -18,6 +18,7 @@ from analyzer.decode.tcp import TCP_HEADER
 from analyzer.decode.udp import UDP_HEADER
 from analyzer.model.frames import FrameChunk
 from analyzer.native.compiled import compiled, piece
+from analyzer.native.keys import SECRET
 from analyzer.native.loads import Bytes, be16
 from analyzer.net.ip import TCP, UDP
 from analyzer.net.ports import DNS_PORT, MDNS_PORT
@@ -49,6 +50,8 @@ class _Out(NamedTuple):
     """of the name in the text"""
     digest: npt.NDArray[np.uint64]
     """of the name"""
+    secret: np.uint64
+    """of this process, not [n]: else who asks could choose names of one digest"""
 
 
 def dns_messages(
@@ -71,6 +74,7 @@ def dns_messages(
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.uint64),
+        np.uint64(SECRET),
     )
     at, stop = frames_of(chunk, columns, rows)
     text = np.empty(int((np.minimum(stop - at, _MAX_NAME) * _PER_BYTE).sum()), np.uint8)
@@ -121,7 +125,7 @@ def _walk(
             continue
         out.whole[row] = True
         out.start[row], out.end[row] = end, written
-        state = add_bytes(np.uint64(written - end), text, end, written, np.uint64(0))
+        state = add_bytes(np.uint64(written - end), text, end, written, out.secret)
         out.digest[row] = finished(state)
         end = written
 

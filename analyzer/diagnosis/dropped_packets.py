@@ -40,10 +40,10 @@ from analyzer.diagnosis.lost_flows import (
 )
 from analyzer.diagnosis.reasons import NETFILTER, NO_SOCKET, full_reason, is_harmless
 from analyzer.diagnosis.tie import Ties, Tying
+from analyzer.flows.live_numbers import MOST, LiveNumbers
 from analyzer.model.batch import Batch
 from analyzer.model.frames import EXAMPLE
 from analyzer.model.journeys import Status
-from analyzer.native.keys import KeyNumbers
 from analyzer.net.ethernet import GROUP_BIT_U64
 from analyzer.net.ip import TCP, UDP
 from analyzer.net.tcp_flags import SYN, SYN_ACK
@@ -76,6 +76,8 @@ class DroppedPackets:
     _answered: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """keys of requests (`analyzer.correlate.answers`) of which an answer was seen, the latest"""
     _names: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+    """by pair, of the packets that drops may still be tied to, at least"""
+    _most_names: int = MOST
     _counted: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def add(self, batch: Batch) -> None:
@@ -93,6 +95,10 @@ class DroppedPackets:
         self._learn_names(packets)
         if len(ties.drop):
             self._count(ties)
+        if len(self._names) > self._most_names:
+            waiting = set(self.tying.waiting("packet_pair").tolist())
+            self._names = {pair: names for pair, names in self._names.items() if pair in waiting}
+            self._most_names = max(MOST, 2 * len(self._names))
 
     def _learn_answers(self, batch: Batch) -> None:
         """A drop is tied so long after its time that the answers of that time are known."""
@@ -205,7 +211,7 @@ class _Beginnings:
     """Who began each UDP conversation: what goes to that one is an answer."""
 
     def __init__(self) -> None:
-        self._numbers = KeyNumbers()
+        self._numbers = LiveNumbers(_REMEMBERED)
         self._first = np.empty(0, np.int64)
         self._by = np.empty(0, np.uint64)
 
@@ -223,17 +229,20 @@ class _Beginnings:
         earlier = order[number[order] < self._first[ids[order]]]
         # the earliest is written last, and stays
         self._first[ids[earlier]], self._by[ids[earlier]] = number[earlier], source[earlier]
+        kept = self._numbers.shed()
+        if kept is not None:
+            self._first, self._by = self._first[kept], self._by[kept]
 
     def late(self, rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
-        """[r] whether it is UDP for the one that began: an answer to someone who is gone."""
+        """[r] whether it is UDP for the one that began: an answer to someone who is gone. It may be
+        one where the beginning was forgotten."""
         columns = {name: rows[name].to_numpy() for name in EXAMPLE}
         target = _ends(columns, "dst")
         keys = _ends(columns, "src") + target
         udp = np.flatnonzero(columns["protocol"] == UDP)
         answers = np.zeros(len(rows), np.bool_)
-        ids, fresh = self._numbers.take(keys[udp])
-        assert not len(fresh)  # each is a packet that was added
-        answers[udp] = self._by[ids] == target[udp]
+        ids = self._numbers.find(keys[udp])
+        answers[udp] = (ids < 0) | (np.append(self._by, np.uint64(0))[ids] == target[udp])
         return answers
 
 

@@ -132,6 +132,10 @@ class Tying:
         self._count_untied(drops[~tied])
         return Ties(drops[tied], frame, answer[tied])
 
+    def waiting(self, name: str) -> npt.NDArray[Any]:
+        """A column of what drops may still be tied to."""
+        return self._waiting.get(name, np.empty(0, np.int64))
+
     def _count_untied(self, drops: Rows) -> None:
         """Keep how many there were of each kind, and when."""
         kinds, place = np.unique(drops[_KIND], return_inverse=True)

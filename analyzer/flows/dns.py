@@ -42,7 +42,7 @@ from analyzer.model.batch import Batch, InOrder, in_order_of_time
 from analyzer.model.bundles import bundle
 from analyzer.model.flow_rows import DnsRow
 from analyzer.model.journeys import Evidence
-from analyzer.native.keys import mixed
+from analyzer.native.keys import SECRET, mixed
 from analyzer.net.dns_names import rcode_name, type_name
 from analyzer.net.ip import address_text
 from analyzer.net.ports import DNS_PORT
@@ -89,7 +89,7 @@ class Dns:
         where: Any = [
             rows[f"{end}_{part}"].to_numpy() for end in ("client", "server") for part in _ENDS
         ]
-        what = rows.select(h=pl.struct("name", "qtype").hash(7))["h"].to_numpy()
+        what = rows.select(h=pl.struct("name", "qtype").hash(SECRET))["h"].to_numpy()
         site = rows["site"].to_numpy()
         asked = self._asked.take(mixed(site, *where, rows["dns_id"].to_numpy(), what))[0]
         del where[2]  # the client's port does not matter to the row

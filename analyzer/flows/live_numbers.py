@@ -49,6 +49,10 @@ class LiveNumbers:
         self._used[numbers] = self._batch
         return numbers, fresh
 
+    def find(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+        """[n] the number of each key; -1: it has none."""
+        return self._keys.find(keys)
+
     def shed(self, first: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.int64] | None:
         """[kept] the keys that stay where there are too many, by the numbers that they have had,
         in order; None: all of them. first: [count] those that stay rather than others."""

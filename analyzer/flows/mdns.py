@@ -24,6 +24,7 @@ from analyzer.flows.kind import AggregatorInputs, FlowKind, SheetForm
 from analyzer.formatting.numbers import format_ns
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
+from analyzer.model.report import LeftOut
 from analyzer.net.dns_names import type_name
 from analyzer.net.ip import UDP, address_text
 from analyzer.net.ports import MDNS_PORT
@@ -63,22 +64,44 @@ class Mdns:
         self._notes = notes
         self._messages: list[pl.DataFrame] = []
         self._count = 0
+        self._full_ns: int | None = None
+        """until when messages were kept, where they were too many"""
+        self._unkept, self._undecided, self._cut = 0, 0, 0
+        """questions that were not kept, or whose answers were not; rows that are not told"""
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of one batch."""
         noted = self._notes.take(batch)
-        if noted is None or self._count >= MOST:
+        if noted is None:
+            return
+        if self._full_ns is not None:
+            self._unkept += int((~noted["response"]).sum())
             return
         rows = _messages(batch, noted)
         self._count += len(rows)
         self._messages.append(rows)
+        if self._count >= MOST:
+            self._full_ns = rows["ts_ns"].max()  # type: ignore[assignment]
 
-    def rows(self) -> list[MdnsRow]:
-        """The report's rows, in order of appearance."""
+    @property
+    def forgotten(self) -> int:
+        """Questions of which nothing is told: there were too many."""
+        return self._unkept + self._undecided
+
+    def left_out(self, top: int | None) -> LeftOut:
+        """These, and rows beyond ``top``."""
+        return LeftOut(self.forgotten + self._cut)
+
+    def rows(self, top: int | None = None) -> list[MdnsRow]:
+        """The report's rows, in order of appearance: with most questions, where there are more."""
         if not self._messages:
             return []
         messages = pl.concat(self._messages).sort("ts_ns", "number")
         asked = messages.filter(~pl.col("response"))
+        if self._full_ns is not None:
+            # the answers to the last ones were not kept
+            early = asked.filter(pl.col("ts_ns") <= self._full_ns - PATIENCE_NS)
+            self._undecided, asked = len(asked) - len(early), early
         asked = asked.join(_askers(asked), on=_ASKER, maintain_order="left")
         tied = asked.join_asof(
             messages.filter("response").select(
@@ -97,6 +120,10 @@ class Mdns:
             pl.col("answer_ns").count().alias("answered"),
             pl.col("responder").drop_nulls().unique(maintain_order=True),
         )
+        if top is not None and len(groups) > top:
+            self._cut = len(groups) - top
+            order = np.argsort(-groups["questions"].to_numpy(), kind="stable")[:top]
+            groups = groups[np.sort(order)]
         return [_row(row, times) for row in groups.iter_rows(named=True)]
 
 
@@ -173,7 +200,8 @@ KINDS = (
         row=MdnsRow,
         about="the questions of one node to everybody for one name and type (RFC 6762)",
         aggregator=_aggregator,
-        rows=lambda mdns, context: mdns.rows(),
+        rows=lambda mdns, context: mdns.rows(context.top),
+        left_out=Mdns.left_out,
         sheet=SheetForm(
             place=8,
             title="mDNS",

@@ -27,7 +27,13 @@ from analyzer.savefile.control import (
 )
 from analyzer.savefile.interfaces import SavefileInterface, take_names
 from analyzer.savefile.order import order_of
-from analyzer.savefile.pcapng_walk import MIN_BLOCK, SectionView, check_block, walk_blocks
+from analyzer.savefile.pcapng_walk import (
+    CONTROL_KINDS,
+    MIN_BLOCK,
+    SectionView,
+    check_block,
+    walk_blocks,
+)
 
 MAGIC = blocks.SECTION_HEADER.to_bytes(4, "big")
 """the same in both byte orders"""
@@ -81,13 +87,23 @@ class PcapngReader:
             position, row, status = walk_blocks(data, position, section, self._clocks, columns, row)
             if status != CONTROL:
                 return Stop(position, row, status, DAMAGE.get(status, ""))
-            try:
-                length, status = self._take(data, position)
-            except SavefileError as error:
-                return Stop(position, row, BAD_CONTENT, str(error))
-            if status != WHOLE:
-                return Stop(position, row, status, DAMAGE.get(status, ""))
-            position += length
+            # they often stand together, and the walk is not called for each
+            while status == CONTROL:
+                try:
+                    length, status = self._take(data, position)
+                except SavefileError as error:
+                    return Stop(position, row, BAD_CONTENT, str(error))
+                if status != WHOLE:
+                    return Stop(position, row, status, DAMAGE.get(status, ""))
+                position += length
+                status = CONTROL if self._is_control(data, position) else WHOLE
+
+    def _is_control(self, data: Bytes, position: int) -> bool:
+        start = bytes(data[position : position + MIN_BLOCK])
+        order = order_of(self._swapped)
+        return (
+            len(start) == MIN_BLOCK and struct.unpack_from(f"{order}I", start)[0] in CONTROL_KINDS
+        )
 
     def _take(self, data: Bytes, position: int) -> tuple[int, int]:
         """Read the control block there; its (length, status) as of `check_block`."""

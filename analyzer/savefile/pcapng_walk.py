@@ -42,6 +42,14 @@ from analyzer.savefile.columns import (
 OBSOLETE_PACKET = 2
 SIMPLE_PACKET = 3
 
+CONTROL_KINDS = (
+    SECTION_HEADER,
+    INTERFACE_DESCRIPTION,
+    NAME_RESOLUTION,
+    INTERFACE_STATISTICS,
+    OWN,
+)
+"""what Python reads"""
 MIN_BLOCK = 12
 """type, length and length again"""
 _PACKET_DATA = 28
@@ -96,13 +104,7 @@ def _find_flags(data: Bytes, position: int, end: int, swapped: bool) -> Any:
 
 @piece
 def _is_control(kind: int) -> Any:
-    return kind in (
-        SECTION_HEADER,
-        INTERFACE_DESCRIPTION,
-        NAME_RESOLUTION,
-        INTERFACE_STATISTICS,
-        OWN,
-    )
+    return kind in CONTROL_KINDS
 
 
 @compiled

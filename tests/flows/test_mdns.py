@@ -13,6 +13,8 @@ from tcp_streams import write_pcap
 
 from analyzer.analysis import reading
 from analyzer.analysis.analyse import report_files
+from analyzer.analysis.options import AnalysisOptions
+from analyzer.flows import mdns
 
 S, MS = 1_000_000_000, 1_000_000
 A, B, C = (f"172.17.0.{n}" for n in (2, 3, 4))
@@ -71,6 +73,32 @@ def test_one_answer_serves_all_who_asked(tmp_path: Path) -> None:
         (A, 40 * MS),
         (C, 30 * MS),
     ]
+
+
+def test_what_is_not_kept_is_counted_and_nothing_said_of_its_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of those that are kept may have been answered by one that is not."""
+    monkeypatch.setattr(mdns, "MOST", 4)
+    path = tmp_path / "mdns.pcap"
+    asked = [(0, ask(A)), (30, answer(B)), (6_000, ask(A)), (10_000, ask(C)), (10_100, answer(B))]
+    asked += [(20_000 + n, ask(A, f"n{n}.local")) for n in range(5)]
+    monkeypatch.setattr(reading, "CHUNK_FRAMES", 2)
+    monkeypatch.setattr(reading, "_FEWEST", 1)
+    write_pcap(path, [(1000 * S + int(at * MS), bytes(packet)) for at, packet in asked])
+    report, _ = report_files([str(path)], AnalysisOptions(top=10))
+    (row,) = report.flows["mdns"]
+    assert (row.client, row.questions, row.answered) == (A, 1, 1)
+    assert report.left_out["mdns"].rows == 7
+
+
+def test_rows_beyond_the_top_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "mdns.pcap"
+    packets = [ask(A, f"n{n % 5}.local") for n in range(11)]
+    write_pcap(path, [(1000 * S + n * MS, bytes(packet)) for n, packet in enumerate(packets)])
+    report, _ = report_files([str(path)], AnalysisOptions(top=2))
+    assert [row.name for row in report.flows["mdns"]] == ["n0.local", "n1.local"]
+    assert report.left_out["mdns"].rows == 3
 
 
 def test_nobody_has_to_answer(tmp_path: Path) -> None:
