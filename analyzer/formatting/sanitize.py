@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ _DECEIVING = (
     "\ud800-\udfff"  # surrogates: undecodable bytes, cannot be encoded
     "\ufffe\uffff"  # no characters: XML with them is not well-formed
 )
+_WITHOUT_TEXT = frozenset({int, float, bool, type(None)})
 _UNSAFE = re.compile(f"[{_CONTROLS}{_DECEIVING}]")
 _UNSAFE_IN_JSON = re.compile(f"[\x7f-\x9f{_DECEIVING}]")
 
@@ -64,22 +66,33 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def sanitized(value: T) -> T:
-    """A copy of a report (dataclasses, sequences, dicts at any depth), all strings sanitized."""
+    """A report (dataclasses, sequences, dicts at any depth) with all strings sanitized; what is
+    clean as it is, is the same object."""
     return _walk(value)  # type: ignore[no-any-return]
 
 
 def _walk(value: Any) -> Any:
+    kind: Any = type(value)
+    if kind in _WITHOUT_TEXT:
+        return value
     if isinstance(value, str):
-        return sanitize(value)
+        return value if value.isascii() and value.isprintable() else sanitize(value)
     if isinstance(value, list | tuple):
-        return type(value)(map(_walk, value))
+        return kind(map(_walk, value))
     if isinstance(value, Mapping):
         return {_walk(key): _walk(inner) for key, inner in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _walk(getattr(value, f.name)) for f in fields(value)})
+        walked = {name: _walk(getattr(value, name)) for name in _fields(kind)}
+        changed = {name: new for name, new in walked.items() if new is not getattr(value, name)}
+        return replace(value, **changed) if changed else value
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return _SanitizedRows(value)
     return value
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind))
 
 
 class _SanitizedRows(Sequence[Any]):
