@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
@@ -23,6 +24,11 @@ _GONE_NS = 5_000_000_000
 """many times what a frame waits in a ring once it is looked at"""
 _ETHERNET_TYPES = (1, 772)
 """ARPHRD_ETHER, ARPHRD_LOOPBACK: frames that start with a MAC header"""
+
+
+AT_ONCE = 32
+"""rings opened or closed side by side: in each the kernel waits some 20 ms for its other CPUs
+(synchronize_net in net/packet/af_packet.c), and the waits are shared"""
 
 
 class Source:
@@ -60,7 +66,9 @@ class Source:
         self._pressed = False
         """whether all frames are cut, for want of room"""
         self._attaching = Lock()
-        """another thread may `press`"""
+        """another thread may `press`: sets are replaced, never changed"""
+        self._heard: Collection[int] = ()
+        """ifindexes that the filter lets pass"""
         self.cut_times, self.cut_ns = 0, 0
         """how often that was, and for how long in all"""
         self._hushed_ns: int | None = None
@@ -80,12 +88,12 @@ class Source:
         for vantage in vantages:
             _check(self.ring, vantage, lenient=self.curious or self.ring.listens)
         fresh = {vantage.ifindex: first + place for place, vantage in enumerate(vantages)}
-        self.ignored -= fresh.keys()
+        self.ignored = self.ignored - fresh.keys()
         self._attach(self.live | fresh.keys())
         self.identifiers |= fresh
         self._ever += len(fresh)
         self._gone = {i: ns for i, ns in self._gone.items() if i not in fresh}
-        self.live |= fresh.keys()
+        self.live = self.live | fresh.keys()
         self.pending = {i: row for i, row in self.pending.items() if i not in fresh}
         self._tabulate()
         return [self._as_captured(vantage, options) for vantage in vantages]
@@ -113,7 +121,7 @@ class Source:
         """Do not hear these, pending or not; those that are gone need no filter."""
         there = {i for i in ifindexes if self.ring.interface_name(i) is not None}
         fresh = there - self.ignored - self.live
-        self.ignored |= fresh
+        self.ignored = self.ignored | fresh
         for ifindex in ifindexes:
             self.pending.pop(ifindex, None)
         self._tabulate()
@@ -122,7 +130,7 @@ class Source:
 
     def dismiss(self, ifindexes: set[int]) -> None:
         """Interfaces that are gone; what the ring holds of them is still theirs."""
-        self.live -= ifindexes
+        self.live = self.live - ifindexes
         self._gone |= dict.fromkeys(ifindexes & self.identifiers.keys(), time.monotonic_ns())
         if self.live or self.curious:
             self._attach(self.live)
@@ -144,7 +152,7 @@ class Source:
         """Cut all frames, or no longer; whether that is so now. Safe in threads."""
         self._pressed = on
         with suppress(UsageProblem, CaptureError, OSError):
-            self._attach(self.live)
+            self._attach()
             return self._lengths is not None
         return False
 
@@ -154,7 +162,7 @@ class Source:
 
     def forget(self, ifindexes: set[int]) -> None:
         """Ignored interfaces that are gone: their indexes need not be remembered."""
-        self.ignored -= ifindexes
+        self.ignored = self.ignored - ifindexes
 
     def hush(self) -> None:
         """Let no frame in any more, so that the ring can be drained."""
@@ -197,17 +205,18 @@ class Source:
         cut = self.cut_times, self.cut_ns
         return RingStats(ring.netns, ring.received, ring.dropped, unclaimed, *cut)
 
-    def _attach(self, ifindexes: set[int]) -> None:
-        """Hear these from now on. Raises UsageProblem, CaptureError."""
+    def _attach(self, ifindexes: Collection[int] | None = None) -> None:
+        """Hear these from now on; None: the same as before. Raises UsageProblem, CaptureError."""
         with self._attaching:
             if self._hushed_ns is not None:
                 return
+            wanted = sorted(self._heard if ifindexes is None else ifindexes)
             then, lengths = self._program, self._lengths
             if lengths:
                 then = keep(then, lengths._replace(everywhere=lengths.everywhere or self._pressed))
-            self.ring.attach(
-                bpf.for_interfaces(sorted(ifindexes), then, self._newer_than, sorted(self.ignored))
-            )
+            filter_ = bpf.for_interfaces(wanted, then, self._newer_than, sorted(self.ignored))
+            self.ring.attach(filter_)
+            self._heard = wanted
 
     def _tabulate(self) -> None:
         now_ns = time.monotonic_ns()
@@ -221,6 +230,15 @@ class Source:
         if vantage.role == Role.BRIDGE and options.promiscuous:
             heard = self.ring.be_promiscuous(vantage.ifindex) or heard
         return replace(vantage, ring=self.number, promiscuous=heard, cut_bytes=options.cut_bytes)
+
+
+def close_all(those: Collection[Ring | Source]) -> None:
+    """Close them side by side."""
+    if not those:
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done in [pool.submit(one.close) for one in those]:
+            done.result()
 
 
 def _check(ring: Ring, vantage: Vantage, *, lenient: bool) -> None:

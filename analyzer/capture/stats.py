@@ -8,6 +8,7 @@ A ring of several vantages does not tell whose frames it dropped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analyzer.model.vantage import Vantage
@@ -48,6 +49,18 @@ class VantageStats:
     """when the interface vanished; None where it lasted"""
     begun_ns: int | None = None
     """since when it is captured, where it joined later"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStats:
+    """What one file holds: of a rotation only what is described in it."""
+
+    vantages: Mapping[int, VantageStats]
+    """by their number in the file"""
+    rings: Mapping[int, RingStats]
+    """of these, by `Vantage.ring`"""
+    start_ns: int
+    end_ns: int
 
 
 @dataclass(frozen=True, slots=True)
