@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def sanitized(value: T) -> T:
-    """A copy of a report (dataclasses, sequences, dicts at any depth), all strings sanitized."""
+    """A copy of a report (structs, sequences, dicts at any depth), all strings sanitized."""
     return _walk(value)  # type: ignore[no-any-return]
 
 
@@ -75,8 +77,9 @@ def _walk(value: Any) -> Any:
         return type(value)(map(_walk, value))
     if isinstance(value, Mapping):
         return {_walk(key): _walk(inner) for key, inner in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _walk(getattr(value, f.name)) for f in fields(value)})
+    if isinstance(value, Struct):
+        walked = {name: _walk(getattr(value, name)) for name in value.__struct_fields__}
+        return replace(value, **walked)
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return _SanitizedRows(value)
     return value

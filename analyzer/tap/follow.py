@@ -16,8 +16,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from types import TracebackType
+
+from msgspec.structs import replace
 
 from analyzer.capture.ring import Ring
 from analyzer.engines.base import Engine

@@ -8,7 +8,8 @@ happens and says which ones are ready to be looked into. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.topology.netlink import LinkFacts
 from analyzer.topology.resolve import PAIRED
@@ -17,8 +18,7 @@ PATIENCE_S = 2.0
 """So long a new link may take to become what it will be; a busy engine takes half a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A new port of a bridge."""
 
     link: LinkFacts

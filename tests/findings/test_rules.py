@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from finding_inputs import BRIDGE, PORTS, VANTAGES, info, inputs
+from msgspec.structs import replace
 
 from analyzer.diagnosis.likely import UNANSWERED, InVain, LikelyCause
 from analyzer.findings.catalogue import codes, documentation_table, find_all, rules

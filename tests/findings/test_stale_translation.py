@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 from evidence_samples import EVENT_NS, HOST, S, moments, seen, texts
+from msgspec.structs import replace
 from test_rules import NAT
 
 from analyzer.findings.stale_translation import find
