@@ -86,6 +86,7 @@ class Reading(Struct):
     evidence: list[bytes] = field(default_factory=list)
     """what was told of counters, state and events (`analyzer.recorders.evidence`)"""
     _malformed: Malformed = field(default_factory=Malformed)
+    _snaplens: set[int] = field(default_factory=set)
     _expected: int = 0
     _places: VantageIdentities = field(default_factory=lambda: VantageIdentities([]))
 
@@ -103,17 +104,19 @@ class Reading(Struct):
         savefiles = [open_savefile(file) for file in different]
         opened = [savefile.file for savefile in savefiles]
         reading = cls(opened, savefiles=savefiles, twins=twins)
-        snaplens = [interface.snaplen for file in savefiles for interface in file.interfaces]
-        reading.key_bytes = key_bytes_for(snaplens)
         for number, savefile in enumerate(reading.savefiles):
             reading._take_notes(savefile, number)
+            reading._snaplens |= {interface.snaplen for interface in savefile.interfaces}
         reading.initial = len(reading.vantages)
-        if reading.tunnels:
-            inner = [max(snaplen - TUNNEL_BYTES, 1) if snaplen else 0 for snaplen in snaplens]
-            reading.key_bytes = key_bytes_for(inner)
+        reading._fit_keys()
         if not any(vantage.ifindex for vantage in reading.vantages):
             reading.clocks.compare(reading.files, reading.key_bytes)
         return reading
+
+    def _fit_keys(self) -> None:
+        """Make identity of what every vantage has of a frame; what a tunnel carries is not cut."""
+        kept = [max(one - TUNNEL_BYTES * self.tunnels, 1) for one in self._snaplens if one]
+        self.key_bytes = key_bytes_for(kept + [one.cut_bytes for one in self.vantages])
 
     @property
     def paths(self) -> list[str]:
@@ -148,6 +151,7 @@ class Reading(Struct):
             self.tracked += tracked
             explained = explained or bool(others)
             for interface in ahead.interfaces:
+                self._snaplens.add(interface.snaplen)
                 vantage = self._place(interface, number, file.name)
                 if vantage < 0:
                     continue
@@ -159,6 +163,7 @@ class Reading(Struct):
         vantages = range(len(self.vantages))
         self.foreseen = [notes_at_end.get(vantage, VantageNotes()) for vantage in vantages]
         self.gaps = Gaps.between(self.foreseen)
+        self._fit_keys()
 
     def was_wrong(self) -> bool:
         """Whether the files turned out to hold more than was foreseen of them."""

@@ -45,10 +45,17 @@ class VantageIdentities:
         same = self._index.setdefault(key, [])
         for at in same:
             if not vantage.ifindex or _may_be(self.vantages[at], vantage):
+                self._note_cut(at, vantage.cut_bytes)
                 return at
         same.append(len(self.vantages))
         self.vantages.append(self._with_generations(vantage))
         return same[-1]
+
+    def _note_cut(self, at: int, cut_bytes: int) -> None:
+        """In one file frames may have been cut, and in another not."""
+        here = self.vantages[at]
+        if cut_bytes and not 0 < here.cut_bytes <= cut_bytes:
+            self.vantages[at] = replace(here, cut_bytes=cut_bytes)
 
     def place_devices(
         self, chunk: FrameChunk, frames: Columns, savefile: Savefile, file_number: int

@@ -27,12 +27,13 @@ MAX_INSTRUCTIONS = 4096
 _LD_W_ABS, _JA, _JEQ, _JGT, _JGE, _RET = 0x20, 0x05, 0x15, 0x25, 0x35, 0x06
 _CLASS = 0x07
 _AD_IFINDEX = 0xFFFFF000 + 8
+_REFUSE: Instruction = (_RET, 0, 0, 0)
 _LEAF = 8
 """indexes compared one by one at a leaf of the search: 1.5 instructions a vantage in all"""
 _NETMASK_UNKNOWN = 0xFFFFFFFF
 _ERROR_BYTES = 256
 
-NOTHING: Program = ((_RET, 0, 0, 0),)
+NOTHING: Program = (_REFUSE,)
 """lets no frame pass"""
 
 
@@ -73,18 +74,24 @@ def for_interfaces(
     UsageProblem where all together are longer than the kernel takes.
     """
     if newer_than is not None:
-        search = _either(ifindexes, newer_than, but_not)
+        lookup = _resolve(_either(ifindexes, newer_than, but_not))
     elif ifindexes:
-        search = _search(sorted(set(ifindexes)))
+        lookup = search(ifindexes, _REFUSE)
     else:
         return NOTHING
-    program = ((_LD_W_ABS, 0, 0, _AD_IFINDEX), *_resolve(search), *then)
+    program = ((_LD_W_ABS, 0, 0, _AD_IFINDEX), *lookup, *then)
     if len(program) > MAX_INSTRUCTIONS:
         raise UsageProblem(
             f"{len(ifindexes)} interfaces and a filter of {len(then)} instructions are more than "
             f"one kernel filter holds ({MAX_INSTRUCTIONS}); capture fewer, or shorten the filter"
         )
     return program
+
+
+def search(ifindexes: Sequence[int], otherwise: Instruction) -> list[Instruction]:
+    """Look up what was loaded: behind its end if it is one of these, else the instruction."""
+    rows = _resolve(_search(sorted(set(ifindexes))))
+    return [otherwise if one == _REFUSE else one for one in rows]
 
 
 _ACCEPT = -1
@@ -99,10 +106,10 @@ def _either(ifindexes: Sequence[int], newer_than: int, but_not: Sequence[int]) -
     return [(_JGT, 0, 1, newer_than), (_JA, 0, 0, len(old)), *old, *new]
 
 
-def _swap(search: list[Instruction]) -> list[Instruction]:
+def _swap(rows: list[Instruction]) -> list[Instruction]:
     """A search that lets pass what the given one refuses."""
-    refuse, accept_ = (_RET, 0, 0, 0), (_JA, 0, 0, _ACCEPT)
-    return [accept_ if one == refuse else refuse if one == accept_ else one for one in search]
+    accept_ = (_JA, 0, 0, _ACCEPT)
+    return [accept_ if one == _REFUSE else _REFUSE if one == accept_ else one for one in rows]
 
 
 def _search(ifindexes: list[int]) -> list[Instruction]:
@@ -110,7 +117,7 @@ def _search(ifindexes: list[int]) -> list[Instruction]:
     if len(ifindexes) <= _LEAF:
         count = len(ifindexes)
         tests = [(_JEQ, count - place, 0, index) for place, index in enumerate(ifindexes)]
-        return [*tests, (_RET, 0, 0, 0), (_JA, 0, 0, _ACCEPT)]
+        return [*tests, _REFUSE, (_JA, 0, 0, _ACCEPT)]
     middle = len(ifindexes) // 2
     lower, upper = _search(ifindexes[:middle]), _search(ifindexes[middle:])
     if len(lower) <= 255:
@@ -120,10 +127,10 @@ def _search(ifindexes: list[int]) -> list[Instruction]:
     return [*head, *lower, *upper]
 
 
-def _resolve(search: list[Instruction]) -> list[Instruction]:
+def _resolve(rows: list[Instruction]) -> list[Instruction]:
     return [
-        (_JA, 0, 0, len(search) - place - 1) if one == (_JA, 0, 0, _ACCEPT) else one
-        for place, one in enumerate(search)
+        (_JA, 0, 0, len(rows) - place - 1) if one == (_JA, 0, 0, _ACCEPT) else one
+        for place, one in enumerate(rows)
     ]
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from functools import partial
 
+from analyzer.capture.keeping import Keeping
 from analyzer.capture.links import LinkWatch
 from analyzer.capture.recorder import Recorder
 from analyzer.capture.roster import Roster, close_all
@@ -32,6 +33,7 @@ class Listening:
         roster: Roster,
         recorder: Recorder,
         wakeups: Wakeups,
+        keeping: Keeping,
         vanished: Callable[[], None],
         losing: Callable[[Collection[int]], None],
     ) -> None:
@@ -39,6 +41,7 @@ class Listening:
         dropped frames."""
         self._losing = losing
         self._roster, self._recorder, self._wakeups = roster, recorder, wakeups
+        self._keeping = keeping
         self._vanished = vanished
         self._looked_ns = 0
         self._dropped: dict[int, int] = {}
@@ -56,6 +59,7 @@ class Listening:
                 self._wakeups.listen(source.ring.fileno(), partial(self._walk, source))
                 source.ring.start()
         self._roster.note_begun()
+        self._keeping.settle()
         self._recorder.attend(self._roster.open_sources)
         self._wake_by(edges=self._recorder.direct)
 
@@ -90,6 +94,7 @@ class Listening:
         ends_ns = time.monotonic_ns() + _ARRIVES_NS
         while (left_ns := ends_ns - time.monotonic_ns()) > 0 and not self._recorder.writer.finished:
             self.step(left_ns / 1e9)
+        self._keeping.release()
         self._roster.hush()
         self._recorder.stage()
         while self._roster.open_sources and not self._recorder.writer.finished:
@@ -110,6 +115,7 @@ class Listening:
             self.count()
             self._tell_drops()
             if self._roster.dismiss_orphans():
+                self._keeping.settle()
                 self._vanished()
 
     def _tell_drops(self) -> None:
@@ -127,7 +133,9 @@ class Listening:
         self._recorder.walk(source, time.monotonic_ns())
 
     def _notice(self, watch: LinkWatch) -> None:
-        if self._roster.dismiss(watch):
+        vanished = self._roster.dismiss(watch)
+        self._keeping.settle()
+        if vanished:
             self._vanished()
 
     def _wake_by(self, *, edges: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct, field
 
 from analyzer.capture.encode import Bytes
+from analyzer.capture.payload import CUT_BYTES, Payload
 from analyzer.capture.ring_settings import RingSettings, available_bytes
 from analyzer.capture.series import Rotation
 from analyzer.errors import UsageProblem
@@ -60,6 +61,10 @@ class CaptureOptions(Struct, frozen=True):
 
     snaplen: int = MAX_SNAPLEN
     """bytes kept of a frame"""
+    payload: Payload = Payload.AUTO
+    """where it is kept"""
+    bridge_netfilter: bool = True
+    """bridges may translate what they forward, or take it for sure that they do not"""
     filter: str = ""
     """pcap-filter(7) syntax; empty: every frame"""
     promiscuous: bool = True
@@ -75,6 +80,11 @@ class CaptureOptions(Struct, frozen=True):
     names: Mapping[str, str] = field(default_factory=dict)
     """address → container name, for the Name Resolution Block"""
     ring: RingSettings = field(default_factory=lambda: RingSettings.fitting(available_bytes()))
+
+    @property
+    def cut_bytes(self) -> int:
+        """To how many bytes frames may be cut by ``payload``; 0: none is."""
+        return CUT_BYTES if self.payload is not Payload.ALL and self.snaplen > CUT_BYTES else 0
 
     def check(self) -> None:
         """Raises UsageProblem with the value that cannot be."""

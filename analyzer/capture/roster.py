@@ -57,7 +57,7 @@ class Roster:
         may be hundreds, because they are asked for many times a second"""
         self._options = options
         self._arena = reserve_arena(options.ring)
-        self._program: bpf.Program | None = None
+        self.program: bpf.Program | None = None  # the user's filter
         self._paths: dict[int, str] = {}
         """namespace inode → where it was found"""
 
@@ -66,7 +66,7 @@ class Roster:
         rings = len(self.open_sources) + 1
         ring = Ring(path, inode, self._options.ring.inside(rings), self._arena)
         try:
-            ring.attach(self._program or bpf.accept(self._options.snaplen))
+            ring.attach(self.program or bpf.accept(self._options.snaplen))
             ring.start()
         except BaseException:
             ring.close()
@@ -170,6 +170,10 @@ class Roster:
         """Interface ids of the vantages that did not vanish."""
         return self._living.keys()
 
+    def heard(self) -> list[Vantage]:
+        """The vantages of which every frame is heard now."""
+        return [one for one in self._living.values() if self.sources[one.ring].hears]
+
     @property
     def all_gone(self) -> bool:
         return not self._living
@@ -227,18 +231,18 @@ class Roster:
         self, inode: int, group: list[Vantage], rings: dict[int, Ring], paths: Mapping[int, str]
     ) -> None:
         """Add a namespace's vantages to its source; a new one takes its ring out of ``rings``."""
-        if self._program is None:
-            self._program = self._compile(_path(inode, paths), inode, group)
+        if self.program is None:
+            self.program = self._compile(_path(inode, paths), inode, group)
         source = self.serving(inode)
         if source is None:
             host, newest = self._options.newcomers or (None, 0)
             newer_than = newest if host == inode else None
-            source = Source(rings[inode], len(self.sources), self._program, newer_than)
+            source = Source(rings[inode], len(self.sources), self.program, newer_than)
             self.sources.append(source)
             self._open.append(source)
             del rings[inode]
         try:
-            admitted = source.admit(group, len(self.vantages), self._options.promiscuous)
+            admitted = source.admit(group, len(self.vantages), self._options)
         except VethscopeError:
             self._forget(source)
             raise

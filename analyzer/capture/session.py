@@ -17,6 +17,7 @@ from typing import Self
 from analyzer.capture import describe
 from analyzer.capture.counting import Counting
 from analyzer.capture.encode import Bytes
+from analyzer.capture.keeping import Keeping
 from analyzer.capture.listening import Listening
 from analyzer.capture.options import CaptureOptions, Hooks
 from analyzer.capture.output import Target
@@ -103,7 +104,12 @@ class CaptureSession:
         rotates = self._options.rotation is not None
         self._counting = Counting(self._roster, self._recorder, rotates=rotates)
         self._listening = Listening(
-            self._roster, self._recorder, self._wakeups, self._end_if_all_gone, self._tell_drops
+            self._roster,
+            self._recorder,
+            self._wakeups,
+            Keeping(self._roster, self._options),
+            self._end_if_all_gone,
+            self._tell_drops,
         )
         self._recorder.begin(time.monotonic_ns())
 

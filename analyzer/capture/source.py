@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from analyzer.capture import bpf, encode
+from analyzer.capture.bpf_payload import Lengths, keep
+from analyzer.capture.options import CaptureOptions
 from analyzer.capture.ring import Ring
 from analyzer.capture.stats import RingStats
-from analyzer.errors import UsageProblem
+from analyzer.errors import CaptureError, UsageProblem
 from analyzer.model.vantage import Role, Vantage
 
 _SETTLE_NS = 2_000_000
@@ -52,17 +54,21 @@ class Source:
         self.table = encode.build_table({})
         self._newer_than = newer_than
         self._program = program
+        self._lengths: Lengths | None = None
+        """what is kept of a frame; None: whole frames"""
         self._hushed_ns: int | None = None
         if self.curious:
             ring.cursor[encode.CURIOUS] = 1
             ring.attach(self._filter(self.live))
 
-    def admit(self, vantages: Sequence[Vantage], first: int, promiscuous: bool) -> list[Vantage]:
+    def admit(
+        self, vantages: Sequence[Vantage], first: int, options: CaptureOptions
+    ) -> list[Vantage]:
         """Take vantages in; ``first`` is the file's next interface id.
 
-        Returns them with ``ring`` and ``promiscuous`` as they really are. Raises UsageProblem
-        where an interface does not exist, unless the ring may have heard it before it went, or
-        where it has no Ethernet frames.
+        Returns them with ``ring``, ``promiscuous`` and ``cut_bytes`` as they really are. Raises
+        UsageProblem where an interface does not exist, unless the ring may have heard it before it
+        went, or where it has no Ethernet frames.
         """
         for vantage in vantages:
             _check(self.ring, vantage, lenient=self.curious or self.ring.listens)
@@ -75,7 +81,7 @@ class Source:
         self.live |= fresh.keys()
         self.pending = {i: row for i, row in self.pending.items() if i not in fresh}
         self._tabulate()
-        return [self._as_captured(vantage, promiscuous) for vantage in vantages]
+        return [self._as_captured(vantage, options) for vantage in vantages]
 
     @property
     def alone(self) -> bool:
@@ -116,6 +122,18 @@ class Source:
         else:
             self.hush()
 
+    def cut(self, lengths: Lengths | None) -> None:
+        """Keep so much of a frame from now on; where the kernel cannot take that, whole frames."""
+        if self.hushed or lengths == self._lengths:
+            return
+        before, self._lengths = self._lengths, lengths
+        try:
+            self.ring.attach(self._filter(self.live))
+        except (UsageProblem, CaptureError):
+            self._lengths = None
+            if before is not None:
+                self.ring.attach(self._filter(self.live))
+
     def skip(self, frames: int) -> None:
         """Frames that were walked and turned out to be nobody's."""
         self.ring.cursor[encode.SKIPPED] += frames
@@ -133,6 +151,11 @@ class Source:
     @property
     def hushed(self) -> bool:
         return self._hushed_ns is not None and self.is_open
+
+    @property
+    def hears(self) -> bool:
+        """Whether every frame of its vantages comes in."""
+        return self.is_open and self.ring.listens and self._hushed_ns is None
 
     def overdue(self, now_ns: int) -> bool:
         """Whether it was hushed so long ago that its frames should not wait in the ring longer."""
@@ -158,9 +181,8 @@ class Source:
         return RingStats(ring.netns, ring.received, ring.dropped, int(ring.cursor[encode.SKIPPED]))
 
     def _filter(self, ifindexes: set[int]) -> bpf.Program:
-        return bpf.for_interfaces(
-            sorted(ifindexes), self._program, self._newer_than, sorted(self.ignored)
-        )
+        then = keep(self._program, self._lengths) if self._lengths else self._program
+        return bpf.for_interfaces(sorted(ifindexes), then, self._newer_than, sorted(self.ignored))
 
     def _tabulate(self) -> None:
         now_ns = time.monotonic_ns()
@@ -169,11 +191,11 @@ class Source:
         ignored = dict.fromkeys(self.ignored, encode.IGNORED)
         self.table = encode.build_table({**ignored, **self.pending, **self.identifiers})
 
-    def _as_captured(self, vantage: Vantage, promiscuous: bool) -> Vantage:
+    def _as_captured(self, vantage: Vantage, options: CaptureOptions) -> Vantage:
         heard = vantage.promiscuous
-        if vantage.role == Role.BRIDGE and promiscuous:
+        if vantage.role == Role.BRIDGE and options.promiscuous:
             heard = self.ring.be_promiscuous(vantage.ifindex) or heard
-        return replace(vantage, ring=self.number, promiscuous=heard)
+        return replace(vantage, ring=self.number, promiscuous=heard, cut_bytes=options.cut_bytes)
 
 
 def _check(ring: Ring, vantage: Vantage, *, lenient: bool) -> None:

@@ -39,6 +39,14 @@ from analyzer.cli.options import common, drops_option
     help="Bytes kept of each frame; 0 is all.",
 )
 @click.option(
+    "--payload",
+    type=click.Choice(["auto", "once", "all", "headers"]),
+    default="auto",
+    metavar="WHERE",
+    help="once: kept where a packet first enters the capture, cut to 128 bytes elsewhere; auto: "
+    "the same, and cut everywhere while the kernel's buffer fills up; all; headers: nowhere.",
+)
+@click.option(
     "-p",
     "--no-promiscuous",
     is_flag=True,
@@ -73,6 +81,7 @@ def command(
     no_inside: bool,
     output: str | None,
     snaplen: int,
+    payload: str,
     no_promiscuous: bool,
     count: int | None,
     autostop: tuple[str, ...],
@@ -98,12 +107,14 @@ def command(
     from analyzer.app.capture_conditions import parse_autostop, parse_rotation
     from analyzer.app.capture_outcome import summary_lines
     from analyzer.capture.options import MAX_SNAPLEN, CaptureOptions
+    from analyzer.capture.payload import Payload
     from analyzer.cli.output import live_line
     from analyzer.cli.streams import alarm, note, put_json, put_line
     from analyzer.tap.options import TapOptions
 
     options = CaptureOptions(
         snaplen=snaplen or MAX_SNAPLEN,
+        payload=Payload(payload),
         filter=expression or "",
         promiscuous=not no_promiscuous,
         limits=parse_autostop(autostop, count),

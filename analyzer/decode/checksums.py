@@ -6,7 +6,8 @@ stays as the stack left it, the sum over the pseudo header alone. The kernel mar
 What is neither right nor unfinished is corrupt, and the receiver's kernel drops it.
 
 Looked at are short UDP packets, a quarter of short TCP segments, a sixteenth of what is longer,
-each at all vantages or none, and nothing that the snaplen cut. Marked frames are all counted.
+each at all vantages or none. Marked frames are all counted. Of a frame that was cut, only whether
+its checksum is unfinished can be told: that asks for its headers.
 """
 
 from __future__ import annotations
@@ -90,10 +91,10 @@ class _Segment(NamedTuple):
 
 @piece
 def _is_sampled(frames: ChunkFrames, headers: _Headers, row: int) -> Any:
-    """Whether the frame is whole, and one of those that are looked at."""
-    size = np.int64(frames.caplen[row]) - np.int64(headers.l4_offset[row])
+    """Whether the frame is one of those that are looked at."""
+    size = np.int64(frames.wirelen[row]) - np.int64(headers.l4_offset[row])
     rest = _LONG if size > SHORT else (_STREAM if headers.protocol[row] == TCP else np.uint64(0))
-    return frames.caplen[row] >= frames.wirelen[row] and headers.l3key[row] & rest == 0
+    return headers.l3key[row] & rest == 0
 
 
 @piece

@@ -98,9 +98,10 @@ def request_messages(chunk: FrameChunk, columns: Columns) -> pl.DataFrame:
     n = len(rows)
     out = _Out(np.zeros(n, np.uint8), np.zeros(n, np.uint8), np.zeros(n, np.uint64))
     at, stop = frames_of(chunk, columns, rows)
-    stop = np.minimum(stop, at + UDP_HEADER + columns["payload_len"][rows].astype(np.int64))
+    wire = columns["payload_len"][rows].astype(np.int64)
+    stop = np.minimum(stop, at + UDP_HEADER + wire)
     to, source = (_codes(columns[f"{side}_port"][rows]) for side in ("dst", "src"))
-    _read(view_of(chunk), at + UDP_HEADER, stop, to, source, out)
+    _read(view_of(chunk), at + UDP_HEADER, stop, wire, to, source, out)
     known = np.flatnonzero(out.role)
     return pl.DataFrame(
         {
@@ -132,19 +133,28 @@ _CODE_OF_PORT[list(_BY_PORT)] = list(_BY_PORT.values())
 _CODE_OF_PORT[TFTP_PORT] = _TFTP
 
 
+class _Size(NamedTuple):
+    """Bytes of a message."""
+
+    captured: Any
+    wire: Any
+
+
 @compiled
 def _read(
     data: Bytes,
     starts: npt.NDArray[np.int64],
     stops: npt.NDArray[np.int64],
+    wire: npt.NDArray[np.int64],
     to: npt.NDArray[np.uint8],
     source: npt.NDArray[np.uint8],
     out: _Out,
 ) -> None:
-    """to, source: codes of the protocols to whose ports the messages go, and come from."""
+    """wire: bytes of each message, of which some may not be captured. to, source: codes of the
+    protocols to whose ports the messages go, and come from."""
     for row in range(len(starts)):
-        at, size = starts[row], stops[row] - starts[row]
-        if size < 4:
+        at, size = starts[row], _Size(stops[row] - starts[row], wire[row])
+        if size.captured < 4:
             continue
         ident, fits = _message(data, at, size, to[row], True)
         if fits:
@@ -166,9 +176,9 @@ def _begins_tftp(data: Bytes, at: Any) -> Any:
 
 
 @piece
-def _message(data: Bytes, at: Any, size: Any, kind: Any, asks: bool) -> Any:
+def _message(data: Bytes, at: Any, sizes: _Size, kind: Any, asks: bool) -> Any:
     """(ident, whether it is a message of that kind: a request, else an answer)."""
-    ident, fits, first = _NOTHING, _NO, np.int64(data[at])
+    ident, fits, first, size = _NOTHING, _NO, np.int64(data[at]), sizes.captured
     if kind == _DNS and size >= 12:
         ident, fits = np.uint64(be16(data, at)), ((data[at + 2] & 0x80) == 0) == asks
     elif kind == _NTP and size >= 48:
@@ -185,28 +195,30 @@ def _message(data: Bytes, at: Any, size: Any, kind: Any, asks: bool) -> Any:
     elif kind == _SIP and size >= 20:
         fits = _sip(data, at, asks)
     elif kind >= _COAP:
-        ident, fits = _in_binary(data, at, size, kind, asks)
+        ident, fits = _in_binary(data, at, sizes, kind, asks)
     return ident, fits
 
 
 @piece
-def _in_binary(data: Bytes, at: Any, size: Any, kind: Any, asks: bool) -> Any:
+def _in_binary(data: Bytes, at: Any, sizes: _Size, kind: Any, asks: bool) -> Any:
     """As `_message`."""
     ident, fits, first = _NOTHING, _NO, np.int64(data[at])
+    size, wire = sizes
     if kind == _COAP:
         confirmed = (first & 0xF0) == 0x40 and 1 <= data[at + 1] < 0x20
         ident, fits = np.uint64(be16(data, at + 2)), confirmed if asks else (first & 0xE0) == 0x60
         fits = fits and (first & 0x0F) <= 8
     elif kind == _RADIUS and size >= 20:
         fits = first in _RADIUS_ASKS if asks else first in _RADIUS_ANSWERS
-        ident, fits = np.uint64(data[at + 1]), fits and be16(data, at + 2) == size
+        ident, fits = np.uint64(data[at + 1]), fits and be16(data, at + 2) == wire
     elif kind == _QUIC and not asks:
         fits = (first & 0x80) != 0
-    elif kind == _QUIC and size >= _QUIC_INITIAL_BYTES:
+    elif kind == _QUIC and size >= 5 and wire >= _QUIC_INITIAL_BYTES:
         version, form = be32(data, at + 1), first & 0xF0
         fits = (version == 1 and form == 0xC0) or (version == _QUIC_V2 and form == 0xD0)
-    elif kind == _WIREGUARD and first == (1 if asks else 2) and size == (148 if asks else 92):
-        ident, fits = np.uint64(be32(data, at + (4 if asks else 8))), True
+    elif kind == _WIREGUARD and size >= 12 and first == (1 if asks else 2):
+        fits = wire == (148 if asks else 92)
+        ident = np.uint64(be32(data, at + (4 if asks else 8)))
     return ident, fits
 
 

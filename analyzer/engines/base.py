@@ -34,12 +34,13 @@ class Engine(Protocol):
         EnvironmentProblem where the engine does not answer (any more).
         """
 
-    def starting(self, bridge: str) -> list[Container]:
+    def starting(self, bridge: str) -> list[Container] | None:
         """Containers of the networks of a bridge, as early as the engine knows them.
 
         While a container is being started its veth exists and `containers` does not tell of it
-        yet. These bear name, id and attachment, but no process and no namespace. Empty where the
-        engine has no such knowledge. Raises EnvironmentProblem where it does not answer.
+        yet. These bear name, id and attachment, but no process and no namespace. None where the
+        engine does not know so well what is on the bridge. Raises EnvironmentProblem where it does
+        not answer.
         """
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:

@@ -27,6 +27,8 @@ from analyzer.model.topology import Attachment, Container
 DEFAULT_SOCKET = "/var/run/docker.sock"
 TIMEOUT_S = 10
 """Longer than a busy engine needs to inspect, shorter than a person waits for a hung one."""
+_UNJOINED = "ep-"
+"""begins an endpoint's own id, which is told until a container has joined it"""
 DEFAULT_BRIDGE, BRIDGE_NAME = (
     "com.docker.network.bridge.default_bridge",
     "com.docker.network.bridge.name",
@@ -72,7 +74,7 @@ class DockerEngine(Closing):
         containers = [self._container(i, bridges, names) for i in inspected]
         return sorted((c for c in containers if c is not None), key=lambda c: c.name)
 
-    def starting(self, bridge: str) -> list[Container]:
+    def starting(self, bridge: str) -> list[Container] | None:
         """From the endpoints of the bridge's network, which the engine lists some hundred
         milliseconds before the container runs. Raises EnvironmentProblem without an answer."""
         api = self._client.api
@@ -81,10 +83,13 @@ class DockerEngine(Closing):
             inspected = [api.inspect_network(n["Id"]) for n in networks]
         except (DockerException, requests.RequestException) as error:
             raise _no_answer(self.base_url, error) from error
+        if not networks:
+            return None
         return [
             _starting(identifier, endpoint, network, bridge)
             for network in inspected
             for identifier, endpoint in (network.get("Containers") or {}).items()
+            if not identifier.startswith(_UNJOINED)
         ]
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:

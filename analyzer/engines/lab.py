@@ -151,9 +151,9 @@ class Lab(Closing):
                 containers.append(_container(planned, path))
         return sorted(containers, key=lambda c: c.name)
 
-    def starting(self, bridge: str) -> list[Container]:
+    def starting(self, bridge: str) -> None:
         """None: `containers` knows a container as soon as its namespace is there."""
-        return []
+        return None
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """A lab sends no events; the host's netlink notifications have to do."""

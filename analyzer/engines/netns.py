@@ -52,9 +52,9 @@ class NetnsEngine(Closing):
     def close(self) -> None:
         """Nothing is held."""
 
-    def starting(self, bridge: str) -> list[Container]:
+    def starting(self, bridge: str) -> None:
         """None: `containers` knows a container as soon as its namespace is there."""
-        return []
+        return None
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Namespaces send no events; the host's netlink notifications have to do."""

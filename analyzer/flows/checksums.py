@@ -49,14 +49,14 @@ class Checksums(Struct):
 
     def add(self, batch: Batch) -> None:
         """Count the corrupt packets of one batch, by where they arrived."""
-        noted = self.noted.take(batch, "last_frame")
+        noted = self.noted.take_frames(batch)
         if noted is not None:
-            self._count(batch, noted)
+            self._count(batch, batch.packets.filter(pl.Series(_corrupt(batch, noted))))
         self._acknowledged.hear(batch)
 
-    def _count(self, batch: Batch, noted: pl.DataFrame) -> None:
-        last = noted["last_frame"].to_numpy()
-        new = noted.select(
+    def _count(self, batch: Batch, packets: pl.DataFrame) -> None:
+        last = packets["last_frame"].to_numpy()
+        new = packets.select(
             pl.col("protocol", "source", "destination").cast(pl.String),
             pl.Series("port", batch.frames["dst_port"][last]),
             pl.col("first_vantage").alias("vantage"),
@@ -77,6 +77,19 @@ class Checksums(Struct):
             row | {"acknowledged": acknowledged.get(tuple(row[name] for name in _GROUP))}
             for row in self._table.to_dicts()
         ]
+
+
+def _corrupt(batch: Batch, noted: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """[packets] whether the frame that arrived is among the noted; where that one was cut, so that
+    nothing can be said of it, the first one."""
+    frames, packets = batch.frames, batch.packets
+    wrong = np.zeros(len(frames["number"]), np.bool_)
+    wrong[noted["frame"].to_numpy()] = True
+    first, last = (packets[f"{end}_frame"].to_numpy() for end in ("first", "last"))
+    cut = frames["caplen"][last] < frames["wirelen"][last]
+    corrupt: npt.NDArray[np.bool_] = wrong[last] | (cut & wrong[first])
+    corrupt &= ~packets["stray"].to_numpy()
+    return corrupt
 
 
 def count_unfinished(

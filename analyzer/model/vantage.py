@@ -89,6 +89,10 @@ class Vantage(Struct, frozen=True):
     ring: int = 0
     """vantages with the same number share one ring: their file order is kernel order"""
 
+    cut_bytes: int = 0
+    """to so many bytes frames may have been cut here, whose payload is kept at another vantage, or
+    nowhere; 0: none was"""
+
     told_ifindex: int = 0
     """index of the device, as the frames of a capture of all interfaces tell it: nothing else is
     known of it"""

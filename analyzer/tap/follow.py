@@ -1,9 +1,10 @@
 """Follow the containers that come while a capture runs.
 
 A thread listens to the links of the host's namespace (netlink) and to new names of namespaces
-(mountinfo). As soon as it is known whose a new veth is, the veth and the container's own
-interfaces become vantages. The capture has heard the veth from its first frame on, and the
-namespace since it got its name: see `capture.pending_interfaces` and `CaptureSession.hear`.
+(mountinfo). As soon as it is known whose a new veth is (`tap.naming`), be it gone by then, the veth
+and the container's own interfaces become vantages. The capture has heard the veth from its first
+frame on, and the namespace since it got its name: see `capture.pending_interfaces` and
+`CaptureSession.hear`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 
 from analyzer.capture.ring import Ring
 from analyzer.engines.base import Engine
-from analyzer.errors import EnvironmentProblem, UsageProblem, VethscopeError
+from analyzer.errors import UsageProblem, VethscopeError
 from analyzer.model.topology import Container, Topology
 from analyzer.net.netns import run_inside
 from analyzer.net.rtnetlink import (
@@ -34,20 +35,21 @@ from analyzer.net.rtnetlink import (
     RtnetlinkSocket,
     notifications,
 )
-from analyzer.tap.namespaces import links_here, namespace_of_peer
+from analyzer.tap.naming import Naming
+from analyzer.tap.sightings import Sighting, Sightings
 from analyzer.tap.tap import Tap, container_names
 from analyzer.tap.wanted import Few, Wanted
 from analyzer.topology.discover import discover
 from analyzer.topology.netlink import decode_fdb_entry, read_links
-from analyzer.topology.newcomers import Candidate, Newcomers
+from analyzer.topology.newcomers import Newcomers
 from analyzer.topology.procfs import mounted_namespaces
 from analyzer.topology.vantages import select_vantages
 
 LOG = logging.getLogger("vethscope")
 _RETRY_S = 0.05
 """how soon to look again at a link that is not yet what it will be"""
-_REST = 5
-"""after the engine was asked for all its containers, it is left alone for so many times as long"""
+_IDLE_S = 0.5
+"""the same where whatever it becomes is told by netlink"""
 _OF_PORTS = bytes([socket.AF_BRIDGE])
 """the family of an ifinfomsg, its first byte"""
 _RESERVED_S = 3.0
@@ -74,7 +76,7 @@ class Follower:
         self._known: dict[int, str] = {}
         """namespaces with a name, as they were last seen; an inode number is used again"""
         self._reserved: dict[int, tuple[Ring, float]] = {}
-        self._ask_from_s = 0.0
+        self._naming = Naming(engine, self._wake_up, self._tell_trouble)
         self._troubles: set[str] = set()
         self._ends = threading.Event()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
@@ -84,8 +86,10 @@ class Follower:
         path = self._engine.host_netns_path
         self._events = run_inside(path, RtnetlinkSocket, RTMGRP_LINK | RTMGRP_NEIGH)
         self._netlink = run_inside(path, RtnetlinkSocket)
+        self._sightings = Sightings(self._engine, self._netlink, self._mounted)
         self._mounts = open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape")
         self._known = self._mounted()
+        self._naming.start()
         self._thread.start()
         return self
 
@@ -96,14 +100,21 @@ class Follower:
         trace: TracebackType | None,
     ) -> None:
         self._ends.set()
-        os.eventfd_write(self._wake, 1)
+        self._wake_up()
         self._thread.join()
+        self._naming.stop()
         for ring, _ in self._reserved.values():
             ring.close()
         self._events.close()
         self._netlink.close()
         self._mounts.close()
-        os.close(self._wake)
+        wake, self._wake = self._wake, -1
+        os.close(wake)
+
+    def _wake_up(self) -> None:
+        # Already closed: an engine's last answer may come late.
+        with contextlib.suppress(OSError, ValueError):
+            os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
         poll = select.poll()
@@ -112,15 +123,23 @@ class Follower:
         poll.register(self._mounts.fileno(), select.POLLPRI)
         self._try_to_look()
         while not self._ends.is_set():
-            waiting = self._newcomers.waiting
-            pause_s = _RETRY_S if waiting else _RESERVED_S if self._reserved else None
+            waiting = self._newcomers.waiting or bool(self._sightings)
+            pause_s = self._pause_s(waiting)
             events = dict(poll.poll(None if pause_s is None else pause_s * 1000))
+            if self._wake in events:
+                os.eventfd_read(self._wake)
             news = self._hear() if self._events.fileno() in events else False
-            if news or waiting:
-                self._try_to_look()
-            elif self._mounts.fileno() in events:
+            if self._mounts.fileno() in events:
                 self._reserve()
+            if news or (waiting and self._mounts.fileno() not in events):
+                self._try_to_look()
             self._let_go()
+
+    def _pause_s(self, waiting: bool) -> float | None:
+        """How long to wait for news."""
+        if waiting:
+            return _RETRY_S if self._sightings.urgent else _IDLE_S
+        return _RESERVED_S if self._reserved else None
 
     def _try_to_look(self) -> None:
         try:
@@ -149,11 +168,18 @@ class Follower:
 
     def _look(self) -> None:
         """Whatever happened: settle what can be settled."""
-        candidates = self._newcomers.look(read_links(self._netlink), time.monotonic())
+        now_s = time.monotonic()
+        candidates = self._newcomers.look(read_links(self._netlink), now_s)
         self._reserve()
-        for candidate in candidates:
-            if not self._introduce(candidate) and candidate.overdue:
-                self._introduce_alone(candidate)
+        self._sightings.look(candidates, now_s)
+        sightings = self._sightings.open()
+        self._naming.ask({i: one.question for i, one in sightings.items() if one.topology})
+        for ifindex, sighting in sightings.items():
+            if self._introduce(sighting):
+                self._sightings.settle(ifindex)
+            elif sighting.overdue(now_s):
+                self._sightings.settle(ifindex)
+                self._introduce_alone(sighting)
         if self._newcomers.unwanted:
             unwanted, self._newcomers.unwanted = self._newcomers.unwanted, set()
             self._session.ignore(self._host, unwanted)
@@ -162,7 +188,7 @@ class Follower:
         """Hear no longer what nobody has told anything of."""
         now = time.monotonic()
         for inode, (ring, since) in list(self._reserved.items()):
-            if now - since > _RESERVED_S:
+            if now - since > _RESERVED_S and inode not in self._sightings.inodes:
                 del self._reserved[inode]
                 ring.close()
 
@@ -185,21 +211,22 @@ class Follower:
         self._mounts.seek(0)
         return mounted_namespaces(self._mounts.read())
 
-    def _introduce(self, candidate: Candidate) -> bool:
+    def _introduce(self, sighting: Sighting) -> bool:
         """Capture a port whose container is known; False: it is not known yet."""
-        namespace = namespace_of_peer(candidate.link, self._netlink, self._mounted)
-        owners = self._who(*namespace, candidate.bridge.name) if namespace else []
-        if not namespace or not owners:
+        owners = self._naming.owners(sighting.question)
+        if not owners or not sighting.topology:
             return False
         wanted = [one for one in owners if self._wanted.takes(one)]
         if not wanted:
-            self._newcomers.settle(candidate.link, wanted=False)
+            self._newcomers.settle(sighting.candidate.link, wanted=False)
             return True
-        self._listen(*namespace)
-        return self._capture(candidate, wanted[0], discover(Few(self._engine, owners)))
+        if not sighting.gone:
+            self._listen(sighting.inode, sighting.path)
+        return self._capture(sighting, wanted[0], sighting.of(owners))
 
-    def _capture(self, candidate: Candidate, container: Container, topology: Topology) -> bool:
+    def _capture(self, sighting: Sighting, container: Container, topology: Topology) -> bool:
         """A container's port, and its own interfaces; False: not all is there yet."""
+        link = sighting.candidate.link
         try:
             vantages = select_vantages(
                 topology,
@@ -208,56 +235,37 @@ class Follower:
                 inside=self._wanted.inside,
             )
         except UsageProblem:
-            return False  # it has gone, or its interface is not there yet
-        if candidate.link.ifindex not in {v.ifindex for v in vantages if v.netns == self._host}:
+            return False  # its interface is not there yet
+        if link.ifindex not in {v.ifindex for v in vantages if v.netns == self._host}:
             return False
         reserved = self._reserved.pop(container.netns, None)
         rings = {container.netns: reserved[0]} if reserved else None
+        if sighting.gone and not reserved:
+            vantages = [v for v in vantages if v.netns == self._host]
         self._session.add(vantages, topology.netns_paths, container_names(topology), rings)
-        if any(v.netns == container.netns for v in vantages):
+        if any(v.netns == container.netns for v in vantages) and not sighting.gone:
             paths = {container.netns: topology.netns_paths[container.netns]}
             self._tap.welcome(paths, vantages)
-        self._newcomers.settle(candidate.link, wanted=True)
+        self._newcomers.settle(link, wanted=True)
         names = [v.name for v in vantages if v.container == container.name]
         self._say(f"{container.name} is captured from now on: {', '.join(names)}")
         return True
 
-    def _introduce_alone(self, candidate: Candidate) -> None:
-        """A port of which nobody says whose it is: it is captured where everything is."""
-        link = candidate.link
+    def _introduce_alone(self, sighting: Sighting) -> None:
+        """A port of which nobody says whose it is: it is captured where everything is.
+
+        Who may be behind a port that nobody lets us look into, the FDB tells by the MAC.
+        """
+        link, bridge = sighting.candidate.link, sighting.candidate.bridge.name
         if self._wanted.everything and not self._wanted.networks:
-            topology = discover(Few(self._engine, self._heard_of(candidate.bridge.name)))
-            vantages = select_vantages(topology, interfaces=[link.name, candidate.bridge.name])
+            named = self._naming.heard_of(bridge)
+            topology = sighting.of(named) if sighting.gone else discover(Few(self._engine, named))
+            vantages = select_vantages(topology, interfaces=[link.name, bridge])
             self._session.add(vantages, topology.netns_paths)
             owner = vantages[0].container
             whose = f"it is {owner}'s" if owner else "nobody says whose it is"
             self._say(f"{link.name} is captured from now on; {whose}")
         self._newcomers.settle(link, wanted=self._wanted.everything)
-
-    def _heard_of(self, bridge: str) -> list[Container]:
-        """Who may be behind a port that nobody lets us look into: the FDB will tell by the MAC."""
-        with contextlib.suppress(EnvironmentProblem):
-            return [replace(one, running=True) for one in self._engine.starting(bridge)]
-        return []
-
-    def _who(self, inode: int, path: str, bridge: str) -> list[Container]:
-        """The containers in a namespace, the owner first; without an answer, none."""
-        try:
-            starting = self._engine.starting(bridge)
-            macs = {link.mac for link in run_inside(path, links_here)} if starting else set()
-            for one in starting:
-                if one.networks[0].mac in macs:
-                    return [replace(one, netns=inode, netns_path=path, running=True)]
-            begun = time.monotonic()
-            if begun < self._ask_from_s:
-                return []
-            listed = self._engine.containers()
-            now = time.monotonic()
-            self._ask_from_s = now + _REST * (now - begun)
-        except (EnvironmentProblem, OSError) as error:
-            self._tell_trouble(f"newcomers are not named: {error}")
-            return []
-        return [c for c in listed if c.netns == inode]
 
     def _tell_trouble(self, text: str) -> None:
         if text not in self._troubles:

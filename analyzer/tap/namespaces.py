@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from analyzer.net.netns import netns_inode, open_netns
 from analyzer.net.rtnetlink import RtnetlinkSocket
-from analyzer.topology.netlink import LinkFacts, read_links
+from analyzer.topology.netlink import LinkFacts
 from analyzer.topology.procfs import process_namespaces
 
 
@@ -28,12 +28,6 @@ def namespace_of_peer(
                 if netlink.nsid(fd) == link.link_nsid and netns_inode(fd) == inode:
                     return inode, path
     return None
-
-
-def links_here() -> list[LinkFacts]:
-    """Of the calling thread's namespace."""
-    with RtnetlinkSocket() as netlink:
-        return read_links(netlink)
 
 
 @contextlib.contextmanager

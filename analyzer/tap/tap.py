@@ -17,7 +17,7 @@ from typing import BinaryIO
 from msgspec.structs import replace
 
 from analyzer.capture.clock import clock_offset_ns
-from analyzer.capture.options import Hooks, OnBatch
+from analyzer.capture.options import CaptureOptions, Hooks, OnBatch
 from analyzer.capture.session import CaptureSession
 from analyzer.capture.stats import CaptureCounts, CaptureStats
 from analyzer.engines.base import Engine
@@ -63,9 +63,10 @@ class Tap:
             self._evidence = EvidenceLog(self._paths, topology.host_netns, again=rotates)
         capture = replace(
             options.capture,
-            comment=section_comment(topology),
+            comment=section_comment(topology, options.capture),
             names=container_names(topology),
             newcomers=_newest(topology) if options.newcomers else None,
+            bridge_netfilter=_filters_bridged(topology),
         )
         hooks = Hooks(on_batch, self._tracking.whole)
         self.session = CaptureSession(vantages, self._paths, output, capture, hooks)
@@ -196,10 +197,19 @@ def _newest(topology: Topology) -> Key:
     return (topology.host_netns, max(host, default=0))
 
 
-def section_comment(topology: Topology) -> str:
-    """What the section header tells of the machine: engine, sysctls, all containers."""
+def _filters_bridged(topology: Topology) -> bool:
+    """Whether packet filters, and NAT, see what the host's bridges forward (br_netfilter)."""
+    switches = ("iptables", "ip6tables")
+    told = (topology.sysctls.get(f"net.bridge.bridge-nf-call-{name}", "0") for name in switches)
+    return any(value != "0" for value in told)
+
+
+def section_comment(topology: Topology, options: CaptureOptions | None = None) -> str:
+    """What the section header tells of the machine, engine, sysctls, all containers, and of what
+    was asked for."""
     facts = {
         "schema": SECTION_SCHEMA,
+        **({"payload": str(options.payload)} if options else {}),
         "engine": topology.engine,
         "sysctls": dict(topology.sysctls),
         "containers": census_json(topology.containers),

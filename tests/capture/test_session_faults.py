@@ -32,7 +32,7 @@ def test_a_veth_that_vanishes_ends_its_vantages_and_nothing_else(
     before = len(open_sockets())
     with running(session):
         opened = len(open_sockets())
-        assert opened - before == 4  # three rings and the host's netlink
+        assert opened - before == 5  # three rings and the host's netlink, to hear and to ask
         lab.send(lab.numbered(300))
         last = _swapped(lab.frame(1000))
         deleted_ns = time.time_ns()

@@ -218,6 +218,7 @@ LIVE = [
     ["capture", "all", "--network", EVIL, "-q"],
     ["capture", "all", "-f", EVIL],
     ["capture", "all", "-b", EVIL],
+    ["capture", "all", "--payload", EVIL],
     ["capture", "all", "-a", "duration:0.2", "--no-inside", "-s", "99", "-c", "1", "--strict"],
     ["capture", "all", "-a", "duration:0.2", "--drops", "-p", "-w", f"{{tmp}}/{LINK}"],
     ["topology", "-q", "-v"],

@@ -14,13 +14,14 @@ from analyzer.engines.lab import Lab
 from analyzer.model.evidence import Evidence
 from analyzer.model.vantage import Role, Vantage
 from analyzer.net.netns import netns_inode, new_netns, run_inside
+from analyzer.net.rtnetlink import RtnetlinkSocket
 from analyzer.recorders.evidence.record import decode_evidence
 from analyzer.savefile.ahead import step_through
 from analyzer.tap.evidence import EvidenceLog, namespaces_of
-from analyzer.tap.namespaces import links_here
 from analyzer.tap.options import TapOptions
 from analyzer.tap.tap import Tap
 from analyzer.topology.discover import discover
+from analyzer.topology.netlink import LinkFacts, read_links
 from analyzer.topology.vantages import select_vantages
 
 pytestmark = pytest.mark.root
@@ -60,6 +61,12 @@ def spaces() -> Iterator[list[int]]:
             run_inside(fds[0], subprocess.check_call, words)
         run_inside(fds[0], links_here)  # the kernel numbers namespaces when it tells of the pairs
         yield fds
+
+
+def links_here() -> list[LinkFacts]:
+    """Of the calling thread's namespace."""
+    with RtnetlinkSocket() as netlink:
+        return read_links(netlink)
 
 
 def path(fd: int) -> str:

@@ -18,7 +18,7 @@ from analyzer.topology import netlink as links
 
 BRPORT_GUARD, BRPORT_LEARNING, BRPORT_FLOOD, BRPORT_PROXY_ARP, BRPORT_ROUTER = 5, 8, 9, 10, 25
 BRPORT_MCAST_FLOOD, BRPORT_BCAST_FLOOD, BRPORT_NEIGH_SUPPRESS, BRPORT_LOCKED = 27, 30, 32, 39
-BR_AGEING, BR_STP, BR_VLAN_FILTERING, BR_SNOOPING, BR_QUERIER = 4, 5, 7, 23, 25
+BR_AGEING, BR_STP, BR_SNOOPING, BR_QUERIER = 4, 5, 23, 25
 IFLA_AF_SPEC, IFLA_INET_CONF, IFLA_INET6_CONF = 26, 1, 2
 PROXY_ARP, RP_FILTER, ARP_IGNORE, ROUTE_LOCALNET = 2, 7, 18, 25
 ACCEPT_RA, DISABLE_IPV6 = 3, 26
@@ -120,7 +120,7 @@ def _bridge(ifindex: int, fields: dict[int, bytes]) -> BridgeState:
     return BridgeState(
         ifindex,
         stp=bool(number_of(data.get(BR_STP))),
-        vlan_filtering=bool(number_of(data.get(BR_VLAN_FILTERING))),
+        vlan_filtering=bool(number_of(data.get(links.IFLA_BR_VLAN_FILTERING))),
         mcast_snooping=bool(number_of(data.get(BR_SNOOPING))),
         mcast_querier=bool(number_of(data.get(BR_QUERIER))),
         ageing_cs=number_of(data.get(BR_AGEING)),
