@@ -19,8 +19,6 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from msgspec.structs import replace
-
 from analyzer.capture.ring import Ring
 from analyzer.engines.base import Engine
 from analyzer.errors import UsageProblem, VethscopeError
