@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import click
@@ -279,7 +280,7 @@ def _notes(row: type) -> dict[str, str]:
     """The line under each field of a Struct, and of those that it extends."""
     notes: dict[str, str] = {}
     for one in reversed(row.__mro__[: row.__mro__.index(Struct)]):
-        body = ast.parse(inspect.cleandoc(inspect.getsource(one))).body[0]
+        body = ast.parse(dedent(inspect.getsource(one))).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, note in zip(body.body, body.body[1:], strict=False):
             if (

@@ -6,12 +6,15 @@ second. All frames are seen at one interface, as in a capture of another program
 
 from __future__ import annotations
 
+import json
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from world import World, mac_of
 
 from analyzer.savefile import blocks
 
@@ -212,21 +215,61 @@ FRAMES: tuple[Maker, ...] = (
 
 def write_frames(path: Path, frames: Frames) -> None:
     """A capture of one interface that holds the frames, 10 µs apart."""
+    described = blocks.interface_description("eth0", snaplen=262144)
+    stamps = START_NS + np.arange(len(frames)) * _EVERY_NS
+    _write(path, described, frames, stamps, np.zeros(len(frames), np.int64))
+
+
+def write_crowd(path: Path, count: int) -> None:
+    """So many frames at a bridge with 500 ports: multicast, which it floods, and nothing else."""
+    vantages = World(500, inside=False).vantages
+    described = b"".join(
+        blocks.interface_description(v.name, snaplen=262144, comment=json.dumps(v.to_json()))
+        for v in vantages
+    )
+    copies = len(vantages)
+    sent = np.arange(count) // copies
+    sender, group = sent % (copies - 1), sent // (copies - 1) % 20
+    frames = one_flow(count)
+    put_number(frames, 0, 6, 0x01005E010100 + group)
+    put_number(frames, 6, 6, mac_of(0) + sender)
+    put_number(frames, 18, 2, sent)
+    put_number(frames, 26, 4, (172 << 24 | 17 << 16) + 2 + sender)
+    put_number(frames, 30, 4, (239 << 24 | 1 << 16 | 1 << 8) + group)
+    place = np.arange(count) % copies
+    # in at the sender's port, up to the bridge, and out of all the others
+    at = np.where(place < 2, np.where(place == 0, sender + 1, 0), place - 1)
+    at = np.where((place >= 2) & (place - 1 >= sender + 1), place, at)
+    stamps = START_NS + sent * copies * 1_000 + np.maximum(place - 1, 0) * 100
+    _write(path, described, frames, stamps, at, np.where(place < 2, 1, 2))
+
+
+def _write(
+    path: Path,
+    described: bytes,
+    frames: Frames,
+    stamps: npt.NDArray[np.int64],
+    interface: npt.NDArray[np.int64],
+    direction: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """The frames as Enhanced Packet Blocks of these interfaces. direction: of epb_flags."""
     count, size = frames.shape
+    flags = b"" if direction is None else struct.pack("=HHI", 2, 4, 0) + bytes(4)
     padded = (size + 3) & ~3
-    total = _HEAD + padded + _TAIL
+    total = _HEAD + padded + len(flags) + _TAIL
     rows = np.zeros((count, total), np.uint8)
-    stamps = START_NS + np.arange(count) * _EVERY_NS
-    columns = (6, total, 0, stamps >> 32, stamps & 0xFFFFFFFF, size, size)
+    columns = (6, total, interface, stamps >> 32, stamps & 0xFFFFFFFF, size, size)
     words = rows[:, :_HEAD].reshape(count, _HEAD).copy().view(np.uint32)
     for place, column in enumerate(columns):
         words[:, place] = column
     rows[:, :_HEAD] = words.view(np.uint8)
     rows[:, _HEAD : _HEAD + size] = frames
     rows[:, -_TAIL:] = np.frombuffer(struct.pack("=I", total), np.uint8)
-    head = blocks.section_header() + blocks.interface_description("eth0", snaplen=262144)
+    if direction is not None:
+        rows[:, _HEAD + padded :][:, : len(flags)] = np.frombuffer(flags, np.uint8)
+        rows[:, _HEAD + padded + 4] = direction
     with path.open("wb") as file:
-        file.write(head)
+        file.write(blocks.section_header() + described)
         file.write(rows.data)
 
 
@@ -277,3 +320,17 @@ BLOCKS: tuple[Callable[[Path, int], None], ...] = (
     write_names,
     write_own,
 )
+
+
+def writers() -> dict[str, Callable[[Path, int], None]]:
+    """All of them by name: each writes a file of so many."""
+
+    def framed(make: Maker) -> Callable[[Path, int], None]:
+        return lambda path, count: write_frames(path, make(count))
+
+    frames = {make.__name__: framed(make) for make in FRAMES}
+    return frames | {write.__name__: write for write in BLOCKS}
+
+
+if __name__ == "__main__":
+    writers()[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))

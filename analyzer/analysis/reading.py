@@ -38,8 +38,8 @@ from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
 from analyzer.savefile.source import is_rereadable
 
 LOG = logging.getLogger("vethscope")
-CHUNK_FRAMES = 1 << 17
-"""so many are decoded and correlated at once: their columns take some 25 MB"""
+CHUNK_FRAMES = 1 << 16
+"""so many are decoded and correlated at once: their columns take some 13 MB"""
 _FEWEST = 1 << 12
 
 Peek = Callable[[FrameChunk, Columns], None]

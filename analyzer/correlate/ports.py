@@ -14,6 +14,9 @@ from analyzer.native.compiled import compiled
 from analyzer.native.keys import KeyNumbers, mix, mixed
 from analyzer.net.ethernet import mac_value
 
+_MOST_LEARNED = 50_000
+"""MACs that the capture itself shows at ports: whoever sends frames can forge them"""
+
 
 class Ports:
     """By the pairs, then the bridges' own tables, then by what the capture itself showed."""
@@ -23,9 +26,10 @@ class Ports:
         self._learned: dict[tuple[int, int], int] = {}
         self._leading: dict[tuple[int, int], int] = {}
         self._bearers: dict[tuple[int, int], list[int]] = {}
-        self._asked = KeyNumbers()
-        self._asked_keys: list[tuple[int, int]] = []
-        self._answers = np.empty(0, np.int64)
+        self._known = KeyNumbers()
+        """of the keys of ``_leading``"""
+        self._leads = np.full(1, -1, np.int64)
+        """by their numbers, and -1 at the end"""
 
     def learn(
         self,
@@ -40,6 +44,9 @@ class Ports:
         for row in rows[self._seen.take(keys[:count])[1]]:
             at = int(vantage[row])
             self._learned[int(layout.segment[at]), int(eth_src[row])] = at
+        if len(self._learned) > _MOST_LEARNED:
+            latest = list(self._learned.items())[-(_MOST_LEARNED // 2) :]
+            self._learned, self._seen = dict(latest), KeyNumbers()
 
     def resolve(
         self, layout: Layout, vantages: Sequence[Vantage], latest: Mapping[str, Sequence[Any]]
@@ -58,19 +65,16 @@ class Ports:
             elif layout.kind[v] == BRIDGE:
                 leading[key] = v
         if leading != self._leading:
-            self._leading = leading
-            self._answers = self._answer(self._asked_keys)
+            self._leading, self._known = leading, KeyNumbers()
+            segment = np.array([segment for segment, _ in leading], np.int32)
+            self._known.take(mixed(np.array([mac for _, mac in leading], np.uint64), segment))
+            self._leads = np.array([*leading.values(), -1], np.int64)
 
     def leading_to(
         self, segment: npt.NDArray[np.int32], mac: npt.NDArray[np.uint64]
     ) -> npt.NDArray[np.int64]:
         """[p] vantage that leads to each (segment, MAC); -1 where unknown."""
-        numbers, fresh = self._asked.take(mixed(mac, segment))
-        if len(fresh):
-            more = [(int(segment[row]), int(mac[row])) for row in fresh]
-            self._asked_keys += more
-            self._answers = np.concatenate([self._answers, self._answer(more)])
-        return self._answers.take(numbers)
+        return self._leads.take(self._known.find(mixed(mac, segment)))
 
     def leading_then(
         self,
@@ -92,9 +96,6 @@ class Ports:
                 place = np.searchsorted(start_ns[ports], ts_ns[rows], side="right") - 1
                 leading[rows[place >= 0]] = ports[place[place >= 0]]
         return leading
-
-    def _answer(self, keys: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
-        return np.array([self._leading.get(key, -1) for key in keys], np.int64)
 
 
 @compiled

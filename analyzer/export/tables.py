@@ -173,7 +173,7 @@ def _writing(path: str) -> Iterator[None]:
 
 def _spreadsheet_safe(rows: pl.DataFrame) -> pl.DataFrame:
     """Texts without control characters, and none that begins as a formula does."""
-    texts = [name for name, kind in rows.schema.items() if kind in (pl.String, pl.Categorical)]
+    texts = [n for n, kind in rows.schema.items() if isinstance(kind, pl.String | pl.Categorical)]
     return rows.with_columns(_safe_texts(rows[name]) for name in texts)
 
 

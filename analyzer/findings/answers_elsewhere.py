@@ -13,6 +13,7 @@ from analyzer.model.report import Finding
 from analyzer.net.ip import address_text
 
 _PARTS = ("_hi", "_lo", "_port")
+_BOTH_WAYS = (("client", "server"), ("server", "client"))
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
@@ -22,9 +23,12 @@ def find(inputs: FindingInputs) -> Iterator[Finding]:
         return
     alone = talks.filter(pl.col("protocol") == "udp", pl.col("server_packets") == 0)
     ends = [f"{end}{part}" for end in ("client", "server") for part in ("", *_PARTS)]
-    rows = list(alone.select(ends).iter_rows(named=True))
+    there, back = ([f"{e}{part}" for e in two for part in ("", "_port")] for two in _BOTH_WAYS)
+    answered = alone.select(ends).join(
+        alone.select(there), left_on=back, right_on=there, how="semi", maintain_order="left"
+    )
     asked: dict[tuple[object, ...], Mapping[str, Any]] = {}
-    for row in rows:
+    for row in answered.iter_rows(named=True):
         question = asked.get(_ends(row, "server", "client"))
         if question is not None and _address(question, "client") == _address(row, "server"):
             yield from _from_elsewhere(question, row)

@@ -37,6 +37,8 @@ class DatagramParts:
         self._seen: list[pl.DataFrame] = []
         self._heads: list[pl.DataFrame] = []
         self._short: list[npt.NDArray[np.int32]] = []
+        self._due = _MOST // 2
+        """fragments at which they are settled next"""
 
     def add(self, batch: Batch, fates: npt.NDArray[np.int32]) -> None:
         """Take in one batch. fates: [packets] what the count is kept for; -1: it is not."""
@@ -45,8 +47,9 @@ class DatagramParts:
         if len(rows):
             self._seen.append(_fragments(frames, rows))
             self._heads.append(_heads(batch, fates))
-        if self._heads and sum(map(len, self._seen)) > _MOST // 2:
+        if sum(map(len, self._seen)) > self._due:
             self._settle(batch.settled_ns - _TOGETHER_NS)
+            self._due = max(_MOST // 2, len(self._seen[0]) * 3 // 2)
 
     def renumber(self, new: npt.NDArray[np.int64]) -> None:
         """Give fates their new numbers; of those that are gone (-1) nothing is counted."""
@@ -69,6 +72,10 @@ class DatagramParts:
     def _settle(self, until_ns: int) -> None:
         """Judge the datagrams that began before, and forget their fragments."""
         seen, heads = pl.concat(self._seen), pl.concat(self._heads)
+        self._heads = [heads.filter(pl.col("ts_ns") >= until_ns).tail(_MOST)]
+        self._seen = [seen.filter(pl.col("ts_ns") >= until_ns).tail(_MOST)]
+        if heads.is_empty():
+            return
         bytes_at = seen.unique(["place", "offset"]).group_by("place").agg(pl.col("bytes").sum())
         judged = heads.filter(pl.col("ts_ns") < until_ns)
         for end in ("first", "last"):
@@ -76,8 +83,6 @@ class DatagramParts:
             judged = judged.join(told, on=end, how="left", maintain_order="left")
         short = judged.filter(pl.col("last_bytes") < pl.col("first_bytes"))
         self._short.append(short["fate"].to_numpy())
-        self._heads = [heads.filter(pl.col("ts_ns") >= until_ns).tail(_MOST)]
-        self._seen = [seen.filter(pl.col("ts_ns") >= until_ns).tail(_MOST)]
 
 
 _NOTHING = np.empty(0, np.int32)
@@ -97,11 +102,12 @@ def _fragments(frames: Columns, rows: npt.NDArray[Any]) -> pl.DataFrame:
 
 
 def _heads(batch: Batch, fates: npt.NDArray[np.int32]) -> pl.DataFrame:
-    """Of each datagram whose first fragment came to its end: fate, ts_ns, first and last place."""
+    """Of each datagram whose first fragment came from one place to its end at another: fate, ts_ns,
+    first and last place."""
     frames, packets = batch.frames, batch.packets
     first, last = (packets[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     leads = (frames["marks"][first] & frames["marks"][last] & _MARKS) == MARK_MORE_FRAGMENTS
-    leads &= (packets["status"] == Status.DELIVERED).to_numpy() & (fates >= 0)
+    leads &= (packets["status"] == Status.DELIVERED).to_numpy() & (fates >= 0) & (first != last)
     return pl.DataFrame(
         {
             "fate": fates[leads],

@@ -47,7 +47,8 @@ def echo_messages(batch: Batch) -> pl.DataFrame:
     echo, echo_v6 = zip(ECHO_REQUESTS, ECHO_REPLIES, strict=True)
     ours = np.where(version4, np.isin(kind, echo), np.isin(kind, echo_v6))
     ours &= (frames["l4_offset"][first[rows]] > 0) & ~packets["stray"].to_numpy()[rows]
-    chosen: pl.DataFrame = packets.select(*_OF_PACKET)[rows[ours]]
+    texts = pl.col(NAMES).cast(pl.String)  # they outlive the batch
+    chosen: pl.DataFrame = packets.select(*_OF_PACKET)[rows[ours]].with_columns(texts)
     first, last = (chosen[f"{end}_frame"].to_numpy().astype(np.intp) for end in ("first", "last"))
     kind = frames["icmp_type"][first]
     asked: npt.NDArray[np.bool_] = np.isin(kind, ECHO_REQUESTS)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,6 @@ HOST = "host"
 BROADCAST = "broadcast"
 _BROADCAST_MAC = (1 << 48) - 1
 _DOCKER_PREFIX = 0x0242AC11
-_ALL_BITS = (1 << 64) - 1
 
 
 def inferred_address(mac: int) -> str:
@@ -213,8 +213,8 @@ class Endpoints:
     def hashes(self, numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
         """[n] what tells names apart for ever, by their numbers."""
         if len(self._hashes) < len(self.texts):
-            more = [hash(text) & _ALL_BITS for text in self.texts[len(self._hashes) :]]
-            self._hashes = np.concatenate([self._hashes, np.array(more, np.uint64)])
+            more = np.array([*map(hash, self.texts[len(self._hashes) :])], np.int64)
+            self._hashes = np.concatenate([self._hashes, more.view(np.uint64)])
         return self._hashes.take(numbers)
 
     def column(self, frames: Mapping[str, npt.NDArray[Any]], side: str) -> pl.Series:
@@ -242,8 +242,7 @@ class Endpoints:
         numbers, fresh = self._keys.take(keys)
         if len(fresh):
             names = self._new_names(fresh, rows, columns, (door, side == "src"))
-            more = np.array([self._text_number(name) for name in names], np.int32)
-            self._name_of_key = np.concatenate([self._name_of_key, more])
+            self._name_of_key = np.concatenate([self._name_of_key, self._number_texts(names)])
         return self._name_of_key.take(numbers)
 
     def _new_names(
@@ -278,11 +277,12 @@ class Endpoints:
         told = zip(segments, *(c[at].tolist() for c in values), door[fresh].tolist(), strict=True)
         return [Sighting._make((*seen, self._doors.owners[no], sends)) for *seen, no in told]
 
-    def _text_number(self, text: str) -> int:
-        if text not in self._text_numbers:
-            self._text_numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return self._text_numbers[text]
+    def _number_texts(self, names: list[str]) -> npt.NDArray[np.int32]:
+        """[names] their places in ``texts``; new ones come last."""
+        numbers = self._text_numbers
+        places = [numbers.setdefault(name, len(numbers)) for name in names]
+        self.texts += islice(numbers, len(self.texts), None)
+        return np.array(places, np.int32)
 
 
 def _latest(changes: npt.NDArray[np.int64], ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analyzer.model.journeys import Status
@@ -47,7 +48,9 @@ class Fragments:
             headed = headed.filter(ported)
         if self._pieces is None and not fragment.any():
             return headed
-        fragments = self._marked(rows.filter(fragment))
+        names = pl.col("source", "destination").cast(pl.String)  # they outlive the batch
+        headed = headed.with_columns(names)
+        fragments = self._marked(rows.filter(fragment).with_columns(names))
         pieces = fragments.filter(~pl.col("headed"))
         return self._join(headed.filter(~pl.col("more")), fragments.filter(ported), pieces)
 
@@ -76,23 +79,27 @@ class Fragments:
         looks = fragments.select("ts_ns", "l3key", pl.lit(True).alias("new"))
         old = looks.clear() if self._seen is None else self._seen
         both = pl.concat([old.with_columns(new=pl.lit(False)), looks])
-        since = pl.col("ts_ns") - pl.col("ts_ns").shift(1).over("l3key", order_by="ts_ns")
-        again = both.select("new", again=since <= _AGAIN_NS).filter("new")["again"]
+        again = _again(both).filter(both["new"])
         self._seen = both.tail(_MOST_WAITING)
         kind = pl.when("headed").then(FIRST).otherwise(OTHER)
         return fragments.with_columns(
-            pl.when(again.fill_null(False))
-            .then(DUPLICATE)
-            .otherwise(kind)
-            .cast(pl.UInt8)
-            .alias("piece")
+            pl.when(again).then(DUPLICATE).otherwise(kind).cast(pl.UInt8).alias("piece")
         )
 
     def _join(self, whole: pl.DataFrame, heads: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
         self._heads = _joined(self._heads, heads.select("ts_ns", *DATAGRAM, *_PORTS))
         self._pieces = _joined(self._pieces, pieces.drop(_PORTS)).sort("ts_ns")
+        parts = [whole, heads]
+        if not self._pieces.is_empty():
+            parts.append(self._tied(self._heads).select(whole.columns))
+        self._heads = self._heads.tail(_MOST_WAITING)
+        return _lost_once(pl.concat(parts))
+
+    def _tied(self, heads: pl.DataFrame) -> pl.DataFrame:
+        """The waiting fragments that get ports now; the others go on waiting."""
+        assert self._pieces is not None
         tied = self._pieces.join_asof(
-            self._heads.sort("ts_ns"),
+            heads.sort("ts_ns"),
             on="ts_ns",
             by=DATAGRAM,
             strategy="nearest",
@@ -100,8 +107,17 @@ class Fragments:
             check_sortedness=False,
         )
         self._pieces = tied.filter(pl.col("src_port").is_null()).drop(_PORTS).tail(_MOST_WAITING)
-        self._heads = self._heads.tail(_MOST_WAITING)
-        return _lost_once(pl.concat([whole, heads, tied.drop_nulls(_PORTS).select(whole.columns)]))
+        return tied.drop_nulls(_PORTS)
+
+
+def _again(looks: pl.DataFrame) -> pl.Series:
+    """[n] whether one that looks the same (l3key) was seen just before (ts_ns)."""
+    twice = looks["l3key"].is_duplicated()
+    since = pl.col("ts_ns") - pl.col("ts_ns").shift(1).over("l3key", order_by="ts_ns")
+    soon = looks.filter(twice).select(soon=(since <= _AGAIN_NS).fill_null(False))["soon"]
+    again = np.zeros(len(looks), np.bool_)
+    again[twice.to_numpy()] = soon.to_numpy()
+    return pl.Series(again)
 
 
 def _joined(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
@@ -112,6 +128,7 @@ def _lost_once(rows: pl.DataFrame) -> pl.DataFrame:
     """A datagram of which several fragments were lost is lost once, and no duplicate is."""
     lost = (pl.col("status") == Status.LOST) & (pl.col("piece") != WHOLE)
     again = pl.col("piece") == DUPLICATE
-    again |= lost & ~pl.struct(*DATAGRAM, lost.alias("lost")).is_first_distinct()
+    if rows.select(lost.any()).item():
+        again |= lost & ~pl.struct(*DATAGRAM, lost.alias("lost")).is_first_distinct()
     unmatched = pl.lit(Status.UNMATCHED, rows.schema["status"])
     return rows.with_columns(pl.when(again).then(unmatched).otherwise("status").alias("status"))

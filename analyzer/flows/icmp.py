@@ -64,7 +64,6 @@ GRACE_NS = 100_000_000
 _AT_ONCE = 1 << 16
 """messages that are looked at together"""
 _CONVERSATION = [*NAMES, *KEY[:-1], "to_group"]
-_TEXTS = pl.col(NAMES).cast(pl.String)
 _FIRST = pl.col(*_CONVERSATION, "payload_len"), pl.col("first_vantage").alias("vantage")
 _JOURNEY = ("pair", *SLOWEST)
 _BROUGHT = ("pair", *(f"request_{name}" for name in SLOWEST))
@@ -121,7 +120,7 @@ class Echoes:
         asked = events["asked"].to_numpy()
         groups, fresh = self._groups_of(group, asked)
         if len(fresh):
-            self._rows.append(events[fresh].select(*_FIRST).with_columns(_TEXTS))
+            self._rows.append(events[fresh].select(*_FIRST))
         self._counts = widened(self._counts, self._groups.count)
         self._open = widened(self._open, self._keys.count, -1, spare=True)
         self._open[NUMBER, keys] = echo_numbers(events["id"].to_numpy(), events["seq"].to_numpy())
@@ -265,7 +264,7 @@ class Echoes:
         request_last, reply_last (vantages), request_status, reply_status, ttl; HOPS of both as
         request_… and reply_….
         """
-        events = pl.concat(self._kept).with_columns(_TEXTS) if self._kept else None
+        events = pl.concat(self._kept) if self._kept else None
         if events is None:
             return pl.DataFrame(schema=dict.fromkeys(KEY, pl.Int64))
         requests = events.filter("asked", pl.col("tie") >= 0).drop(

@@ -45,7 +45,8 @@ class PacketTables:
 
         packet (its row in ``journeys``), number (of its first frame in the capture), ts_ns,
         last_ts_ns, first_frame, last_frame, first_vantage, last_vantage, protocol, source,
-        destination (categorical), pair (a hash of these three, the same in every batch),
+        destination (categorical, of categories that no other batch shares), pair (a hash of these
+        three, the same in every batch),
         status, expected, evidence, in_port, out_port, frames, likely, stray, torn,
         first_told, last_told, len_bytes. A stray is a bridge device's copy without its packet:
         nothing to count. torn: some of its frames lie outside of the window that is analysed.
@@ -62,7 +63,8 @@ class PacketTables:
         destination = self.endpoints.numbers_of(frames, end, "dst")
         ends = self.endpoints.hashes(source), self.endpoints.hashes(destination)
         pair = mixed(protocol, *ends).view(np.int64)
-        texts = pl.Series(self.endpoints.texts, dtype=pl.Categorical)
+        names = pl.Categories.random()  # Polars keeps all strings of the global ones for ever
+        texts = pl.Series(self.endpoints.texts, dtype=pl.Categorical(names))
         return pl.DataFrame(
             {
                 "packet": np.arange(len(first), dtype=np.int32),

@@ -105,7 +105,9 @@ def name_tcp(
 
 
 def _with_parts(row: dict[str, Any], parts: Mapping[int, int]) -> dict[str, Any]:
-    more = {end: parts.get(row[f"{end}_flow"], 0) for end in ("client", "server")}
+    more = {end: parts.get(row[f"{end}_flow"], 0) for end in _ENDS} if parts else {}
+    if not any(more.values()):
+        return row
     sides = {f"{end}_lost": row[f"{end}_lost"] + count for end, count in more.items()}
     return {**row, **sides, "lost": row["lost"] + sum(more.values())}
 

@@ -29,6 +29,7 @@ _DECEIVING = (
     "\ud800-\udfff"  # surrogates: undecodable bytes, cannot be encoded
     "\ufffe\uffff"  # no characters: XML with them is not well-formed
 )
+_WITHOUT_TEXT = frozenset({int, float, bool, type(None)})
 _UNSAFE = re.compile(f"[{_CONTROLS}{_DECEIVING}]")
 _UNSAFE_IN_JSON = re.compile(f"[\x7f-\x9f{_DECEIVING}]")
 
@@ -66,20 +67,25 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def sanitized(value: T) -> T:
-    """A copy of a report (structs, sequences, dicts at any depth), all strings sanitized."""
+    """A report (structs, sequences, dicts at any depth) with all strings sanitized; what is
+    clean as it is, is the same object."""
     return _walk(value)  # type: ignore[no-any-return]
 
 
 def _walk(value: Any) -> Any:
+    kind: Any = type(value)
+    if kind in _WITHOUT_TEXT:
+        return value
     if isinstance(value, str):
-        return sanitize(value)
+        return value if value.isascii() and value.isprintable() else sanitize(value)
     if isinstance(value, list | tuple):
-        return type(value)(map(_walk, value))
+        return kind(map(_walk, value))
     if isinstance(value, Mapping):
         return {_walk(key): _walk(inner) for key, inner in value.items()}
     if isinstance(value, Struct):
         walked = {name: _walk(getattr(value, name)) for name in value.__struct_fields__}
-        return replace(value, **walked)
+        changed = {name: new for name, new in walked.items() if new is not getattr(value, name)}
+        return replace(value, **changed) if changed else value
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return _SanitizedRows(value)
     return value

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.flows.kind import SheetForm
 from analyzer.flows.registry import flow_kinds
 from analyzer.formatting.numbers import format_plural
 from analyzer.formatting.pieces import Piece
-from analyzer.model.report import Report
+from analyzer.model.ranks import largest
+from analyzer.model.report import LeftOut, Report
 from analyzer.report.echo_words import losses_known
 
 LOST = "lost"
@@ -46,6 +48,18 @@ def flow_sheets(report: Report) -> list[Sheet]:
         if kind.sheet and (rows := report.flows.get(kind.name))
     ]
     return [sheet for _, sheet in sorted(made, key=lambda one: one[0])]
+
+
+def cut_sheets(report: Report) -> Report:
+    """The report with no more rows of the kinds that are shown as sheets than are shown."""
+    flows, left_out = dict(report.flows), dict(report.left_out)
+    for kind in flow_kinds():
+        rows = flows.get(kind.name, ())
+        if kind.sheet and len(rows) > ROWS:
+            flows[kind.name] = largest(rows, ROWS, kind.sheet.size)
+            more = len(rows) - ROWS + report.more_rows(kind.name)
+            left_out[kind.name] = LeftOut(more, [])
+    return replace(report, flows=flows, left_out=left_out)
 
 
 def _sheet(form: SheetForm, rows: Sequence[Any], known: bool = True, left_out: int = 0) -> Sheet:

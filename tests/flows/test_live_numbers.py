@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hostile_files
 import numpy as np
+import polars as pl
 import pytest
 
 from analyzer.analysis.analyse import report_files
@@ -28,6 +29,13 @@ def _report(path: Path, frames: hostile_files.Frames) -> Report:
 def _analysis(path: Path, frames: hostile_files.Frames) -> CaptureAnalysis:
     hostile_files.write_frames(path, frames)
     return analyse_files([str(path)], AnalysisOptions())
+
+
+def test_polars_does_not_go_on_keeping_all_names(tmp_path: Path) -> None:
+    _report(tmp_path / "few.pcapng", hostile_files.udp_sources(1_000))
+    held = pl.Series([], dtype=pl.Categorical)
+    assert "10.0.3.9" not in pl.Categories(), "of all names that ever were"
+    assert held.is_empty()
 
 
 def test_the_keys_that_were_seen_last_stay() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.formatting.sanitize import escape_json, sanitize, sanitized
+from analyzer.model.echo_rows import EchoHop
 
 
 def test_visible_escapes() -> None:
@@ -51,3 +52,11 @@ def test_a_report_at_any_depth() -> None:
     assert "\x1b" not in clean.icmp[0].echoes[0].request_hops[0].from_
     assert clean.hops[0].p50_ns == report.hops[0].p50_ns
     assert report.to_json() == before, "the caller's report is not touched"
+
+
+def test_what_is_clean_is_not_copied() -> None:
+    clean, dirty = (EchoHop(name, "docker0", "veth", 1) for name in ("c1", "\x1b"))
+    first, second = sanitized([clean, dirty])
+    assert first is clean
+    assert second is not dirty
+    assert second.from_ == "\\x1b"

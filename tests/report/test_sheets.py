@@ -13,9 +13,9 @@ from rich.console import Console
 
 from analyzer.flows.services import ServiceRow
 from analyzer.model.flow_rows import ArpRow, DhcpRow, DnsRow, IcmpErrorRow, TcpRow, UdpRow
-from analyzer.model.report import CaptureInfo, Report
+from analyzer.model.report import CaptureInfo, LeftOut, Report
 from analyzer.report.html.page import render_html
-from analyzer.report.sheets import ROWS, flow_sheets
+from analyzer.report.sheets import ROWS, cut_sheets, flow_sheets
 from analyzer.report.text.report import render_text
 
 ENDS = {
@@ -194,6 +194,14 @@ def test_many_rows_are_counted_and_the_largest_come_first() -> None:
     assert sheet.rows[0][0].text.startswith(f"tomcat01:{40000 + ROWS + 6} ")
     assert sheet.more == "and 7 more conversations: see --json"
     assert sheet.more in text_of(report(tcp=many))
+
+
+def test_rows_that_are_not_shown_are_cut_before_anything_is_done_with_them() -> None:
+    many = [replace(TCP, client_port=40000 + n, packets=n % 9) for n in range(10 * ROWS)]
+    whole = replace(report(tcp=many), left_out={"tcp": LeftOut(3, [])})
+    cut = cut_sheets(whole)
+    assert (len(cut.tcp), cut.more_rows("tcp")) == (ROWS, 9 * ROWS + 3)
+    assert flow_sheets(cut) == flow_sheets(whole)
 
 
 @pytest.mark.parametrize("evil", ["\x1b[2J", "<script>alert(1)</script>", "\u202e"])

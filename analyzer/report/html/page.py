@@ -19,7 +19,7 @@ from analyzer.report.html import sections
 from analyzer.report.html.hops import build_hops
 from analyzer.report.html.markup import Markup, tag
 from analyzer.report.html.style import STYLE
-from analyzer.report.sheets import flow_sheets
+from analyzer.report.sheets import cut_sheets, flow_sheets
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """should anything hostile get through after all, the browser loads and runs nothing"""
@@ -43,7 +43,7 @@ _REST: tuple[_Section, ...] = (
 
 def render_html(report: Report) -> str:
     """The page as text, UTF-8 when written. Sections without content are left out."""
-    report = sanitized(report)
+    report = sanitized(cut_sheets(report))
     first, *rest = [piece.text for piece in view.headline(report)]
     line = f"{first}: {''.join(rest)}" if rest else first
     return "<!doctype html>\n" + tag(

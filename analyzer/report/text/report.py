@@ -27,7 +27,7 @@ from analyzer.model.report import Report, Verdict
 from analyzer.report import view
 from analyzer.report.drawn import drawn_paths
 from analyzer.report.echo_words import losses_known, rtt_note
-from analyzer.report.sheets import Sheet, flow_sheets
+from analyzer.report.sheets import Sheet, cut_sheets, flow_sheets
 from analyzer.report.shown import findings_by_severity, shown
 from analyzer.report.text.hops import hop_parts
 from analyzer.report.text.path import LEVELS, draw_path
@@ -36,7 +36,7 @@ from analyzer.report.text.tables import bad_count, listed, new_table, pair_title
 
 def render_text(report: Report, console: Console) -> None:
     """Print the report; sections without content are left out. Colours are the console's matter."""
-    report = sanitized(report)
+    report = sanitized(cut_sheets(report))
     _print(console, _headline(report))
     for title, note, build in (*_talks(report), *_flows(report), *_SECTIONS):
         body = list(build(report))
