@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+import numpy as np
 from msgspec.structs import replace
 
 from analyzer.capture.encode import Counters
 from analyzer.capture.recorder import Recorder
 from analyzer.capture.roster import Roster
-from analyzer.capture.stats import CaptureCounts, CaptureStats, VantageStats
+from analyzer.capture.stats import CaptureCounts, CaptureStats, FileStats, RingStats, VantageStats
 
 
 class Counting:
@@ -21,7 +22,9 @@ class Counting:
         self._start_ns = self._file_start_ns = time.time_ns()
         self._end_ns = 0
         self._before_file: dict[int, tuple[int, int]] = {}
-        """source → what its ring had received and dropped when the present file was begun"""
+        """open source → what its ring had received and dropped when the present file was begun"""
+        self._older = 0
+        """sources that there were by then"""
 
     def begin(self) -> None:
         """All rings hear from now on."""
@@ -36,7 +39,7 @@ class Counting:
         """The counts so far, in short."""
         return CaptureCounts(
             frames=int(self._recorder.counters[:, 0].sum()),
-            dropped=sum(source.ring.dropped for source in self._roster.sources),
+            dropped=self._roster.dropped,
             file_bytes=self._recorder.writer.series.size,
             vantages=len(self._roster.living()),
         )
@@ -55,31 +58,46 @@ class Counting:
             warnings=tuple(warnings),
         )
 
-    def of_file(self, stats: CaptureStats) -> CaptureStats:
-        """Of the present file alone, where there were others before it."""
-        if not self._rotates:
-            return stats
-        rings = tuple(
-            replace(ring, received=ring.received - received, dropped=ring.dropped - dropped)
-            for number, ring in enumerate(stats.rings)
-            for received, dropped in [self._before_file.get(number, (0, 0))]
-        )
-        in_file = self._recorder.writer.in_file
-        vantages = tuple(
-            self._of_vantage(number, in_file, rings[one.vantage.ring].dropped)
-            for number, one in enumerate(stats.vantages)
-        )
-        return replace(stats, vantages=vantages, rings=rings, start_ns=self._file_start_ns)
+    def of_file(self, sources: Collection[int] | None = None) -> FileStats:
+        """Of the present file alone, and of what is described in it: not of all that ever was.
 
-    def end_file(self, stats: CaptureStats) -> CaptureStats:
+        sources: only of their vantages.
+        """
+        ids, roster = self._recorder.writer.head.ids, self._roster
+        numbers = [
+            number
+            for number in np.flatnonzero(ids >= 0).tolist()
+            if sources is None or roster.vantages[number].ring in sources
+        ]
+        rings = {ring: self._of_ring(ring) for ring in {roster.vantages[n].ring for n in numbers}}
+        counters = self._recorder.writer.in_file if self._rotates else self._recorder.counters
+        vantages = {
+            int(ids[number]): self._of_vantage(
+                number, counters, rings[roster.vantages[number].ring].dropped
+            )
+            for number in numbers
+        }
+        end_ns = self._end_ns or time.time_ns()
+        return FileStats(vantages, rings, self._file_start_ns, end_ns)
+
+    def end_file(self) -> FileStats:
         """Of the present file, which ends here; from now on the next one is counted."""
-        recorder = self._recorder
+        recorder, roster = self._recorder, self._roster
         end_ns = recorder.writer.complete_until(self._file_start_ns, recorder.waiting)
-        ended = replace(self.of_file(stats), end_ns=end_ns)
+        ended = replace(self.of_file(), end_ns=end_ns)
         self._file_start_ns = end_ns
-        rings = enumerate(self._roster.sources)
-        self._before_file = {n: (s.ring.received, s.ring.dropped) for n, s in rings}
+        self._before_file = {
+            one.number: (one.ring.received, one.ring.dropped) for one in roster.open_sources
+        }
+        self._older = len(roster.sources)
         return ended
+
+    def _of_ring(self, number: int) -> RingStats:
+        """Since the present file was begun; of one that was closed before, that is nothing."""
+        ring = self._roster.sources[number].stats()
+        closed = (ring.received, ring.dropped) if number < self._older else (0, 0)
+        received, dropped = self._before_file.get(number, closed)
+        return replace(ring, received=ring.received - received, dropped=ring.dropped - dropped)
 
     def _in_all(self, number: int) -> VantageStats:
         dropped = self._roster.source_of(number).ring.dropped

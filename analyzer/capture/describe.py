@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analyzer.capture.clock import clock_offset_ns
-from analyzer.capture.stats import CaptureStats, RingStats, VantageStats
+from analyzer.capture.stats import FileStats, RingStats, VantageStats
 from analyzer.model.vantage import CLOCK_OFFSET, MARK, SO_FAR, VERSION, Role, Vantage
 from analyzer.savefile import blocks
 from analyzer.version import __version__
@@ -70,23 +70,18 @@ def names(known: Mapping[str, str]) -> bytes:
 
 
 def statistics(
-    stats: CaptureStats,
+    stats: FileStats,
     fdb: Mapping[str, Fdb],
     notes: Mapping[str, str],
-    ids: Sequence[int] | None = None,
     *,
     so_far: bool = False,
 ) -> Iterable[bytes]:
     """An ISB per vantage. ``fdb`` and ``notes`` by vantage name go into its comment.
 
-    ids: of each vantage its number in the file; -1: it is not in there. so_far: the capture goes
-    on.
+    so_far: the capture goes on.
     """
     offset_ns = clock_offset_ns()
-    numbers = range(len(stats.vantages)) if ids is None else ids
-    for number, one in zip(numbers, stats.vantages, strict=True):
-        if number < 0:
-            continue
+    for number, one in stats.vantages.items():
         name = one.vantage.name
         yield blocks.interface_statistics(
             number,

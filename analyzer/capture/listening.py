@@ -9,8 +9,8 @@ from functools import partial
 from analyzer.capture.keeping import Keeping
 from analyzer.capture.links import LinkWatch
 from analyzer.capture.recorder import Recorder
-from analyzer.capture.roster import Roster, close_all
-from analyzer.capture.source import Source
+from analyzer.capture.roster import Roster
+from analyzer.capture.source import Source, close_all
 from analyzer.capture.wakeups import Wakeups
 from analyzer.model.vantage import Vantage
 

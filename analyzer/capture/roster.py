@@ -20,16 +20,13 @@ from analyzer.capture.inside import open_inside
 from analyzer.capture.links import LinkWatch
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.ring import Ring
-from analyzer.capture.source import Source
+from analyzer.capture.source import AT_ONCE, Source, close_all
 from analyzer.errors import UsageProblem, VethscopeError
 from analyzer.model.topology import Key
 from analyzer.model.vantage import Role, Vantage
 
 _DESCRIPTOR = re.compile(r"/proc/[^/]+/fd/\d+")
 """a path by which somebody, perhaps we, keeps a namespace on purpose"""
-_AT_ONCE = 32
-"""rings opened or closed side by side: in each the kernel waits some 20 ms for its other CPUs
-(synchronize_net in net/packet/af_packet.c), and the waits are shared"""
 
 
 class Roster:
@@ -45,6 +42,8 @@ class Roster:
         """all that there ever were"""
         self._open: list[Source] = []
         """of these, those that were open when it was last looked"""
+        self._dropped = 0
+        """by sources that are closed"""
         self._living: dict[int, Vantage] = {}
         """interface id → vantage, of those that did not vanish: what is done again and again does
         not go over all that ever were"""
@@ -185,8 +184,16 @@ class Roster:
 
     @property
     def open_sources(self) -> list[Source]:
-        self._open = [source for source in self._open if source.is_open]
+        closed = [source for source in self._open if not source.is_open]
+        if closed:
+            self._dropped += sum(source.ring.dropped for source in closed)
+            self._open = [source for source in self._open if source.is_open]
         return list(self._open)
+
+    @property
+    def dropped(self) -> int:
+        """Frames for which rings had no room, as far as it was counted."""
+        return sum(source.ring.dropped for source in self.open_sources) + self._dropped
 
     @property
     def most_open(self) -> int:
@@ -219,7 +226,7 @@ class Roster:
             own = settings.inside(rings) if _is_inside(groups[inode]) else settings
             return Ring(_path(inode, paths), inode, own, self._arena)
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             made = [pool.submit(make, inode) for inode in wanted]
         problems = [problem for one in made if (problem := one.exception())]
         if problems:
@@ -265,15 +272,6 @@ class Roster:
     def _is_missing(self, number: int) -> bool:
         vantage = self.vantages[number]
         return self.sources[vantage.ring].ring.interface_name(vantage.ifindex) is None
-
-
-def close_all(those: Collection[Ring | Source]) -> None:
-    """Close them side by side."""
-    if not those:
-        return
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for done in [pool.submit(one.close) for one in those]:
-            done.result()
 
 
 def _is_inside(group: Iterable[Vantage]) -> bool:

@@ -23,8 +23,9 @@ from analyzer.capture.options import CaptureOptions, Hooks
 from analyzer.capture.output import Target
 from analyzer.capture.recorder import Recorder
 from analyzer.capture.ring import Ring
-from analyzer.capture.roster import Roster, close_all
+from analyzer.capture.roster import Roster
 from analyzer.capture.series import Series
+from analyzer.capture.source import close_all
 from analyzer.capture.stamping import wait_for_stamps
 from analyzer.capture.stats import CaptureCounts, CaptureStats
 from analyzer.capture.wakeups import Wakeups
@@ -200,9 +201,8 @@ class CaptureSession:
             self._finish("stop")
             self._listening.drain()
             self._counting.end()
-            stats = self._counting.of_file(self.stats())
-            ids = writer.head.ids.tolist()
-            closing = describe.statistics(stats, bridge_fdb or {}, notes or {}, ids)
+            stats = self._counting.of_file()
+            closing = describe.statistics(stats, bridge_fdb or {}, notes or {})
             writer.write(b"".join([blocks, *closing]))
             writer.look(last=True)
         finally:
@@ -262,19 +262,14 @@ class CaptureSession:
 
     def _tell_drops(self, sources: Collection[int]) -> None:
         """Statistics so far of the vantages of these sources: should we be killed, no more come."""
-        stats, writer = self._counting.of_file(self.stats()), self._recorder.writer
-        ids = [
-            at if one.vantage.ring in sources else -1
-            for at, one in zip(writer.head.ids.tolist(), stats.vantages, strict=True)
-        ]
-        writer.write(b"".join(describe.statistics(stats, {}, {}, ids, so_far=True)))
+        stats = self._counting.of_file(sources)
+        self._recorder.writer.write(b"".join(describe.statistics(stats, {}, {}, so_far=True)))
 
     def _end_file(self) -> bytes:
         """The blocks that end a file when another is begun."""
         self._listening.count()
-        stats = self._counting.end_file(self.stats())
-        ids = self._recorder.writer.head.ids.tolist()
-        return b"".join([self._hooks.file_end(), *describe.statistics(stats, {}, {}, ids)])
+        stats = self._counting.end_file()
+        return b"".join([self._hooks.file_end(), *describe.statistics(stats, {}, {})])
 
     def _release(self) -> None:
         """Close whatever is open."""

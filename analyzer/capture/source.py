@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from msgspec.structs import replace
 
@@ -22,6 +23,11 @@ _GONE_NS = 5_000_000_000
 """many times what a frame waits in a ring once it is looked at"""
 _ETHERNET_TYPES = (1, 772)
 """ARPHRD_ETHER, ARPHRD_LOOPBACK: frames that start with a MAC header"""
+
+
+AT_ONCE = 32
+"""rings opened or closed side by side: in each the kernel waits some 20 ms for its other CPUs
+(synchronize_net in net/packet/af_packet.c), and the waits are shared"""
 
 
 class Source:
@@ -196,6 +202,15 @@ class Source:
         if vantage.role == Role.BRIDGE and options.promiscuous:
             heard = self.ring.be_promiscuous(vantage.ifindex) or heard
         return replace(vantage, ring=self.number, promiscuous=heard, cut_bytes=options.cut_bytes)
+
+
+def close_all(those: Collection[Ring | Source]) -> None:
+    """Close them side by side."""
+    if not those:
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done in [pool.submit(one.close) for one in those]:
+            done.result()
 
 
 def _check(ring: Ring, vantage: Vantage, *, lenient: bool) -> None:

@@ -8,6 +8,8 @@ A ring of several vantages does not tell whose frames it dropped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from analyzer.model.vantage import Vantage
@@ -42,6 +44,17 @@ class VantageStats(Struct, frozen=True):
     """when the interface vanished; None where it lasted"""
     begun_ns: int | None = None
     """since when it is captured, where it joined later"""
+
+
+class FileStats(Struct, frozen=True):
+    """What one file holds: of a rotation only what is described in it."""
+
+    vantages: Mapping[int, VantageStats]
+    """by their number in the file"""
+    rings: Mapping[int, RingStats]
+    """of these, by `Vantage.ring`"""
+    start_ns: int
+    end_ns: int
 
 
 class CaptureCounts(Struct, frozen=True):

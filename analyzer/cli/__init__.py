@@ -13,6 +13,7 @@ import logging
 import os
 import resource
 import sys
+from collections.abc import Iterable
 
 import click
 
@@ -38,6 +39,10 @@ COMMANDS = (
 _ANALYSING = ("demo", "ping", "report", "verify", "show", "export")
 """they read captures; the others do without Polars"""
 _LEAST_BYTES = 1 << 30
+"""of address space: for Polars, its threads, and a small capture"""
+_BYTES_A_BYTE, _MOST_FOR_FILES = 12, 2 << 30
+"""more for each byte of captures, and at most: files are read in pieces. Measured with floods of
+SYNs and of DNS names; Polars aborts where it gets none, and we could not say so any more"""
 
 
 class LazyGroup(click.Group):
@@ -49,10 +54,17 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        _heed_memory_limit(cmd_name)
         module = importlib.import_module(f"analyzer.cli.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if not {"-h", "--help"}.intersection(rest):
+            _heed_memory_limit(name or "", rest)
+        return name, command, rest
 
 
 @click.group(
@@ -102,7 +114,7 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _heed_memory_limit(command: str) -> None:
+def _heed_memory_limit(command: str, words: Iterable[str]) -> None:
     """One line where address space is limited so far that Polars cannot be loaded, or cannot work:
     it would end with a traceback, or abort. Raises EnvironmentProblem.
 
@@ -113,9 +125,11 @@ def _heed_memory_limit(command: str) -> None:
     if limit == resource.RLIM_INFINITY:
         return
     os.environ["_RJEM_MALLOC_CONF"] = "background_thread:false"
-    if limit < _LEAST_BYTES and command in _ANALYSING:
+    files = sum(os.path.getsize(word) for word in words if os.path.isfile(word))
+    least = _LEAST_BYTES + min(_BYTES_A_BYTE * files, _MOST_FOR_FILES)
+    if limit < least and command in _ANALYSING:
         raise EnvironmentProblem(
-            f"{command} takes address space of {_LEAST_BYTES >> 20:,} MiB, and may have "
+            f"{command} takes address space of {least >> 20:,} MiB here, and may have "
             f"{limit >> 20:,}: see ulimit -v"
         )
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from analyzer.capture import describe
 from analyzer.capture.clock import clock_offset_ns
-from analyzer.capture.stats import CaptureStats, RingStats, VantageStats
+from analyzer.capture.stats import CaptureStats, FileStats, RingStats, VantageStats
 from analyzer.model.vantage import Role, Vantage
 
 BRIDGE = Vantage("docker0", "docker0", Role.BRIDGE, 1, 3, network="bridge", promiscuous=True)
@@ -91,7 +91,11 @@ def test_statistics_tell_the_end_of_each_vantage() -> None:
         stopped="stop",
     )
     assert (stats.frames, stats.bytes, stats.received, stats.dropped) == (17, 1700, 25, 8)
-    bridge, port, inside = describe.statistics(stats, {"docker0": [("02:42", 5)]}, {"docker0": "n"})
+    of_file = FileStats(
+        dict(enumerate(stats.vantages)), dict(enumerate(stats.rings)), stats.start_ns, stats.end_ns
+    )
+    told = describe.statistics(of_file, {"docker0": [("02:42", 5)]}, {"docker0": "n"})
+    bridge, port, inside = told
     assert comment_of(bridge, 20) == {
         "vethscope": 1,
         "ring": 0,
@@ -111,16 +115,14 @@ def test_statistics_tell_the_end_of_each_vantage() -> None:
 
 def test_a_namespace_number_that_was_used_again_is_two_rings() -> None:
     later = replace(INSIDE, name="other:eth0", ring=2)
-    stats = CaptureStats(
-        vantages=(
-            VantageStats(INSIDE, 5, 500, None, None, 1500),
-            VantageStats(later, 3, 300, 3, 0, None),
-        ),
-        rings=(RingStats(1, 0, 0, 0), RingStats(2, 9, 4, 0), RingStats(2, 3, 0, 0)),
+    stats = FileStats(
+        vantages={
+            0: VantageStats(INSIDE, 5, 500, None, None, 1500),
+            1: VantageStats(later, 3, 300, 3, 0, None),
+        },
+        rings={1: RingStats(2, 9, 4, 0), 2: RingStats(2, 3, 0, 0)},
         start_ns=1000,
         end_ns=2000,
-        file_bytes=1,
-        stopped="stop",
     )
     told = [comment_of(one, 20) for one in describe.statistics(stats, {}, {})]
     assert [one["ring_dropped"] for one in told] == [4, 0]

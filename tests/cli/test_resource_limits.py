@@ -35,6 +35,17 @@ def test_too_little_address_space_is_one_line(capture: Path, command: str, megab
     assert "ulimit -v" in done.stderr
 
 
+@pytest.mark.parametrize(("megabytes", "code"), [(1_100, 2), (1_600, 0)])
+def test_a_larger_file_takes_more(tmp_path: Path, megabytes: int, code: int) -> None:
+    """Polars would abort in the middle of it, without a word of ours."""
+    path = tmp_path / "syns.pcapng"
+    hostile_files.write_frames(path, hostile_files.syn_flows(100_000))
+    done = _run(path, resource.RLIMIT_AS, megabytes << 20, "report")
+    assert done.returncode == code
+    assert done.stderr.count("\n") == (1 if code else 0)
+    assert ("ulimit -v" in done.stderr) == bool(code)
+
+
 def test_few_descriptors_are_enough(capture: Path) -> None:
     done = _run(capture, resource.RLIMIT_NOFILE, 20, "report")
     assert (done.returncode, done.stderr) == (0, "")
