@@ -38,6 +38,7 @@ from analyzer.flows.verdict import judge_pairs, largest_verdicts
 from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
+from analyzer.model.ranks import largest_traffic
 from analyzer.model.report import CaptureInfo, LeftOut, LossRow
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
@@ -82,12 +83,14 @@ def build_tables(
     verdicts, more = largest_verdicts(judge_pairs(outcomes, scene), top)
     more += partials.outcomes.forgotten_pairs if scene.has_topology else 0
     left_out |= {"verdicts": LeftOut(more, [])} if more else {}
+    told = largest_traffic(hops["packets"].to_numpy(), hops["lost"].to_numpy(), top)
+    left_out |= {} if told.all() else {"hops": LeftOut(int((~told).sum()), [])}
     return Tables(
         info=_info(analysis),
         vantages=vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=assembly.totals.seen,
-        hops=hops,
+        hops=hops.filter(told),
         flows=flows,
         losses=losses,
         verdicts=verdicts,
