@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
 from analyzer.analysis.late_addresses import later_macs, with_late_addresses

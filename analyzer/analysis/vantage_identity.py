@@ -9,9 +9,9 @@ container and by the other end of the pair, whose ifindex on the host is not use
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from analyzer.analysis.notes import described_vantage, device_of, foreign_vantage
 from analyzer.decode.cooked import cooked_headers

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from analyzer.capture.stats import CaptureStats
 
@@ -13,8 +14,7 @@ _ROWS = 40
 """vantages that have lines of their own"""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureOutcome:
+class CaptureOutcome(Struct, frozen=True):
     """What was captured."""
 
     stats: CaptureStats

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.errors import UsageProblem
 
@@ -17,8 +19,7 @@ _MANY = 64
 """rings whose timers nobody notices"""
 
 
-@dataclass(frozen=True, slots=True)
-class RingSettings:
+class RingSettings(Struct, frozen=True):
     """How much the kernel keeps for us while we are busy."""
 
     block_size: int = 512 * KIB

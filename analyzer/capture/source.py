@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from analyzer.capture import bpf, encode
 from analyzer.capture.bpf_payload import Lengths, keep
