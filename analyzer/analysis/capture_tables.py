@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
 from analyzer.analysis.late_addresses import later_macs, with_late_addresses
@@ -39,6 +39,7 @@ from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
 from analyzer.model.payload_cuts import decode_cuts
+from analyzer.model.ranks import largest_traffic
 from analyzer.model.report import CaptureInfo, LeftOut, LossRow
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
@@ -83,12 +84,14 @@ def build_tables(
     verdicts, more = largest_verdicts(judge_pairs(outcomes, scene), top)
     more += partials.outcomes.forgotten_pairs if scene.has_topology else 0
     left_out |= {"verdicts": LeftOut(more, [])} if more else {}
+    told = largest_traffic(hops["packets"].to_numpy(), hops["lost"].to_numpy(), top)
+    left_out |= {} if told.all() else {"hops": LeftOut(int((~told).sum()), [])}
     return Tables(
         info=_info(analysis),
         vantages=vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=assembly.totals.seen,
-        hops=hops,
+        hops=hops.filter(told),
         flows=flows,
         losses=losses,
         verdicts=verdicts,

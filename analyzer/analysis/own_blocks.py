@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.model.payload_cuts import MAGIC as PAYLOAD
 from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
@@ -31,8 +32,7 @@ def needed_at_start(blocks: Sequence[bytes]) -> list[bytes]:
     return others[:1] + tracked
 
 
-@dataclass(slots=True)
-class Malformed:
+class Malformed(Struct):
     """What vethscope writes of itself and cannot have written so."""
 
     blocks: Counter[str] = field(default_factory=Counter)

@@ -6,9 +6,11 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.app.binary_output import binary_stdout
 from analyzer.app.capture_arguments import split_words
@@ -38,8 +40,7 @@ ALL = "all"
 Line = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class CapturePlan:
+class CapturePlan(Struct, frozen=True):
     """What the command asks for."""
 
     words: tuple[str, ...] = ()

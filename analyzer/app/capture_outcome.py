@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from analyzer.capture.payload import CUT_BYTES
 from analyzer.capture.stats import CaptureStats, RingStats
@@ -17,8 +18,7 @@ _LISTED = 8
 """so many names are told in a line"""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureOutcome:
+class CaptureOutcome(Struct, frozen=True):
     """What was captured."""
 
     stats: CaptureStats

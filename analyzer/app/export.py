@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.analysis.capture_analysis import analyse_files
 from analyzer.analysis.capture_tables import build_tables
@@ -32,8 +32,7 @@ Put = Callable[[str, pl.DataFrame], None]
 """takes a piece of the table of this name"""
 
 
-@dataclass(slots=True)
-class Exported:
+class Exported(Struct):
     """What was written."""
 
     paths: list[str] = field(default_factory=list)
@@ -96,8 +95,7 @@ def _put_analysis(path: str, put: Put) -> SavefileError | None:
     return next(iter(analysis.reading.errors), None)
 
 
-@dataclass(slots=True)
-class _Packets:
+class _Packets(Struct):
     """A sink that keeps nothing: each batch's packets are handed on."""
 
     put: Put

@@ -11,7 +11,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.capture.source import Source
 from analyzer.model.payload_cuts import PayloadCut, encode_cut
@@ -31,8 +32,7 @@ _LONG = 32
 Keep = Callable[[bytes], None]
 
 
-@dataclass(slots=True)
-class _Watched:
+class _Watched(Struct):
     """What is remembered of a ring."""
 
     source: Source

@@ -6,8 +6,9 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from threading import Lock
+
+from msgspec.structs import replace
 
 from analyzer.capture import bpf, encode
 from analyzer.capture.bpf_payload import Lengths, keep

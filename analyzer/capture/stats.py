@@ -9,13 +9,13 @@ A ring of several vantages does not tell whose frames it dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.model.vantage import Vantage
 
 
-@dataclass(frozen=True, slots=True)
-class RingStats:
+class RingStats(Struct, frozen=True):
     """The kernel's counters of one ring."""
 
     netns: int
@@ -31,8 +31,7 @@ class RingStats:
     """for how long in all"""
 
 
-@dataclass(frozen=True, slots=True)
-class VantageStats:
+class VantageStats(Struct, frozen=True):
     """One vantage's part."""
 
     vantage: Vantage
@@ -51,8 +50,7 @@ class VantageStats:
     """since when it is captured, where it joined later"""
 
 
-@dataclass(frozen=True, slots=True)
-class FileStats:
+class FileStats(Struct, frozen=True):
     """What one file holds: of a rotation only what is described in it."""
 
     vantages: Mapping[int, VantageStats]
@@ -63,8 +61,7 @@ class FileStats:
     end_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureCounts:
+class CaptureCounts(Struct, frozen=True):
     """A running capture in a few numbers, which cost the same however many vantages there were."""
 
     frames: int
@@ -74,8 +71,7 @@ class CaptureCounts:
     """that still exist"""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureStats:
+class CaptureStats(Struct, frozen=True):
     """All of a capture, so far or at its end."""
 
     vantages: tuple[VantageStats, ...]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from msgspec import Struct, field
 
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
@@ -40,8 +42,7 @@ class FileOffset(NamedTuple):
     """packets of both directions told it"""
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(Struct, frozen=True):
     """What the stamps and a second clock tell of the clock that stamped."""
 
     steps: int = 0
@@ -58,8 +59,7 @@ class Clocks:
     """between other tools' files; their times are told by the first one's clock"""
 
 
-@dataclass(frozen=True, slots=True)
-class FindingInputs:
+class FindingInputs(Struct, frozen=True, dict=True):
     """All that rules may look at. Tables without rows stand for what was not seen."""
 
     info: CaptureInfo
@@ -151,7 +151,10 @@ class FindingInputs:
     `analyzer.flows.requests.Requests.silent`"""
     evidence: Evidence = field(default_factory=Evidence)
     """what namespaces counted and how they stood, at both ends, and what changed in between"""
-    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _made(self) -> dict[Any, Any]:
+        return {}
 
     def once(self, make: Callable[[FindingInputs], T]) -> T:
         """What a function makes of these inputs; made when it is asked for first."""
@@ -161,8 +164,7 @@ class FindingInputs:
         return made
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """A finding's code, as JSON tells it, and what the documentation says of it."""
 
     name: str
@@ -181,8 +183,7 @@ class Code:
         return Finding(severity, self.name, text)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """Finds what its codes stand for."""
 
     codes: tuple[Code, ...]

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from analyzer.model.untrusted import MALFORMED, number, parse_json
 
 MAGIC = b"vethscope/payload/1\n"
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadCut:
+class PayloadCut(Struct, frozen=True):
     """A time in which no frame of a ring was kept whole."""
 
     netns: int

@@ -6,7 +6,8 @@ Nothing is measured here: rows of the report are selected, paired (there and bac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.formatting.numbers import (
     format_count,
@@ -41,8 +42,7 @@ FULL_VERDICTS = 4
 NOTE_PERCENTILES = "Percentiles do not add up. The hops of one echo do, to the nanosecond:"
 
 
-@dataclass(slots=True)
-class HopSection:
+class HopSection(Struct):
     """The hops of one pair and protocol, both ways."""
 
     protocol: str

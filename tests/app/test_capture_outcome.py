@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from analyzer.app.capture_outcome import CaptureOutcome, summary_lines
 from analyzer.capture.stats import CaptureStats, RingStats, VantageStats

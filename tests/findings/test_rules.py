@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from finding_inputs import BRIDGE, PORTS, VANTAGES, info, inputs
+from msgspec.structs import replace
 
 from analyzer.diagnosis.likely import UNANSWERED, InVain, LikelyCause
 from analyzer.findings.catalogue import codes, documentation_table, find_all, rules
@@ -176,9 +176,7 @@ HANDSHAKE = {
 
 def tcp(**values: Any) -> TcpRow:
     """A conversation of which all that is not given is nothing."""
-    from dataclasses import fields
-
-    row: dict[str, Any] = {one.name: 0 for one in fields(TcpRow)}
+    row: dict[str, Any] = dict.fromkeys(TcpRow.__struct_fields__, 0)
     ends = {"client": "tomcat01", "server": "tomcat02", "server_port": 80, "state": "closed"}
     return TcpRow(**{**row, **ends, **values})
 
