@@ -56,8 +56,12 @@ def test_start(effort: Any, conditions: str, capsys: pytest.CaptureFixture[str])
         for name in _COMMANDS
     }
     rows = [
-        (name, f"{cost.wall * 1e3:.0f}", f"{cost.cpu * 1e3:.0f}")
-        + tuple(ratio(cost.cpu, least[anchor].cpu) for anchor in (_NUMPY, _TSHARK))
+        (
+            name,
+            f"{cost.wall * 1e3:.0f}",
+            f"{cost.cpu * 1e3:.0f}",
+            *(ratio(cost.cpu, least[anchor].cpu) for anchor in (_NUMPY, _TSHARK)),
+        )
         for name, cost in least.items()
     ]
     with capsys.disabled():
