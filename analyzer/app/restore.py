@@ -38,6 +38,10 @@ _FRAME = np.dtype(
 )
 
 
+_LEAST = 64
+"""bytes that a frame has to have itself: tags, in which copies may differ, are among them"""
+
+
 class WholeCopies:
     """A sink: which frame has the payload of which."""
 
@@ -61,7 +65,7 @@ class WholeCopies:
         number = frames["number"][rows]
         copy = np.zeros(len(rows) and int(group.max()) + 1, np.int64)
         copy[group[is_whole]] = number[is_whole] + 1
-        cut = ~is_whole & (copy[group] > 0)
+        cut = ~is_whole & (copy[group] > 0) & (frames["caplen"][rows] >= _LEAST)
         self.rows["whole"][number[cut]] = copy[group[cut]]
         self.rows["size"][copy[group[cut]] - 1] = 1
         self.restored += int(np.count_nonzero(cut))
