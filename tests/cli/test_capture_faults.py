@@ -387,7 +387,9 @@ def treated(lab: Lab, case: Case, program: str, folder: Path) -> str:
 
 def frames_in(file: Path) -> list[int]:
     """Numbers of the frames that are whole, but for the last one, which comes after the end."""
-    frames = []
+    frames: list[bytes] = []
+    if not file.stat().st_size:
+        return []
     with suppress(Scapy_Exception, EOFError), PcapReader(str(file)) as reader:
         frames += [bytes(frame) for frame in reader]
     found = [struct.unpack_from("!I", frame, 14)[0] for frame in frames]
