@@ -319,6 +319,7 @@ BLOCKS: tuple[Callable[[Path, int], None], ...] = (
     write_sections,
     write_names,
     write_own,
+    write_crowd,
 )
 
 

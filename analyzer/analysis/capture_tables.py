@@ -38,6 +38,8 @@ from analyzer.flows.verdict import judge_pairs, largest_verdicts
 from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
+from analyzer.model.payload_cuts import decode_cuts
+from analyzer.model.ranks import largest_traffic
 from analyzer.model.report import CaptureInfo, LeftOut, LossRow
 from analyzer.report.build import Tables
 from analyzer.report.paths import build_paths
@@ -82,12 +84,14 @@ def build_tables(
     verdicts, more = largest_verdicts(judge_pairs(outcomes, scene), top)
     more += partials.outcomes.forgotten_pairs if scene.has_topology else 0
     left_out |= {"verdicts": LeftOut(more, [])} if more else {}
+    told = largest_traffic(hops["packets"].to_numpy(), hops["lost"].to_numpy(), top)
+    left_out |= {} if told.all() else {"hops": LeftOut(int((~told).sum()), [])}
     return Tables(
         info=_info(analysis),
         vantages=vantages,
         counters=[(n.received, n.dropped) for n in reading.notes],
         seen=assembly.totals.seen,
-        hops=hops,
+        hops=hops.filter(told),
         flows=flows,
         losses=losses,
         verdicts=verdicts,
@@ -222,6 +226,7 @@ def _finding_inputs(
         malformed_frames=totals.malformed.kinds,
         twins=reading.twins,
         not_ended=files_not_ended(reading.savefiles),
+        payload_cuts=decode_cuts(reading.evidence),
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         silent_requests=partials.silent_requests(outlook.end_ns),

@@ -33,12 +33,13 @@ class VantageIdentities:
         self._index: dict[tuple[object, ...], list[int]] = {}
         self._spaces: dict[int, list[tuple[str, set[int]]]] = {}
         """netns → its generations: container id, ifindexes"""
+        self._read: dict[tuple[int, int], tuple[tuple[str, str], Vantage]] = {}
         self.malformed: set[tuple[int, int]] = set()
         """(file, interface) that vethscope described, in a way that cannot be"""
 
     def place(self, interface: SavefileInterface, file_number: int, path: str) -> int:
         """The number of the vantage of a file's interface; the next one where it is new."""
-        vantage = self._described(interface, file_number) or foreign_vantage(interface, path)
+        vantage = self._told(interface, file_number, path)
         key: tuple[object, ...] = (vantage.netns, vantage.ifindex)
         if not vantage.ifindex:
             key = ("of a file", file_number, interface.index)
@@ -83,6 +84,14 @@ class VantageIdentities:
             same.append(len(self.vantages))
             self.vantages.append(device_of(interface, file_number, path, ifindex))
         return same[0]
+
+    def _told(self, interface: SavefileInterface, file_number: int, path: str) -> Vantage:
+        """As the file tells of it, read once: each chunk asks for all interfaces."""
+        key, says = (file_number, interface.index), (interface.name, interface.comment)
+        if key not in self._read or self._read[key][0] != says:
+            told = self._described(interface, file_number) or foreign_vantage(interface, path)
+            self._read[key] = says, told
+        return self._read[key][1]
 
     def _described(self, interface: SavefileInterface, file_number: int) -> Vantage | None:
         try:

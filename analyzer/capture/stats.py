@@ -25,6 +25,10 @@ class RingStats(Struct, frozen=True):
     """of these, frames for which there was no room"""
     unclaimed: int
     """frames of no vantage: heard while the filter was being replaced"""
+    cut_times: int = 0
+    """how often all frames were cut, because it filled up"""
+    cut_ns: int = 0
+    """for how long in all"""
 
 
 class VantageStats(Struct, frozen=True):

@@ -43,7 +43,8 @@ from analyzer.net.ip import PROTOCOL_NAMES
     type=click.IntRange(1),
     default=10_000,
     show_default=True,
-    help="Of each kind of flow no more rows: the largest. The others are counted (left_out).",
+    help="Of each kind of flow, and of hops, no more rows: the largest. The others are counted "
+    "(left_out).",
 )
 @jobs_option
 @html_option

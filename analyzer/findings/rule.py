@@ -12,6 +12,7 @@ from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
 from analyzer.model.evidence import Evidence
 from analyzer.model.nat_entries import NatEntries
+from analyzer.model.payload_cuts import PayloadCut
 from analyzer.model.report import CaptureInfo, Finding, LossRow
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ class FindingInputs(Struct, frozen=True, dict=True):
     """what frames contradict themselves in → (frames, number of the first)"""
     not_ended: Sequence[str] = ()
     """files of captures of ours that were not closed"""
+    payload_cuts: Sequence[PayloadCut] = ()
+    """when frames were cut because a ring filled up"""
     twins: Sequence[tuple[str, str]] = ()
     """(file, the one before it that it is once more)"""
     checked: int = 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 
 from analyzer.flows.transport import Conversations
+from analyzer.model.ranks import largest_traffic
 from analyzer.model.report import LeftOut, OtherService
 
 SERVICES = 20
@@ -18,11 +18,9 @@ def largest_talks(
     """(the conversations that become rows, in their order; the others). Those that lost packets
     come first, then those with most packets."""
     ours = table.filter(pl.col("protocol") == protocol)
-    if top is None or len(ours) <= top:
-        return ours, ours.clear()
-    order = np.lexsort((-ours["packets"].to_numpy(), ours["lost"].to_numpy() == 0))
-    chosen = np.zeros(len(ours), np.bool_)
-    chosen[order[:top]] = True
+    if ours.is_empty():
+        return ours, ours
+    chosen = largest_traffic(ours["packets"].to_numpy(), ours["lost"].to_numpy(), top)
     return ours.filter(chosen), ours.filter(~chosen)
 
 

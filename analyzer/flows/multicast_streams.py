@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind, SheetForm, forgotten
-from analyzer.flows.live_numbers import latest_rows
+from analyzer.flows.live_numbers import ROWS, latest_rows
 from analyzer.flows.multicast_receivers import MulticastStreamRow, stream_rows
 from analyzer.formatting.pieces import Piece, count_piece
 from analyzer.model.batch import Batch
@@ -24,6 +24,8 @@ from analyzer.net.ip import MAPPED, UDP
 _STREAM = ["segment", "src_hi", "src_lo", "dst_hi", "dst_lo"]
 _SHOWN = 5
 """names"""
+_PLACES = 200_000
+"""that are kept of all streams together, where each is seen at very many: (interface, direction)"""
 _LINK_SCOPE = 2
 """of IPv6: node, interface and link (RFC 4291, 2.7)"""
 
@@ -70,7 +72,9 @@ class MulticastStreams:
             pl.col("packets").sum(),
         ]
         packets_of = _merged(self._packets, new, _STREAM, totals)
-        self._packets = latest_rows(packets_of, by="last_ns")
+        places = -(-len(self._frames) // len(packets_of))
+        most = max(min(ROWS, _PLACES // places), 2)
+        self._packets = latest_rows(packets_of, "last_ns", most)
         if len(self._packets) < len(packets_of):
             self.forgotten += len(packets_of) - len(self._packets)
             kept = self._packets.select(_STREAM)

@@ -35,3 +35,14 @@ def largest(rows: Sequence[R], most: int, size: Callable[[R], Any] | None = None
         sizes = [size(row) for row in rows]
         places = heapq.nlargest(most, places, key=lambda place: sizes[place])
     return [rows[place] for place in sorted(places[:most])]
+
+
+def largest_traffic(
+    packets: npt.NDArray[np.int64], lost: npt.NDArray[np.int64], most: int | None
+) -> npt.NDArray[np.bool_]:
+    """[n] the rows that stay: those that lost packets rather than others, then those of most
+    packets. most: None: all."""
+    chosen = np.full(len(packets), most is None or len(packets) <= most)
+    if not chosen.any():
+        chosen[np.lexsort((-packets, lost == 0))[:most]] = True
+    return chosen

@@ -226,8 +226,8 @@ class Report(Struct):
     verdicts: list[Verdict] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
-    """by kind of flow, what there is besides its rows; kinds of which all rows are there are not
-    in it"""
+    """by kind of flow (``verdicts``, ``hops`` too), what there is besides its rows; kinds of which
+    all rows are there are not in it"""
     packets: Sequence[PacketRow] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> list[Any]:

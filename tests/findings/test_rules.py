@@ -42,6 +42,7 @@ from analyzer.model.flow_rows import (
 )
 from analyzer.model.journeys import Hop, Status
 from analyzer.model.nat_entries import NatEntries
+from analyzer.model.payload_cuts import PayloadCut
 from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.recorders.drops.untied import UntiedDrop
@@ -237,6 +238,13 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "not-ended",
         inputs(not_ended=["x.pcapng"]),
         "x.pcapng was not closed: the capture was killed",
+    ),
+    (
+        "payload-cut",
+        inputs(
+            payload_cuts=[PayloadCut(1, 128, 5_000, 1_200_005_000), PayloadCut(2, 128, 4, None)]
+        ),
+        "for 1.20 s, 1 time, frames were cut at",
     ),
     ("malformed-notes", inputs(malformed={"drops": 2}), "and was left out: drops (2)"),
     ("window", inputs(info=info(since_ns=5)), "only a time window"),

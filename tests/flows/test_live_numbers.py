@@ -13,6 +13,7 @@ import pytest
 from analyzer.analysis.analyse import report_files
 from analyzer.analysis.capture_analysis import CaptureAnalysis, analyse_files
 from analyzer.analysis.options import AnalysisOptions
+from analyzer.flows import multicast_streams
 from analyzer.flows.arp import Arp
 from analyzer.flows.live_numbers import MOST, OTHERS, ROWS, LiveNumbers
 from analyzer.model.report import Report
@@ -29,6 +30,23 @@ def _report(path: Path, frames: hostile_files.Frames) -> Report:
 def _analysis(path: Path, frames: hostile_files.Frames) -> CaptureAnalysis:
     hostile_files.write_frames(path, frames)
     return analyse_files([str(path)], AnalysisOptions())
+
+
+def test_many_ports_are_told_within_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten multicasts, each seen at 501 places."""
+    monkeypatch.setattr(multicast_streams, "_PLACES", 2_004)
+    path = tmp_path / "crowd.pcapng"
+    hostile_files.write_crowd(path, 5_010)
+    report, _ = report_files([str(path)], AnalysisOptions(top=100))
+    assert (len(report.hops), report.left_out["hops"].rows) == (100, 4_900)
+    streams = report.flows["multicast_streams"]
+    assert (len(streams), report.left_out["multicast_streams"].rows) == (2, 8)
+    assert {len(one.receivers) for one in streams} == {499}
+    assert not report.losses
+    codes = {one.code for one in report.findings}
+    assert codes == {"not-ended", "not-followed"}
 
 
 def test_polars_does_not_go_on_keeping_all_names(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def build_hops(report: Report) -> Iterable[Markup]:
     yield _hop_table(first)
     if rest:
         yield folded(format_plural(hidden, "more hop"), _hop_table(rest))
+    if left_out := report.more_rows("hops"):
+        yield tag("p", f"and {format_plural(left_out, 'more hop')}: see --json", class_="dim")
     yield from (tag("p", note, class_="dim") for note in view.footnotes(report))
     for echo in filter(None, [view.example_echo(view.main_conversation(report))]):
         total = tag("strong", f" = {format_us_exact(echo.rtt_ns or 0)} µs")

@@ -26,7 +26,7 @@ def hop_parts(report: Report) -> Iterable[RenderableType]:
     if not sections:
         return
     table = new_table(("", ""), ("pkts", "lost", "p50", "p99", "max"))
-    hidden = 0
+    hidden = report.more_rows("hops")
     for section in sections:
         if table.row_count >= HOP_ROWS:
             hidden += len(section.there) + len(section.back)
