@@ -39,12 +39,12 @@ class Scene(Struct, frozen=True, dict=True):
         addresses = {address.partition("/")[0] for v in devices for address in v.addresses}
         return frozenset(addresses | {"host"})
 
-    @property
+    @cached_property
     def has_topology(self) -> bool:
         """The file tells which interface is what."""
         return any(vantage.ifindex for vantage in self.vantages)
 
-    @property
+    @cached_property
     def device(self) -> Vantage | None:
         """The bridge's own vantage, where it was captured."""
         bridges = (v for v in self.vantages if v.role is Role.BRIDGE)

@@ -133,10 +133,14 @@ def hop_sections(report: Report) -> list[HopSection]:
             continue
         section = sections.setdefault(there, HopSection(*there))
         section.there.append(row)
+    echoes: dict[tuple[str, str], list[IcmpRow]] = {}
+    for one in report.icmp:
+        echoes.setdefault((one.source, one.destination), []).append(one)
     for section in sections.values():
-        protocol, source, destination = section.protocol, section.source, section.destination
-        asked = conversations(report, protocol, source, destination)
-        answered = conversations(report, protocol, destination, source)
+        ends = (section.source, section.destination)
+        is_icmp = section.protocol.startswith("icmp")
+        asked = echoes.get(ends, []) if is_icmp else []
+        answered = echoes.get(ends[::-1], []) if is_icmp else []
         if answered and not asked:
             section.source, section.destination = section.destination, section.source
             section.there, section.back = section.back, section.there
