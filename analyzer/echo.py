@@ -22,7 +22,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.errors import EnvironmentProblem
 from analyzer.net.icmp import ECHO_REPLY, ECHO_REPLY_V6, ECHO_REQUEST, ECHO_REQUEST_V6
@@ -36,8 +37,7 @@ _REPLY = {4: ECHO_REPLY, 6: ECHO_REPLY_V6}
 _BUFFER = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class EchoPlan:
+class EchoPlan(Struct, frozen=True):
     """What to send."""
 
     netns: str
@@ -52,8 +52,7 @@ class EchoPlan:
     """how long to wait for answers after the last request"""
 
 
-@dataclass(slots=True)
-class EchoOutcome:
+class EchoOutcome(Struct):
     """What the pinging process saw."""
 
     id: int = 0

@@ -4,7 +4,7 @@
     python docs/generate.py --check    # exit 1 where a file is out of step
 
 A generated part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; what stands
-there comes from the code: options from click, keys of the JSON from the dataclasses of the report,
+there comes from the code: options from click, keys of the JSON from the Structs of the report,
 columns from the tables of a real capture, findings from their catalogue, layers from setup.cfg.
 """
 
@@ -16,14 +16,15 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import click
 import polars as pl
+from msgspec import Struct
 
 import analyzer
 from analyzer.cli import cli
@@ -32,6 +33,7 @@ from analyzer.findings import catalogue
 from analyzer.flows import multicast_receivers, registry
 from analyzer.flows.kind import FlowKind
 from analyzer.model import echo_rows, report
+from analyzer.model.fields import field_annotations
 
 ROOT = Path(__file__).parent.parent
 CAPTURE = ROOT / "captures" / "tomcat-ping.pcapng"
@@ -262,23 +264,23 @@ def _about(row: type) -> str:
     return f"{about[:1].upper()}{about[1:]}."
 
 
-def _keys(row: type) -> str:
+def _keys(row: type[Struct]) -> str:
     notes = _notes(row)
     return table(
         ("key", "type", "what it is"),
         (
-            (f"`{key}`", _type(str(one.type)), notes.get(one.name) or _common(key))
-            for one in fields(row)
-            for key in [one.name.rstrip("_")]
+            (f"`{key}`", _type(annotation), notes.get(name) or _common(key))
+            for name, annotation in field_annotations(row).items()
+            for key in [name.rstrip("_")]
         ),
     )
 
 
 def _notes(row: type) -> dict[str, str]:
-    """The line under each field of a dataclass, and of those that it extends."""
+    """The line under each field of a Struct, and of those that it extends."""
     notes: dict[str, str] = {}
-    for one in reversed([base for base in row.__mro__ if base is not object]):
-        body = ast.parse(inspect.cleandoc(inspect.getsource(one))).body[0]
+    for one in reversed(row.__mro__[: row.__mro__.index(Struct)]):
+        body = ast.parse(dedent(inspect.getsource(one))).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, note in zip(body.body, body.body[1:], strict=False):
             if (

@@ -53,7 +53,7 @@ def is_bulk(frame: bytes) -> bool:
             return True
         return _by_protocol(frame, frame[23], 34, {ICMP: (0, 8)})
     if kind != 0x86DD:
-        return False
+        return kind >= 0x600 and kind not in (0x0806, 0x8100, 0x88A8, 0x9100)
     if frame[20] == FRAGMENT:
         return bool(int.from_bytes(frame[56:58], "big") >> 3)
     return _by_protocol(frame, frame[20], 54, {ICMPV6: (128, 129)})

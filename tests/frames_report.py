@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis, partials_for
 from analyzer.analysis.capture_tables import build_tables

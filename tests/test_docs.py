@@ -217,7 +217,8 @@ def test_every_fault_that_a_test_makes_is_documented() -> None:
 
 
 def test_every_own_block_is_described() -> None:
-    sources = (file.read_text() for file in (ROOT / "analyzer" / "recorders").rglob("*.py"))
+    rooms = (ROOT / "analyzer" / name for name in ("recorders", "model"))
+    sources = (file.read_text() for room in rooms for file in room.rglob("*.py"))
     magics = {magic for text in sources for magic in re.findall(r'b"(vethscope/\w+/\d+)', text)}
     described = re.findall(r"`(vethscope/\w+/\d+)`", TEXTS["docs/reference/file-format.md"])
     assert magics

@@ -9,9 +9,10 @@ the truth.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from truth_bytes import FRAGMENTS, GSO, ROOM, UDP, bytes_of
 from world import World
 
@@ -34,8 +35,7 @@ DELIVERED = ARRIVED
 _VETH_US, _BRIDGE_US = 3.0, 30.0
 
 
-@dataclass(frozen=True)
-class Scenario:
+class Scenario(Struct, frozen=True):
     """What happens to the packets. Shares and chances are from 0 to 1."""
 
     packets: int = 1000
@@ -65,8 +65,7 @@ class Scenario:
     seed: int = 1
 
 
-@dataclass
-class Score:
+class Score(Struct):
     """Links of frames to the one they came from, and packets called lost."""
 
     links: int = 0
@@ -87,7 +86,7 @@ class Score:
         return (self.certain + self.likely) / self.links if self.links else 1.0
 
     def add(self, other: Score) -> None:
-        for name in self.__dataclass_fields__:
+        for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 

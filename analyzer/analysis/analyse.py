@@ -8,7 +8,8 @@ closed), `stream` (→ sinks, chunk by chunk), `partials` (the aggregators of a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis, analyse_files
 from analyzer.analysis.capture_tables import build_tables

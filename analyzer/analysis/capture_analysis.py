@@ -7,7 +7,8 @@ what the aggregators have come to.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.analysis.loss_diagnosis import LossDiagnosis
 from analyzer.analysis.options import DEFAULTS, AnalysisOptions
@@ -20,8 +21,7 @@ from analyzer.model.batch import Aggregator
 from analyzer.savefile.read import CaptureFile
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureAnalysis:
+class CaptureAnalysis(Struct, frozen=True):
     """What is known when all files were read to their ends."""
 
     assembly: PacketAssembly

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from analyzer.analysis.capture_analysis import CaptureAnalysis
 from analyzer.analysis.late_addresses import later_macs, with_late_addresses
@@ -38,6 +38,7 @@ from analyzer.flows.verdict import judge_pairs, largest_verdicts
 from analyzer.flows.ways import Scene
 from analyzer.model.batch import Outlook
 from analyzer.model.evidence import Evidence
+from analyzer.model.payload_cuts import decode_cuts
 from analyzer.model.ranks import largest_traffic
 from analyzer.model.report import CaptureInfo, LeftOut, LossRow
 from analyzer.report.build import Tables
@@ -225,6 +226,7 @@ def _finding_inputs(
         malformed_frames=totals.malformed.kinds,
         twins=reading.twins,
         not_ended=files_not_ended(reading.savefiles),
+        payload_cuts=decode_cuts(reading.evidence),
         unfinished=partials.checksums.unfinished,
         silent=list(partials.the(Echoes).silent(outlook.end_ns)),
         silent_requests=partials.silent_requests(outlook.end_ns),

@@ -10,11 +10,11 @@ is larger than any packet is on its way is one; then the quickest packet is take
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from analyzer.analysis.notes import VantageNotes
 from analyzer.correlate.match import identity_keys
@@ -49,8 +49,7 @@ class ClockOffset(NamedTuple):
     """packets of both directions told it"""
 
 
-@dataclass(slots=True)
-class FileClocks:
+class FileClocks(Struct):
     """What is known of the clocks that stamped the files of a capture."""
 
     starts_ns: dict[int, int] = field(default_factory=dict)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.analysis.frame_room import FrameRoom
 from analyzer.analysis.refusals import NONE, Refusals
@@ -14,8 +15,7 @@ _NOW = 101
 """frames at a chunk's end of which the middle stamp is its time: one that is wrong is none"""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedChunk:
+class DecodedChunk(Struct, frozen=True):
     """Frames as read, in a room that is to be given back."""
 
     frames: Columns

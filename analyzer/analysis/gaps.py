@@ -7,10 +7,10 @@ nothing tells that the packet was lost, nor that an echo was not answered.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from analyzer.analysis.notes import VantageNotes
 from analyzer.correlate.loss import GRACE_NS
@@ -22,8 +22,7 @@ from analyzer.model.journeys import Journeys, Status
 from analyzer.net.icmp import ECHO_REQUESTS
 
 
-@dataclass(slots=True)
-class Gaps:
+class Gaps(Struct):
     """Of all vantages; an `analyzer.flows.echoes_outside.EchoesOutside`."""
 
     gaps: list[tuple[int, int, int]] = field(default_factory=list)

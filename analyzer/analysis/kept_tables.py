@@ -6,10 +6,10 @@ Memory grows with the capture, as `analyzer.read` says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.analysis.frame_room import empty_frames
 from analyzer.analysis.frames_table import table_of
@@ -19,8 +19,7 @@ from analyzer.model.frames import FrameChunk
 from analyzer.model.vantage import Vantage
 
 
-@dataclass(slots=True)
-class KeptTables:
+class KeptTables(Struct):
     """The tables, piece by piece; they are the same wherever a piece ends."""
 
     vantages: Sequence[Vantage]

@@ -7,8 +7,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import ip_interface
+
+from msgspec.structs import replace
 
 from analyzer.model.evidence import Evidence
 from analyzer.model.tenures import FOREVER_NS, Life

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from msgspec import Struct
 
 from analyzer.analysis.capture_analysis import analyse_files
 from analyzer.analysis.capture_tables import build_tables
@@ -19,8 +19,7 @@ from analyzer.report.build import build_report
 from analyzer.savefile.pipes import rereadable
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Struct, frozen=True):
     """The tables of one capture. Times are integers of nanoseconds, addresses are text."""
 
     frames: pl.DataFrame

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.analysis.notes import VantageNotes
 from analyzer.diagnosis.counted_drops import may_have_dropped, stays_in
@@ -35,8 +36,7 @@ from analyzer.recorders.settings.facts import Facts, decode_facts
 _NO_OUTCOMES = pl.DataFrame(schema={"number": pl.Int64, "reason": pl.String, "location": pl.String})
 
 
-@dataclass(frozen=True, slots=True)
-class LossEvidence:
+class LossEvidence(Struct, frozen=True):
     """What the analysis has found besides."""
 
     notes: Sequence[VantageNotes]
@@ -53,30 +53,27 @@ class LossEvidence:
     """over UDP, and SYNs, that came to their end and brought nothing back"""
 
 
-@dataclass(slots=True)
 class LossDiagnosis:
     """An aggregator of all that explains losses.
 
     Without a block of our own there is nothing that it could explain.
     """
 
-    keep: bool = False
-    """which packets the kernel dropped, too: see `outcomes`"""
-    expected: bool = False
-    """there will be a block of our own, or may be"""
-    _facts: list[bytes] = field(default_factory=list)
-    _examples: Examples = field(default_factory=Examples)
-    _addressed: Addressed = field(default_factory=Addressed)
-    _asked: Asked = field(default_factory=Asked)
-    _ended: DroppedPackets = field(init=False)
-    _lost: LostFlows = field(init=False)
-    recorded: bool = False
-    """there was such a block"""
-    likely: list[LikelyCause] = field(default_factory=list)
-    """what may explain the losses that `explain` could not"""
+    def __init__(self, keep: bool = False, expected: bool = False) -> None:
+        """keep: which packets the kernel dropped, too (see `outcomes`).
 
-    def __post_init__(self) -> None:
-        self._ended = DroppedPackets(self._examples, self.keep)
+        expected: there will be a block of our own, or may be.
+        """
+        self.expected = expected
+        self.recorded = False
+        """there was such a block"""
+        self.likely: list[LikelyCause] = []
+        """what may explain the losses that `explain` could not"""
+        self._facts: list[bytes] = []
+        self._examples = Examples()
+        self._addressed = Addressed()
+        self._asked = Asked()
+        self._ended = DroppedPackets(self._examples, keep)
         self._lost = LostFlows(self._examples)
 
     def add(self, batch: Batch) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from analyzer.model.batch import Columns
 from analyzer.model.frames import MARK_MALFORMED
@@ -18,8 +17,7 @@ CAPLEN, IP_LENGTH, HEADERS = (
 """kinds, in words; what was captured decides, and the frame's length"""
 
 
-@dataclass(slots=True)
-class MalformedFrames:
+class MalformedFrames(Struct):
     """How many frames of each kind, and the number of the first."""
 
     kinds: dict[str, tuple[int, int]] = field(default_factory=dict)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.decode.cooked import device_name
 from analyzer.model.census import Census, read_census
@@ -17,8 +19,7 @@ from analyzer.savefile.interfaces import SavefileInterface
 from analyzer.savefile.read import Savefile
 
 
-@dataclass(slots=True)
-class VantageNotes:
+class VantageNotes(Struct):
     """What a file tells of one vantage besides its topology."""
 
     start_ns: int | None = None
@@ -80,8 +81,7 @@ class VantageNotes:
         return [(start, end) for start, end in ends if start is not None and end is not None]
 
 
-@dataclass(slots=True)
-class SectionNotes:
+class SectionNotes(Struct):
     """What the comment of a file's section tells of the machine."""
 
     engine: str = ""

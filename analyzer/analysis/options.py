@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.analysis.packet_choice import Choice
 from analyzer.analysis.window import Window
@@ -12,8 +13,7 @@ Progress = Callable[[int, int], None]
 """is told (bytes read, size of all files or 0)"""
 
 
-@dataclass(frozen=True, slots=True)
-class AnalysisOptions:
+class AnalysisOptions(Struct, frozen=True):
     """The defaults are those of ``report FILE``."""
 
     bridge: str = "docker0"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
+
+from analyzer.model.payload_cuts import MAGIC as PAYLOAD
 from analyzer.recorders.conntrack.proxies import MAGIC as PROXIES
 from analyzer.recorders.conntrack.record import MAGIC as CONNTRACK
 from analyzer.recorders.evidence.record import MAGIC as EVIDENCE
@@ -13,14 +15,14 @@ from analyzer.recorders.own_blocks import malformed_kind
 
 
 def is_evidence(block: bytes) -> bool:
-    """Whether it tells of counters, state or events."""
-    return block.startswith(EVIDENCE)
+    """Whether it tells of counters, state or events, or of frames that were cut."""
+    return block.startswith((EVIDENCE, PAYLOAD))
 
 
 def sort_own(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     """(those that tell of losses, those that tell of translations)."""
     tracked = [block for block in blocks if block.startswith((CONNTRACK, PROXIES))]
-    apart = (CONNTRACK, PROXIES, EVIDENCE)
+    apart = (CONNTRACK, PROXIES, EVIDENCE, PAYLOAD)
     return [block for block in blocks if not block.startswith(apart)], tracked
 
 
@@ -30,8 +32,7 @@ def needed_at_start(blocks: Sequence[bytes]) -> list[bytes]:
     return others[:1] + tracked
 
 
-@dataclass(slots=True)
-class Malformed:
+class Malformed(Struct):
     """What vethscope writes of itself and cannot have written so."""
 
     blocks: Counter[str] = field(default_factory=Counter)

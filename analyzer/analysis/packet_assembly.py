@@ -6,11 +6,12 @@ A packet is closed when no further frame of it is expected (`analyzer.correlate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.analysis.decoded_chunk import DecodedChunk
 from analyzer.analysis.frame_room import empty_frames, rows_of
@@ -50,8 +51,7 @@ UNCLEAN_NS = 250_000_000
 each heard: nothing that late or that early is lost"""
 
 
-@dataclass(slots=True)
-class PacketAssembly:
+class PacketAssembly(Struct):
     """Makes packets of frames, and counts the frames."""
 
     reading: Reading

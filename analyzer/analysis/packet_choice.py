@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import polars as pl
+from msgspec import Struct
 
 from analyzer.errors import UsageProblem
 from analyzer.model.journeys import Status
@@ -19,8 +19,7 @@ _UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_00
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s)")
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Only packets for which all of it holds; what is empty holds for every packet."""
 
     min_latency_ns: int | None = None

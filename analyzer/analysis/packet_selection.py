@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from operator import itemgetter
 
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.analysis.loss_diagnosis import with_outcomes
 from analyzer.analysis.packet_choice import Choice
@@ -16,8 +16,7 @@ from analyzer.report.build import packet_rows
 from analyzer.report.spool import PacketSpool
 
 
-@dataclass(slots=True)
-class SelectedPackets:
+class SelectedPackets(Struct):
     """The rows of the packets that are chosen, in order of time as soon as that is certain."""
 
     choice: Choice

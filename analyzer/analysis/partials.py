@@ -7,8 +7,9 @@ several tables and findings rest on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from analyzer.analysis.loss_diagnosis import LossDiagnosis
 from analyzer.flows.checksums import Checksums

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.analysis.clock_offsets import FileClocks
 from analyzer.analysis.decoded_chunk import DecodedChunk, decoded_chunk
@@ -44,8 +45,7 @@ _FEWEST = 1 << 12
 Peek = Callable[[FrameChunk, Columns], None]
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(Struct):
     """The files of one capture while they are read. All of it grows."""
 
     files: list[CaptureFile]
@@ -88,7 +88,7 @@ class Reading:
     _malformed: Malformed = field(default_factory=Malformed)
     _snaplens: set[int] = field(default_factory=set)
     _expected: int = 0
-    _places: VantageIdentities = field(init=False)
+    _places: VantageIdentities = field(default_factory=lambda: VantageIdentities([]))
 
     def __post_init__(self) -> None:
         self._places = VantageIdentities(self.vantages)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from typing import Any
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from analyzer.flows.registry import flow_kinds
+from analyzer.model.fields import field_annotations
 from analyzer.model.report import HopRow, LossRow, Report, VantageRow
 
 _TYPES = {
@@ -36,9 +38,9 @@ def report_tables(report: Report) -> dict[str, pl.DataFrame]:
     }
 
 
-def _table(rows: Sequence[Any], kind: type, *left_out: str) -> pl.DataFrame:
+def _table(rows: Sequence[Any], kind: type[Struct], *left_out: str) -> pl.DataFrame:
     """The report's rows of one kind, the columns named as in its JSON; typed without rows, too."""
-    names = [field for field in fields(kind) if field.name not in left_out]
-    schema = {field.name: _TYPES[str(field.type)] for field in names}
+    written = field_annotations(kind)
+    schema = {name: _TYPES[text] for name, text in written.items() if name not in left_out}
     table = pl.DataFrame([asdict(row) for row in rows], schema=schema)
     return table.rename({name: name.rstrip("_") for name in schema})

@@ -10,12 +10,12 @@ others as long as some come back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.model.batch import Columns
 from analyzer.model.frames import EGRESS, FLAG_DIRECTION, INGRESS
@@ -80,8 +80,7 @@ class _Memory(NamedTuple):
     """[1] when a frame came back last"""
 
 
-@dataclass(slots=True)
-class ReturnedFrames:
+class ReturnedFrames(Struct):
     """Follows a capture's frames in file order, which of one bridge is the kernel's."""
 
     _places: _Places | None = None

@@ -7,8 +7,9 @@ rate at least, as long as those above it have as much to give as is promised bel
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from analyzer.correlate.stages import QUEUE_NS
 from analyzer.diagnosis.queueing import OF_FILTERS
@@ -51,8 +52,7 @@ class SlowQueue(NamedTuple):
         )
 
 
-@dataclass(slots=True)
-class SlowQueues:
+class SlowQueues(Struct):
     """All that the blocks of evidence that were read so far tell of."""
 
     queues: dict[Key, SlowQueue] = field(default_factory=dict)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from analyzer.analysis.malformed_frames import MalformedFrames
 from analyzer.model.batch import Columns
@@ -28,8 +28,7 @@ _NO_RING = -1
 _NEVER = -(1 << 62)
 
 
-@dataclass(slots=True)
-class Steps:
+class Steps(Struct):
     """How often, and by how much, stamps went back in lanes that should be in order."""
 
     limit_ns: int
@@ -63,8 +62,7 @@ class Steps:
         self.largest_ns = max(self.largest_ns, largest)
 
 
-@dataclass(slots=True)
-class Totals:
+class Totals(Struct):
     """Counts, chunk by chunk."""
 
     frames: int = 0

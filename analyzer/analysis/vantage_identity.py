@@ -9,9 +9,9 @@ container and by the other end of the pair, whose ifindex on the host is not use
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from analyzer.analysis.notes import described_vantage, device_of, foreign_vantage
 from analyzer.decode.cooked import cooked_headers
@@ -131,8 +131,10 @@ class VantageIdentities:
 
 def _may_be(one: Vantage, other: Vantage) -> bool:
     """Whether two descriptions with the same numbers can be of one interface."""
-    peers = [(v.peer_netns, v.peer_ifindex) for v in (one, other) if v.peer_ifindex]
-    owners = [v.container_id for v in (one, other) if v.container_id]
     if one.role is not Role.CONTAINER:
         return one.interface == other.interface
-    return len(set(peers)) < 2 and len(set(owners)) < 2
+    if one.container_id and other.container_id and one.container_id != other.container_id:
+        return False
+    if not (one.peer_ifindex and other.peer_ifindex):
+        return True
+    return (one.peer_netns, one.peer_ifindex) == (other.peer_netns, other.peer_ifindex)

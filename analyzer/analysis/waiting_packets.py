@@ -17,11 +17,11 @@ Else nothing is said of it, however long ago it came.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from analyzer.analysis.slow_queues import (
     Key,
@@ -64,8 +64,7 @@ class QueueState(NamedTuple):
     """packets that wait, by its own count"""
 
 
-@dataclass(slots=True)
-class WaitingPackets:
+class WaitingPackets(Struct):
     """What has left the queues of each vantage, chunk by chunk; and what may wait in them."""
 
     since_ns: int = FOREVER_NS

@@ -14,8 +14,9 @@ time have every frame once.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date, datetime
+
+from msgspec import Struct
 
 from analyzer.errors import UsageProblem
 
@@ -35,8 +36,7 @@ _DATE_TIME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """A time as it was written; `at` makes nanoseconds of it when the capture is known."""
 
     text: str
@@ -61,8 +61,7 @@ class Moment:
         return min(max(moment_ns, MIN_NS), MAX_NS)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """What is wanted of a capture; an end that is None is open."""
 
     since: Moment | None = None

@@ -9,12 +9,12 @@ no evidence for or against a bridge. Packets that the notes may change wait for 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.analysis.window import MAX_NS, MIN_NS, Window
 from analyzer.correlate.packet_completion import FLUSH_NS, MOST_HELD
@@ -38,8 +38,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 _NOBODY = np.empty(0, np.int64)
 
 
-@dataclass(slots=True)
-class WindowEdges:
+class WindowEdges(Struct):
     """The window's bounds, and what was noted outside of them."""
 
     window: Window

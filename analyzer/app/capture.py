@@ -6,13 +6,15 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from analyzer.app.binary_output import binary_stdout
 from analyzer.app.capture_arguments import split_words
-from analyzer.app.capture_outcome import CaptureOutcome
+from analyzer.app.capture_outcome import CaptureOutcome, some_of
 from analyzer.app.rights import forbid_the_rest, give_up_rights, monitor_tasks
 from analyzer.app.signals import stopping
 from analyzer.capture.stats import CaptureCounts, CaptureStats
@@ -36,12 +38,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("vethscope")
 ALL = "all"
 Line = Callable[[str], None]
-_LISTED = 8
-"""so many names are told in a line"""
 
 
-@dataclass(frozen=True, slots=True)
-class CapturePlan:
+class CapturePlan(Struct, frozen=True):
     """What the command asks for."""
 
     words: tuple[str, ...] = ()
@@ -98,7 +97,7 @@ def run_capture(
             with _following(engine, topology, tap, wanted, ready):
                 for warning in tap.warnings:
                     ready(f"vethscope: {warning}; the capture goes on")
-                ready(f"capturing on {_some([v.name for v in vantages])}; Ctrl-C ends it")
+                ready(f"capturing on {some_of([v.name for v in vantages])}; Ctrl-C ends it")
                 tap.run(progress)
     assert tap.stats is not None
     return _outcome(tap.stats, topology.warnings, plan.output)
@@ -111,7 +110,7 @@ def _leave() -> None:
 
 def _outcome(stats: CaptureStats, warnings: Sequence[str], output: str | None) -> CaptureOutcome:
     gone = [v.vantage.name for v in stats.vantages if v.ended_ns]
-    vanished = f"{_some(gone)} vanished; the frames until then are in the capture"
+    vanished = f"{some_of(gone)} vanished; the frames until then are in the capture"
     return CaptureOutcome(
         stats, (*warnings, *stats.warnings, *([vanished] if gone else ())), output
     )
@@ -199,9 +198,3 @@ def _output(plan: CapturePlan, stack: ExitStack) -> str | BinaryIO:
     if plan.output:
         return plan.output
     return stack.enter_context(open(os.devnull, "wb"))
-
-
-def _some(names: Sequence[str]) -> str:
-    """As many as can be read."""
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

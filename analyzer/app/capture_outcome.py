@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from analyzer.capture.stats import CaptureStats
+from msgspec import Struct
+
+from analyzer.capture.payload import CUT_BYTES
+from analyzer.capture.stats import CaptureStats, RingStats
+from analyzer.formatting.numbers import format_ns
 
 _ROWS = 40
 """vantages that have lines of their own"""
+_LISTED = 8
+"""so many names are told in a line"""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureOutcome:
+class CaptureOutcome(Struct, frozen=True):
     """What was captured."""
 
     stats: CaptureStats
@@ -54,6 +58,10 @@ class CaptureOutcome:
                 }
                 for v in stats.vantages
             ],
+            "cuts": [
+                {"vantages": names, "times": ring.cut_times, "cut_ns": ring.cut_ns}
+                for ring, names in _cut_rings(stats)
+            ],
         }
 
 
@@ -73,7 +81,24 @@ def summary_lines(outcome: CaptureOutcome) -> list[str]:
         f"{_frames(stats.frames)} captured, {stats.received} received by filter, "
         f"{stats.dropped} dropped by kernel{_besides(stats)}{where}"
     )
-    return lines
+    return lines + [
+        f"for {format_ns(ring.cut_ns)} frames were cut to {CUT_BYTES} bytes at "
+        f"{some_of(names)}: they came faster than they could be written"
+        for ring, names in _cut_rings(stats)
+    ]
+
+
+def _cut_rings(stats: CaptureStats) -> Iterator[tuple[RingStats, list[str]]]:
+    """The rings of which all frames were cut for a time, and their vantages."""
+    for number, ring in enumerate(stats.rings):
+        if ring.cut_times:
+            yield ring, [v.vantage.name for v in stats.vantages if v.vantage.ring == number]
+
+
+def some_of(names: Sequence[str]) -> str:
+    """As many as can be read."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _besides(stats: CaptureStats) -> str:

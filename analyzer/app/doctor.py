@@ -7,9 +7,11 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from analyzer.errors import VethscopeError
 from analyzer.net.capabilities import Capability, held
@@ -24,8 +26,7 @@ _OLDEST_KERNEL = (3, 2)
 """TPACKET_V3 came with Linux 3.2 (packet(7))"""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One line of the doctor."""
 
     name: str

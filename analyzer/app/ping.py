@@ -9,7 +9,9 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.analysis.analyse import report_files
 from analyzer.analysis.options import AnalysisOptions
@@ -36,8 +38,7 @@ LOG = logging.getLogger("vethscope")
 ANSWERED, NO_ANSWER = 0, 1
 
 
-@dataclass(frozen=True, slots=True)
-class PingPlan:
+class PingPlan(Struct, frozen=True):
     """What the command asks for."""
 
     source: str
@@ -54,8 +55,7 @@ class PingPlan:
     """record why the kernel dropped packets"""
 
 
-@dataclass(slots=True)
-class PingResult:
+class PingResult(Struct):
     report: Report
     outcome: EchoOutcome
     exit_code: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Container, Topology
@@ -12,8 +13,7 @@ from analyzer.topology.vantages import find_container
 HOST = "host"
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """One end: where it is, or, for an address beyond this host, only what it is called."""
 
     name: str

@@ -6,12 +6,13 @@ Packets are handed on while the file is read, in order of time, so that a file m
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.analysis.options import DEFAULTS
 from analyzer.analysis.stream import stream_files
@@ -25,8 +26,7 @@ Put = Callable[[pl.DataFrame], None]
 """takes packets: the columns of `packet_table`, summary, and matched: its first frame that did"""
 
 
-@dataclass(slots=True)
-class Shown:
+class Shown(Struct):
     """What was shown besides the packets."""
 
     frames: list[dict[str, Any]]
@@ -62,8 +62,7 @@ def show_packets(
     return Shown(shower.frames, next(iter(assembly.reading.errors), None))
 
 
-@dataclass(slots=True)
-class _Shower:
+class _Shower(Struct):
     """A sink that hands packets on."""
 
     put: Put

@@ -2,9 +2,10 @@
 
 Cut are only frames whose headers are certain to fit into what is kept, and of whose payload
 analysis reads nothing but where it is whole: TCP, UDP, echoes of ICMP, and fragments behind a
-datagram's first, directly on IP without options. What has a port of DNS, DHCP or VXLAN stays
-whole: names, options and the frame inside may be long. So does everything else (ICMP errors,
-multicast membership, neighbour discovery, ARP): it is little.
+datagram's first, directly on IP without options, and EtherTypes that nobody decodes. What has a
+port of DNS, DHCP or VXLAN stays whole: names, options and the frame inside may be long. So does
+everything else (ICMP errors, multicast membership, neighbour discovery, ARP, frames with a tag in
+front): it is little.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import NamedTuple
 
 from analyzer.capture import bpf
 from analyzer.capture.bpf import Instruction, Program
-from analyzer.net.ethernet import HEADER_BYTES, IPV4, IPV6
+from analyzer.net.ethernet import (
+    ARP,
+    HEADER_BYTES,
+    IPV4,
+    IPV6,
+    TPID_8021AD,
+    TPID_QINQ_OLD,
+    VLAN,
+)
 from analyzer.net.icmp import ECHO_REPLY, ECHO_REPLY_V6, ECHO_REQUEST, ECHO_REQUEST_V6
 from analyzer.net.ip import ICMP, ICMPV6, TCP, UDP
 from analyzer.net.ports import DHCP_CLIENT, DHCP_SERVER, DNS_PORT, MDNS_PORT, VXLAN_PORTS
@@ -22,7 +31,7 @@ from analyzer.net.ports import DHCP_CLIENT, DHCP_SERVER, DNS_PORT, MDNS_PORT, VX
 _LD_LEN, _LD_W, _LDH, _LDB = 0x80, 0x20, 0x28, 0x30
 _CLASS, _MODE, _LOADS, _ABS, _LEN = 0x07, 0xE0, (0, 1), 0x20, 0x80
 """parts of an instruction's code (linux/bpf_common.h)"""
-_JA, _JEQ, _JGT, _JSET, _RET = 0x05, 0x15, 0x25, 0x45, 0x06
+_JA, _JEQ, _JGT, _JGE, _JSET, _RET = 0x05, 0x15, 0x25, 0x35, 0x45, 0x06
 _AD_PKTTYPE, _AD_IFINDEX, _AD_FIRST = 0xFFFFF000 + 4, 0xFFFFF000 + 8, 0xFFFFF000
 _OUTGOING = 4
 """PACKET_OUTGOING of linux/if_packet.h"""
@@ -33,6 +42,9 @@ _LATER_FRAGMENT, _LATER_FRAGMENT_V6 = 0x1FFF, 0xFFF8
 _FRAGMENT_HEADER = 44
 _ECHOES, _ECHOES_V6 = (ECHO_REPLY, ECHO_REQUEST), (ECHO_REPLY_V6, ECHO_REQUEST_V6)
 _READ_PORTS = (DNS_PORT, MDNS_PORT, DHCP_SERVER, DHCP_CLIENT, *VXLAN_PORTS)
+_FIRST_TYPE = 0x600
+"""below it is a length (IEEE 802.3)"""
+_READ_TYPES = (ARP, VLAN, TPID_8021AD, TPID_QINQ_OLD)
 _L3 = HEADER_BYTES
 _V4, _V6 = _L3 + 20, _L3 + 40
 """where the L4 header begins"""
@@ -82,7 +94,7 @@ def _is_bulk(lengths: Lengths) -> list[Instruction]:
         (_JGT, _NEXT, _WHOLE, lengths.cut),
         (_LDH, _NEXT, _NEXT, 12),
         (_JEQ, "ipv6", _NEXT, IPV6),
-        (_JEQ, _NEXT, _WHOLE, IPV4),
+        (_JEQ, _NEXT, "other", IPV4),
         (_LDB, _NEXT, _NEXT, _L3),
         (_JEQ, _NEXT, _WHOLE, _PLAIN_IPV4),
         (_LDH, _NEXT, _NEXT, _L3 + 6),
@@ -106,6 +118,9 @@ def _is_bulk(lengths: Lengths) -> list[Instruction]:
         *_one_of(_LDB, _V6, _ECHOES_V6, _BULK, _WHOLE),
         "ports6",
         *_neither_port(_V6),
+        "other",
+        *((_JEQ, _WHOLE, _NEXT, one) for one in _READ_TYPES),
+        (_JGE, _BULK, _WHOLE, _FIRST_TYPE),
         _WHOLE,
         (_RET, _NEXT, _NEXT, lengths.snaplen),
         _BULK,

@@ -31,6 +31,8 @@ class FileHead:
         """(the first interface that came with them, block)"""
         self._count = 0
         """interfaces in the present file"""
+        self._in_turn = True
+        """whether these stand in the order of the capture: one that is described late does not"""
 
     def describe(self, block: bytes, *, always: bool) -> bytes:
         """A block that tells of no interface. always: else, as long as there are interfaces of
@@ -52,7 +54,7 @@ class FileHead:
     def begin(self, living: Iterable[int]) -> bytes:
         """The start of another file. living: the interfaces that there are."""
         numbers = sorted(living)
-        self.ids[:], self._count, self.size = -1, 0, 0
+        self.ids[:], self._count, self.size, self._in_turn = -1, 0, 0, True
         self._forget_names(numbers)
         names = b"".join(block for _, block in self._names)
         self.size = len(self._always) + len(names)
@@ -70,13 +72,14 @@ class FileHead:
 
     @property
     def is_plain(self) -> bool:
-        """Whether interfaces have the capture's own numbers."""
-        return self._count == len(self._interfaces)
+        """Whether all interfaces are described, and have the capture's own numbers."""
+        return self._in_turn and self._count == len(self._interfaces)
 
     def _number(self, numbers: Iterable[int]) -> bytes:
         """Give the file's next numbers to these."""
         described = [self._interfaces[number] for number in numbers]
         for number in numbers:
+            self._in_turn = self._in_turn and number == self._count
             self.ids[number] = self._count
             self._count += 1
         blocks = b"".join(described)

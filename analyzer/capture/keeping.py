@@ -10,6 +10,7 @@ from analyzer.capture import bpf_payload
 from analyzer.capture.bpf_payload import Lengths
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.payload import NOWHERE, BridgePorts, Cuts, Payload, cut_where
+from analyzer.capture.pressure import Pressure
 from analyzer.capture.roster import Roster
 from analyzer.capture.source import Source
 from analyzer.model.topology import Key
@@ -18,13 +19,14 @@ from analyzer.model.topology import Key
 class Keeping:
     """Tells the sources of a roster how much to keep."""
 
-    def __init__(self, roster: Roster, options: CaptureOptions) -> None:
-        self._roster, self._options = roster, options
+    def __init__(self, roster: Roster, options: CaptureOptions, pressure: Pressure) -> None:
+        self._roster, self._options, self._pressure = roster, options, pressure
 
     def settle(self) -> None:
         """Interfaces have come, gone, or joined or left a bridge."""
         if not self._options.cut_bytes:
             return
+        self._pressure.attend(self._roster.open_sources)
         cuts = self._cuts()
         for source in self._roster.open_sources:
             source.cut(self._lengths(source, cuts))

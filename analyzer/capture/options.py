@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from analyzer.capture.encode import Bytes
 from analyzer.capture.payload import CUT_BYTES, Payload
@@ -23,8 +24,7 @@ MIN_SNAPLEN = 16
 """a MAC header, rounded up"""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """When a capture ends by itself; None: no such limit."""
 
     max_packets: int | None = None
@@ -48,8 +48,7 @@ class Limits:
                 raise UsageProblem(f"{name} limit {value}: must be more than 0")
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(Struct, frozen=True):
     """What is called while a capture runs, in its own thread."""
 
     on_batch: OnBatch | None = None
@@ -57,8 +56,7 @@ class Hooks:
     """gives blocks to put before a file's statistics when the next one is begun"""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureOptions:
+class CaptureOptions(Struct, frozen=True):
     """Defaults capture everything, whole, until stopped."""
 
     snaplen: int = MAX_SNAPLEN

@@ -13,10 +13,10 @@ container is made some time before its first words, and introduced just after th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
+from msgspec import Struct, field
 
 from analyzer.capture.encode import Bytes, Counters, Ints
 from analyzer.capture.merge import Staging, uncount_blocks
@@ -33,8 +33,7 @@ Key: TypeAlias = tuple[int, int]
 """(number of the source, ifindex)"""
 
 
-@dataclass(slots=True)
-class PendingInterface:
+class PendingInterface(Struct):
     """An interface that was met in a ring."""
 
     source: Source
@@ -53,8 +52,7 @@ class PendingInterface:
         return (self.source.number, self.ifindex)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """A pending interface of which somebody has told what it is."""
 
     row: int

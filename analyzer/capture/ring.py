@@ -192,6 +192,12 @@ class Ring:
         self.cursor[encode.END] = start + min(length, self.settings.block_size)
         return True
 
+    def waits(self, blocks: int) -> bool:
+        """Whether so many blocks, whole or in part, wait to be walked. Safe in threads."""
+        words, size = self.memory.words, self.settings.block_size >> 2
+        last = (self._block + blocks - 1) % self.settings.block_count * size + 2
+        return last < len(words) and bool(words[last] & _STATUS_USER)
+
     def _status(self, block: int) -> int:
         return int(self.memory.words[(block * self.settings.block_size >> 2) + 2])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.errors import UsageProblem
 
@@ -17,8 +19,7 @@ _MANY = 64
 """rings whose timers nobody notices"""
 
 
-@dataclass(frozen=True, slots=True)
-class RingSettings:
+class RingSettings(Struct, frozen=True):
     """How much the kernel keeps for us while we are busy."""
 
     block_size: int = 512 * KIB
@@ -70,7 +71,19 @@ class RingSettings:
 
         Each has a timer in the kernel; those of many rings go half as often.
         """
-        share = min(64 * MIB, max(512 * KIB, self.inside_bytes // max(1, rings)))
+        return self._of_share(self.inside_bytes // max(1, rings), rings)
+
+    def joining(self, rings: int) -> RingSettings:
+        """Of the last of ``rings`` rings, where they join one after the other: a quarter.
+
+        Those before it keep what they have, so that together they would take many times
+        ``inside_bytes`` (1 + 1/2 + 1/3 …); and what is large takes longer to get, while a
+        container is about to speak.
+        """
+        return self._of_share(self.inside_bytes // (4 * max(1, rings)), rings)
+
+    def _of_share(self, share: int, rings: int) -> RingSettings:
+        share = min(64 * MIB, max(512 * KIB, share))
         size = max(_SMALLEST_BLOCK, min(256 * KIB, 1 << ((share // 128).bit_length() - 1)))
         retire_ms = self.retire_ms if rings <= _MANY else min(60, 2 * self.retire_ms)
         return replace(self, block_size=size, block_count=share // size, retire_ms=retire_ms)

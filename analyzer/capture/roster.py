@@ -63,7 +63,7 @@ class Roster:
     def reserve(self, path: str, inode: int) -> Ring:
         """A ring inside a container that hears all its interfaces from now on."""
         rings = len(self.open_sources) + 1
-        ring = Ring(path, inode, self._options.ring.inside(rings), self._arena)
+        ring = Ring(path, inode, self._options.ring.joining(rings), self._arena)
         try:
             ring.attach(self.program or bpf.accept(self._options.snaplen))
             ring.start()
@@ -221,9 +221,10 @@ class Roster:
         wanted = [inode for inode in wanted if inode not in ready]
         rings = len(self.open_sources) + sum(_is_inside(groups[inode]) for inode in wanted)
         settings = self._options.ring
+        inside = settings.joining(rings) if self.sources else settings.inside(rings)
 
         def make(inode: int) -> Ring:
-            own = settings.inside(rings) if _is_inside(groups[inode]) else settings
+            own = inside if _is_inside(groups[inode]) else settings
             return Ring(_path(inode, paths), inode, own, self._arena)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -11,7 +11,8 @@ import contextlib
 import os
 import re
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.capture.output import Output, Target
 from analyzer.errors import UsageProblem
@@ -19,8 +20,7 @@ from analyzer.net.privsep import monitor_of
 from analyzer.savefile.creating import MakeFiles, remove_file
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
+class Rotation(Struct, frozen=True):
     """When a new file is begun, and how many are kept; None: no such limit."""
 
     max_kilobytes: int | None = None

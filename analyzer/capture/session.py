@@ -21,6 +21,8 @@ from analyzer.capture.keeping import Keeping
 from analyzer.capture.listening import Listening
 from analyzer.capture.options import CaptureOptions, Hooks
 from analyzer.capture.output import Target
+from analyzer.capture.payload import Payload
+from analyzer.capture.pressure import Pressure
 from analyzer.capture.recorder import Recorder
 from analyzer.capture.ring import Ring
 from analyzer.capture.roster import Roster
@@ -59,6 +61,8 @@ class CaptureSession:
         self._roster = Roster(self._options)
         self._wakeups = Wakeups()
         self._warnings: list[str] = []
+        may_cut = self._options.cut_bytes if self._options.payload is Payload.AUTO else 0
+        self._pressure = Pressure(may_cut, lambda block: self.keep(lambda: block))
         self._stopped = ""
         self._series: Series | None = None
         self._recorder: Recorder
@@ -108,7 +112,7 @@ class CaptureSession:
             self._roster,
             self._recorder,
             self._wakeups,
-            Keeping(self._roster, self._options),
+            Keeping(self._roster, self._options, self._pressure),
             self._end_if_all_gone,
             self._tell_drops,
         )
@@ -122,6 +126,7 @@ class CaptureSession:
         """
         seconds = self._options.limits.max_seconds
         deadline = None if seconds is None else time.monotonic() + seconds
+        self._pressure.start()
         while not self._stopped:
             self._listening.step(None if deadline is None else deadline - time.monotonic())
             if self._recorder.writer.finished:
@@ -200,12 +205,14 @@ class CaptureSession:
         try:
             self._finish("stop")
             self._listening.drain()
+            blocks = self._pressure.stop() + blocks
             self._counting.end()
             stats = self._counting.of_file()
             closing = describe.statistics(stats, bridge_fdb or {}, notes or {})
             writer.write(b"".join([blocks, *closing]))
             writer.look(last=True)
         finally:
+            self._pressure.stop()
             self._release()
         if writer.problem is not raised:
             self._raise_problem()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import suppress
+from threading import Lock
+
+from msgspec.structs import replace
 
 from analyzer.capture import bpf, encode
 from analyzer.capture.bpf_payload import Lengths, keep
@@ -61,10 +64,18 @@ class Source:
         self._program = program
         self._lengths: Lengths | None = None
         """what is kept of a frame; None: whole frames"""
+        self._pressed = False
+        """whether all frames are cut, for want of room"""
+        self._attaching = Lock()
+        """another thread may `press`: sets are replaced, never changed"""
+        self._heard: Collection[int] = ()
+        """ifindexes that the filter lets pass"""
+        self.cut_times, self.cut_ns = 0, 0
+        """how often that was, and for how long in all"""
         self._hushed_ns: int | None = None
         if self.curious:
             ring.cursor[encode.CURIOUS] = 1
-            ring.attach(self._filter(self.live))
+            self._attach(self.live)
 
     def admit(
         self, vantages: Sequence[Vantage], first: int, options: CaptureOptions
@@ -78,12 +89,12 @@ class Source:
         for vantage in vantages:
             _check(self.ring, vantage, lenient=self.curious or self.ring.listens)
         fresh = {vantage.ifindex: first + place for place, vantage in enumerate(vantages)}
-        self.ignored -= fresh.keys()
-        self.ring.attach(self._filter(self.live | fresh.keys()))
+        self.ignored = self.ignored - fresh.keys()
+        self._attach(self.live | fresh.keys())
         self.identifiers |= fresh
         self._ever += len(fresh)
         self._gone = {i: ns for i, ns in self._gone.items() if i not in fresh}
-        self.live |= fresh.keys()
+        self.live = self.live | fresh.keys()
         self.pending = {i: row for i, row in self.pending.items() if i not in fresh}
         self._tabulate()
         return [self._as_captured(vantage, options) for vantage in vantages]
@@ -111,19 +122,19 @@ class Source:
         """Do not hear these, pending or not; those that are gone need no filter."""
         there = {i for i in ifindexes if self.ring.interface_name(i) is not None}
         fresh = there - self.ignored - self.live
-        self.ignored |= fresh
+        self.ignored = self.ignored | fresh
         for ifindex in ifindexes:
             self.pending.pop(ifindex, None)
         self._tabulate()
         if fresh:
-            self.ring.attach(self._filter(self.live))
+            self._attach(self.live)
 
     def dismiss(self, ifindexes: set[int]) -> None:
         """Interfaces that are gone; what the ring holds of them is still theirs."""
-        self.live -= ifindexes
+        self.live = self.live - ifindexes
         self._gone |= dict.fromkeys(ifindexes & self.identifiers.keys(), time.monotonic_ns())
         if self.live or self.curious:
-            self.ring.attach(self._filter(self.live))
+            self._attach(self.live)
         else:
             self.hush()
 
@@ -131,13 +142,20 @@ class Source:
         """Keep so much of a frame from now on; where the kernel cannot take that, whole frames."""
         if self.hushed or lengths == self._lengths:
             return
-        before, self._lengths = self._lengths, lengths
+        self._lengths = lengths
         try:
-            self.ring.attach(self._filter(self.live))
+            self._attach(self.live)
         except (UsageProblem, CaptureError):
             self._lengths = None
-            if before is not None:
-                self.ring.attach(self._filter(self.live))
+            self._attach(self.live)
+
+    def press(self, *, on: bool) -> bool:
+        """Cut all frames, or no longer; whether that is so now. Safe in threads."""
+        self._pressed = on
+        with suppress(UsageProblem, CaptureError, OSError):
+            self._attach()
+            return self._lengths is not None
+        return False
 
     def skip(self, frames: int) -> None:
         """Frames that were walked and turned out to be nobody's."""
@@ -145,13 +163,14 @@ class Source:
 
     def forget(self, ifindexes: set[int]) -> None:
         """Ignored interfaces that are gone: their indexes need not be remembered."""
-        self.ignored -= ifindexes
+        self.ignored = self.ignored - ifindexes
 
     def hush(self) -> None:
         """Let no frame in any more, so that the ring can be drained."""
-        if self.is_open and self._hushed_ns is None:
-            self.ring.attach(bpf.NOTHING)
-            self._hushed_ns = time.monotonic_ns()
+        with self._attaching:
+            if self.is_open and self._hushed_ns is None:
+                self.ring.attach(bpf.NOTHING)
+                self._hushed_ns = time.monotonic_ns()
 
     @property
     def hushed(self) -> bool:
@@ -183,11 +202,22 @@ class Source:
 
     def stats(self) -> RingStats:
         ring = self.ring
-        return RingStats(ring.netns, ring.received, ring.dropped, int(ring.cursor[encode.SKIPPED]))
+        unclaimed = int(ring.cursor[encode.SKIPPED])
+        cut = self.cut_times, self.cut_ns
+        return RingStats(ring.netns, ring.received, ring.dropped, unclaimed, *cut)
 
-    def _filter(self, ifindexes: set[int]) -> bpf.Program:
-        then = keep(self._program, self._lengths) if self._lengths else self._program
-        return bpf.for_interfaces(sorted(ifindexes), then, self._newer_than, sorted(self.ignored))
+    def _attach(self, ifindexes: Collection[int] | None = None) -> None:
+        """Hear these from now on; None: the same as before. Raises UsageProblem, CaptureError."""
+        with self._attaching:
+            if self._hushed_ns is not None:
+                return
+            wanted = sorted(self._heard if ifindexes is None else ifindexes)
+            then, lengths = self._program, self._lengths
+            if lengths:
+                then = keep(then, lengths._replace(everywhere=lengths.everywhere or self._pressed))
+            filter_ = bpf.for_interfaces(wanted, then, self._newer_than, sorted(self.ignored))
+            self.ring.attach(filter_)
+            self._heard = wanted
 
     def _tabulate(self) -> None:
         now_ns = time.monotonic_ns()

@@ -9,13 +9,13 @@ A ring of several vantages does not tell whose frames it dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.model.vantage import Vantage
 
 
-@dataclass(frozen=True, slots=True)
-class RingStats:
+class RingStats(Struct, frozen=True):
     """The kernel's counters of one ring."""
 
     netns: int
@@ -25,10 +25,13 @@ class RingStats:
     """of these, frames for which there was no room"""
     unclaimed: int
     """frames of no vantage: heard while the filter was being replaced"""
+    cut_times: int = 0
+    """how often all frames were cut, because it filled up"""
+    cut_ns: int = 0
+    """for how long in all"""
 
 
-@dataclass(frozen=True, slots=True)
-class VantageStats:
+class VantageStats(Struct, frozen=True):
     """One vantage's part."""
 
     vantage: Vantage
@@ -47,8 +50,7 @@ class VantageStats:
     """since when it is captured, where it joined later"""
 
 
-@dataclass(frozen=True, slots=True)
-class FileStats:
+class FileStats(Struct, frozen=True):
     """What one file holds: of a rotation only what is described in it."""
 
     vantages: Mapping[int, VantageStats]
@@ -59,8 +61,7 @@ class FileStats:
     end_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureCounts:
+class CaptureCounts(Struct, frozen=True):
     """A running capture in a few numbers, which cost the same however many vantages there were."""
 
     frames: int
@@ -70,8 +71,7 @@ class CaptureCounts:
     """that still exist"""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureStats:
+class CaptureStats(Struct, frozen=True):
     """All of a capture, so far or at its end."""
 
     vantages: tuple[VantageStats, ...]

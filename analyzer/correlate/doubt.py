@@ -15,11 +15,11 @@ remembered as long: where chunks end makes no difference.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from analyzer.correlate.answers import (
     NO_KEY,
@@ -54,8 +54,7 @@ Rows = npt.NDArray[np.intp]
 Keys = npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sightings:
+class _Sightings(Struct, frozen=True):
     """[n] packets that were seen somewhere."""
 
     look: Keys
@@ -77,8 +76,7 @@ def _nothing() -> _Sightings:
     return _Sightings(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
 
 
-@dataclass(slots=True)
-class Doubt:
+class Doubt(Struct):
     """What was seen of late that speaks against losses; for one capture, chunk by chunk."""
 
     _answers: _Sightings = field(default_factory=_nothing)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from analyzer.correlate.byte_ranges import Ranges
 from analyzer.correlate.columns import Edges, FrameColumns
 
 
-@dataclass(slots=True)
-class Links:
+class Links(Struct):
     """n frames tied to each other."""
 
     frames: FrameColumns

@@ -7,11 +7,11 @@ horizon: no match is made over a longer time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from analyzer.correlate.columns import (
     FrameColumns,
@@ -42,8 +42,7 @@ _COPY = int(Evidence.BRIDGE_COPY)
 _DELIVERED = int(Status.DELIVERED)
 
 
-@dataclass(slots=True)
-class Clock:
+class Clock(Struct):
     """How far a capture has been read."""
 
     now_ns: int = 0

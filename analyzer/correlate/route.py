@@ -16,11 +16,12 @@ connection tracking says, and by nothing less.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.correlate.columns import Edges, seen_times
 from analyzer.correlate.pairing import pair_groups
@@ -107,8 +108,7 @@ def link_deliveries(
     crossing.translate(translator, ("half",))
 
 
-@dataclass(slots=True)
-class _Crossing:
+class _Crossing(Struct):
     """Frames that arrived in a namespace, and those that leave one, until they are tied."""
 
     frames: Columns

@@ -17,11 +17,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_interface
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from analyzer.model.vantage import Vantage
 from analyzer.native.keys import mixed
@@ -42,8 +42,7 @@ _BRIDGE_NAME = re.compile(r"(docker|br|virbr|cni|cbr|lxcbr|lxdbr|podman)\d+|br-[
 """names that engines and people give to bridges"""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """The vantages as arrays, v of them. All int32."""
 
     kind: npt.NDArray[np.int32]

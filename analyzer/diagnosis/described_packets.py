@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from analyzer.diagnosis.lost_flows import Columns, LostFlow
 from analyzer.diagnosis.reasons import Packet

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.correlate.answers import (
     NO_KEY,
@@ -55,8 +55,7 @@ _REMEMBERED = 1 << 18
 _NEVER = (1 << 63) - 1
 
 
-@dataclass(slots=True)
-class DroppedPackets:
+class DroppedPackets(Struct):
     """An aggregator of tied drops."""
 
     examples: Examples

@@ -7,12 +7,12 @@ loss of the packet. Where it stays unanswered, that is the likely cause.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.diagnosis.reasons import is_harmless
 from analyzer.model.batch import Columns
@@ -64,8 +64,7 @@ def _key(asker: str, target: str) -> int:
     return int(_solicitation(*(np.array([one], np.uint64) for one in ends))[0])
 
 
-@dataclass(slots=True)
-class DroppedRequests:
+class DroppedRequests(Struct):
     """An aggregator of drops that are tied to requests."""
 
     _table: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEPT))

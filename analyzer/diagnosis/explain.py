@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from analyzer.diagnosis.described_packets import describe_flow
 from analyzer.diagnosis.drop_places import INPUT, place_of_drop

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from analyzer.diagnosis.bound_elsewhere import bound_elsewhere
 from analyzer.diagnosis.drop_places import OUTPUT, ROUTE, place_of_drop

@@ -9,7 +9,8 @@ more. Where it fits two conversations, it is told of neither.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.diagnosis.counted_drops import may_have_dropped
 from analyzer.diagnosis.drop_places import PLACES, place_of_drop
@@ -24,8 +25,7 @@ MARGIN_NS = 1_000_000_000
 _OF_PROTOCOL = {"arp": {ARP}, "icmpv6": {IPV6}, "icmp": {IPV4}}
 
 
-@dataclass(frozen=True, slots=True)
-class InVain:
+class InVain(Struct, frozen=True):
     """Packets of a conversation that came to nothing, and nothing tells why."""
 
     protocol: str
@@ -45,8 +45,7 @@ class InVain:
     """in one of which they ended; none: not known"""
 
 
-@dataclass(frozen=True, slots=True)
-class LikelyCause:
+class LikelyCause(Struct, frozen=True):
     """What they may have come to."""
 
     of: InVain

@@ -7,9 +7,11 @@ gets, or a mirror, brings back one copy of each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.model.report import LossRow
 from analyzer.model.vantage import Vantage
@@ -24,8 +26,7 @@ Returned = Mapping[str, Any]
 """a row of `analyzer.analysis.returned_frames.ReturnedFrames.rows`"""
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Struct, frozen=True):
     """One bridge's part in a loop."""
 
     rows: Sequence[Returned]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.diagnosis.example import Examples
 from analyzer.model.batch import Batch
@@ -37,8 +38,7 @@ Tied = tuple[str, str]
 """reason and place in the kernel"""
 
 
-@dataclass(frozen=True, slots=True)
-class LostFlow:
+class LostFlow(Struct, frozen=True):
     """Packets of one row that went from one end to one port."""
 
     packets: int

@@ -7,9 +7,10 @@ Packets are explained by it only where all of them were sent in one such time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from analyzer.diagnosis.port_settings import Explanation
 from analyzer.diagnosis.reasons import Place

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.diagnosis.reasons import QDISC_DROP, Place
 from analyzer.formatting.numbers import format_bytes, format_plural
@@ -41,8 +43,7 @@ class ClassCount(NamedTuple):
         return f"class {self.state.classid >> 16:x}:{self.state.classid & 0xFFFF:x}{rate}"
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Struct, frozen=True):
     """A queueing discipline as it stood at the end, and what it counted meanwhile."""
 
     qdisc: QdiscState

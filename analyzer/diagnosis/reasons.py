@@ -6,7 +6,7 @@ of: a stack drops duplicates, what is not for it and what came too late, on the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from analyzer.net.ports import FIRST_EPHEMERAL
 
@@ -44,8 +44,7 @@ _OF_GROUPS = ("igmp", "mld", "ip_mr", "ip6_mr", "ip6_mc_input")
 """functions that drop what is for groups that the node is not in: bridges flood"""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a packet ended, as far as a command needs it."""
 
     where: str
@@ -66,8 +65,7 @@ class Place:
         return f"in {self.container}'s namespace: {command}"
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True):
     """The example of a loss, as far as an explanation needs it."""
 
     protocol: str = ""

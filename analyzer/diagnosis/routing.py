@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from msgspec import Struct
 
 from analyzer.model.evidence import NamespaceEvidence
 from analyzer.model.kernel_state import RouteState, RoutingRule
@@ -26,8 +27,7 @@ _TABLE_LOCAL, TABLE_MAIN = 255, 254
 _NEEDED = ("namespace", "rtnetlink", "links", "addresses", "routes", "rules")
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(Struct, frozen=True):
     """What becomes of packets to an address."""
 
     kind: str

@@ -7,7 +7,8 @@ ports refuse is dropped nowhere: it is just not forwarded, and no tracepoint fir
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.diagnosis.port_settings import Explanation, explain_ports
 from analyzer.diagnosis.reasons import Packet
@@ -25,8 +26,7 @@ _ETHERNET_MTU = 1500
 """of an interface that nobody set another one for"""
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """All that is known besides the packets."""
 
     vantages: Sequence[Vantage]

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from analyzer.diagnosis.tie_candidates import candidates
 from analyzer.model.batch import FOREVER_NS, Batch
@@ -54,8 +54,7 @@ _OF_TUNNELS = "VXLAN_"
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Ties:
+class Ties(Struct, frozen=True):
     """k tied drops."""
 
     drop: Rows
@@ -100,8 +99,7 @@ class _Candidates(NamedTuple):
     """[n] a drop is tied to it; set by the loop"""
 
 
-@dataclass(slots=True)
-class Tying:
+class Tying(Struct):
     """Ties the drops of a log, batch by batch."""
 
     log: DropLog = field(default_factory=DropLog)

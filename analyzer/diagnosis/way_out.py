@@ -5,7 +5,7 @@ The kernel's event tells by which interface a frame came in, not by which it was
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from analyzer.diagnosis.reasons import Place
 from analyzer.diagnosis.settings import Scene

@@ -10,7 +10,8 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.errors import UsageProblem
 from analyzer.model.topology import Attachment
@@ -21,8 +22,7 @@ PORTS_MAX = 1000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class LabPlan:
+class LabPlan(Struct, frozen=True):
     """What is asked for. `check` says what is wrong with it."""
 
     containers: int = 2
@@ -50,8 +50,7 @@ class LabPlan:
                 raise UsageProblem(f"{name}: no network {min(unknown)} in this lab")
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedNetwork:
+class PlannedNetwork(Struct, frozen=True):
     """A bridge of the lab's host."""
 
     name: str
@@ -64,8 +63,7 @@ class PlannedNetwork:
         return str(self.subnet[1])
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedContainer:
+class PlannedContainer(Struct, frozen=True):
     """A container of the lab, its attachments in the order eth0, eth1 …"""
 
     name: str

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.closing import Closing
 from analyzer.model.evidence import KernelEvent
@@ -26,8 +27,7 @@ kubepods-…slice/cri-containerd-ID.scope; cgroup v1 and v2 (ECS: 32 hex, dash, 
 monitor outside the container (libpod-conmon-ID.scope) bears the id too and must not match."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Process:
+class _Process(Struct, frozen=True):
     pid: int
     netns: int
     container_id: str

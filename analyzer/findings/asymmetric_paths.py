@@ -7,9 +7,9 @@ the conversations: nothing here is looked at packet by packet.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.findings.rule import WARNING, Code, FindingInputs, Rule
 from analyzer.flows.endpoints import HOST
@@ -37,8 +37,7 @@ Address = tuple[int, int]
 _INSIDE = (Role.CONTAINER, Role.HOST_VETH)
 
 
-@dataclass(slots=True)
-class _Direction:
+class _Direction(Struct):
     """All packets of one protocol from one address to another."""
 
     source: str

@@ -7,7 +7,8 @@ named, and nothing is said of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.diagnosis.reasons import Place
 from analyzer.findings.lookups import vantages_at, vantages_in
@@ -22,8 +23,7 @@ SETTLING_NS = 2_000_000_000
 """an engine has made a container's network by then, and what changed has been heard of"""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """Who lives in a namespace of the capture."""
 
     name: str

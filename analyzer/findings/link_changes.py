@@ -9,8 +9,9 @@ tell themselves.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
+
+from msgspec import Struct
 
 from analyzer.findings.counted import SETTLING_NS, Owner, has_just_come, owner_of, vantage_at
 from analyzer.findings.lookups import events_at, moments_of, vantages_at
@@ -42,8 +43,7 @@ _READING_NS = 50_000_000
 """a state is read so long after its time, where the file does not tell"""
 
 
-@dataclass(frozen=True, slots=True)
-class Spell:
+class Spell(Struct, frozen=True):
     """A time in another state than the good one."""
 
     state: str

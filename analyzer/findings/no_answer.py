@@ -4,8 +4,10 @@ routes there say of the way on, and of the way back."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.diagnosis.meanwhile import FORWARDING, address_gone
 from analyzer.diagnosis.routing import TABLE_MAIN, Routed, route_to
@@ -26,8 +28,7 @@ FORWARDING_V6 = "net.ipv6.conf.all.forwarding"
 RP_FILTER = "net.ipv4.conf.all.rp_filter"
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unanswered(Struct, frozen=True):
     """Packets of one protocol between two ends that came to the same vantage, and of whose other
     direction nothing was seen."""
 

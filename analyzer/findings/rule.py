@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from msgspec import Struct, field
 
 from analyzer.model.batch import Outlook
 from analyzer.model.census import Census
 from analyzer.model.evidence import Evidence
 from analyzer.model.nat_entries import NatEntries
+from analyzer.model.payload_cuts import PayloadCut
 from analyzer.model.report import CaptureInfo, Finding, LossRow
 
 if TYPE_CHECKING:
@@ -39,8 +42,7 @@ class FileOffset(NamedTuple):
     """packets of both directions told it"""
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(Struct, frozen=True):
     """What the stamps and a second clock tell of the clock that stamped."""
 
     steps: int = 0
@@ -57,8 +59,7 @@ class Clocks:
     """between other tools' files; their times are told by the first one's clock"""
 
 
-@dataclass(frozen=True, slots=True)
-class FindingInputs:
+class FindingInputs(Struct, frozen=True, dict=True):
     """All that rules may look at. Tables without rows stand for what was not seen."""
 
     info: CaptureInfo
@@ -129,6 +130,8 @@ class FindingInputs:
     """what frames contradict themselves in → (frames, number of the first)"""
     not_ended: Sequence[str] = ()
     """files of captures of ours that were not closed"""
+    payload_cuts: Sequence[PayloadCut] = ()
+    """when frames were cut because a ring filled up"""
     twins: Sequence[tuple[str, str]] = ()
     """(file, the one before it that it is once more)"""
     checked: int = 0
@@ -148,7 +151,10 @@ class FindingInputs:
     `analyzer.flows.requests.Requests.silent`"""
     evidence: Evidence = field(default_factory=Evidence)
     """what namespaces counted and how they stood, at both ends, and what changed in between"""
-    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _made(self) -> dict[Any, Any]:
+        return {}
 
     def once(self, make: Callable[[FindingInputs], T]) -> T:
         """What a function makes of these inputs; made when it is asked for first."""
@@ -158,8 +164,7 @@ class FindingInputs:
         return made
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """A finding's code, as JSON tells it, and what the documentation says of it."""
 
     name: str
@@ -178,8 +183,7 @@ class Code:
         return Finding(severity, self.name, text)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """Finds what its codes stand for."""
 
     codes: tuple[Code, ...]

@@ -7,7 +7,8 @@ afterwards: the port forwards then. A port without any STP in it goes from disab
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.findings.counted import Owner, owner_of, vantage_at
 from analyzer.findings.link_changes import FORWARDING, GONE, states
@@ -28,8 +29,7 @@ STP_DELAY = Code(
 _WAITING = ("listening", "learning")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     state: str
     since_ns: int
 

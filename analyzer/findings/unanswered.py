@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
+
+from msgspec.structs import replace
 
 from analyzer.diagnosis.routing import Routed
 from analyzer.findings.counted import owner_of

@@ -10,10 +10,12 @@ what spoofing looks like, whether or not the owner speaks up.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import combinations
 from types import MappingProxyType
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.flows.claims import Claim, Place
 from analyzer.flows.endpoints import HOST
@@ -27,8 +29,7 @@ _AT_ONCE_NS = 1_000_000_000
 """two answers so close to each other are to one question"""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """An interface of the topology that has the address."""
 
     name: str
@@ -54,8 +55,7 @@ class ClaimKind(Enum):
     MOVED = "it was handed over"
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimVerdict:
+class ClaimVerdict(Struct, frozen=True):
     """A claim that is not everyday's."""
 
     kind: ClaimKind
@@ -71,8 +71,7 @@ class ClaimVerdict:
     """further MACs that claimed it, of which nothing is kept"""
 
 
-@dataclass(slots=True)
-class ArpClaimVerdicts:
+class ArpClaimVerdicts(Struct):
     """What became of the claims."""
 
     verdicts: list[ClaimVerdict] = field(default_factory=list)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.decode.checksums import RIGHT, UNFINISHED, WRONG, checksum_states
 from analyzer.flows.acknowledged import Acknowledged
@@ -19,8 +19,7 @@ _GROUP = ["protocol", "source", "destination", "port", "vantage"]
 MOST = 10_000
 
 
-@dataclass(slots=True)
-class Checksums:
+class Checksums(Struct):
     """FrameNotes per frame while a chunk is read; counted per packet."""
 
     noted: FrameNotes

@@ -6,9 +6,8 @@ rest is counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import polars as pl
+from msgspec import Struct
 
 _PLACE = ["segment", "hi", "lo"]
 _KEY = [*_PLACE, "mac"]
@@ -22,8 +21,7 @@ Place = tuple[int, int, int]
 """segment and address"""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """All that one MAC said of one address."""
 
     mac: int
@@ -38,8 +36,7 @@ class Claim:
     """gratuitous, to everybody"""
 
 
-@dataclass(slots=True)
-class Claims:
+class Claims(Struct):
     """What was claimed, a row an (address, MAC)."""
 
     _table: pl.DataFrame | None = None

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
+from msgspec.structs import replace
 
 from analyzer.model.echo_rows import IcmpRow
 from analyzer.model.report import LossRow

@@ -4,11 +4,11 @@ is not to be judged by what is seen."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 BEFORE_NS = 1_000_000_000
 """what was asked so shortly before a time that was not seen may have been answered in it"""
@@ -43,8 +43,7 @@ def may_be_answered(
     return may
 
 
-@dataclass(frozen=True, slots=True)
-class NoEchoesOutside:
+class NoEchoesOutside(Struct, frozen=True):
     """Of a whole capture."""
 
     asked: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))

@@ -7,12 +7,12 @@ later. The tables are joined by the frame's number in the capture.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from analyzer.model.batch import Batch, Columns
 from analyzer.model.frames import FrameChunk
@@ -77,8 +77,7 @@ def _everywhere(frames: Columns) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class FrameReader:
+class FrameReader(Struct, frozen=True):
     """Something that is read from the bytes of some frames while their chunk is in memory."""
 
     name: str

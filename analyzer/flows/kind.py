@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.formatting.pieces import Piece
 from analyzer.model.batch import Outlook
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from analyzer.model.vantage import Vantage
 
 
-@dataclass(frozen=True, slots=True)
-class AggregatorInputs:
+class AggregatorInputs(Struct, frozen=True):
     """What an aggregator may need when it is made."""
 
     readers: FrameReaders
@@ -38,8 +39,7 @@ class AggregatorInputs:
     """where only a time window is analysed"""
 
 
-@dataclass(frozen=True, slots=True)
-class FlowContext:
+class FlowContext(Struct, frozen=True):
     """What is known when all packets have been seen, for the rows of a kind."""
 
     vantages: Sequence[Vantage]
@@ -85,8 +85,7 @@ class FlowContext:
         return self.outlook.complete and not self.one_way
 
 
-@dataclass(frozen=True, slots=True)
-class SheetForm:
+class SheetForm(Struct, frozen=True):
     """How the rows of a kind are shown in a report: the columns of words come first."""
 
     place: int
@@ -106,14 +105,13 @@ class SheetForm:
     """the largest rows are shown first; None: in order of appearance"""
 
 
-@dataclass(frozen=True, slots=True)
-class FlowKind:
+class FlowKind(Struct, frozen=True):
     """A kind of flow."""
 
     name: str
     """its key in the report's JSON, and the name of its table"""
-    row: type
-    """a dataclass; its fields are the keys of a row and the columns of the table"""
+    row: type[Struct]
+    """a Struct; its fields are the keys of a row and the columns of the table"""
     about: str
     """what one row is, in a few words: for the documentation"""
     aggregator: Callable[[AggregatorInputs], Aggregator]
@@ -148,6 +146,8 @@ def forgotten(aggregator: Forgetful, top: int | None) -> LeftOut:
 def without_times(rows: Sequence[Any]) -> list[Any]:
     """The rows with None for every time: of a file that does not tell them of all frames."""
     return [
-        replace(row, **dict.fromkeys(f.name for f in fields(row) if f.name.endswith("_ns")))
+        replace(
+            row, **dict.fromkeys(name for name in row.__struct_fields__ if name.endswith("_ns"))
+        )
         for row in rows
     ]

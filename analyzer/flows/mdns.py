@@ -9,12 +9,12 @@ message the first question, or the first answer, is looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from analyzer.decode.dns import dns_messages
 from analyzer.decode.rows import has_transport
@@ -37,8 +37,7 @@ _NAME = ["site", "name", "qtype"]
 _ASKER = [*_NAME, "source", "hi", "lo"]
 
 
-@dataclass(slots=True)
-class MdnsRow:
+class MdnsRow(Struct):
     """The questions of one node for one name and type, to everybody."""
 
     client: str

@@ -8,11 +8,11 @@ solicited-node groups of Neighbour Discovery) are left out.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from analyzer.decode.membership import JOIN, LEAVE, QUERY, has_membership, membership_messages
 from analyzer.flows.frame_notes import FrameNotes, FrameReader
@@ -29,8 +29,7 @@ _SOLICITED_LO = 0x0000_0001_FF00_0000
 _LINK_SCOPE = 0xFF02 << 48
 
 
-@dataclass(slots=True)
-class MulticastRow:
+class MulticastRow(Struct):
     """What one node said of one group."""
 
     group: str

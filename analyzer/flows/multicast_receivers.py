@@ -7,8 +7,9 @@ of the capture, and what they reported by IGMP or MLD.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from analyzer.flows.kind import FlowContext
 from analyzer.flows.multicast import MulticastRow
@@ -19,8 +20,7 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.net.ip import address_text
 
 
-@dataclass(slots=True)
-class MulticastReceiver:
+class MulticastReceiver(Struct):
     """A container on the sender's bridge, captured from before the stream to its end."""
 
     name: str
@@ -33,8 +33,7 @@ class MulticastReceiver:
     """whether it had joined the group all the time (true), or never (false); null: not known"""
 
 
-@dataclass(slots=True)
-class MulticastStreamRow:
+class MulticastStreamRow(Struct):
     """What one node sent to one group."""
 
     source: str

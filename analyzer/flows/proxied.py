@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from analyzer.flows.kind import AggregatorInputs, FlowContext, FlowKind
 from analyzer.model.batch import Batch
@@ -34,8 +34,7 @@ _NOT_UP = int(Evidence.ROUTED | Evidence.BRIDGE_OUT)
 _NOT_DOWN = int(Evidence.ROUTED | Evidence.DELIVERED_UP | Evidence.PORT_IN)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Begun:
+class _Begun(Struct, frozen=True, order=True):
     """The first packet of a connection."""
 
     ts_ns: int

@@ -7,7 +7,7 @@ To add a kind:
 
 1. A decoder in `analyzer.decode`, if it reads bytes that nobody reads yet: a function (chunk,
    frames) → table with ``row`` and what was found (`analyzer.decode.dns` is an example).
-2. A module here: the row (a dataclass, a line under each field), an aggregator with ``add(batch)``,
+2. A module here: the row (a Struct, a line under each field), an aggregator with ``add(batch)``,
    a function that makes the rows, and ``KINDS = (FlowKind(...),)``. An aggregator that needs bytes
    asks for them: ``inputs.readers.notes(FrameReader("name", decoder))``.
 3. A line in `MODULES` below.

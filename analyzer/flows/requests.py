@@ -9,11 +9,11 @@ is forgotten nothing is said.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from analyzer.decode.requests import PROTOCOLS, occur, request_messages
 from analyzer.flows.echoes_outside import EchoesOutside, NoEchoesOutside, may_be_answered
@@ -45,8 +45,7 @@ _SILENT = ["row", "at", "began"]
 _EXAMPLE = {name: f"of_{name}" for name in EXAMPLE}
 
 
-@dataclass(slots=True)
-class RequestRow:
+class RequestRow(Struct):
     """The requests of one client to one port of a server."""
 
     protocol: str

@@ -8,11 +8,11 @@ between its first and its last vantage, a published port was asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from analyzer.model.batch import Batch
 from analyzer.model.frames import FLAG_DIRECTION
@@ -37,8 +37,7 @@ _GROUP = [
 ]
 
 
-@dataclass(slots=True)
-class Resets:
+class Resets(Struct):
     """The resets of a capture: a row a kind, with how many there were."""
 
     _table: pl.DataFrame | None = None

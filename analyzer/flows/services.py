@@ -12,12 +12,12 @@ timed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
 
 from analyzer.decode.speech import LIKE_HTTP2, SPEECH_NAMES
 from analyzer.flows.answer_times import AnswerTimes
@@ -35,8 +35,7 @@ _SHARES = ("p50_ns", "p99_ns", "max_ns")
 _SERVICE = ["protocol", "server", "server_hi", "server_lo", "server_port"]
 
 
-@dataclass(slots=True)
-class ServiceRow:
+class ServiceRow(Struct):
     """One port of one server, all its clients together."""
 
     protocol: str

@@ -7,12 +7,12 @@ percentile is told where it is far off the usual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.flows.delays import Delays
 from analyzer.flows.slow_echoes import SLOWEST, slowest_hops
@@ -44,8 +44,7 @@ class SlowHandshake(NamedTuple):
     """rtt_ns, turnaround_ns, slow_ns, slow_from, slow_to, at: see `_round_trips`"""
 
 
-@dataclass(slots=True)
-class SlowHandshakes:
+class SlowHandshakes(Struct):
     """By service: how long its round trips take, and all of the slowest ones."""
 
     _open: pl.DataFrame | None = None

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
 
 from analyzer.decode.speech import SERVER_HELLO
 from analyzer.flows.answer_times import AnswerTimes
@@ -62,8 +62,7 @@ SEGMENT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationNotes:
+class ConversationNotes(Struct, frozen=True):
     """What is read from bytes of packets; None: it is not."""
 
     offers: FrameNotes | None = None

@@ -6,12 +6,12 @@ wrapped. Where the second does not follow, the tunnel's end did not take it, or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
 
 from analyzer.decode.inner import tunnel_ends
 from analyzer.decode.rows import has_transport
@@ -34,8 +34,7 @@ def _has_tunnels(frames: Columns) -> bool:
 READER = FrameReader("tunnel ends", tunnel_ends, _has_tunnels)
 
 
-@dataclass(slots=True)
-class Tunnels:
+class Tunnels(Struct):
     """Counts, batch by batch."""
 
     _noted: FrameNotes

@@ -7,12 +7,12 @@ Only packets that are routed through the host's own interfaces beside its bridge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
 
 from analyzer.model.batch import Batch
 from analyzer.model.journeys import Evidence
@@ -25,8 +25,7 @@ _GROUP = ["inward", "protocol", "source", "vantage", "src", "dst"]
 _OF_THE_HOST = (Role.BRIDGE, Role.HOST, Role.UPLINK)
 
 
-@dataclass(slots=True)
-class Untranslated:
+class Untranslated(Struct):
     """Flows through outer interfaces whose inner address is the same on either side."""
 
     _table: pl.DataFrame | None = None

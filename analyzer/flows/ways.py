@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from analyzer.model.vantage import Role, Vantage
 
@@ -20,8 +22,7 @@ BRIDGED, ROUTED, TUNNELLED, HOST, OTHER_BRIDGE, BESIDE, MIXED = (
 """ways of delivered packets: see `Verdict`"""
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True, dict=True):
     """What the verdict has to know besides the packets."""
 
     bridge: str
@@ -30,20 +31,20 @@ class Scene:
     """bridge vantage name → (MAC, port ifindex), start and end of the capture together"""
     complete: bool
     """no ring dropped anything"""
-    host_names: frozenset[str] = field(init=False)
-    """what an end in the host's namespace is called"""
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def host_names(self) -> frozenset[str]:
+        """What an end in the host's namespace is called."""
         devices = (v for v in self.vantages if v.role in (Role.BRIDGE, Role.HOST, Role.UPLINK))
         addresses = {address.partition("/")[0] for v in devices for address in v.addresses}
-        object.__setattr__(self, "host_names", frozenset(addresses | {"host"}))
+        return frozenset(addresses | {"host"})
 
-    @property
+    @cached_property
     def has_topology(self) -> bool:
         """The file tells which interface is what."""
         return any(vantage.ifindex for vantage in self.vantages)
 
-    @property
+    @cached_property
     def device(self) -> Vantage | None:
         """The bridge's own vantage, where it was captured."""
         bridges = (v for v in self.vantages if v.role is Role.BRIDGE)

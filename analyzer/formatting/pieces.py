@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from analyzer.formatting.numbers import format_count
 
@@ -23,8 +24,7 @@ STATE_LEVELS: Mapping[str, Level] = {
 """of the states that conversations end in"""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A few words of a line, and whether they are good news."""
 
     text: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from functools import cache
 from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def sanitized(value: T) -> T:
-    """A report (dataclasses, sequences, dicts at any depth) with all strings sanitized; what is
+    """A report (structs, sequences, dicts at any depth) with all strings sanitized; what is
     clean as it is, is the same object."""
     return _walk(value)  # type: ignore[no-any-return]
 
@@ -81,18 +82,13 @@ def _walk(value: Any) -> Any:
         return kind(map(_walk, value))
     if isinstance(value, Mapping):
         return {_walk(key): _walk(inner) for key, inner in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        walked = {name: _walk(getattr(value, name)) for name in _fields(kind)}
+    if isinstance(value, Struct):
+        walked = {name: _walk(getattr(value, name)) for name in value.__struct_fields__}
         changed = {name: new for name, new in walked.items() if new is not getattr(value, name)}
         return replace(value, **changed) if changed else value
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return _SanitizedRows(value)
     return value
-
-
-@cache
-def _fields(kind: Any) -> tuple[str, ...]:
-    return tuple(one.name for one in fields(kind))
 
 
 class _SanitizedRows(Sequence[Any]):

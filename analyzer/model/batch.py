@@ -9,12 +9,12 @@ its rows of it at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.model.frames import FrameChunk
 from analyzer.model.journeys import Journeys
@@ -40,8 +40,7 @@ HadSince = Callable[
 """(sites, addresses, times) → since when each address has had the owner that it had then"""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Packets of which no further frame is expected, with their frames.
 
     All of it is valid during `Aggregator.add` only: the arrays are used again for the next batch.
@@ -76,8 +75,7 @@ class Batch:
         return self.packets.filter(~pl.col("stray"))
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(Struct, frozen=True):
     """What is known of the capture as a whole when the last batch has been added."""
 
     vantages: Sequence[Vantage]
@@ -132,8 +130,7 @@ class Reader(Protocol):
         """
 
 
-@dataclass(slots=True)
-class InOrder:
+class InOrder(Struct):
     """Rows held back until nothing older can come: for aggregators to which order matters."""
 
     least: int = 0

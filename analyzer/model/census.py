@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from analyzer.model.topology import Container
 from analyzer.model.untrusted import number, text
@@ -20,8 +21,7 @@ MOST_BYTES = 48_000
 """of the text: a pcapng option holds 64 KiB"""
 
 
-@dataclass(frozen=True, slots=True)
-class Resident:
+class Resident(Struct, frozen=True):
     """A container in one network."""
 
     name: str
@@ -30,8 +30,7 @@ class Resident:
     running: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
+class Census(Struct, frozen=True):
     """Who lives where, and what is published."""
 
     residents: tuple[Resident, ...] = ()

@@ -6,11 +6,10 @@ applicable, never 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(slots=True)
-class EchoHop:
+class EchoHop(Struct):
     from_: str
     to: str
     kind: str
@@ -18,8 +17,7 @@ class EchoHop:
     """None where the file tells no time of one of its ends"""
 
 
-@dataclass(slots=True)
-class Echo:
+class Echo(Struct):
     seq: int
     rtt_ns: int | None
     turnaround_ns: int | None
@@ -36,8 +34,7 @@ class Echo:
     """of the reply as the asker received it"""
 
 
-@dataclass(slots=True)
-class EchoProcess:
+class EchoProcess(Struct):
     """What the pinging process itself saw, beside the wire."""
 
     received: int
@@ -46,8 +43,7 @@ class EchoProcess:
     """None where it got none"""
 
 
-@dataclass(slots=True)
-class IcmpRow:
+class IcmpRow(Struct):
     source: str
     destination: str
     source_ip: str

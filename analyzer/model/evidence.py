@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.model.kernel_state import (
     AddressState,
@@ -32,8 +33,7 @@ MOST_ROWS = 4096
 """of one kind, in one namespace: what is beyond is counted"""
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceEvidence:
+class NamespaceEvidence(Struct, frozen=True):
     """Of one namespace at one moment. A kind that could not be read is in ``absent``."""
 
     netns: int
@@ -71,8 +71,7 @@ class NamespaceEvidence:
         return next((one.name for one in self.links if one.ifindex == ifindex), "")
 
 
-@dataclass(frozen=True, slots=True)
-class KernelEvent:
+class KernelEvent(Struct, frozen=True):
     """Something that changed while the capture ran."""
 
     ts_ns: int = 0
@@ -95,8 +94,7 @@ class KernelEvent:
     """of a MAC: the ifindex of the bridge that has it in its table; 0: not told"""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """One namespace at both ends of a capture."""
 
     start: NamespaceEvidence
@@ -110,8 +108,7 @@ class Span:
         return max(self.end.counters.get(name, 0) - self.start.counters.get(name, 0), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """All that the files tell of it."""
 
     moments: Sequence[NamespaceEvidence] = ()

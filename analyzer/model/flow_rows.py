@@ -6,11 +6,10 @@ applicable, never 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(slots=True)
-class ArpRow:
+class ArpRow(Struct):
     asker: str
     asker_ip: str
     asker_mac: str
@@ -45,8 +44,7 @@ class ArpRow:
     """vantages that saw them"""
 
 
-@dataclass(slots=True)
-class TransportRow:
+class TransportRow(Struct):
     """A TCP or UDP conversation, both directions together."""
 
     client: str
@@ -84,7 +82,6 @@ class TransportRow:
     """where, the most first: ``client: veth0 → veth1: 3`` (whose packets, vantages, how many)"""
 
 
-@dataclass(slots=True)
 class UdpRow(TransportRow):
     """A UDP conversation."""
 
@@ -94,7 +91,6 @@ class UdpRow(TransportRow):
     """seen once more, byte for byte: they are not among the others"""
 
 
-@dataclass(slots=True)
 class TcpRow(TransportRow):
     """A TCP conversation: all connections between the same two ports."""
 
@@ -156,8 +152,7 @@ class TcpRow(TransportRow):
     """of the largest segment of that side that was acknowledged"""
 
 
-@dataclass(slots=True)
-class DnsRow:
+class DnsRow(Struct):
     """The questions of one client to one server for one name and type."""
 
     client: str
@@ -183,8 +178,7 @@ class DnsRow:
     latency_max_ns: int | None
 
 
-@dataclass(slots=True)
-class IcmpErrorRow:
+class IcmpErrorRow(Struct):
     """Errors of one kind that one node reported about packets to one destination."""
 
     reporter: str
@@ -208,8 +202,7 @@ class IcmpErrorRow:
     """number of the first such packet"""
 
 
-@dataclass(slots=True)
-class NatRow:
+class NatRow(Struct):
     """Connections of which addresses or ports were translated, in the direction seen first."""
 
     protocol: str
@@ -238,8 +231,7 @@ class NatRow:
     """conntrack: certain; packets: what NAT leaves of them was the same, likely"""
 
 
-@dataclass(slots=True)
-class ProxyRow:
+class ProxyRow(Struct):
     """Two connections that docker-proxy ties: to the host, and on to the container."""
 
     protocol: str
@@ -261,8 +253,7 @@ class ProxyRow:
     certain: bool
 
 
-@dataclass(slots=True)
-class DhcpRow:
+class DhcpRow(Struct):
     """What one client asked of DHCP servers, and what it got."""
 
     client: str

@@ -5,10 +5,9 @@ Everything is a numpy array of length n, one row a frame; nothing is an object p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 INGRESS, EGRESS, UNKNOWN = 1, 2, 0
 """Direction relative to the interface: the two lowest bits of epb_flags."""
@@ -43,8 +42,7 @@ MARK_NO_SOURCE = 128
 """a cooked header without a link-layer address"""
 
 
-@dataclass(frozen=True, slots=True)
-class FrameChunk:
+class FrameChunk(Struct, frozen=True):
     """Some frames of one file in file order, not yet decoded."""
 
     buffer: npt.NDArray[np.uint8]

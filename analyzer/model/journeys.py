@@ -6,11 +6,11 @@ packet) and one row a packet. Names are added later: here vantages are indices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 
 class Hop(IntEnum):
@@ -80,8 +80,7 @@ class Evidence(IntEnum):
     """it looks lost, but was answered or may have gone on translated"""
 
 
-@dataclass(slots=True)
-class Journeys:
+class Journeys(Struct):
     """n frames, p packets; all indices are int32, -1 where there is none."""
 
     parent: npt.NDArray[np.int32]

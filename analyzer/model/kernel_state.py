@@ -1,4 +1,4 @@
-"""Rows of what one namespace told of itself at one moment: one frozen dataclass a kind.
+"""Rows of what one namespace told of itself at one moment: one frozen Struct a kind.
 
 They hold numbers, texts and booleans only, so that each kind is written and read in one way
 (`analyzer.recorders.evidence.record`).
@@ -6,11 +6,10 @@ They hold numbers, texts and booleans only, so that each kind is written and rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class LinkState:
+class LinkState(Struct, frozen=True):
     """One device."""
 
     ifindex: int = 0
@@ -32,8 +31,7 @@ class LinkState:
     """``ip link set arp off``: it neither asks nor answers"""
 
 
-@dataclass(frozen=True, slots=True)
-class PortState:
+class PortState(Struct, frozen=True):
     """A bridge's port, as ``bridge -d link`` shows it."""
 
     ifindex: int = 0
@@ -54,8 +52,7 @@ class PortState:
     mcast_router: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class BridgeState:
+class BridgeState(Struct, frozen=True):
     """A bridge device."""
 
     ifindex: int = 0
@@ -67,8 +64,7 @@ class BridgeState:
     """hundredths of a second after which what was learned is forgotten"""
 
 
-@dataclass(frozen=True, slots=True)
-class FdbState:
+class FdbState(Struct, frozen=True):
     """Where a bridge or a VXLAN device sends a MAC."""
 
     ifindex: int = 0
@@ -83,8 +79,7 @@ class FdbState:
     permanent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MdbState:
+class MdbState(Struct, frozen=True):
     """A port that gets a multicast group."""
 
     bridge: int = 0
@@ -94,16 +89,14 @@ class MdbState:
     permanent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(Struct, frozen=True):
     """A device whose stack takes a multicast group."""
 
     interface: str = ""
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AddressState:
+class AddressState(Struct, frozen=True):
     """One address."""
 
     ifindex: int = 0
@@ -113,8 +106,7 @@ class AddressState:
     """dadfailed, tentative, deprecated, secondary, parted by blanks"""
 
 
-@dataclass(frozen=True, slots=True)
-class RouteState:
+class RouteState(Struct, frozen=True):
     """One route, of any table but ``local``."""
 
     family: int = 0
@@ -132,8 +124,7 @@ class RouteState:
     """of a multipath route: how many, of which the first is told here"""
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingRule:
+class RoutingRule(Struct, frozen=True):
     """One line of ``ip rule``."""
 
     family: int = 0
@@ -147,8 +138,7 @@ class RoutingRule:
     action: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NeighbourState:
+class NeighbourState(Struct, frozen=True):
     """One entry of the ARP or ND table."""
 
     ifindex: int = 0
@@ -158,8 +148,7 @@ class NeighbourState:
     """reachable, stale, failed …"""
 
 
-@dataclass(frozen=True, slots=True)
-class SocketState:
+class SocketState(Struct, frozen=True):
     """A TCP socket that listens, or a UDP socket."""
 
     protocol: str = ""
@@ -176,8 +165,7 @@ class SocketState:
     """what it had no room for, since it is there"""
 
 
-@dataclass(frozen=True, slots=True)
-class QdiscState:
+class QdiscState(Struct, frozen=True):
     """One queueing discipline."""
 
     ifindex: int = 0
@@ -203,8 +191,7 @@ class QdiscState:
 TC_ROOT = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class ClassState:
+class ClassState(Struct, frozen=True):
     """One class of a queueing discipline, as ``tc -s class`` shows it."""
 
     ifindex: int = 0
@@ -222,8 +209,7 @@ class ClassState:
     """that it may borrow up to"""
 
 
-@dataclass(frozen=True, slots=True)
-class TcFilter:
+class TcFilter(Struct, frozen=True):
     """A filter of traffic control."""
 
     ifindex: int = 0
@@ -234,16 +220,14 @@ class TcFilter:
     chain: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """A sysctl."""
 
     name: str = ""
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
+class Ruleset(Struct, frozen=True):
     """All rules that one tool prints, with their counters."""
 
     tool: str = ""

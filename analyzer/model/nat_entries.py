@@ -6,11 +6,11 @@ ended. Addresses are 128 bits in two words, as in `analyzer.model.frames.DECODED
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 THERE, NEW, ENDED = 0, 1, 2
 ROW = np.dtype(
@@ -39,8 +39,7 @@ ROW = np.dtype(
 Rows = npt.NDArray[Any]
 
 
-@dataclass(slots=True)
-class NatEntries:
+class NatEntries(Struct):
     """n rows in order of time, of one or more namespaces."""
 
     rows: Rows = field(default_factory=lambda: np.empty(0, ROW))

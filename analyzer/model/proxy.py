@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Proxy:
+class Proxy(Struct, frozen=True, order=True):
     protocol: str
     """tcp or udp"""
     host_ip: str

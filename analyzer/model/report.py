@@ -7,14 +7,15 @@ None means: not known or not applicable, never 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 SCHEMA = "vethscope/report/1"
 
 
-@dataclass(slots=True)
-class CaptureInfo:
+class CaptureInfo(Struct):
     files: list[str]
     frames: int
     bytes: int
@@ -43,8 +44,7 @@ class CaptureInfo:
     """… and before this"""
 
 
-@dataclass(slots=True)
-class VantageRow:
+class VantageRow(Struct):
     name: str
     interface: str
     role: str
@@ -64,8 +64,7 @@ class VantageRow:
     promiscuous: bool = False
 
 
-@dataclass(slots=True)
-class HopRow:
+class HopRow(Struct):
     protocol: str
     source: str
     destination: str
@@ -83,8 +82,7 @@ class HopRow:
     mean_ns: float | None
 
 
-@dataclass(slots=True)
-class LossRow:
+class LossRow(Struct):
     protocol: str
     source: str
     destination: str
@@ -108,8 +106,7 @@ class LossRow:
     or not known"""
 
 
-@dataclass(slots=True)
-class Fact:
+class Fact(Struct):
     fact: str
     holds: bool | None
     """None: cannot be told from this capture"""
@@ -117,8 +114,7 @@ class Fact:
     """for how many of the verdict's packets it holds"""
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(Struct):
     source: str
     destination: str
     result: str
@@ -138,8 +134,7 @@ class Verdict:
     undecided"""
 
 
-@dataclass(slots=True)
-class OtherService:
+class OtherService(Struct):
     """Conversations that are not told one by one, by whom they were for."""
 
     port: int
@@ -151,8 +146,7 @@ class OtherService:
     lost: int
 
 
-@dataclass(slots=True)
-class LeftOut:
+class LeftOut(Struct):
     """Rows of one kind of flow that the report counts and does not tell one by one."""
 
     rows: int
@@ -161,16 +155,14 @@ class LeftOut:
     """of TCP and UDP: the ones with most packets, a port of all servers together"""
 
 
-@dataclass(slots=True)
-class Finding:
+class Finding(Struct):
     severity: str
     """info, warning, error"""
     code: str
     text: str
 
 
-@dataclass(slots=True)
-class PathNode:
+class PathNode(Struct):
     """One station of the drawn path."""
 
     vantage: str
@@ -180,8 +172,7 @@ class PathNode:
     addresses: list[str]
 
 
-@dataclass(slots=True)
-class Path:
+class Path(Struct):
     """The way of one conversation's packets, drawn once: source → … → destination."""
 
     source: str
@@ -197,8 +188,7 @@ class Path:
     """how often it came by one of these vantages, where it went round: the rest is not drawn"""
 
 
-@dataclass(slots=True)
-class PacketRow:
+class PacketRow(Struct):
     """One packet with its journey (``--packets``)."""
 
     id: int
@@ -223,8 +213,7 @@ class PacketRow:
     """what NAT made of its addresses and ports, in order of the path"""
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """All that is known of a capture. ``report.dns`` is short for ``report.flows["dns"]``."""
 
     capture: CaptureInfo
@@ -257,13 +246,13 @@ class Report:
     def to_json_without_packets(self) -> dict[str, Any]:
         """The same with ``packets`` left empty: of a long capture they are printed one by one."""
         document: dict[str, Any] = {"schema": SCHEMA}
-        for key, value in _plain(asdict(replace(self, packets=[]))).items():
+        for key, value in _plain(to_builtins(replace(self, packets=[]))).items():
             document |= value if key == "flows" else {key: value}
         return document
 
     def packets_json(self) -> Iterator[dict[str, Any]]:
         """What belongs into ``packets``."""
-        return (asdict(row) for row in self.packets)
+        return (to_builtins(row) for row in self.packets)
 
 
 def _plain(value: Any) -> Any:

@@ -10,11 +10,11 @@ nobody can say who is meant.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 FOREVER_NS = (1 << 63) - 1
 
@@ -40,8 +40,7 @@ class Tenure(NamedTuple):
     life: Life
 
 
-@dataclass(slots=True)
-class Tenures:
+class Tenures(Struct):
     """What is borne → by whom and when. What nobody else ever bore is its bearer's at any time."""
 
     _of: dict[Borne, list[Tenure]] = field(default_factory=dict)

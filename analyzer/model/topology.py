@@ -8,16 +8,16 @@ end may live in a namespace that nobody let us look into.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 Key: TypeAlias = tuple[int, int]
 """(netns inode, ifindex): the identity of an interface on one machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """One network device in one network namespace, as rtnetlink shows it."""
 
     netns: int
@@ -57,8 +57,7 @@ class Interface:
         return None if self.master_ifindex is None else (self.netns, self.master_ifindex)
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A container's place in one network of the engine (Docker: ``NetworkSettings.Networks``)."""
 
     network: str
@@ -71,8 +70,7 @@ class Attachment:
     """name of the bridge device of this network on the host; empty where there is none"""
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """A container (or lab node, or other occupant of a namespace) as its engine tells it."""
 
     name: str
@@ -93,8 +91,7 @@ class Container:
     """(protocol, port inside, host address, host port) as the engine publishes them"""
 
 
-@dataclass(frozen=True, slots=True)
-class FdbEntry:
+class FdbEntry(Struct, frozen=True):
     """One line of ``bridge fdb``: frames for ``mac`` leave by ``port``."""
 
     netns: int
@@ -106,8 +103,7 @@ class FdbEntry:
     """the port's own address (``permanent``): frames for it go up to the host"""
 
 
-@dataclass(frozen=True)
-class Topology:
+class Topology(Struct, frozen=True, dict=True):
     """All that was discovered at one moment, with relations resolved."""
 
     host_netns: int

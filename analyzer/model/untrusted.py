@@ -7,12 +7,14 @@ report says so once (`analyzer.findings.malformed_notes`).
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """what reading nonsense as something else can raise"""
 MOST = (1 << 63) - 1
 """numbers are kept with a sign in 64 bits; larger ones are none that were counted"""
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -32,7 +34,7 @@ def number(value: Any, most: int = MOST, least: int = 0) -> int:
 
 def text(value: Any) -> str:
     """A string of characters: JSON can also write halves of one, which no file can hold."""
-    if not isinstance(value, str) or any("\ud800" <= c <= "\udfff" for c in value):
+    if not isinstance(value, str) or not (value.isascii() or _HALF.search(value) is None):
         raise ValueError(f"{value!r:.40} is no text")
     return value
 

@@ -8,11 +8,14 @@ capture taken on a server is analysed on a laptop: the topology is the union of 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from ipaddress import ip_interface
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from analyzer.model.fields import field_defaults
 from analyzer.model.topology import Key
 from analyzer.model.untrusted import number, text
 
@@ -37,8 +40,7 @@ class Role(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Vantage:
+class Vantage(Struct, frozen=True):
     """A place where frames are seen, with all that analysis has to know of it."""
 
     name: str
@@ -141,7 +143,7 @@ class Vantage:
         Raises KeyError where ``name`` or ``interface`` are missing, ValueError where a value is
         none that a vantage can have: a file may say anything.
         """
-        known = {f.name: f.default for f in fields(cls) if f.name in found}
+        known = {n: default for n, default in field_defaults(cls).items() if n in found}
         values = {name: _checked(name, found[name], default) for name, default in known.items()}
         for name in _MACS & values.keys():
             check_mac(values[name] or "00:00:00:00:00:00")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from analyzer.model import payload_cuts
 from analyzer.model.untrusted import MALFORMED
 from analyzer.recorders.conntrack import proxies
 from analyzer.recorders.conntrack import record as conntrack
@@ -18,6 +19,7 @@ _KINDS: Mapping[bytes, tuple[str, Callable[[bytes], Any]]] = {
     drops.MAGIC: ("drops", drops.decode_block),
     evidence.MAGIC: ("evidence", evidence.decode_block),
     facts.MAGIC: ("settings", facts.decode_block),
+    payload_cuts.MAGIC: ("payload", payload_cuts.decode_block),
 }
 
 

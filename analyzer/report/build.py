@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import Struct, field
 
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_UNTIMED
@@ -28,8 +28,7 @@ from analyzer.model.vantage import Role, Vantage
 from analyzer.report.summary import summarise_frame
 
 
-@dataclass(slots=True)
-class Tables:
+class Tables(Struct):
     """All that analysis knows of one capture."""
 
     info: CaptureInfo

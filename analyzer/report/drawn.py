@@ -7,8 +7,9 @@ characters or as SVG, is the renderers' matter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
+
+from msgspec import Struct, field
 
 from analyzer.formatting.numbers import format_count
 from analyzer.formatting.pieces import Piece
@@ -21,8 +22,7 @@ PATHS_DRAWN, STATIONS_DRAWN = 2, 50
 """paths, and the stations that one may have: a longer one is no drawing any more"""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One hop of a drawn path, both ways."""
 
     kind: str
@@ -44,8 +44,7 @@ class Step:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Station:
+class Station(Struct, frozen=True):
     """One vantage of a drawn path; ``step`` is the hop that leaves it (None at the end)."""
 
     name: str
@@ -54,8 +53,7 @@ class Station:
     step: Step | None
 
 
-@dataclass(slots=True)
-class House:
+class House(Struct):
     """What stations stand in: a container, a bridge, the host."""
 
     title: str
@@ -65,8 +63,7 @@ class House:
     stations: list[Station] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnPath:
+class DrawnPath(Struct, frozen=True):
     source: str
     destination: str
     protocol: str

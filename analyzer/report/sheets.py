@@ -7,8 +7,10 @@ in the JSON. What is shown of each kind stands in its descriptor (`analyzer.flow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.flows.kind import SheetForm
 from analyzer.flows.registry import flow_kinds
@@ -24,8 +26,7 @@ ROWS = 15
 """of a sheet; more are counted"""
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
+class Sheet(Struct, frozen=True):
     """A table as it is shown."""
 
     title: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any, TextIO, overload
+
+from msgspec import to_builtins
 
 from analyzer.model.report import PacketRow
 
@@ -36,7 +37,7 @@ class PacketSpool(Sequence[PacketRow]):
             self._file = tempfile.TemporaryFile(  # noqa: SIM115 (it goes with this object)
                 "w+", encoding="utf-8", prefix="vethscope-"
             )
-        self._file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(to_builtins(row), ensure_ascii=False) + "\n")
 
     def __len__(self) -> int:
         return self._count

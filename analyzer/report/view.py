@@ -6,7 +6,8 @@ Nothing is measured here: rows of the report are selected, paired (there and bac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.formatting.numbers import (
     format_count,
@@ -41,8 +42,7 @@ FULL_VERDICTS = 4
 NOTE_PERCENTILES = "Percentiles do not add up. The hops of one echo do, to the nanosecond:"
 
 
-@dataclass(slots=True)
-class HopSection:
+class HopSection(Struct):
     """The hops of one pair and protocol, both ways."""
 
     protocol: str
@@ -133,10 +133,14 @@ def hop_sections(report: Report) -> list[HopSection]:
             continue
         section = sections.setdefault(there, HopSection(*there))
         section.there.append(row)
+    echoes: dict[tuple[str, str], list[IcmpRow]] = {}
+    for one in report.icmp:
+        echoes.setdefault((one.source, one.destination), []).append(one)
     for section in sections.values():
-        protocol, source, destination = section.protocol, section.source, section.destination
-        asked = conversations(report, protocol, source, destination)
-        answered = conversations(report, protocol, destination, source)
+        ends = (section.source, section.destination)
+        is_icmp = section.protocol.startswith("icmp")
+        asked = echoes.get(ends, []) if is_icmp else []
+        answered = echoes.get(ends[::-1], []) if is_icmp else []
         if answered and not asked:
             section.source, section.destination = section.destination, section.source
             section.there, section.back = section.back, section.there

@@ -1,4 +1,5 @@
-"""Compressed capture files: gzip (RFC 1952) by zlib, zstd (RFC 8878) by ``zstandard``.
+"""Compressed capture files: gzip (RFC 1952) by zlib, zstd (RFC 8878) by
+``compression.zstd``.
 
 zlib is driven by hand because `gzip.GzipFile` throws away what it had decompressed when
 the file turns out to be cut: here that prefix is what is wanted. Both give out no more than
@@ -7,20 +8,20 @@ they are asked for, so that a few bytes which unpack to gigabytes do no harm.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias
 
 from analyzer.errors import EnvironmentProblem
-from analyzer.savefile.zstd_frames import MAGIC as ZSTD_MAGIC
-from analyzer.savefile.zstd_frames import ZstdFrames
 
 GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MAGIC_LENGTH = 4
 
 _READ_BYTES = 1 << 18
+_BACKPORT = "backports.zstd"
 _ZSTD_STEP = 1 << 14
 """of a block's 128 KiB"""
 _GZIP_HEADER = 16 + zlib.MAX_WBITS
@@ -46,11 +47,13 @@ def decompressor(start: bytes) -> Callable[[bytes, ReadInto], Fill] | None:
         return _Gunzip
     if not start.startswith(ZSTD_MAGIC):
         return None
-    if not find_spec("zstandard"):
+    try:
+        _zstd()
+    except ImportError:
         raise EnvironmentProblem(
             "the capture file is compressed with zstd, which needs the Python package "
-            "zstandard: pip install zstandard, or unpack the file with zstd -d"
-        )
+            f"{_BACKPORT}: pip install {_BACKPORT}, or unpack the file with zstd -d"
+        ) from None
     return _Unzstd
 
 
@@ -132,25 +135,41 @@ class _Unzstd:
 
     def __init__(self, head: bytes, read_into: ReadInto) -> None:
         self.fault = ""
-        self._library = import_module("zstandard")
+        self._library = _zstd()
         self._packed = _Packed(head, read_into)
-        self._frames = ZstdFrames()
-        self._reader = self._library.ZstdDecompressor().stream_reader(self, read_across_frames=True)
-
-    def read(self, size: int) -> bytes:
-        """Packed bytes for the decompressor, which does not tell where they end too early."""
-        packed = self._packed.read(size)
-        self._frames.feed(packed)
-        return packed
+        self._pending = b""
+        self._frame: Any = None
+        """None between two frames"""
+        self._ended = False
 
     def __call__(self, view: memoryview, /) -> int:
-        if self.fault:
-            return 0
+        plain = b""
+        while not plain and not self.fault and not self._ended:
+            plain = self._step(min(len(view), _ZSTD_STEP))
+        view[: len(plain)] = plain
+        return len(plain)
+
+    def _step(self, size: int) -> bytes:
+        """Decompress a piece of input: at most ``size`` bytes, none where it gave none."""
+        packed = self._pending
+        if not packed and (self._frame is None or self._frame.needs_input):
+            packed = self._packed.read()
+            if not packed:
+                self._ended = True
+                self.fault = "" if self._frame is None else "the zstd data is cut short"
+                return b""
+        self._frame = self._frame or self._library.ZstdDecompressor()
         try:
-            count: int = self._reader.readinto(view[:_ZSTD_STEP])
+            plain: bytes = self._frame.decompress(packed, size)
         except self._library.ZstdError as error:
             self.fault = f"the zstd data is damaged ({error})"
-            return 0
-        if not count and not self._frames.ended:
-            self.fault = "the zstd data is cut short"
-        return count
+            return b""
+        self._pending = b""
+        if self._frame.eof:
+            self._pending, self._frame = self._frame.unused_data, None
+        return plain
+
+
+def _zstd() -> Any:
+    """The standard library's module (PEP 784), or the same for older versions of Python."""
+    return import_module("compression.zstd" if sys.version_info >= (3, 14) else _BACKPORT)

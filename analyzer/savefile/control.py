@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_interface
+
+from msgspec import Struct, field
 
 from analyzer.errors import SavefileError
 from analyzer.savefile import blocks
@@ -32,8 +33,7 @@ _MOST_COUNTED = (1 << 63) - 1
 _TIMES = {blocks.ISB_STARTTIME: "starttime_ns", blocks.ISB_ENDTIME: "endtime_ns"}
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """What a Section Header Block tells."""
 
     swapped: bool
@@ -43,8 +43,7 @@ class Section:
     hardware: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Struct, frozen=True):
     """What an Interface Statistics Block tells; stamps not yet in nanoseconds."""
 
     interface: int

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MICROSECONDS, NANOSECONDS = 6, 9
 """if_tsresol of pcap's two kinds; pcapng's default is microseconds"""
 
 
-@dataclass(slots=True)
-class SavefileInterface:
+class SavefileInterface(Struct):
     """One interface of a capture file; what the file does not tell is empty."""
 
     index: int

@@ -7,8 +7,9 @@ reading: the frames before it are handed out, then ``error`` says what is wrong 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.model.frames import FrameChunk
@@ -23,8 +24,7 @@ BYTES_PER_CHUNK = 64 << 20
 """of the file: what large frames, mapped, may take of memory at a time"""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureFile:
+class CaptureFile(Struct, frozen=True):
     """A capture file by the name that a person gave it, and where its bytes are."""
 
     name: str
@@ -38,8 +38,7 @@ class CaptureFile:
         return self.copy or self.name
 
 
-@dataclass(slots=True)
-class Savefile:
+class Savefile(Struct):
     """A capture file. What it says about itself grows while ``chunks`` is gone through."""
 
     file: CaptureFile
@@ -62,8 +61,8 @@ class Savefile:
     """set where damage or a cut was met: what came before it was handed out"""
     truncated: bool = False
     """the file ends in the middle of a record; ``error`` is set too"""
-    _opened: tuple[Source, Window] | None = field(default=None, repr=False)
-    _source: Source | None = field(default=None, repr=False)
+    _opened: tuple[Source, Window] | None = None
+    _source: Source | None = None
 
     @property
     def path(self) -> str:

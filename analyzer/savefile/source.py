@@ -14,13 +14,13 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import cast
 
 import numpy as np
+from msgspec import Struct
 
 from analyzer.errors import UsageProblem
 from analyzer.native.loads import Bytes
@@ -33,8 +33,7 @@ WINDOW_BYTES = 32 << 20
 """of a stream: large enough that a refill costs nothing beside the walk through it"""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """Consecutive bytes of the (decompressed) file."""
 
     data: Bytes

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from analyzer.capture.session import CaptureSession
 from analyzer.errors import VethscopeError
@@ -24,8 +25,7 @@ PATIENCE_S = 0.5
 """how long a start waits for it"""
 
 
-@dataclass(slots=True)
-class EvidenceLog:
+class EvidenceLog(Struct):
     """Begins with `open`, once the session is; `close` gives the blocks that remain."""
 
     paths: Mapping[int, str]

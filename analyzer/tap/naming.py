@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.engines.base import Engine
 from analyzer.errors import EnvironmentProblem
@@ -25,8 +27,7 @@ _ENDING_S = 1.0
 """an engine that does not answer does not hold up the end any longer"""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """Whose is the port of a bridge that appeared?"""
 
     bridge: str
@@ -41,8 +42,7 @@ class Question:
     """of the interfaces there"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """An answer of the engine."""
 
     begun_s: float

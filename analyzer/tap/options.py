@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from analyzer.capture.options import CaptureOptions
 
 
-@dataclass(frozen=True, slots=True)
-class TapOptions:
+class TapOptions(Struct, frozen=True):
     """Defaults capture every frame at the vantages, and what connection tracking tells."""
 
     capture: CaptureOptions = field(default_factory=CaptureOptions)

@@ -8,7 +8,9 @@ the port is gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.engines.base import Engine
 from analyzer.model.topology import Container, Topology
@@ -20,8 +22,7 @@ from analyzer.topology.discover import discover
 from analyzer.topology.newcomers import PATIENCE_S, Candidate
 
 
-@dataclass(slots=True)
-class Sighting:
+class Sighting(Struct):
     """A new port."""
 
     candidate: Candidate

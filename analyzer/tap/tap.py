@@ -11,9 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO
+
+from msgspec.structs import replace
 
 from analyzer.capture.clock import clock_offset_ns
 from analyzer.capture.options import CaptureOptions, Hooks, OnBatch

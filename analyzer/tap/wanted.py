@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.engines.base import Engine
 from analyzer.model.topology import Container
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which of the containers to come are captured too."""
 
     everything: bool = False
@@ -34,8 +34,7 @@ class Wanted:
         return () if container.name in self.containers else self.networks
 
 
-@dataclass(frozen=True)
-class Few:
+class Few(Struct, frozen=True):
     """An engine of which only some containers are looked at."""
 
     engine: Engine

@@ -10,7 +10,9 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from analyzer.model.topology import FdbEntry
 from analyzer.native.words import padded
@@ -40,8 +42,7 @@ _RTMSG = struct.Struct("=BBBBBBBBI")
 _RTNEXTHOP = struct.Struct("=HBBi")
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFacts:
+class LinkFacts(Struct, frozen=True):
     """One device as its own namespace's rtnetlink shows it."""
 
     ifindex: int
@@ -70,8 +71,7 @@ class LinkFacts:
     """of a VXLAN device: its network identifier"""
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceFacts:
+class NamespaceFacts(Struct, frozen=True):
     """All that one namespace said."""
 
     netns: int

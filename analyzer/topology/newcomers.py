@@ -8,7 +8,8 @@ happens and says which ones are ready to be looked into. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.topology.netlink import LinkFacts
 from analyzer.topology.resolve import PAIRED
@@ -19,8 +20,7 @@ _SILENT_S = 30.0
 """a link that is not up says nothing: a busy engine takes seconds to make a container"""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A new port of a bridge."""
 
     link: LinkFacts

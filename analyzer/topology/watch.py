@@ -13,8 +13,10 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from analyzer.closing import Closing
 from analyzer.model.topology import Container, Interface, Topology
@@ -34,8 +36,7 @@ UNKNOWN_S = 2.0
 """A pair whose container the engine does not tell yet, or any more, is held back so long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """Something appeared, is gone, or changed."""
 
     kind: str

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import struct
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as some
+from msgspec.structs import replace
 from rich.console import Console
 
 import analyzer

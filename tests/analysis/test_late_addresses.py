@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from finding_inputs import PORTS
+from msgspec.structs import replace
 
 from analyzer.analysis.late_addresses import later_macs, with_late_addresses
 from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence

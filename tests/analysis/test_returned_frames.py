@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from finding_inputs import BRIDGE, PORTS
+from msgspec.structs import replace
 
 from analyzer.analysis.returned_frames import ReturnedFrames
 from analyzer.model.batch import Columns

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from frames_report import report_on_frames
+from msgspec.structs import replace
 from world import HOST_NS, World
 
 from analyzer.analysis.notes import VantageNotes

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn import LONG
 from frames_report import report_on_frames
+from msgspec.structs import replace
 from world import MICRO, World
 
 from analyzer.analysis import reading

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from analyzer.app.capture_outcome import CaptureOutcome, summary_lines
 from analyzer.capture.stats import CaptureStats, RingStats, VantageStats
@@ -44,3 +45,17 @@ def test_what_was_received_is_accounted_for(rings: Any, words: str) -> None:
         assert line.endswith(words)
     parts = ("frames", "dropped", "unclaimed", "unwritten")
     assert summary["received"] == sum(summary[part] for part in parts)
+
+
+def test_frames_that_were_cut_for_want_of_room_are_told_with_where_and_for_how_long() -> None:
+    made = outcome(10, (10, 0, 0))
+    (ring,) = made.stats.rings
+    cut = replace(ring, cut_times=3, cut_ns=1_234_000_000)
+    made = replace(made, stats=replace(made.stats, rings=(cut,)))
+    assert summary_lines(made)[-1] == (
+        "for 1.23 s frames were cut to 128 bytes at docker0: they came faster than they could be "
+        "written"
+    )
+    told = {"vantages": ["docker0"], "times": 3, "cut_ns": 1_234_000_000}
+    assert made.to_json()["cuts"] == [told]
+    assert outcome(10, (10, 0, 0)).to_json()["cuts"] == []

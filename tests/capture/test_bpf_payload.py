@@ -16,7 +16,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
 )
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.l2 import ARP, Dot1Q, Dot3, Ether
 
 from analyzer.capture import bpf
 from analyzer.capture.bpf_payload import Lengths, by_bytes, keep
@@ -65,6 +65,7 @@ BULK = {
     "echo reply": V4 / ICMP(type=0) / PAYLOAD,
     "echo, IPv6": V6 / ICMPv6EchoRequest() / PAYLOAD,
     "echo reply, IPv6": V6 / ICMPv6EchoReply() / PAYLOAD,
+    "unknown EtherType": PAYLOAD,
 }
 WHOLE = {
     "short TCP": V4 / TCP() / bytes(128 - 54),
@@ -82,11 +83,13 @@ WHOLE = {
     "IGMP": IP(proto=2) / PAYLOAD,
     "ARP": ARP() / PAYLOAD,
     "two VLAN tags": Dot1Q(vlan=3) / V4 / TCP() / PAYLOAD,
-    "something": PAYLOAD,
+    "802.3": Dot3() / PAYLOAD,
 }
 
 
 def ether(packet: Any) -> bytes:
+    if isinstance(packet, Dot3):
+        return bytes(packet)
     return bytes(Ether(src="02:42:ac:11:00:02", dst="02:42:ac:11:00:03") / packet)
 
 

@@ -51,6 +51,20 @@ def test_the_next_file_has_the_living_alone_and_who_speaks_after_all() -> None:
     assert head.ids.tolist() == [0, 2, 1, -1, 3]
 
 
+def test_who_is_described_late_changes_the_numbers_for_good() -> None:
+    """All are described in the end, and yet none but the first has the capture's number."""
+    head = FileHead()
+    head.introduce([interface("docker0"), interface("gone"), interface("b")])
+    head.begin([0, 2])
+    head.fit(array(frame(1)), np.array([1]))
+    assert head.ids.tolist() == [0, 2, 1]
+    assert not head.is_plain
+    _, fitting = head.fit(array(frame(2) + frame(1)), np.array([1, 2]))
+    assert fitting.tobytes() == frame(1) + frame(2)
+    head.begin([0, 1, 2])
+    assert head.is_plain
+
+
 def test_a_file_is_as_long_as_twice_its_head_at_least(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from analyzer.capture.payload import BridgePorts, cut_where
 from analyzer.model.vantage import Role, Vantage

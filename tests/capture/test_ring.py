@@ -41,6 +41,14 @@ def test_rings_inside_share_their_memory_and_keep_a_minimum(rings: int) -> None:
     assert found.block_count >= 4
 
 
+def test_rings_that_join_one_after_the_other_stay_within_twice_their_memory() -> None:
+    """Beyond the minimum, which each has."""
+    sizes = [RingSettings().joining(rings).size for rings in range(2, 1_000)]
+    assert sizes[0] == 8 * MIB
+    assert sum(size for size in sizes if size > 512 * KIB) <= 2 * RingSettings().inside_bytes
+    assert min(sizes) == 512 * KIB
+
+
 @pytest.mark.parametrize(
     ("available", "whole"),
     [(0, 32 * MIB), (1 << 30, 32 * MIB), (9 << 30, 64 * MIB), (1 << 40, 128 * MIB)],

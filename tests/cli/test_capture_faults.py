@@ -49,6 +49,7 @@ OTHERS_S = 15
 """another program that did not end until then goes on"""
 EACH = 100
 """frames of each of the three parts"""
+KEPT = {"first": "the first, as many as fit or are wanted", "last": "the last files'"}
 LAST = 3 * EACH
 """number of the frames after all ends, by which a capture notices that its reader went"""
 SIZE = 200
@@ -91,6 +92,13 @@ class Capture:
             with suppress(ProcessLookupError):
                 self.process.send_signal(number)
 
+    def join(self) -> None:
+        """It has ended: take in the rest of what it wrote and said."""
+        if self.reader:
+            self.reader.go_on()
+        for thread in filter(None, (self.reader, self.ear)):
+            thread.join()
+
     @property
     def files(self) -> list[Path]:
         return sorted(self.folder.rglob("x*"))
@@ -107,7 +115,8 @@ class Case:
     form: str = "file"
     """of the output: file, or pipe; beside that by ``words``"""
     kept: str = "all"
-    """all; first: as many as fit, or were asked for; until then; none"""
+    """all; first: as many as fit, or were asked for; last: what the last files hold; until then;
+    none"""
     code: int = 0
     says: str = ""
     """in its last lines, besides the counts"""
@@ -115,6 +124,8 @@ class Case:
     """whether tcpdump and dumpcap can be treated so"""
     disk: str = ""
     """size of a file system of its own"""
+    reads: int = 0
+    """bytes after which the reader of its output is stuck until the capture ends; 0: it never is"""
 
 
 def signals(*numbers: signal.Signals) -> Callable[[Capture], object]:
@@ -125,6 +136,13 @@ def kill(capture: Capture) -> None:
     """When nothing came for a quarter of a second."""
     time.sleep(0.3)
     capture.send(KILL)
+
+
+def twice(capture: Capture) -> None:
+    """As a person does who sees that the first one does not end it."""
+    capture.send(INT)
+    time.sleep(0.5)
+    capture.send(INT)
 
 
 def leave(capture: Capture) -> None:
@@ -147,11 +165,33 @@ CASES = (
     Case("SIGKILL", kill, kept="all", code=-9),
     Case("SIGINT, output in turns (-b)", signals(INT), ("-b", "packets:200"), others=False),
     Case("SIGKILL, output in turns (-b)", kill, ("-b", "packets:200"), code=-9, others=False),
+    Case(
+        "SIGINT, the oldest of its files go (-b files)",
+        signals(INT),
+        ("-b", "packets:200", "-b", "files:2"),
+        kept="last",
+        others=False,
+    ),
+    Case(
+        "a limit of files (-b, -a files)",
+        words=("-b", "packets:200", "-a", "files:3"),
+        kept="first",
+        others=False,
+    ),
     Case("a limit (-c)", words=("-c", "500"), kept="first"),
     Case("a limit (-a duration)", words=("-a", "duration:5"), kept="until then", others=False),
     Case("SIGINT, output to a pipe", signals(INT), form="pipe"),
     Case("SIGKILL, output to a pipe", kill, form="pipe", code=-9),
     Case("the pipe's reader goes", leave, form="pipe", kept="until then"),
+    Case(
+        "the pipe's reader is stuck, SIGINT twice",
+        twice,
+        form="pipe",
+        kept="first",
+        code=1,
+        says="its reader does not read",
+        reads=32768,
+    ),
     Case("the disk is full", kept="first", code=1, says="No space left", disk="128k"),
     Case("the file is deleted", delete, kept="none", code=1, says="was deleted", others=False),
 )
@@ -197,7 +237,7 @@ def begin(case: Case, folder: Path) -> Capture:
     )
     capture = Capture(process, folder)
     if process.stdout is not None:
-        capture.reader = Reader(process.stdout, Path(name))
+        capture.reader = Reader(process.stdout, Path(name), case.reads)
         capture.reader.start()
     capture.ear = threading.Thread(target=capture.listen)
     capture.ear.start()
@@ -207,10 +247,14 @@ def begin(case: Case, folder: Path) -> Capture:
 class Reader(threading.Thread):
     """Reads a capture's output into a file, until that ends or it is told to go."""
 
-    def __init__(self, source: Any, target: Path) -> None:
+    def __init__(self, source: Any, target: Path, most: int = 0) -> None:
+        """most: bytes after which it is stuck until `go_on`; 0: it never is."""
         super().__init__()
-        self._source, self._target = source, target
-        self._goes = threading.Event()
+        self._source, self._target, self._most = source, target, most
+        self._goes, self._goes_on = threading.Event(), threading.Event()
+
+    def go_on(self) -> None:
+        self._goes_on.set()
 
     def go(self) -> None:
         self._goes.set()
@@ -226,6 +270,8 @@ class Reader(threading.Thread):
                     break
                 target.write(piece)
                 target.flush()
+                if 0 < self._most <= target.tell():
+                    self._goes_on.wait()
 
 
 def has_begun(capture: Capture) -> bool:
@@ -268,16 +314,18 @@ def check(case: Case, capture: Capture, truth: dict[str, list[int]]) -> None:
     more = sum(n == LAST for f in files for name in truth for n in numbers_of(f, name))
     captured = sum(map(len, seen.values()))
     for name, one in seen.items():
-        assert one == list(range(len(one))), (case.fault, name)
+        first = one[0] if one and case.kept == "last" else 0
+        assert one == list(range(first, first + len(one))), (case.fault, name, one)
     complete = sum(map(len, truth.values()))
     if case.kept == "all":
         assert seen == truth, (case.fault, {name: len(one) for name, one in seen.items()})
-    elif case.kept == "first":
+    elif case.kept in ("first", "last"):
         assert 0 < captured < complete, (case.fault, captured)
     accounts = SUMMARY.search(told)
     if accounts:
         frames, received, *others = (int(count or 0) for count in accounts.groups())
-        assert frames == captured + more, (case.fault, told)
+        in_files = captured + more
+        assert frames > in_files if case.kept == "last" else frames == in_files, (case.fault, told)
         assert received == frames + sum(others), (case.fault, told)
         assert others[0] == 0, (case.fault, told)
     holds = re.search(r"holds (\d+) whole frames", told)
@@ -287,7 +335,7 @@ def check(case: Case, capture: Capture, truth: dict[str, list[int]]) -> None:
 
 def row_of(case: Case, capture: Capture, others: Sequence[str]) -> str:
     """Of the table."""
-    kept = {"first": "the first, as many as fit or are wanted"}.get(case.kept, case.kept)
+    kept = KEPT.get(case.kept, case.kept)
     lines = [line for line in capture.words if SUMMARY.search(line) or "vethscope:" in line]
     said = re.sub(r"/\S*/", "", lines[-1]) if lines else ""
     said = re.sub(r"(\d+ of no vantage, )?\d+ not written", "N not written", said)
@@ -313,7 +361,7 @@ def treated(lab: Lab, case: Case, program: str, folder: Path) -> str:
     )
     capture = Capture(process, folder)
     if process.stdout is not None:
-        capture.reader = Reader(process.stdout, folder / "x.pcap")
+        capture.reader = Reader(process.stdout, folder / "x.pcap", case.reads)
         capture.reader.start()
     capture.ear = threading.Thread(target=capture.listen)
     capture.ear.start()
@@ -329,8 +377,9 @@ def treated(lab: Lab, case: Case, program: str, folder: Path) -> str:
             if not went_on and time.monotonic() - waited > OTHERS_S:
                 went_on = True
                 process.send_signal(INT)
-    for thread in filter(None, (capture.reader, capture.ear)):
-        thread.join()
+                if capture.reader:
+                    capture.reader.go_on()
+    capture.join()
     kept = [len(frames_in(file)) for file in capture.files]
     code = "goes on" if went_on else f"exit {process.returncode}"
     return f"{sum(kept)} of {LAST}, {code}"
@@ -338,7 +387,9 @@ def treated(lab: Lab, case: Case, program: str, folder: Path) -> str:
 
 def frames_in(file: Path) -> list[int]:
     """Numbers of the frames that are whole, but for the last one, which comes after the end."""
-    frames = []
+    frames: list[bytes] = []
+    if not file.stat().st_size:
+        return []
     with suppress(Scapy_Exception, EOFError), PcapReader(str(file)) as reader:
         frames += [bytes(frame) for frame in reader]
     found = [struct.unpack_from("!I", frame, 14)[0] for frame in frames]
@@ -384,8 +435,7 @@ def test_every_ending_is_accounted_for(
                 assert time.monotonic() < give_up
                 say(LAST, 0.05)
         for capture in captures:
-            for thread in filter(None, (capture.reader, capture.ear)):
-                thread.join()
+            capture.join()
         for case, capture in zip(CASES, captures, strict=True):
             check(case, capture, truth)
     if request.config.getoption("--update-golden"):

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zstandard
+from backports import zstd
 from prestarted import run_prestarted
 
 from analyzer.cli import COMMANDS
@@ -148,7 +148,7 @@ def _damages() -> dict[str, bytes]:
         "a length that lies": whole + struct.pack("=II", 6, 1 << 31) + bytes(64),
         "a frame before its interface": whole + nowhere,
         "gzip cut short": gzip.compress(whole)[:-100],
-        "zstd cut short": zstandard.compress(whole[:half]) + zstandard.compress(whole[half:])[:-9],
+        "zstd cut short": zstd.compress(whole[:half]) + zstd.compress(whole[half:])[:-9],
         "cut in a block": whole[: half + 1],
     }
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from world import BRIDGE_MAC, MICRO, World, assert_no_false_match, mac_of, mac_text
 
 from analyzer.correlate.correlate import Correlator

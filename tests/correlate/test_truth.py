@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from drawn import drawn
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from truth_bed import Scenario, score
 from world import MICRO, World, mac_of
 

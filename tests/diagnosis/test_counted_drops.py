@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from analyzer.diagnosis.counted_drops import may_have_dropped, stays_in
 from analyzer.diagnosis.settings import Scene

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from finding_inputs import BRIDGE, PORTS, inputs
+from msgspec.structs import replace
 
 from analyzer.diagnosis.drop_places import behind_vantage, between_vantages
 from analyzer.diagnosis.likely import LOST, UNANSWERED, InVain, LikelyCause, likely_causes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from analyzer.diagnosis.example import Examples
 from analyzer.diagnosis.explain import told_apart

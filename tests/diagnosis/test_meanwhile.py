@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from faulty import Bench, the_loss
 from finding_inputs import BRIDGE, PORTS
+from msgspec.structs import replace
 
 from analyzer.diagnosis.meanwhile import (
     Known,

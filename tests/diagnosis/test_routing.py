@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from analyzer.diagnosis.routing import NO_ROUTE, route_to
 from analyzer.model.evidence import NamespaceEvidence

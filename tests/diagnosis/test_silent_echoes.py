@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from finding_inputs import BRIDGE, PORTS
+from msgspec.structs import replace
 
 from analyzer.diagnosis.settings import Scene
 from analyzer.diagnosis.silent import IGNORE_ALL, unanswered_echoes

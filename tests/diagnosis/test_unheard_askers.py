@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from finding_inputs import PORTS, VANTAGES
+from msgspec.structs import replace
 
 from analyzer.diagnosis.settings import Scene
 from analyzer.diagnosis.silent import unheard_askers

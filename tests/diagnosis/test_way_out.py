@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from finding_inputs import BRIDGE, VANTAGES
+from msgspec.structs import replace
 
 from analyzer.diagnosis.explain import stack_losses
 from analyzer.diagnosis.lost_flows import LostFlow

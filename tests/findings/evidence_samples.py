@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from finding_inputs import BRIDGE, PORTS, inputs
+from msgspec.structs import replace
 
 from analyzer.findings.rule import FindingInputs
 from analyzer.model.batch import Outlook

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from evidence_samples import ETH0, EVENT_NS, HOST, INSIDE, PID, VANTAGES, S, moments, seen, texts
 from faulty import Bench
+from msgspec.structs import replace
 
 from analyzer.findings.changed_meanwhile import find
 from analyzer.model.evidence import Evidence, KernelEvent

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from evidence_samples import HOST, PID, WHEN, grown, seen, texts
+from msgspec.structs import replace
 
 from analyzer.findings.conntrack_counters import find
 from analyzer.model.evidence import Evidence

@@ -6,12 +6,12 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import faulty
 import pytest
 from faulty import Bench
+from msgspec.structs import replace
 
 from analyzer.model.report import Report
 from analyzer.net.netns import run_inside

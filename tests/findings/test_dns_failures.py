@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from finding_inputs import inputs
+from msgspec.structs import replace
 
 from analyzer.findings.catalogue import find_all
 from analyzer.model.flow_rows import DnsRow

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 from evidence_samples import ETH0, PID, VANTAGES, moments, seen, texts
+from msgspec.structs import replace
 
 from analyzer.findings.echo_unanswered import find
 from analyzer.model.batch import Outlook

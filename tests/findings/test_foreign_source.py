@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from finding_inputs import VANTAGES, inputs
+from msgspec.structs import replace
 
 from analyzer.findings.duplicate_mac import find as find_duplicates
 from analyzer.findings.foreign_source import find

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from evidence_samples import EVENT_NS, HOST, START, S, seen
 from faulty import Bench
 from finding_inputs import BRIDGE, PORTS, VANTAGES
+from msgspec.structs import replace
 
 from analyzer.findings.left_untranslated import find
 from analyzer.model.batch import Outlook

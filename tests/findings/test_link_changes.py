@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 
 import pytest
 from evidence_samples import ETH0, EVENT_NS, HOST, INSIDE, PID, START, VANTAGES, S, seen
 from faulty import Bench
+from msgspec.structs import replace
 
 from analyzer.findings.link_changes import find
 from analyzer.model.batch import Outlook

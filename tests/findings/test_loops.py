@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from finding_inputs import BRIDGE, PORTS, inputs
+from msgspec.structs import replace
 
 from analyzer.diagnosis.looping import explain_by_loops
 from analyzer.findings.loops import find

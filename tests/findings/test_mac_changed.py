@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from evidence_samples import ETH0, EVENT_NS, VANTAGES, seen, texts
 from faulty import Bench
+from msgspec.structs import replace
 
 from analyzer.findings.mac_changed import find
 from analyzer.model.batch import Outlook

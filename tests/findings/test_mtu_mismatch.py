@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from faulty import Bench
 from finding_inputs import PORTS, inputs
+from msgspec.structs import replace
 
 from analyzer.findings.mtu_mismatch import find
 from analyzer.model.batch import Outlook

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from faulty import Bench
 from finding_inputs import BRIDGE, PORTS
 from lab_fixtures import bench as bench
 from lab_fixtures import lab as lab
+from msgspec.structs import replace
 
 from analyzer.findings.multicast_members import find
 from analyzer.flows.endpoints import Endpoints

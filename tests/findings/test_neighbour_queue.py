@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 
 import pytest
 from evidence_samples import texts
 from faulty import Bench
 from finding_inputs import info, inputs
+from msgspec.structs import replace
 
 from analyzer.findings.neighbour_queue import find
 from analyzer.model.flow_rows import ArpRow

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from finding_inputs import inputs
+from msgspec.structs import replace
 from test_rules import CASES
 
 from analyzer.findings.catalogue import find_all

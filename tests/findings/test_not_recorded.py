@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from evidence_samples import moments, seen, texts
+from msgspec.structs import replace
 
 from analyzer.findings.not_recorded import find
 from analyzer.recorders.evidence.namespace import GONE

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 
 import pytest
 from evidence_samples import HOST, START, S, seen
 from faulty import Bench, the_loss
 from finding_inputs import BRIDGE, PORTS
+from msgspec.structs import replace
 
 from analyzer.findings.icmp_errors import find
 from analyzer.model.batch import Outlook

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from evidence_samples import moments, seen, texts
+from msgspec.structs import replace
 
 from analyzer.findings.published_on_loopback import find
 from analyzer.model.census import Census

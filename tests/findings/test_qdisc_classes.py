@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import polars as pl
 import pytest
 from evidence_samples import PID, WHEN, moments, seen, texts
 from faulty import Bench, the_loss
+from msgspec.structs import replace
 
 from analyzer.diagnosis.queueing import queues_of
 from analyzer.findings import qdisc_drops, slow_hop

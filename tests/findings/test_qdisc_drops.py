@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from evidence_samples import PID, WHEN, moments, seen, texts
+from msgspec.structs import replace
 
 from analyzer.findings.qdisc_drops import find
 from analyzer.model.kernel_state import TC_ROOT, QdiscState

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from evidence_samples import PID, moments, seen, texts
 from finding_inputs import inputs
+from msgspec.structs import replace
 from test_echo_unanswered import AT, AWAY, INSIDE, NEAR, SEEN, routes, silent
 from test_rules import ARP, DNS, ERROR, tcp
 

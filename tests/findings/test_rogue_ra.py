@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from evidence_samples import HOST, START, S, seen
 from faulty import Bench
 from lab_fixtures import bench as bench
 from lab_fixtures import lab as lab
+from msgspec.structs import replace
 
 from analyzer.findings.rogue_ra import find
 from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence

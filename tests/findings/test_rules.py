@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from finding_inputs import BRIDGE, PORTS, VANTAGES, info, inputs
+from msgspec.structs import replace
 
 from analyzer.diagnosis.likely import UNANSWERED, InVain, LikelyCause
 from analyzer.findings.catalogue import codes, documentation_table, find_all, rules
@@ -42,6 +42,7 @@ from analyzer.model.flow_rows import (
 )
 from analyzer.model.journeys import Hop, Status
 from analyzer.model.nat_entries import NatEntries
+from analyzer.model.payload_cuts import PayloadCut
 from analyzer.model.report import Finding, LossRow
 from analyzer.model.vantage import Role, Vantage
 from analyzer.recorders.drops.untied import UntiedDrop
@@ -175,9 +176,7 @@ HANDSHAKE = {
 
 def tcp(**values: Any) -> TcpRow:
     """A conversation of which all that is not given is nothing."""
-    from dataclasses import fields
-
-    row: dict[str, Any] = {one.name: 0 for one in fields(TcpRow)}
+    row: dict[str, Any] = dict.fromkeys(TcpRow.__struct_fields__, 0)
     ends = {"client": "tomcat01", "server": "tomcat02", "server_port": 80, "state": "closed"}
     return TcpRow(**{**row, **ends, **values})
 
@@ -239,6 +238,13 @@ CASES: list[tuple[str, FindingInputs, str]] = [
         "not-ended",
         inputs(not_ended=["x.pcapng"]),
         "x.pcapng was not closed: the capture was killed",
+    ),
+    (
+        "payload-cut",
+        inputs(
+            payload_cuts=[PayloadCut(1, 128, 5_000, 1_200_005_000), PayloadCut(2, 128, 4, None)]
+        ),
+        "for 1.20 s, 1 time, frames were cut at",
     ),
     ("malformed-notes", inputs(malformed={"drops": 2}), "and was left out: drops (2)"),
     ("window", inputs(info=info(since_ns=5)), "only a time window"),

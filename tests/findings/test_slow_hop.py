@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 from evidence_samples import HOST, moments, seen, texts
 from finding_inputs import PORTS
+from msgspec.structs import replace
 
 from analyzer.diagnosis.queueing import explain_by_queues
 from analyzer.diagnosis.reasons import Packet

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from evidence_samples import ETH0, HOST, PID, VANTAGES, WHEN, grown, moments, seen, texts
+from msgspec.structs import replace
 
 from analyzer.findings.catalogue import find_all
 from analyzer.findings.socket_overflows import find

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 from evidence_samples import EVENT_NS, HOST, S, moments, seen, texts
+from msgspec.structs import replace
 from test_rules import NAT
 
 from analyzer.findings.stale_translation import find
@@ -53,9 +53,7 @@ def said(start: str, end: str, *, change: bool = True, last_s: int = 18, **row: 
     return texts(find, seen(evidence, flows=flows, outcomes=outcomes))
 
 
-UDP = UdpRow.__new__(UdpRow)
-for name in UdpRow.__dataclass_fields__:
-    setattr(UDP, name, 0)
+UDP = UdpRow(**dict.fromkeys(UdpRow.__struct_fields__, 0))  # type: ignore[arg-type]
 
 START = (
     "stale-translation UDP of 198.51.100.2 (port 5000) to 198.51.100.1:8125 went on to tomcat01 "

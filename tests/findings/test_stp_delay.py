@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from evidence_samples import EVENT_NS, HOST, START, S, seen, texts
+from msgspec.structs import replace
 
 from analyzer.findings.stp_delay import find
 from analyzer.model.evidence import Evidence, KernelEvent

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from finding_inputs import VANTAGES, inputs
+from msgspec.structs import replace
 from test_rules import ERROR, tcp
 
 from analyzer.findings.tcp_stalls import find

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from evidence_samples import S, texts
 from finding_inputs import info, inputs
+from msgspec.structs import replace
 
 from analyzer.findings.rule import FindingInputs
 from analyzer.findings.tunnel_ends import find

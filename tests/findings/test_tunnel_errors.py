@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from evidence_samples import INSIDE, START, seen, texts
+from msgspec.structs import replace
 
 from analyzer.findings.tunnel_errors import find
 from analyzer.model.evidence import Evidence

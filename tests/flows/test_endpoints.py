@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from world import BRIDGE_MAC, World, mac_of
 
 from analyzer.correlate.stages import build_layout

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from frames_report import report_on_frames
+from msgspec.structs import replace
 from world import BRIDGE_MAC, BROADCAST, MICRO, World, mac_of
 
 from analyzer.analysis.analyse import verdict_code

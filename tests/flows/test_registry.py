@@ -6,12 +6,12 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
+from msgspec import Struct
 from rich.console import Console
 
 import analyzer
@@ -30,8 +30,7 @@ from analyzer.report.text.report import render_text
 PING = str(Path(__file__).parents[2] / "captures" / "tomcat-ping.pcapng")
 
 
-@dataclass(slots=True)
-class SizeRow:
+class SizeRow(Struct):
     """How many packets a capture has."""
 
     who: str
@@ -106,7 +105,7 @@ def test_json_tables_and_documentation_list_the_kinds_of_the_registry() -> None:
     said, found = report.to_json(), analyzer.read(PING)
     assert list(said)[: list(said).index("losses")][5:] == list(MODULES)
     for kind in flow_kinds():
-        columns = {one.name.rstrip("_") for one in fields(kind.row)} - set(kind.nested)
+        columns = {name.rstrip("_") for name in kind.row.__struct_fields__} - set(kind.nested)
         assert set(found.tables[kind.name].columns) == columns
         assert f"| `{kind.name}` | {kind.about} |" in documentation_table()
 

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from backports import zstd
 from savefile_builder import Pcapng, pcap
 
 from analyzer.errors import EnvironmentProblem
-from analyzer.savefile import compressed, source
+from analyzer.savefile import source
 from analyzer.savefile.read import open_savefile
 
 FILE = Pcapng("<")
@@ -103,15 +104,24 @@ def test_a_pipe_s_damage_is_told_by_its_place_in_the_file(
 
 
 def test_zstd(tmp_path: Path) -> None:
-    zstandard = pytest.importorskip("zstandard")
     path = tmp_path / "a.zst"
-    path.write_bytes(zstandard.compress(NG))
+    path.write_bytes(zstd.compress(NG))
     assert frames_of(path) == (FRAMES, "", False)
 
 
+def test_frames_of_zstd_one_after_the_other(tmp_path: Path) -> None:
+    skippable = b"\x50\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"skipped"
+    packed = zstd.compress(NG[:100]) + skippable + zstd.compress(NG[100:])
+    path = tmp_path / "a.zst"
+    path.write_bytes(packed)
+    assert frames_of(path) == (FRAMES, "", False)
+    path.write_bytes(packed[:-5])
+    assert "the zstd data is cut short" in frames_of(path)[1]
+
+
 def test_zstd_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compressed, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "backports.zstd", None)
     path = tmp_path / "a.zst"
     path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(100))
-    with pytest.raises(EnvironmentProblem, match=r"pip install zstandard.*zstd -d"):
+    with pytest.raises(EnvironmentProblem, match=r"pip install backports.zstd.*zstd -d"):
         open_savefile(path)

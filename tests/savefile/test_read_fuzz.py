@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zstandard
+from backports import zstd
 from drawn import drawn
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -96,7 +96,7 @@ def test_damage_never_raises_and_names_a_place(tmp_path: Path, data: bytes) -> N
 
 
 @drawn(150)
-@given(damaged(), st.sampled_from([gzip.compress, zstandard.compress]), st.sampled_from([64, 4096]))
+@given(damaged(), st.sampled_from([gzip.compress, zstd.compress]), st.sampled_from([64, 4096]))
 def test_compressed_and_in_small_windows_it_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, compress: object, window: int
 ) -> None:
@@ -117,7 +117,7 @@ def test_compressed_and_in_small_windows_it_is_the_same(
 def test_a_cut_in_the_compressed_stream_is_never_silent(
     tmp_path: Path, data: bytes, draw: st.DataObject
 ) -> None:
-    compress = draw.draw(st.sampled_from([gzip.compress, zstandard.compress]))
+    compress = draw.draw(st.sampled_from([gzip.compress, zstd.compress]))
     packed = compress(data[: len(data) // 2]) + compress(data[len(data) // 2 :])
     size = draw.draw(st.integers(4, len(packed) - 1))
     first = len(compress(data[: len(data) // 2]))

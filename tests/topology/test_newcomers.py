@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from analyzer.topology.netlink import LinkFacts
 from analyzer.topology.newcomers import PATIENCE_S, Newcomers

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from topology_samples import HOST, ID, ONE, topology
 
 from analyzer.errors import UsageProblem

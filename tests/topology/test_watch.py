@@ -7,10 +7,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from topology_samples import HOST, ONE, TWO, topology
 
 from analyzer.engines import open_engine

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from analyzer.model.proxy import Proxy
 from analyzer.model.untrusted import MALFORMED, number, parse_json, text

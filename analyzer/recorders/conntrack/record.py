@@ -7,9 +7,9 @@ of a file all of them stand once more, so that a reader finds them before the fi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from analyzer.model.nat_entries import ROW, NatEntries, Rows
 from analyzer.model.untrusted import MALFORMED, number
@@ -21,8 +21,7 @@ ROWS_PER_BLOCK = 16_384
 """a megabyte and a half; readers refuse blocks of more than sixteen"""
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """What one block tells."""
 
     netns: int

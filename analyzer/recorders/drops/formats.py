@@ -7,21 +7,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _FIELD = re.compile(r"^\s*field:(.*?);\s*offset:(\d+);\s*size:(\d+);", re.MULTILINE)
 _ID = re.compile(r"^ID:\s*(\d+)", re.MULTILINE)
 _SYMBOL = re.compile(r"\{\s*(0x[0-9a-fA-F]+|\d+),\s*\"(\w+)\"\s*\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     offset: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class EventFormat:
+class EventFormat(Struct, frozen=True):
     """An event's number in the ring, and where its fields lie in the record."""
 
     id: int

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.model.untrusted import MALFORMED, number
 from analyzer.recorders.drops.untied import Neighbour, TimedCounts, UntiedDrops
@@ -41,8 +42,7 @@ _FIELDS = ("device", "location", "reason")
 Rows = npt.NDArray[Any]
 
 
-@dataclass(slots=True)
-class Drops:
+class Drops(Struct):
     """n drops in order of their blocks, with the names that their fields point into."""
 
     rows: Rows = field(default_factory=lambda: np.empty(0, ROW))

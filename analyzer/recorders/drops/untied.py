@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
+
+from msgspec import Struct, field
 
 MOST = 4096
 """kinds that are told apart"""
@@ -34,8 +35,7 @@ class UntiedDrop(NamedTuple):
     """no later"""
 
 
-@dataclass(slots=True)
-class TimedCounts(Generic[K]):
+class TimedCounts(Struct, Generic[K]):
     """Counts, kind by kind, and when the first and the last were counted."""
 
     _counts: Counter[K] = field(default_factory=Counter)

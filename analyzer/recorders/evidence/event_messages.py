@@ -16,7 +16,9 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from analyzer.model.evidence import KernelEvent
 from analyzer.net import rtnetlink
@@ -51,8 +53,7 @@ _LINK_LOCAL = "ff02:"
 """groups of one link (RFC 4291, 2.7), which every IPv6 address joins"""
 
 
-@dataclass(slots=True)
-class Understanding:
+class Understanding(Struct):
     """Notifications in, events out; what was last known of links, ports and neighbours."""
 
     _last: dict[tuple[object, ...], str] = field(default_factory=dict)

@@ -7,7 +7,8 @@ the tables when listening began is given by `know`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.model.evidence import KernelEvent
 from analyzer.model.kernel_state import FdbState
@@ -18,8 +19,7 @@ _Key = tuple[int, int, str, int]
 """namespace, bridge, MAC, VLAN"""
 
 
-@dataclass(slots=True)
-class FdbMoves:
+class FdbMoves(Struct):
     """Notifications in, moves out; of a MAC that has moved, all that is told from then on."""
 
     _ports: dict[_Key, int] = field(default_factory=dict)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from analyzer.model.evidence import KernelEvent
 from analyzer.net.netlink import attributes
@@ -25,8 +26,7 @@ _IP_FORWARD = "net.ipv4.ip_forward"
 """what ``net.ipv4.conf.all.forwarding`` is usually called"""
 
 
-@dataclass(slots=True)
-class Netconf:
+class Netconf(Struct):
     """Messages in, changes out."""
 
     _forwarding: dict[tuple[int, str], int] = field(default_factory=dict)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence
+from analyzer.model.fields import field_defaults
 from analyzer.model.kernel_state import (
     AddressState,
     BridgeState,
@@ -107,15 +110,14 @@ def _table(rows: Sequence[Any]) -> list[list[Any]]:
     """The names of the fields, then a list a row; [] where there are none."""
     if not rows:
         return []
-    names = [one.name for one in fields(rows[0])]
+    names = rows[0].__struct_fields__
     return [names, *([getattr(row, name) for name in names] for row in rows)]
 
 
 _Moments = dict[tuple[int, int, bool], NamespaceEvidence]
 
 
-@dataclass(slots=True)
-class _Told:
+class _Told(Struct):
     """What the blocks up to one have told."""
 
     moments: _Moments = field(default_factory=dict)
@@ -186,7 +188,7 @@ def _rows(table: Sequence[Sequence[Any]], kind: type[Any]) -> tuple[Any, ...]:
     if not table:
         return ()
     names, *rows = table
-    defaults = {one.name: one.default for one in fields(kind)}
+    defaults = field_defaults(kind)
     usual = [(at, name, defaults[name]) for at, name in enumerate(names) if name in defaults]
     return tuple(
         kind(**{name: _checked(row[at], default) for at, name, default in usual}) for row in rows

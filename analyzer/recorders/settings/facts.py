@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
 from typing import Any, TypeVar
 
+from msgspec import Struct, field
+from msgspec.structs import asdict
+
 from analyzer.errors import VethscopeError
 from analyzer.model.evidence import NamespaceEvidence
+from analyzer.model.fields import field_annotations
 from analyzer.model.kernel_state import LinkState, PortState
 from analyzer.model.topology import Key
 from analyzer.model.untrusted import MALFORMED, number, parse_json, text
@@ -40,8 +43,7 @@ _NEEDED = {"namespace", "rtnetlink", "links", "settings", "rulesets"}
 """sources without which facts are read by themselves"""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFact:
+class LinkFact(Struct, frozen=True):
     """One interface."""
 
     name: str = ""
@@ -54,8 +56,7 @@ class LinkFact:
     isolated: bool = False
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(Struct):
     """Of one moment; ``moved`` only at the end."""
 
     # of the captured interfaces, and of all ports of bridges beside them
@@ -181,8 +182,8 @@ _Row = TypeVar("_Row", LinkFact, Rule)
 def _checked(row: _Row) -> _Row:
     """Raises ValueError where a field is not of its kind: a file may say anything."""
     checks: dict[str, Callable[[Any], Any]] = {"int": number, "str": text, "bool": _boolean}
-    for one in fields(row):
-        checks[str(one.type)](getattr(row, one.name))
+    for name, annotation in field_annotations(type(row)).items():
+        checks[annotation](getattr(row, name))
     return row
 
 

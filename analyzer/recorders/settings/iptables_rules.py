@@ -11,9 +11,11 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from analyzer.net.netlink import NETLINK_NETFILTER, NetlinkSocket, netfilter_body
 from analyzer.net.programs import read_program
@@ -33,8 +35,7 @@ _ENDS = ("DROP", "REJECT")
 BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A rule that drops, or a chain's policy to."""
 
     tool: str

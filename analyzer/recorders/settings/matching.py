@@ -9,7 +9,8 @@ import ipaddress
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from analyzer.recorders.settings.iptables_rules import BUILT_IN, Rule
 
@@ -40,8 +41,7 @@ _ARP, _OF_IP = "arp", ("ip", "ip6", "inet")
 """families of nftables whose hooks only ARP passes, and never"""
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(Struct, frozen=True):
     """What is known of a packet; empty or 0: not known, or it has none."""
 
     source: str = ""

@@ -7,7 +7,7 @@ which stands elsewhere, or to nobody known, follow below.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from analyzer.model.topology import Container, Interface, Key, Topology
 from analyzer.topology.relations import (
@@ -26,16 +26,14 @@ _FITS = {0: 24, 1: 20}
 """characters of an address that fit beside the name (line 0) and beside the MAC (line 1)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """A box from top to bottom."""
 
     top: float
     bottom: float
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(Struct):
     """Heights in the picture's units."""
 
     containers: dict[int, Slot] = field(default_factory=dict)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from truth_bed import Scenario, score
 
 pytestmark = pytest.mark.timeout(3600)

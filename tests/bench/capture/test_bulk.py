@@ -1,7 +1,7 @@
 """A TCP stream in frames of up to 64 KiB at five vantages: more than any file can take.
 
-Each byte is captured five times, so a stream of 1 GB/s makes a file of 5 GB/s, and memory can
-hardly be copied so fast. What is dropped is told; ``-s`` is the way out.
+Each byte is captured five times, so a stream of 1 GB/s makes files of 5 GB/s, and memory can
+hardly be copied so fast. Ours keeps payload once, and cuts it while its rings fill up.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as some
+from msgspec.structs import fields, replace
 
 from analyzer.model.evidence import Evidence, KernelEvent, NamespaceEvidence
 from analyzer.model.kernel_state import AddressState, QdiscState, Setting, SocketState

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from analyzer.recorders.settings.iptables_rules import Rule
 from analyzer.recorders.settings.matching import NFT, Traits, fits, fits_wholly, passes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
+from msgspec.structs import replace
 from test_topology_text import drawn
 
 from analyzer.model.topology import Attachment, Container, Interface, Topology

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from analyzer.model.topology import Attachment, Container, FdbEntry, Interface, Topology
 from analyzer.report.topology.text import render_dot, render_topology
