@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import numpy as np
@@ -18,23 +17,19 @@ import polars as pl
 
 from analyzer.analysis.tables import named, packet_numbers
 from analyzer.app.binary_output import binary_stdout
+from analyzer.app.frame_rows import frame_rows
 from analyzer.errors import SavefileError, UsageProblem
-from analyzer.export.pcapng import DONE, SECTION, Notes, annotate, build_blocks, scan
+from analyzer.export.block_runs import BLOCKS, block_runs
+from analyzer.export.pcapng import Notes, annotate, build_blocks
 from analyzer.model.batch import Batch
 from analyzer.model.frames import MARK_UNTIMED, UNTIMED
 from analyzer.model.journeys import HOP_NAMES, Hop, Status
 from analyzer.model.vantage import Vantage
 from analyzer.savefile import blocks
-from analyzer.savefile.control import is_swapped
 from analyzer.savefile.creating import Unfinished
-from analyzer.savefile.pcapng_walk import MIN_BLOCK
-from analyzer.savefile.read import Savefile, open_savefile
-from analyzer.savefile.source import Window, open_source
+from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
 from analyzer.version import __version__
 
-_BLOCKS = 1 << 16
-"""that are written at once"""
-_MAGIC = blocks.SECTION_HEADER.to_bytes(4, "big")
 _FRAME = np.dtype(
     [
         ("packet", "i8"),  # number; 0: of none
@@ -55,11 +50,7 @@ class FrameNotes:
 
     def __init__(self, frames: int) -> None:
         """frames: of the capture, all that can be read."""
-        size = max(frames, 1) * _FRAME.itemsize
-        with TemporaryFile(prefix="vethscope-") as file:  # the mapping keeps it
-            file.truncate(size)
-            self._mapping = mmap.mmap(file.fileno(), size)
-        self._rows = np.frombuffer(self._mapping, _FRAME)[:frames]
+        self._mapping, self._rows = frame_rows(frames, _FRAME)
 
     def add(self, batch: Batch) -> None:
         """Note the frames of the packets of one batch."""
@@ -144,13 +135,15 @@ def _microseconds(ns: npt.NDArray[np.int64]) -> pl.Series:
     return (sign.to_series() + whole + "." + rest).set(pl.Series(ns == UNTIMED), "?")
 
 
-def count_frames(path: str) -> tuple[int, SavefileError | None]:
+def count_frames(path: str | CaptureFile) -> tuple[int, SavefileError | None]:
     """(frames that can be read, where the file is damaged). Raises as `open_savefile`."""
     savefile = open_savefile(path)
     return sum(len(chunk) for chunk in savefile.chunks()), savefile.error
 
 
-def write_annotated(path: str, target: str, notes: FrameNotes, vantages: Sequence[Vantage]) -> int:
+def write_annotated(
+    path: str | CaptureFile, target: str, notes: FrameNotes, vantages: Sequence[Vantage]
+) -> int:
     """The frames written. ``-`` is standard output.
 
     Raises UsageProblem where ``target`` cannot be written.
@@ -194,7 +187,7 @@ def _convert(
     )
     row = 0
     names = [vantage.name for vantage in vantages]
-    for chunk in savefile.chunks(_BLOCKS):
+    for chunk in savefile.chunks(BLOCKS):
         file.write(build_blocks(chunk, notes.of(row, row + len(chunk), names)).data)
         row += len(chunk)
     return row
@@ -202,28 +195,10 @@ def _convert(
 
 def _copy(savefile: Savefile, file: BinaryIO, notes: FrameNotes, names: Sequence[str]) -> int:
     """Copy a pcapng's blocks up to where it is damaged."""
-    _, error = count_frames(savefile.path)
-    end = error.offset if error else None
-    source = open_source(savefile.path)
-    window, position, row, swapped = source.advance(), 0, 0, False
-    while True:
-        start = bytes(window.data[position : position + MIN_BLOCK])
-        if start.startswith(_MAGIC) and len(start) == MIN_BLOCK:
-            swapped = bool(is_swapped(start))
-        limit = _limit(window, end)
-        stop, packets, why = scan(window.data, position, limit, swapped, _BLOCKS)
-        comments = notes.of(row, row + packets, names)
-        file.write(annotate(window.data, position, stop, swapped, comments).data)
-        position, row = stop, row + packets
-        source.leave(position)
-        if why in (DONE, SECTION):
-            continue
-        if window.final or limit < len(window.data):
-            return int(row)
-        window, position = source.advance(position), 0
-
-
-def _limit(window: Window, end: int | None) -> int:
-    """How far the window's bytes are good."""
-    size = len(window.data)
-    return size if end is None else min(size, end - window.base)
+    _, error = count_frames(savefile.file)
+    row = 0
+    for run in block_runs(savefile.file.path, error.offset if error else None):
+        comments = notes.of(row, row + run.packets, names)
+        file.write(annotate(run.data, run.start, run.stop, run.swapped, comments).data)
+        row += run.packets
+    return row

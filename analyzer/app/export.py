@@ -19,13 +19,14 @@ from analyzer.analysis.stream import stream_files
 from analyzer.analysis.table_names import CONVERSATIONS, TABLES
 from analyzer.analysis.tables import journey_table, packet_table, without_untimed
 from analyzer.app.annotate import FrameNotes, count_frames, write_annotated
+from analyzer.app.restore import restored
 from analyzer.errors import SavefileError, UsageProblem
 from analyzer.export.pcap import PcapFiles
 from analyzer.export.tables import STDOUT, Sink, all_or_nothing
 from analyzer.model.batch import Batch
 from analyzer.report.build import build_report
 from analyzer.savefile.interfaces import SavefileInterface
-from analyzer.savefile.read import open_savefile
+from analyzer.savefile.read import CaptureFile, open_savefile
 from analyzer.savefile.source import is_rereadable
 
 Put = Callable[[str, pl.DataFrame], None]
@@ -41,7 +42,7 @@ class Exported(Struct):
     """where the file is damaged: its readable prefix was exported"""
 
 
-def export_pcap(path: str, directory: str) -> Exported:
+def export_pcap(path: str | CaptureFile, directory: str) -> Exported:
     """One nanosecond pcap per vantage into ``directory``. Raises UsageProblem, SavefileError."""
     savefile = open_savefile(path)
     with PcapFiles(directory) as files:
@@ -106,12 +107,37 @@ class _Packets(Struct):
         self.put("journeys", journey_table(batch, names))
 
 
-def export_annotated(path: str, target: str) -> Exported:
+def export_packets(
+    path: str, pcap: str | None, pcapng: str | None, *, restore_payload: bool = False
+) -> list[Exported]:
+    """`export_pcap` and `export_annotated`, each where a target is given.
+
+    restore_payload: frames that were cut get the payload that another vantage has.
+    """
+    if not restore_payload:
+        return _export_packets(path, pcap, pcapng)
+    _twice(path)
+    with restored(path) as (file, error):
+        done = _export_packets(file, pcap, pcapng)
+    for one in done:
+        one.error = one.error or error
+    return done
+
+
+def _export_packets(
+    path: str | CaptureFile, pcap: str | None, pcapng: str | None
+) -> list[Exported]:
+    done = [export_pcap(path, pcap)] if pcap else []
+    return done + ([export_annotated(path, pcapng)] if pcapng else [])
+
+
+def export_annotated(path: str | CaptureFile, target: str) -> Exported:
     """One pcapng with ``epb_packetid`` and a hop comment on each frame.
 
     Raises as `open_savefile`, and UsageProblem where ``target`` cannot be written.
     """
-    _twice(path)
+    if isinstance(path, str):
+        _twice(path)
     frames, error = count_frames(path)
     if error and not error.offset:
         raise error  # not even its first block can be read

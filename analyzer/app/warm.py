@@ -20,6 +20,8 @@ from analyzer.analysis.reading import Reading
 from analyzer.app.export import export_annotated, export_pcap
 from analyzer.capture.merge import warm as warm_capture
 from analyzer.capture.ring_loops import warm as warm_rings
+from analyzer.export.block_runs import block_runs
+from analyzer.export.payload import WholeFrames, restore
 from analyzer.model.nat_entries import ROW as NAT_ROW
 from analyzer.model.vantage import Role, Vantage
 from analyzer.native.keys import KeyNumbers
@@ -60,6 +62,7 @@ def run_all() -> None:
         _in_chunks(str(file))
         export_pcap(str(file), directory)
         export_annotated(str(file), str(Path(directory, "annotated.pcapng")))
+        _restore(str(file))
         read_frames(file, depth=True)
         old = Path(directory, "tiny.pcap")
         old.write_bytes(_pcap(ETHERNET, _ipv4(IGMP, b"\x16" + bytes(3) + _ENDS[0], 1)))
@@ -73,6 +76,13 @@ def _pcap(linktype: int, frame: bytes) -> bytes:
     """A file with the frame twice."""
     header = np.array([1, 1, len(frame), len(frame)], "<u4").tobytes()
     return _PCAP_HEADER + struct.pack("<I", linktype) + 2 * (header + frame)
+
+
+def _restore(path: str) -> None:
+    """Put no payload back."""
+    for run in block_runs(path):
+        none = np.zeros(run.packets, np.int64)
+        restore(run, WholeFrames(np.frombuffer(bytes(1), np.uint8), none, none))
 
 
 def _in_chunks(path: str) -> None:

@@ -12,6 +12,7 @@ from analyzer.cli.options import common, file_argument, file_option, folder_opti
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from analyzer.app.export import Exported
     from analyzer.errors import SavefileError
     from analyzer.export.tables import Sink
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 @folder_option("--parquet", "Tables as Parquet into DIR.")
 @folder_option("--csv", "Tables as CSV into DIR.")
 @file_option("--ndjson", "Tables as JSON lines into FILE (- is stdout).")
+@click.option(
+    "--restore-payload",
+    is_flag=True,
+    help="Where capture kept payload once, put it back at the other vantages (--pcap, --pcapng).",
+)
 @click.option(
     "--table",
     "chosen",
@@ -38,6 +44,7 @@ def command(
     parquet: str | None,
     csv: str | None,
     ndjson: str | None,
+    restore_payload: bool,
     chosen: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -53,7 +60,12 @@ def command(
     tables = {"parquet": parquet, "csv": csv, "ndjson": ndjson}
     if not any((pcap, pcapng, *tables.values())):
         raise click.UsageError("say what to export: --pcap, --pcapng, --parquet, --csv, --ndjson")
-    files, rows, errors = _export(file, pcap, pcapng, tables, chosen or TABLES)
+    if restore_payload and not (pcap or pcapng):
+        raise click.UsageError("--restore-payload: add --pcap or --pcapng")
+    from analyzer.app.export import export_packets
+
+    done = export_packets(file, pcap, pcapng, restore_payload=restore_payload)
+    files, rows, errors = _export(file, done, tables, chosen or TABLES)
     if as_json and ndjson != "-" and pcapng != "-":
         put_json({"files": files, "tables": rows})
     else:
@@ -69,19 +81,17 @@ def command(
 
 def _export(
     file: str,
-    pcap: str | None,
-    pcapng: str | None,
+    done: list[Exported],
     tables: dict[str, str | None],
     chosen: tuple[str, ...],
 ) -> tuple[list[dict[str, object]], dict[str, int], list[SavefileError]]:
-    """(files with their frames, rows of each table, the damage, told once)."""
+    """(files with their frames, rows of each table, the damage, told once). done: files that were
+    written already."""
     from functools import partial
 
-    from analyzer.app.export import export_annotated, export_pcap, export_tables
+    from analyzer.app.export import export_tables
     from analyzer.export.tables import CsvDir, NdjsonFile, ParquetDir
 
-    done = [export_pcap(file, pcap)] if pcap else []
-    done += [export_annotated(file, pcapng)] if pcapng else []
     rows: dict[str, int] = {}
     errors = [one.error for one in done]
     kinds: dict[str, Callable[[str], Sink]] = {

@@ -22,7 +22,8 @@ from analyzer.savefile.creating import create_in, open_folder
 
 MAGIC_NS = 0xA1B23C4D
 _HEADER = struct.Struct("<IHHiIII")
-_RECORD = 16
+RECORD = 16
+"""bytes in front of each frame"""
 _LONGEST_STEM = 200
 """characters: file systems take names of 255 bytes, with a number and an ending"""
 DEFAULT_SNAPLEN = 262144
@@ -107,7 +108,7 @@ class PcapFiles(Closing):
 
 def build_records(chunk: FrameChunk, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
     """The pcap records of these rows as bytes."""
-    size = int(chunk.caplen[rows].astype(np.int64).sum()) + _RECORD * len(rows)
+    size = int(chunk.caplen[rows].astype(np.int64).sum()) + RECORD * len(rows)
     out = np.empty(size, np.uint8)
     _fill(chunk.buffer, chunk.offset, chunk.caplen, chunk.wirelen, chunk.ts_ns, rows, out)
     return out

@@ -18,9 +18,12 @@ from analyzer.native.compiled import compiled, piece
 from analyzer.native.loads import Bytes, file16, file32
 from analyzer.native.padding import padded_in_loop
 
-_SECTION, _OBSOLETE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 2, 3, 6
-_COMMENT, _PACKETID, _END = 1, 5, 0
-_HEAD, _TAIL, _MIN_BLOCK = 28, 4, 12
+_SECTION = 0x0A0D0D0A
+OBSOLETE, SIMPLE, ENHANCED = 2, 3, 6
+"""types of packet blocks"""
+COMMENT, _PACKETID, END = 1, 5, 0
+HEAD, TAIL, _MIN_BLOCK = 28, 4, 12
+"""bytes of an Enhanced Packet Block before its data and behind its options"""
 _ROOM = 32
 """bytes that a packet's options need besides the comment's own"""
 _BIG = sys.byteorder == "big"
@@ -63,7 +66,7 @@ def annotate(data: Bytes, start: int, stop: int, swapped: bool, notes: Notes) ->
 
 def build_blocks(chunk: FrameChunk, notes: Notes) -> Bytes:
     """Enhanced packet blocks of a chunk's frames: nanoseconds, this machine's byte order."""
-    size = int(chunk.caplen.sum(dtype=np.int64)) + (_HEAD + 8 + _ROOM) * len(chunk)
+    size = int(chunk.caplen.sum(dtype=np.int64)) + (HEAD + 8 + _ROOM) * len(chunk)
     out = np.empty(size + len(notes.text), np.uint8)
     frames = _Frames(chunk.offset, chunk.caplen, chunk.wirelen, chunk.ts_ns, chunk.interface)
     return out[: _build(chunk.buffer, frames, notes, out)]
@@ -87,25 +90,25 @@ def scan(data: Any, start: Any, limit: Any, swapped: Any, most: Any) -> Any:
         length = file32(data, position + 4, swapped)
         if length < _MIN_BLOCK or length > limit - position:
             return position, packets, MORE
-        packets += kind in (_ENHANCED, _OBSOLETE, _SIMPLE)
+        packets += kind in (ENHANCED, OBSOLETE, SIMPLE)
         position += length
     return position, packets, DONE
 
 
 @piece
-def _put16(out: Any, at: Any, value: Any, big: Any) -> Any:
+def put16(out: Any, at: Any, value: Any, big: Any) -> Any:
     out[at + (1 if big else 0)] = value & 0xFF
     out[at + (0 if big else 1)] = (value >> 8) & 0xFF
 
 
 @piece
-def _put32(out: Any, at: Any, value: Any, big: Any) -> Any:
+def put32(out: Any, at: Any, value: Any, big: Any) -> Any:
     for k in range(4):
         out[at + (3 - k if big else k)] = (value >> (8 * k)) & 0xFF
 
 
 @piece
-def _put_bytes(out: Any, at: Any, data: Any, start: Any, stop: Any) -> Any:
+def put_bytes(out: Any, at: Any, data: Any, start: Any, stop: Any) -> Any:
     """Copy, padded to 32 bits; returns where it goes on."""
     for k in range(stop - start):
         out[at + k] = data[start + k]
@@ -121,29 +124,29 @@ def _put_notes(out: Any, at: Any, row: Any, notes: Notes, big: Any) -> Any:
     """The packet id, the comment and the end of the options; returns where it goes on."""
     packet, start, stop = notes.packet[row], notes.end[row - 1] if row else 0, notes.end[row]
     if packet >= 0:
-        _put16(out, at, _PACKETID, big)
-        _put16(out, at + 2, 8, big)
-        _put32(out, at + (4 if big else 8), packet >> 32, big)
-        _put32(out, at + (8 if big else 4), packet & 0xFFFFFFFF, big)
+        put16(out, at, _PACKETID, big)
+        put16(out, at + 2, 8, big)
+        put32(out, at + (4 if big else 8), packet >> 32, big)
+        put32(out, at + (8 if big else 4), packet & 0xFFFFFFFF, big)
         at += 12
     if packet >= 0 and stop > start:
-        _put16(out, at, _COMMENT, big)
-        _put16(out, at + 2, stop - start, big)
-        at = _put_bytes(out, at + 4, notes.text, start, stop)
-    _put32(out, at, _END, big)
+        put16(out, at, COMMENT, big)
+        put16(out, at + 2, stop - start, big)
+        at = put_bytes(out, at + 4, notes.text, start, stop)
+    put32(out, at, END, big)
     return at + 4
 
 
 @piece
-def _keep_options(data: Any, position: Any, stop: Any, swapped: Any, out: Any, at: Any) -> Any:
+def keep_options(data: Any, position: Any, stop: Any, swapped: Any, out: Any, at: Any) -> Any:
     """Copy a packet's own options but its id; returns where it goes on."""
     while stop - position >= 4:
         code = file16(data, position, swapped)
         size = padded_in_loop(file16(data, position + 2, swapped))
-        if code == _END or size > stop - position - 4:
+        if code == END or size > stop - position - 4:
             return at
         if code != _PACKETID:
-            at = _put_bytes(out, at, data, position, position + 4 + size)
+            at = put_bytes(out, at, data, position, position + 4 + size)
         position += 4 + size
     return at
 
@@ -157,19 +160,19 @@ def _copy_blocks(data: Any, start: Any, stop: Any, swapped: Any, notes: Notes, o
         kind = file32(data, position, swapped)
         behind = position + file32(data, position + 4, swapped)
         begin = at
-        if kind in (_ENHANCED, _OBSOLETE):
-            options = position + _HEAD + padded_in_loop(file32(data, position + 20, swapped))
-            at = _put_bytes(out, at, data, position, options)
-            _put32(out, begin, _ENHANCED, big)
-            if kind == _OBSOLETE:
-                _put32(out, begin + 8, file16(data, position + 8, swapped), big)
-            at = _keep_options(data, options, behind - _TAIL, swapped, out, at)
-            at = _put_notes(out, at, row, notes, big) + _TAIL
-            _put32(out, begin + 4, at - begin, big)
-            _put32(out, at - _TAIL, at - begin, big)
+        if kind in (ENHANCED, OBSOLETE):
+            options = position + HEAD + padded_in_loop(file32(data, position + 20, swapped))
+            at = put_bytes(out, at, data, position, options)
+            put32(out, begin, ENHANCED, big)
+            if kind == OBSOLETE:
+                put32(out, begin + 8, file16(data, position + 8, swapped), big)
+            at = keep_options(data, options, behind - TAIL, swapped, out, at)
+            at = _put_notes(out, at, row, notes, big) + TAIL
+            put32(out, begin + 4, at - begin, big)
+            put32(out, at - TAIL, at - begin, big)
         else:
-            at = _put_bytes(out, at, data, position, behind)
-        row += kind in (_ENHANCED, _OBSOLETE, _SIMPLE)
+            at = put_bytes(out, at, data, position, behind)
+        row += kind in (ENHANCED, OBSOLETE, SIMPLE)
         position = behind
     return at
 
@@ -180,15 +183,15 @@ def _build(data: Any, frames: _Frames, notes: Notes, out: Any) -> Any:
     at = np.int64(0)
     for row in range(len(frames.offset)):
         begin, length, ts_ns = at, np.int64(frames.caplen[row]), frames.ts_ns[row]
-        _put32(out, at, _ENHANCED, _BIG)
-        _put32(out, at + 8, frames.interface[row], _BIG)
-        _put32(out, at + 12, ts_ns >> 32, _BIG)
-        _put32(out, at + 16, ts_ns & 0xFFFFFFFF, _BIG)
-        _put32(out, at + 20, length, _BIG)
-        _put32(out, at + 24, np.int64(frames.wirelen[row]), _BIG)
+        put32(out, at, ENHANCED, _BIG)
+        put32(out, at + 8, frames.interface[row], _BIG)
+        put32(out, at + 12, ts_ns >> 32, _BIG)
+        put32(out, at + 16, ts_ns & 0xFFFFFFFF, _BIG)
+        put32(out, at + 20, length, _BIG)
+        put32(out, at + 24, np.int64(frames.wirelen[row]), _BIG)
         start = frames.offset[row]
-        at = _put_bytes(out, at + _HEAD, data, start, start + length)
-        at = _put_notes(out, at, row, notes, _BIG) + _TAIL
-        _put32(out, begin + 4, at - begin, _BIG)
-        _put32(out, at - _TAIL, at - begin, _BIG)
+        at = put_bytes(out, at + HEAD, data, start, start + length)
+        at = _put_notes(out, at, row, notes, _BIG) + TAIL
+        put32(out, begin + 4, at - begin, _BIG)
+        put32(out, at - TAIL, at - begin, _BIG)
     return at

@@ -132,6 +132,7 @@ SHOW = [
 EXPORT = [
     ["--pcap", "{tmp}/pcap"],
     ["--pcapng", "{tmp}/x.pcapng"],
+    ["--pcapng", "{tmp}/x.pcapng", "--restore-payload"],
     ["--csv", "{tmp}/csv", "--table", "packets", "--json"],
     ["--parquet", f"{{tmp}}/{LINK}", "--quiet", "--verbose"],
     ["--ndjson", "-"],

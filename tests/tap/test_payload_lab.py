@@ -19,6 +19,7 @@ from scapy.layers.l2 import Ether
 from talk import open_socket
 
 from analyzer.analysis.analyse import report_files
+from analyzer.app.export import export_packets
 from analyzer.capture.options import CaptureOptions
 from analyzer.capture.payload import CUT_BYTES, Payload
 from analyzer.engines.lab import Lab
@@ -168,6 +169,12 @@ def test_what_is_cut_is_whole_elsewhere_and_the_report_is_the_same(
     of_streams = [seen[key] for key in cut if seen[key][23] == socket.IPPROTO_TCP]
     assert len(of_streams) > 100
     assert all(data[CUT_BYTES - 14 :] in payloads for data in of_streams)
+    put_back = restored(once, tmp_path)
+    assert put_back.keys() == kept.keys()
+    assert all(put_back[key] in (kept[key], seen[key]) for key in cut)
+    assert all(put_back[key] == kept[key] for key in kept.keys() - cut)
+    again = sum(put_back[key] == seen[key] for key in cut)
+    assert again > 0.9 * len(cut)
     if targets == ["all"]:
         declare(whole, cut=True)
         assert cut_file(whole, rule) == len(cut)
@@ -184,6 +191,22 @@ def test_what_is_cut_is_whole_elsewhere_and_the_report_is_the_same(
         codes = {finding.code for finding in report.findings}
         assert {"bad-checksum", "checksum-offload"} <= codes
         assert [row.name for row in report.flows["dns"]] == [NAME]
+
+
+def restored(path: Path, folder: Path) -> dict[tuple[Any, ...], bytes]:
+    """The frames of the annotated export with the payload put back; pcap has the same."""
+    target, pcaps = folder / "restored.pcapng", folder / "pcap"
+    done = export_packets(str(path), str(pcaps), str(target), restore_payload=True)
+    assert [one.error for one in done] == [None, None]
+    read = frames(target)
+    size = sum(file.stat().st_size - 24 for file in pcaps.iterdir())
+    in_pcapng = [
+        struct.unpack_from("<I", block, 20)[0]
+        for kind, block in blocks(target.read_bytes())
+        if kind == EPB
+    ]
+    assert size == sum(in_pcapng) + 16 * len(in_pcapng)
+    return read
 
 
 def _without_share(told: dict[str, Any]) -> dict[str, Any]:
