@@ -38,8 +38,9 @@ from analyzer.savefile.read import CaptureFile, Savefile, open_savefile
 from analyzer.savefile.source import is_rereadable
 
 LOG = logging.getLogger("vethscope")
-CHUNK_FRAMES = 1 << 16
-"""so many are decoded and correlated at once: their columns take some 13 MB"""
+CHUNK_FRAMES = 3 << 15
+"""so many are decoded and correlated at once: their columns take some 20 MB. Half
+as many take a quarter more CPU time for mixed frames, a third more half as much memory again"""
 _FEWEST = 1 << 12
 
 Peek = Callable[[FrameChunk, Columns], None]
