@@ -43,6 +43,8 @@ class LinkWatch:
         """ifindex → that of the bridge, or the like, that it is a port of; 0: of none"""
         self._by_vlan: dict[int, bool] = {}
         """bridge → whether it filters by VLAN"""
+        self.changes = 0
+        """grows when something of `bridges` has changed: of links much is told that has not"""
         self._socket, self._asking = open_inside(path, inode, lambda: (_open(), RtnetlinkSocket()))
         self._ask()
 
@@ -73,6 +75,7 @@ class LinkWatch:
             for ifindex in fresh:
                 self._masters.pop(ifindex, None)
                 self._by_vlan.pop(ifindex, None)
+            self.changes += len(fresh)
 
     def bridges(self) -> dict[int, BridgePorts]:
         """The bridges there are, by ifindex, as far as was told until `gone` was called last."""
@@ -91,10 +94,13 @@ class LinkWatch:
         """Take what an RTM_NEWLINK tells."""
         told = link_attributes(body)
         link = link_facts(body, told)
+        before = self._masters.get(link.ifindex), self._by_vlan.get(link.ifindex)
         self._masters[link.ifindex] = link.master or 0
         if link.kind == "bridge":
             info = attributes(attributes(told[IFLA_LINKINFO]).get(IFLA_INFO_DATA, b""))
             self._by_vlan[link.ifindex] = bool(number_of(info.get(IFLA_BR_VLAN_FILTERING)))
+        after = self._masters.get(link.ifindex), self._by_vlan.get(link.ifindex)
+        self.changes += before != after
 
     def close(self) -> None:
         self._socket.close()

@@ -133,8 +133,10 @@ class Listening:
         self._recorder.walk(source, time.monotonic_ns())
 
     def _notice(self, watch: LinkWatch) -> None:
+        before = watch.changes
         vanished = self._roster.dismiss(watch)
-        self._keeping.settle()
+        if vanished or watch.changes != before:
+            self._keeping.settle()
         if vanished:
             self._vanished()
 

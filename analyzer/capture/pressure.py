@@ -1,9 +1,9 @@
 """While a ring fills up, its frames are cut instead of lost.
 
-A thread looks at the rings some dozens of times a second, beside the one that writes: that one may
-wait for a disk just then. A ring in which too many blocks wait gets a filter that keeps only the
-beginnings of frames; when it was as good as empty for a while, the usual one again. That while
-grows each time that the ring fills up again soon after.
+A thread looks at the rings, more often where one begins to fill, beside the one that writes: that
+one may wait for a disk just then. A ring in which too many blocks wait gets a filter that keeps
+only the beginnings of frames; when it was as good as empty for a while, the usual one again. That
+while grows each time that the ring fills up again soon after.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from analyzer.capture.source import Source
 from analyzer.model.payload_cuts import PayloadCut, encode_cut
 from analyzer.savefile import blocks
 
-_TICK_S = 0.01
-"""64 MiB take 64 ms to fill at 1 GB/s; a look takes some 2 µs a ring"""
+_TICK_S, _SLOWEST_S = 0.01, 0.03
+"""A look, with the waking for it, takes some 0.1 ms. 64 MiB take 64 ms to fill at 1 GB/s."""
+_BYTES_S = 2_200_000_000
+"""what comes in while nobody looks is half a ring at the most at half this rate"""
 _MOST_RINGS = 64
 """of more, a look comes less often"""
 _LEAST_CALM_NS, _MOST_CALM_NS = 100_000_000, 3_200_000_000
@@ -85,8 +87,16 @@ class Pressure:
                 self._keep(self._end(watched))
 
     def _run(self) -> None:
-        while not self._ends.wait(_TICK_S * max(1, len(self._sources) / _MOST_RINGS)):
+        while not self._ends.wait(self._tick_s()):
             self.look(time.monotonic_ns())
+
+    def _tick_s(self) -> float:
+        """How long until the next look."""
+        many = max(1.0, len(self._sources) / _MOST_RINGS)
+        if any(one.ring.waits(_high(one) // 2) for one in self._sources):
+            return many * _TICK_S
+        least = min((one.ring.settings.size for one in self._sources), default=1 << 30)
+        return many * min(_SLOWEST_S, max(_TICK_S, least / _BYTES_S))
 
     def _begin(self, watched: _Watched, now_ns: int) -> None:
         if not watched.source.press(on=True):

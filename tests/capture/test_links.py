@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import select
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from analyzer.capture.links import LinkWatch
+from analyzer.capture.payload import BridgePorts
 from analyzer.errors import UsageProblem
 from analyzer.net.rtnetlink import deleted_links
 
@@ -52,3 +54,32 @@ def test_a_path_that_names_another_namespace_by_now_is_refused(lab: Any) -> None
         LinkWatch(lab.paths[lab.inodes["a"]], lab.inodes["b"])
     with pytest.raises(UsageProblem, match=r"is gone"):
         LinkWatch("/proc/1/nosuch", 1)
+
+
+@pytest.mark.root
+def test_the_ports_of_bridges_are_known_and_followed(lab: Any) -> None:
+    inode = lab.inodes["host"]
+    watch = LinkWatch(lab.paths[inode], inode)
+    try:
+        bridge, one, two = (lab.index("host", name) for name in ("br0", "veA", "veB"))
+        assert watch.bridges()[bridge] == BridgePorts({one, two})
+        before = watch.changes
+        lab.run("host", "ip link set veB nomaster")
+        _look(watch, lambda: watch.bridges()[bridge] == BridgePorts({one}))
+        assert watch.changes > before
+        lab.run("host", "ip link set veB master br0")
+        _look(watch, lambda: watch.bridges()[bridge] == BridgePorts({one, two}))
+        before = watch.changes
+        lab.run("host", "ip link set veB mtu 1400")
+        lab.run("host", "ip link del veA")
+        _look(watch, lambda: watch.bridges()[bridge].ports == {two})
+        assert watch.changes - before <= 2  # that it is no port any more may be told before
+    finally:
+        watch.close()
+
+
+def _look(watch: LinkWatch, is_so: Callable[[], bool]) -> None:
+    """Hear what is told until it is so."""
+    while not is_so():
+        assert select.select([watch], [], [], 10)[0]
+        watch.gone()
