@@ -81,7 +81,11 @@ def fail(text: str) -> None:
 
 
 def show_usage_error(error: click.ClickException) -> None:
-    """As click shows it: usage, where to find help, and what is wrong with which word."""
+    """As click shows it: usage, where to find help, and what is wrong with which word; the help
+    where there is no word at all."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(sanitize_lines(error.format_message()), err=True)
+        return
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         click.echo(sanitize_lines(context.get_usage()), err=True)

@@ -23,6 +23,7 @@ KEPT = frozenset(
         *("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"),  # which engine
         *("SUDO_UID", "SUDO_GID", "SUDO_USER"),  # whose files are
         *("OPENBLAS_NUM_THREADS", "TMPDIR"),
+        *("_VETHSCOPE_COMPLETE", "COMP_WORDS", "COMP_CWORD"),  # what a shell completes
     }
 )
 _OURS = "VETHSCOPE_"

@@ -78,6 +78,32 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert "Example: " in done.stdout
 
 
+@pytest.mark.parametrize("words", [[], ["lab"]])
+def test_without_a_command_the_help_is_shown(words: list[str]) -> None:
+    done = vethscope(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: ")
+    assert "\n\nCommands:\n" in done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_a_shell_completes_commands_also_of_root() -> None:
+    words = {
+        "_VETHSCOPE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "vethscope re",
+        "COMP_CWORD": "1",
+    }
+    code = "import sys; sys.argv = ['vethscope']; from analyzer.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **words},
+    )
+    assert done.stdout == "plain,report\n"
+
+
 def test_python_m_analyzer_and_version() -> None:
     assert re.fullmatch(r"vethscope, version \d+\.\d+\.\d+\n", vethscope("--version").stdout)
 
