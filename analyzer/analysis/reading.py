@@ -39,8 +39,7 @@ from analyzer.savefile.source import is_rereadable
 
 LOG = logging.getLogger("vethscope")
 CHUNK_FRAMES = 3 << 15
-"""so many are decoded and correlated at once: their columns take some 20 MB. Half
-as many take a quarter more CPU time for mixed frames, a third more half as much memory again"""
+"""at once, in 20 MB; two thirds take a fifth more CPU time, four thirds a fifth more memory"""
 _FEWEST = 1 << 12
 
 Peek = Callable[[FrameChunk, Columns], None]
