@@ -19,13 +19,15 @@ _NAMED = 4
 
 
 def find(inputs: FindingInputs) -> Iterator[Finding]:
-    """One for each ring that it happened to."""
+    """One for each ring that it happened to, of those with a vantage in the capture."""
     cuts: dict[int, list[int]] = {}
     for cut in inputs.payload_cuts:
         until_ns = inputs.outlook.end_ns if cut.until_ns is None else cut.until_ns
         cuts.setdefault(cut.netns, []).append(max(0, until_ns - cut.since_ns))
     for netns, times_ns in cuts.items():
         names = [one.name for one in inputs.outlook.vantages if one.netns == netns]
+        if not names:
+            continue
         more = ", …" if len(names) > _NAMED else ""
         yield PAYLOAD_CUT.finding(
             f"for {format_ns(sum(times_ns))}, {format_plural(len(times_ns), 'time')}, frames were "

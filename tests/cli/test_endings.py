@@ -130,7 +130,7 @@ def test_a_stuck_reader_is_given_up_on_the_second_signal(
 
 
 def test_a_reader_that_is_slow_gets_all(lab: Lab) -> None:
-    with capturing("all", "-w", "-", OURS, stdout=subprocess.PIPE) as process:
+    with capturing("all", "-w", "-", "--payload", "all", OURS, stdout=subprocess.PIPE) as process:
         with speaking(lab.netns_path("tomcat01"), 1400) as say:
             for number in range(400):
                 say(number)
