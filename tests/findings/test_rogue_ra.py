@@ -100,6 +100,7 @@ def test_in_a_lab(bench: Bench, sender: str) -> None:
     for container in ("tomcat01", "tomcat02"):
         bench.inside(container, SETTLE.format("eth0"))
     bench.host(SETTLE.format("docker0"))
+    bench.host("sysctl -qw net.ipv6.conf.docker0.accept_ra=0")
     bench.inside("tomcat02", "sysctl -qw net.ipv6.conf.eth0.accept_ra=1")
     device = "docker0" if sender == "host" else "eth0"
 
